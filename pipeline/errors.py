@@ -1,0 +1,87 @@
+"""The exceptions that Facelake raises, and the codes that bad images get.
+
+A broken environment is an exception; a bad image is data: a row with a code.
+
+    FacelakeError             exit code 1
+    ├── ConfigError           2   an option, input or lake that cannot be used as asked
+    │   ├── NoImagesError     3   nothing to read under the inputs
+    │   └── LakeMismatchError 4   the lake was made by other models
+    ├── StorageError          5   storage unreachable, refused, full, or damaged
+    ├── WeightsError          6   weights missing, wrong checksum, wrong shapes
+    ├── ResourceError         7   the cluster lacks what was asked for
+    └── ImageError            -   one image; becomes its row's `error`, never leaves a stage
+"""
+
+from enum import StrEnum
+
+
+class FacelakeError(Exception):
+    """Anything that Facelake refuses or fails to do; the message says what to do next."""
+
+    exit_code = 1
+
+
+class ConfigError(FacelakeError):
+    """An option, an input or a lake cannot be used as asked."""
+
+    exit_code = 2
+
+
+class NoImagesError(ConfigError):
+    """There is no image under the inputs."""
+
+    exit_code = 3
+
+
+class LakeMismatchError(ConfigError):
+    """The lake holds vectors of another detector or embedder."""
+
+    exit_code = 4
+
+
+class StorageError(FacelakeError):
+    """A path cannot be listed, read or written."""
+
+    exit_code = 5
+
+
+class WeightsError(FacelakeError):
+    """Model weights are missing, damaged or of the wrong shape."""
+
+    exit_code = 6
+
+
+class ResourceError(FacelakeError):
+    """The Ray cluster lacks the CPUs, GPUs or memory that were asked for."""
+
+    exit_code = 7
+
+
+class ErrorCode(StrEnum):
+    """Why an image could not be used: the closed list of `images.error`."""
+
+    EMPTY = "empty"  # zero bytes
+    UNSUPPORTED_FORMAT = "unsupported_format"  # not an image format that we read
+    TRUNCATED = "truncated"  # the data ends before the image does
+    CORRUPT = "corrupt"  # the decoder rejects the data
+    TOO_LARGE = "too_large"  # more pixels than --max-pixels, found before decoding
+    UNREADABLE = "unreadable"  # storage did not give the bytes; the next run tries again
+    UNSAFE_MEMBER = "unsafe_member"  # archive member that is a link, a device, or leaves its archive
+    ENCRYPTED = "encrypted"  # archive member behind a password
+    OUT_OF_MEMORY = "out_of_memory"  # decoding needed more memory than there was
+    TIMEOUT = "timeout"  # decoding took too long
+    CRASHED = "crashed"  # decoding ended its process
+
+
+class ImageError(FacelakeError):
+    """One image cannot be used.
+
+    Attributes:
+        code: one of `ErrorCode`, the row's `error`.
+        detail: text for people, the row's `error_detail`.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(f"{code.value}: {detail}")
+        self.code = code
+        self.detail = detail
