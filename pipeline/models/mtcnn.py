@@ -1,0 +1,240 @@
+"""MTCNN: a cascade of three networks over an image pyramid, for images of any sizes at once.
+
+Zhang et al. 2016 (see `mtcnn_networks`). Boxes, probabilities and landmarks equal those of
+facenet-pytorch 2.6.0 up to float noise; unlike there, images in one call may differ in size, be
+smaller than a face, or have none.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline import geometry
+from pipeline.config import DetectConfig
+from pipeline.geometry import Floats, Pixels
+from pipeline.models import area
+from pipeline.models.mtcnn_networks import (
+    ONET_SIDE,
+    PNET_CELL,
+    PNET_STRIDE,
+    RNET_SIDE,
+    ONet,
+    PNet,
+    RNet,
+)
+
+# Suppression inside a pyramid level, over all levels and after R-net, and after O-net (the last
+# over the smaller area): the published implementation's values.
+NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
+# Largest batch of crops for R- and O-net; bounds their memory at some 200 MB.
+CROP_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The faces of one image.
+
+    Attributes:
+        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels; may reach past the image.
+        scores: float32 [N], probability from 0 to 1.
+        landmarks: float32 [N, 5, 2], pixels.
+    """
+
+    boxes: Floats
+    scores: Floats
+    landmarks: Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, index: npt.NDArray[np.integer]) -> "Detections":
+        """Return the faces at `index`, in that order."""
+        return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
+
+    @classmethod
+    def none(cls) -> "Detections":
+        """Return no face."""
+        return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))
+
+
+def pyramid(height: int, width: int, min_face_px: float, factor: float) -> list[tuple[float, int, int]]:
+    """Return (scale, height, width) of every level at which a face of 12 pixels is searched."""
+    scale = PNET_CELL / min_face_px
+    side = min(height, width) * scale
+    levels = []
+    while side >= PNET_CELL:
+        levels.append((scale, int(height * scale + 1), int(width * scale + 1)))
+        scale *= factor
+        side *= factor
+    return levels
+
+
+def normalise(values: Tensor) -> Tensor:
+    """Map pixel values [N, H, W, 3] from 0..255 to about -1..1, as [N, 3, H, W]."""
+    return ((values - 127.5) * 0.0078125).permute(0, 3, 1, 2)
+
+
+def regress(boxes: Floats, shift: Floats, extra: float) -> Floats:
+    """Move the corners of `boxes` [N, 4] by `shift` [N, 4] in units of width and height + extra."""
+    sides = boxes[:, 2:] - boxes[:, :2] + np.float32(extra)
+    return boxes + np.concatenate([sides, sides], axis=1) * shift
+
+
+class MTCNN:
+    """Face detector with landmarks.
+
+    Args:
+        weights: state_dicts by network, "pnet", "rnet" and "onet".
+        config: thresholds, sizes and limits.
+        device: where the networks run.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Mapping[str, Tensor]],
+        config: DetectConfig | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = config or DetectConfig()
+        self.device = torch.device(device)
+        self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
+        for name, network in (("pnet", self.pnet), ("rnet", self.rnet), ("onet", self.onet)):
+            network.load_state_dict(dict(weights[name]), strict=True)
+            network.eval().requires_grad_(False)
+            # Pooling is three times faster with channels last on a CPU.
+            network.to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Pixels]) -> list[Detections]:
+        """Return every face of each image, largest box first.
+
+        `images` are upright RGB, uint8 [H, W, 3], of any sizes. Selection by the config is
+        not applied here (see `detector.select`).
+        """
+        found: list[Detections] = []
+        for chunk in self._chunks(images):
+            found.extend(self._cascade(chunk))
+        return found
+
+    def _chunks(self, images: Sequence[Pixels]) -> Iterator[list[Pixels]]:
+        """Split `images` so that a chunk has at most `batch_pixels`, or is one image."""
+        chunk: list[Pixels] = []
+        pixels = 0
+        for image in images:
+            count = image.shape[0] * image.shape[1]
+            if chunk and pixels + count > self.config.batch_pixels:
+                yield chunk
+                chunk, pixels = [], 0
+            chunk.append(image)
+            pixels += count
+        if chunk:
+            yield chunk
+
+    def _cascade(self, images: list[Pixels]) -> list[Detections]:
+        tables = [area.summed_area(image, self.device) for image in images]
+        boxes = self._propose(tables)
+        boxes = self._refine(tables, boxes)
+        return self._decide(tables, boxes)
+
+    def _propose(self, tables: list[Tensor]) -> list[Floats]:
+        """P-net over the pyramid: square candidate boxes by image."""
+        boxes: list[list[Floats]] = [[] for _ in tables]
+        scores: list[list[Floats]] = [[] for _ in tables]
+        shifts: list[list[Floats]] = [[] for _ in tables]
+        same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, table in enumerate(tables):
+            same_size[table.shape[0] - 1, table.shape[1] - 1].append(i)
+        for (height, width), members in same_size.items():
+            levels = pyramid(height, width, self.config.min_face_px, self.config.factor)
+            for scale, level_height, level_width in levels:
+                level = torch.stack(
+                    [area.resize(tables[i], level_height, level_width) for i in members]
+                )
+                probability, regression = self.pnet(normalise(level))
+                hits = (probability >= self.config.thresholds[0]).nonzero()
+                image, y, x = hits.unbind(1)
+                cell = torch.stack([x, y], dim=1).float() * PNET_STRIDE
+                candidate = torch.cat(
+                    [((cell + 1) / scale).floor(), ((cell + PNET_CELL) / scale).floor()], dim=1
+                ).numpy(force=True)
+                score = probability[image, y, x].numpy(force=True)
+                shift = regression[image, :, y, x].numpy(force=True)
+                owner = image.numpy(force=True)
+                for place, i in enumerate(members):
+                    mine = np.flatnonzero(owner == place)
+                    mine = mine[geometry.nms(candidate[mine], score[mine], NMS_LEVEL)]
+                    boxes[i].append(candidate[mine])
+                    scores[i].append(score[mine])
+                    shifts[i].append(shift[mine])
+        proposals = []
+        for mine_boxes, mine_scores, mine_shifts in zip(boxes, scores, shifts, strict=True):
+            if not mine_boxes:  # smaller than a face: an empty pyramid
+                proposals.append(np.zeros((0, 4), np.float32))
+                continue
+            candidate, score = np.concatenate(mine_boxes), np.concatenate(mine_scores)
+            keep = geometry.nms(candidate, score, NMS_IMAGE)
+            moved = regress(candidate[keep], np.concatenate(mine_shifts)[keep], 0)
+            proposals.append(geometry.square(moved))
+        return proposals
+
+    def _crops(self, tables: list[Tensor], boxes: list[Floats], side: int) -> tuple[Tensor, list[Floats]]:
+        """Cut square crops for a network, and drop the boxes that miss their image."""
+        parts, inside = [], []
+        for table, mine in zip(tables, boxes, strict=True):
+            corners = np.trunc(mine).astype(np.int64)
+            # The published crops count pixels from 1 and take both ends; stretched at the border.
+            corners[:, :2] = np.maximum(corners[:, :2], 1) - 1
+            corners[:, 2] = np.minimum(corners[:, 2], table.shape[1] - 1)
+            corners[:, 3] = np.minimum(corners[:, 3], table.shape[0] - 1)
+            valid = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+            inside.append(mine[valid])
+            if valid.any():
+                index = torch.from_numpy(corners[valid]).to(self.device)
+                parts.append(area.crops(table, index, side))
+        crops = torch.cat(parts) if parts else torch.zeros((0, side, side, 3), device=self.device)
+        return normalise(crops), inside
+
+    def _refine(self, tables: list[Tensor], boxes: list[Floats]) -> list[Floats]:
+        """R-net on every candidate: fewer, better square boxes by image."""
+        crops, boxes = self._crops(tables, boxes, RNET_SIDE)
+        outputs = [self.rnet(part) for part in crops.split(CROP_BATCH)]
+        probability, regression = (torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True))
+        refined = []
+        for mine, rows in zip(boxes, slices(boxes), strict=True):
+            passed = np.flatnonzero(probability[rows] > self.config.thresholds[1])
+            keep = passed[geometry.nms(mine[passed], probability[rows][passed], NMS_IMAGE)]
+            refined.append(geometry.square(regress(mine[keep], regression[rows][keep], 1)))
+        return refined
+
+    def _decide(self, tables: list[Tensor], boxes: list[Floats]) -> list[Detections]:
+        """O-net on every candidate: final boxes, scores and landmarks by image."""
+        crops, boxes = self._crops(tables, boxes, ONET_SIDE)
+        outputs = [self.onet(part) for part in crops.split(CROP_BATCH)]
+        probability, regression, points = (
+            torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
+        )
+        found = []
+        for mine, rows in zip(boxes, slices(boxes), strict=True):
+            passed = np.flatnonzero(probability[rows] > self.config.thresholds[2])
+            before, score = mine[passed], probability[rows][passed]
+            sides = before[:, None, 2:] - before[:, None, :2] + 1
+            xy = points[rows][passed].reshape(-1, 2, 5).transpose(0, 2, 1)
+            landmarks = before[:, None, :2] + xy * sides - 1
+            final = regress(before, regression[rows][passed], 1)
+            keep = geometry.nms(final, score, NMS_FINAL, over_smaller=True)
+            faces = Detections(final[keep], score[keep], landmarks[keep])
+            found.append(faces.take(np.argsort(-geometry.areas(faces.boxes), kind="stable")))
+        return found
+
+
+def slices(boxes: list[Floats]) -> Iterator[slice]:
+    """Yield where each image's boxes lie once all are concatenated."""
+    start = 0
+    for mine in boxes:
+        yield slice(start, start + len(mine))
+        start += len(mine)
