@@ -1,0 +1,94 @@
+"""Views and builders between Arrow columns and NumPy arrays, without copies where possible."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.geometry import Pixels
+
+
+def pixels_column(images: Sequence[Pixels | None]) -> pa.Array:
+    """Return images uint8 [H, W, 3] as one large_binary array; None becomes null.
+
+    One copy into one buffer, however many images there are; `pixel_views` needs the sizes.
+    """
+    lengths = np.array([0 if image is None else image.size for image in images], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    buffer = np.empty(int(offsets[-1]), dtype=np.uint8)
+    for image, start, length in zip(images, offsets, lengths, strict=False):
+        if image is not None:
+            buffer[start : start + length] = image.reshape(-1)
+    valid = np.array([image is not None for image in images], dtype=bool)
+    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(images), [bitmap, pa.py_buffer(offsets), pa.py_buffer(buffer)]
+    )
+
+
+def binary_views(column: pa.ChunkedArray) -> list[npt.NDArray[np.uint8] | None]:
+    """Return read-only views uint8 [length] of a (large_)binary column; None for null."""
+    views: list[npt.NDArray[np.uint8] | None] = []
+    for chunk in column.chunks:
+        width = np.int64 if pa.types.is_large_binary(chunk.type) else np.int32
+        _, offset_buffer, data = chunk.buffers()
+        if len(chunk) == 0:
+            continue
+        offsets = np.frombuffer(offset_buffer, width)[chunk.offset : chunk.offset + len(chunk) + 1]
+        values = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+        valid = np.asarray(chunk.is_valid())
+        views.extend(
+            values[start:end] if ok else None
+            for start, end, ok in zip(offsets[:-1], offsets[1:], valid, strict=True)
+        )
+    return views
+
+
+def pixel_views(
+    column: pa.ChunkedArray, heights: Sequence[int | None], widths: Sequence[int | None]
+) -> list[Pixels | None]:
+    """Return read-only images uint8 [H, W, 3] of a column made by `pixels_column`."""
+    return [
+        None if view is None else view.reshape(height or 0, width or 0, 3)
+        for view, height, width in zip(binary_views(column), heights, widths, strict=True)
+    ]
+
+
+def fixed_lists(values: npt.NDArray[np.float32], kind: pa.FixedSizeListType) -> pa.Array:
+    """Return the rows of `values` [N, D] as fixed-size lists."""
+    flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
+
+
+def matrix(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float32]:
+    """Return a column of fixed-size lists without nulls as float32 [N, D]."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    return np.asarray(array.flatten()).reshape(len(array), array.type.list_size)
+
+
+def lists_of(counts: Sequence[int], values: pa.Array) -> pa.ListArray:
+    """Return consecutive runs of `values` as lists of the given lengths."""
+    offsets = np.concatenate([[0], np.cumsum(np.asarray(counts, dtype=np.int64))])
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
+
+
+def structs(fields: Sequence[pa.Field], columns: Sequence[Any]) -> pa.StructArray:
+    """Return one struct array of `columns`, each cast to its field's type."""
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, type=kind.type)
+        for kind, column in zip(fields, columns, strict=True)
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=[f.remove_metadata() for f in fields])
+
+
+def elements(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.StructArray]:
+    """Return the list lengths [N] of a list column without nulls, and all elements in order."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    counts = np.diff(np.asarray(array.offsets)).astype(np.int64)
+    return counts, array.flatten()

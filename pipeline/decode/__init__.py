@@ -1,0 +1,13 @@
+"""The decode room: bytes of image files to upright RGB pixels, or an `ImageError` that says why."""
+
+from pipeline.decode.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, probe
+from pipeline.decode.image import MAX_PIXELS, Decoded, decode
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "MAX_PIXELS",
+    "UNDECODABLE_IMAGE_EXTENSIONS",
+    "Decoded",
+    "decode",
+    "probe",
+]

@@ -1,0 +1,115 @@
+"""Reads the boxes of HEIF and AVIF files (ISO/IEC 14496-12 and 23008-12): sizes and turns.
+
+libheif turns pictures itself and does not tell by how much; and a size must be known before
+either library is asked for pixels. Like everything that meets strangers' bytes, never raises.
+"""
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.decode.exif import upright
+
+Box = tuple[bytes, bytes]  # type, content
+
+# A real file has a few dozen boxes a level; an iPhone photo of 48 tiles has some 150 items.
+MAX_BOXES = 4096
+
+
+def boxes(data: bytes) -> Iterator[Box]:
+    """Yield type and content of each box, the last one as far as the data goes."""
+    at = 0
+    for _ in range(MAX_BOXES):
+        if at + 8 > len(data):
+            return
+        size, kind = struct.unpack_from(">I4s", data, at)
+        start = at + 8
+        if size == 1 and at + 16 <= len(data):
+            size, start = struct.unpack_from(">Q", data, start)[0], at + 16
+        elif size == 0:  # reaches to the end
+            size = len(data) - at
+        if size < start - at:
+            return
+        yield kind, data[start : at + size]
+        at += size
+
+
+def ends_early(data: bytes) -> bool:
+    """Whether the last top-level box is longer than the data, or there is no picture at all."""
+    at, kinds = 0, set()
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        kinds.add(kind)
+        if size == 1 and at + 16 <= len(data):
+            size = struct.unpack_from(">Q", data, at + 8)[0]
+        elif size == 0:
+            return b"meta" not in kinds
+        if size < 8:
+            return False
+        at += size
+    return at != len(data) or b"meta" not in kinds
+
+
+def declared_pixels(data: bytes) -> int:
+    """Return the largest width x height that any `ispe` property of the file declares."""
+    sizes = (
+        struct.unpack_from(">II", content, 4)
+        for kind, content in _properties(data)
+        if kind == b"ispe" and len(content) >= 12
+    )
+    return max((width * height for width, height in sizes), default=0)
+
+
+def orientation(data: bytes) -> int:
+    """Return the `irot` and `imir` of the primary picture as an EXIF orientation, 1 to 8."""
+    properties = _properties(data)
+    grid = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
+    turned = grid
+    for index in _associations(data):
+        if not 1 <= index <= len(properties):
+            continue
+        kind, content = properties[index - 1]
+        value = content[0] if content else 0
+        if kind == b"irot":  # anticlockwise, in quarter turns
+            turned = np.rot90(turned, value & 3)
+        elif kind == b"imir":  # 0: top and bottom change places, 1: left and right
+            turned = turned[:, ::-1] if value & 1 else turned[::-1]
+    return next(
+        (code for code in range(1, 9) if np.array_equal(upright(grid, code), turned)),
+        1,
+    )
+
+
+def _child(data: bytes, kind: bytes) -> bytes:
+    return next((content for name, content in boxes(data) if name == kind), b"")
+
+
+def _meta(data: bytes) -> bytes:
+    return _child(data, b"meta")[4:]  # a full box: version and flags first
+
+
+def _properties(data: bytes) -> list[Box]:
+    return list(boxes(_child(_child(_meta(data), b"iprp"), b"ipco")))
+
+
+def _associations(data: bytes) -> list[int]:
+    """Return the 1-based indices of the primary item's properties, in the order they apply."""
+    meta = _meta(data)
+    try:
+        pitm = _child(meta, b"pitm")
+        primary = struct.unpack_from(">I" if pitm[0] else ">H", pitm, 4)[0]
+        ipma = _child(_child(meta, b"iprp"), b"ipma")
+        version, wide = ipma[0], bool(ipma[3] & 1)
+        count, at = struct.unpack_from(">I", ipma, 4)[0], 8
+        for _ in range(min(count, MAX_BOXES)):
+            item, entries = struct.unpack_from(">IB" if version else ">HB", ipma, at)
+            at += 5 if version else 3
+            form, mask = (f">{entries}H", 0x7FFF) if wide else (f">{entries}B", 0x7F)
+            indices = struct.unpack_from(form, ipma, at)
+            at += struct.calcsize(form)
+            if item == primary:
+                return [index & mask for index in indices]
+    except (struct.error, IndexError):  # ends early or holds nonsense
+        pass
+    return []

@@ -1,0 +1,154 @@
+"""Bytes of an image file to upright RGB pixels: the one way in."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from pipeline.decode import boxes
+from pipeline.decode.exif import Exif, read_exif, upright
+from pipeline.decode.formats import is_start_of_magic, probe, unsupported_kind
+from pipeline.decode.jpeg import decode_jpeg, read_header_of
+from pipeline.decode.modes import to_rgb
+from pipeline.decode.pillow import PLUGINS, check_size, open_with, quiet_pillow
+from pipeline.decode.tiff import raw_kind
+from pipeline.decode.truncation import ends_early, says_truncated
+from pipeline.errors import ErrorCode, ImageError
+
+# 200 megapixels: the largest sensors in phones and cameras today.
+MAX_PIXELS = 200_000_000
+MAX_DETAIL_CHARACTERS = 300
+
+BITS_PER_SAMPLE = 258  # TIFF tag
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One decoded image.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], RGB, upright, C-contiguous.
+        format: Pillow's name: JPEG, PNG, HEIF ...
+        orientation: EXIF orientation that was applied, 1 to 8; for HEIF and AVIF their own turns.
+        taken_at: EXIF time of capture, the camera's local time; None when absent or impossible.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    format: str
+    orientation: int
+    taken_at: datetime | None
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode an image file: its first frame or page, its primary picture.
+
+    Args:
+        data: the whole file.
+        max_pixels: limit on width x height, checked before pixel memory is taken.
+
+    Raises:
+        ImageError: and nothing else, whatever the bytes are.
+    """
+    if not data:
+        raise ImageError(ErrorCode.EMPTY, "the file has no bytes")
+    name = probe(data)
+    if name is None:
+        if is_start_of_magic(data):
+            raise ImageError(ErrorCode.TRUNCATED, f"only {len(data)} bytes")
+        raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, unsupported_kind(data))
+    try:
+        return _decode(name, data, max_pixels)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(ErrorCode.OUT_OF_MEMORY, f"{name}: not enough memory") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(ErrorCode.TOO_LARGE, f"over the limit of {max_pixels:,} pixels") from error
+    except Exception as error:
+        # Native decoders meet strangers' bytes: they raise OSError, SyntaxError, ValueError,
+        # struct.error, RuntimeError, EOFError ... with no list to rely on.
+        early = says_truncated(error) or ends_early(name, data)
+        code = ErrorCode.TRUNCATED if early else ErrorCode.CORRUPT
+        raise ImageError(code, f"{name}: {error}"[:MAX_DETAIL_CHARACTERS]) from error
+
+
+def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:
+    if name == "JPEG":
+        header = read_header_of(data)
+        pixels = decode_jpeg(data, header, max_pixels)
+        pixels = upright(pixels, header.exif.orientation)
+        return Decoded(pixels, header.format, *header.exif)
+    if name == "TIFF" and (raw := raw_kind(data)):
+        raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"camera RAW ({raw})")
+    if name in ("HEIF", "AVIF") and boxes.declared_pixels(data) > max_pixels:
+        raise ImageError(ErrorCode.TOO_LARGE, f"over the limit of {max_pixels:,} pixels")
+    if name == "WEBP":
+        check_size(*_webp_canvas(data), max_pixels)
+    with quiet_pillow(max_pixels):
+        image = open_with(PLUGINS[name], data)
+        check_size(*image.size, max_pixels)
+        image.load()
+        check_size(*image.size, max_pixels)  # HEIF: the coded picture may differ from its header
+        _correct_colour_key(name, data, image)
+        pixels = to_rgb(image, _full_scale(name, image))
+    exif = _exif(name, data, image)
+    # libheif has turned the picture already, and so has Pillow's TIFF plugin
+    if name not in ("HEIF", "TIFF"):
+        pixels = upright(pixels, exif.orientation)
+    return Decoded(pixels, name, *exif)
+
+
+def _exif(name: str, data: bytes, image: ImageFile.ImageFile) -> Exif:
+    if name == "TIFF":
+        return read_exif(data)
+    block = image.info.get("exif")
+    if block is None and name == "PNG":
+        block = _png_text_exif(image.info.get("Raw profile type exif"))
+    exif = read_exif(block) if isinstance(block, bytes) else Exif()
+    if name == "HEIF":  # its turns rule; EXIF only repeats them (ISO/IEC 23008-12, annex A)
+        return exif._replace(orientation=boxes.orientation(data))
+    return exif  # for AVIF, Pillow has put the turns of the container in EXIF's place
+
+
+def _png_text_exif(text: object) -> bytes | None:
+    """Return the block in ImageMagick's text form: three lines of heading, then hex digits."""
+    with suppress(ValueError):
+        return bytes.fromhex("".join(str(text).split("\n")[3:])) if text else None
+    return None
+
+
+def _full_scale(name: str, image: ImageFile.ImageFile) -> int | None:
+    if name == "PPM":
+        return 65535  # Pillow scales whatever maximum the file names to this
+    if name == "TIFF" and getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,):
+        return 4095
+    return None
+
+
+def _correct_colour_key(name: str, data: bytes, image: ImageFile.ImageFile) -> None:
+    """Bring PNG's transparent colour, given in the file's bits, to the bits of the pixels."""
+    key = image.info.get("transparency")
+    if name != "PNG" or key is None or len(data) < 25:
+        return
+    bits = data[24]  # of IHDR, which comes first
+    if bits == 16 and image.mode == "RGB":
+        del image.info["transparency"]  # the low bytes that it needs are gone
+    elif bits in (2, 4) and image.mode == "L" and isinstance(key, int):
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Return width and height from a WebP header (RFC 9649); (0, 0) when it is cut short."""
+    if len(data) < 30:
+        return 0, 0
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    bits = int.from_bytes(data[21:25], "little")
+    if kind == b"VP8L":
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    size = int.from_bytes(data[26:30], "little")
+    return size & 0x3FFF, size >> 16 & 0x3FFF

@@ -1,0 +1,181 @@
+"""The lake: a folder of Parquet tables, its parts, its ledger, and what run made what.
+
+A part is two files of one name: `faces/part-H.parquet` is published first, its twin
+`images/part-H.parquet` second, H being a hash of the image ids inside. The images are the ledger:
+a faces file without a twin is left over from a crash, readers pass it over and the next run
+removes it.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline import schema
+from pipeline.errors import ConfigError, LakeMismatchError, StorageError
+from pipeline.ledger import COLUMNS, Ledger
+from pipeline.storage import Folder, storage_errors
+
+FORMAT = 1
+ABOUT = "lake.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The pair of models whose rows a lake holds.
+
+    Attributes:
+        detector, embedder: name and weights revision.
+        dimension: of the vectors.
+    """
+
+    detector: str
+    embedder: str
+    dimension: int
+
+
+class Lake:
+    """A lake at a path or URL.
+
+    Args:
+        url: local folder or any fsspec URL; it need not exist yet.
+        options: storage options, see `storage.filesystem`.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        self.folder = Folder(url, options or {})
+
+    def models(self) -> Models | None:
+        """Return which models made this lake, None when it is new."""
+        if not self.folder.exists(ABOUT):
+            return None
+        about = self._about()
+        return Models(about["detector"], about["embedder"], int(about["dimension"]))
+
+    def _about(self) -> dict[str, Any]:
+        try:
+            about: dict[str, Any] = json.loads(self.folder.read(ABOUT))
+        except ValueError as error:
+            raise StorageError(
+                f"{self.folder.url}/{ABOUT} is not JSON; restore it from a backup: without it "
+                "nobody knows which models made the vectors"
+            ) from error
+        if about.get("format") != FORMAT:
+            raise ConfigError(
+                f"The lake {self.folder.url} has format {about.get('format')}, this version "
+                f"of Facelake writes {FORMAT}; use the version that made it, or a new lake"
+            )
+        return about
+
+    def claim(self, models: Models) -> None:
+        """Make this a lake of `models`, or check that it is one.
+
+        Raises:
+            LakeMismatchError: it holds rows of other models.
+            ConfigError: the folder holds something that is no lake.
+        """
+        mine = self.models()
+        if mine is None:
+            if self.folder.child("images").files() or self.folder.child("faces").files():
+                raise ConfigError(
+                    f"{self.folder.url} has tables but no {ABOUT}; it is no lake, or lost it: "
+                    "choose an empty output, or restore the file"
+                )
+            about = {
+                "format": FORMAT,
+                "detector": models.detector,
+                "embedder": models.embedder,
+                "dimension": models.dimension,
+            }
+            self.folder.publish(ABOUT, json.dumps(about, indent=2).encode())
+        elif mine != models:
+            raise LakeMismatchError(
+                f"The lake {self.folder.url} was made by {mine.detector} and {mine.embedder}; "
+                f"this run would use {models.detector} and {models.embedder}, whose vectors "
+                "cannot be compared with those. Index into a new lake (another --output), or "
+                f"run with --embedder {mine.embedder.split('@')[0]}"
+            )
+
+    def parts(self) -> list[str]:
+        """Return the names of the complete parts, in order."""
+        faces = self.folder.child("faces").files()
+        return sorted(name for name in self.folder.child("images").files() if name in faces)
+
+    def orphans(self) -> list[str]:
+        """Return the names of faces files without a twin: garbage of a crash."""
+        images = self.folder.child("images").files()
+        return sorted(name for name in self.folder.child("faces").files() if name not in images)
+
+    def sweep(self) -> int:
+        """Remove orphans, and return how many there were."""
+        faces = self.folder.child("faces")
+        orphans = self.orphans()
+        for name in orphans:
+            faces.remove(name)
+        return len(orphans)
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return "images" or "faces" from all complete parts.
+
+        Raises:
+            StorageError: a part cannot be read.
+        """
+        parts = self.parts()
+        whole = schema.IMAGES if table == "images" else self._faces_schema()
+        if not parts:
+            wanted = columns or whole.names
+            return pa.schema([whole.field(name) for name in wanted]).empty_table()
+        folder = self.folder.child(table)
+        with storage_errors("read", folder.url):
+            data = ds.dataset(
+                [folder.path(name) for name in parts],
+                filesystem=folder.fs,
+                format="parquet",
+                schema=whole,
+            )
+            return data.to_table(columns=list(columns) if columns else None)
+
+    def _faces_schema(self) -> pa.Schema:
+        models = self.models()
+        if models is None:
+            raise ConfigError(f"There is no lake at {self.folder.url}; check the path")
+        return schema.faces_schema(models.dimension)
+
+    def ledger(self) -> Ledger:
+        """Return which images are here."""
+        return Ledger.from_table(self.read("images", COLUMNS))
+
+    def publish_part(self, images: pa.Table, faces: pa.Table) -> str:
+        """Write a part, faces first, and return its file name.
+
+        The same images give the same name, so a task that is repeated replaces its own work.
+        """
+        name = part_name(images["image_id"].to_pylist())
+        self.folder.publish(f"faces/{name}", parquet_bytes(faces))
+        self.folder.publish(f"images/{name}", parquet_bytes(images))
+        return name
+
+    def publish_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file, for example a run's manifest."""
+        self.folder.publish(name, json.dumps(value, indent=2, default=str).encode())
+
+
+def part_name(image_ids: Sequence[str]) -> str:
+    """Return the file name of the part that holds these images, in any order."""
+    digest = hashlib.blake2b("".join(sorted(image_ids)).encode(), digest_size=16)
+    return f"part-{digest.hexdigest()}.parquet"
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return the table as a Parquet file; the same table gives the same bytes."""
+    buffer = io.BytesIO()
+    # Vectors and pictures do not repeat; text columns do.
+    texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=texts)
+    return buffer.getvalue()

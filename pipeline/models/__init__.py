@@ -1,0 +1,1 @@
+"""Networks, weights, detectors and embedders; they know neither Ray nor the lake."""

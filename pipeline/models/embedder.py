@@ -1,0 +1,58 @@
+"""The one door to embedders, whatever runs them."""
+
+from typing import Protocol
+
+from pipeline.errors import ConfigError
+from pipeline.models.card import FACENET, ModelCard, find_card, known_cards
+from pipeline.models.vectors import Crops, Floats
+from pipeline.models.weights import WeightStore
+
+
+class Embedder(Protocol):
+    """Turns aligned faces into unit vectors.
+
+    Attributes:
+        card: how to make the crops, and what the vectors are.
+        revision: `name@` and 12 hex digits of the weights; one lake holds one revision.
+    """
+
+    card: ModelCard
+    revision: str
+
+    def embed(self, crops: Crops) -> tuple[Floats, Floats]:
+        """Map uint8 [N, S, S, 3] RGB to unit vectors float32 [N, D] and norms float32 [N]."""
+        ...
+
+
+def load_embedder(
+    name_or_path: str = "facenet-vggface2",
+    *,
+    store: WeightStore | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Embedder:
+    """Load an embedder by name, or by the path of a card or of an ONNX file with a card.
+
+    Args:
+        name_or_path: see `find_card`.
+        store: where weights lie; the default store without.
+        device: "cpu", or "cuda" with an optional ":index".
+        threads: CPU threads; None is 1 for ONNX, and leaves torch as it is.
+
+    Raises:
+        ConfigError: no such model, or not an embedder.
+        WeightsError: its weights cannot be had, or are not what they should be.
+    """
+    card = find_card(name_or_path)
+    if card.kind != "embedder":
+        names = ", ".join(name for name, known in known_cards().items() if known.kind == "embedder")
+        raise ConfigError(f"{name_or_path!r} is a {card.kind}; the known embedders are {names}")
+    path = (store or WeightStore()).path(card)
+    # each runtime is imported where it is needed: torch alone takes seconds
+    if card.runtime == FACENET:
+        from pipeline.models.torch_embedder import FaceNetEmbedder
+
+        return FaceNetEmbedder(card, path, device, threads)
+    from pipeline.models.onnx_embedder import OnnxEmbedder
+
+    return OnnxEmbedder(card, path, threads or 1, device)

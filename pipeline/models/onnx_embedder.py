@@ -1,0 +1,154 @@
+"""Runs any ONNX embedder by its card; SFace is the bundled one."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from pipeline.errors import WeightsError
+from pipeline.models.card import ModelCard
+from pipeline.models.onnx_graph import read_model, simplify
+from pipeline.models.vectors import Crops, Floats, check_crops, empty, unit_vectors
+from pipeline.models.weights import sha256
+
+logger = logging.getLogger(__name__)
+
+BATCH = 16  # SFace on a CPU gains nothing beyond; memory stays small
+GPU_BATCH = 128
+ERRORS_ONLY = 3  # ONNX Runtime's severity; below it warns of every folded initialiser
+
+
+class OnnxEmbedder:
+    """An embedder in ONNX Runtime.
+
+    Args:
+        path: a model of one input [N, 3, S, S] or [1, 3, S, S] and one output [N, D].
+        threads: inside one operator; one a worker is fastest in sum.
+        device: "cpu", or "cuda" with an optional ":index".
+
+    Attributes:
+        revision: name and weights, as the lake records them.
+
+    Raises:
+        WeightsError: the file is no such model, or does not give what the card says.
+    """
+
+    def __init__(self, card: ModelCard, path: Path, threads: int = 1, device: str = "cpu") -> None:
+        self.card = card
+        self.revision = f"{card.name}@{sha256(path)[:12]}"
+        model = read_model(path)
+        self._check_shape(path, simplify(model))
+        self._batch = BATCH if device == "cpu" else GPU_BATCH
+        fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+        try:
+            if fixed and not self._try_free_batch(model, path, threads, device):
+                if fixed != 1:
+                    raise WeightsError(f"{path} takes exactly {fixed} faces; export it for N or 1")
+                self._batch = 1
+            if not fixed or self._batch == 1:
+                self._session = _session(simplify(model), threads, device)
+            self._probe(path)
+        except _RUNTIME_ERRORS as error:
+            raise WeightsError(f"ONNX Runtime cannot run {path}: {error}") from error
+
+    def embed(self, crops: Crops) -> tuple[Floats, Floats]:
+        """Map aligned faces to vectors.
+
+        Args:
+            crops: uint8 [N, S, S, 3], RGB.
+
+        Returns:
+            Unit vectors float32 [N, D], and their norms before normalisation float32 [N].
+        """
+        check_crops(self.card, crops)
+        if not len(crops):
+            return empty(self.card)
+        raw = [
+            self._run(crops[start : start + self._batch])
+            for start in range(0, len(crops), self._batch)
+        ]
+        return unit_vectors(self.card, np.concatenate(raw))
+
+    def _run(self, crops: Crops) -> Floats:
+        x = crops if self.card.colour == "RGB" else crops[..., ::-1]
+        mean, std = np.float32(self.card.mean), np.float32(self.card.std)
+        scaled = ((x.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)
+        name = self._session.get_inputs()[0].name
+        output = self._session.run(None, {name: np.ascontiguousarray(scaled)})[0]
+        return np.asarray(output, np.float32).reshape(len(crops), -1)
+
+    def _try_free_batch(
+        self, model: onnx.ModelProto, path: Path, threads: int, device: str
+    ) -> bool:
+        """Try a model exported for a batch of one on several; keep it if they do not mix."""
+        try:
+            self._session = _session(simplify(model, free_batch=True), threads, device)
+            faces = _noise(self.card.input_size, 3)
+            alone = np.concatenate([self._run(faces[i : i + 1]) for i in range(3)])
+            together = self._run(faces)
+        except (*_RUNTIME_ERRORS, ValueError) as error:
+            logger.debug("%s runs one face at a time: %s", path, error)
+            return False
+        scale = float(np.abs(alone).max()) or 1.0
+        return alone.shape == together.shape and np.abs(alone - together).max() <= 1e-3 * scale
+
+    def _check_shape(self, path: Path, model: onnx.ModelProto) -> None:
+        inputs, outputs = model.graph.input, model.graph.output
+        if len(inputs) != 1 or len(outputs) != 1:
+            names = ", ".join(value.name for value in (*inputs, *outputs))
+            raise WeightsError(
+                f"{path} has {len(inputs)} inputs and {len(outputs)} outputs ({names}); "
+                "an embedder has one of each"
+            )
+        dims = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
+        size = self.card.input_size
+        wanted = (3, size, size)
+        if len(dims) != 4 or any(d and d != w for d, w in zip(dims[1:], wanted, strict=True)):
+            raise WeightsError(
+                f"{path} takes {dims} (0: any), not [N, 3, {size}, {size}] as its card says"
+            )
+
+    def _probe(self, path: Path) -> None:
+        shape = self._run(_noise(self.card.input_size, 1)).shape
+        if shape != (1, self.card.dimension):
+            raise WeightsError(
+                f"{path} gives vectors of {shape[1]} numbers; its card says "
+                f"dimension = {self.card.dimension}"
+            )
+
+
+# what onnxruntime raises is not exported as classes; they derive from RuntimeError or Exception
+_RUNTIME_ERRORS = (
+    RuntimeError,
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+)
+
+
+def _noise(size: int, faces: int) -> Crops:
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
+
+
+def _session(model: onnx.ModelProto, threads: int, device: str) -> "onnxruntime.InferenceSession":
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    # idle threads of one worker would take the cores of the others
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[object] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            index = int(device.partition(":")[2] or 0)
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+        else:
+            logger.warning("onnxruntime here knows no CUDA (onnxruntime-gpu does); using the CPU")
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), sess_options=options, providers=providers
+    )

@@ -1,0 +1,43 @@
+"""What makes an image the same image at the next run: its place in its source."""
+
+import hashlib
+
+from pipeline.storage import printable
+
+
+def image_id(place: str, salt: str = "") -> str:
+    """Return the id of the image at `place`, 32 hex digits.
+
+    `place` is the path relative to the input root, or the shard's path and the key joined by
+    "#"; so the id survives moving the archive. `salt` tells two images apart that have the same
+    place under different roots.
+    """
+    # Surrogates stand for bytes that are not UTF-8: give them back as they were.
+    text = f"{place}\0{salt}" if salt else place
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+class Keys:
+    """Gives every member of one archive a key of its own.
+
+    A name that occurs again gets `@2`, `@3` ..., so that no member hides another.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}
+        self.repeated: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._next)
+
+    def key(self, name: str) -> str:
+        """Return the key of the next member called `name`."""
+        if name not in self._next:
+            self._next[name] = 2
+            return name
+        self.repeated.append(printable(name))
+        while (candidate := f"{name}@{self._next[name]}") in self._next:
+            self._next[name] += 1
+        self._next[name] += 1
+        self._next[candidate] = 2
+        return candidate

@@ -1,0 +1,246 @@
+"""Reads images out of tar, zip and Parquet shards, one member at a time.
+
+Nothing is ever extracted to disk. Readers yield `Member`s and never raise for what a shard holds:
+a member that cannot be used carries an error, and what is wrong with the shard as a whole goes
+into its `Report`.
+"""
+
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ErrorCode
+from pipeline.sources.identity import Keys
+from pipeline.sources.units import archive_kind
+from pipeline.sources.walk import reason_to_skip_member
+from pipeline.storage import printable
+
+# A hostile name is shown, not repeated whole.
+NAME_SHOWN = 200
+PARQUET_BATCH = 32
+
+
+@dataclass(slots=True)
+class Member:
+    """One image of a shard: its key, its encoded bytes, or why there are none."""
+
+    key: str
+    data: bytes | None = None
+    error: ErrorCode | None = None
+    detail: str = ""
+    size: int = -1
+
+
+@dataclass(slots=True)
+class Report:
+    """What one unit passed over or found wrong."""
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    notices: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def note(self, text: str) -> None:
+        """Add a notice; a flood of them is cut."""
+        if len(self.notices) < 20:
+            self.notices.append(text)
+
+
+Wanted = Callable[[str], bool]
+
+
+def shown(name: str) -> str:
+    """Return a member's name fit for a message."""
+    text = printable(name)
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return text if len(text) <= NAME_SHOWN else text[:NAME_SHOWN] + "..."
+
+
+def is_unsafe(name: str) -> bool:
+    """Return whether a member's name leads out of its archive."""
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or (len(parts[0]) == 2 and parts[0][1] == ":")
+
+
+def skip(name: str, report: Report) -> bool:
+    """Count a member that is no image, and return whether it is passed over."""
+    if archive_kind(name):
+        report.skipped["archive inside an archive"] += 1
+        report.note(f"{shown(name)} is an archive inside an archive and was not opened")
+        return True
+    reason = reason_to_skip_member(name)
+    if reason:
+        report.skipped[reason] += 1
+    return reason is not None
+
+
+def unsafe(key: str, what: str) -> Member:
+    """Return the error row of a member that must not be followed."""
+    return Member(key, error=ErrorCode.UNSAFE_MEMBER, detail=f"{shown(key)} {what}; it was not followed")
+
+
+def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) -> Iterator[Member]:
+    """Yield the images of a tar shard, plain or compressed, read front to back.
+
+    `wanted(key)` tells whether the bytes of an image are needed. A shard that is cut keeps every
+    image before the cut; the image in which it is cut gets an error.
+    """
+    keys = Keys()
+    try:
+        archive = tarfile.open(fileobj=file, mode="r|*", errorlevel=0)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        report.note(f"not a readable tar: {error}")
+        return
+    with archive:
+        while True:
+            try:
+                info = archive.next()
+            except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
+                report.note(f"the tar is damaged or cut after {len(keys)} members: {error}")
+                return
+            if info is None:
+                break
+            archive.members.clear()  # type: ignore[attr-defined]  # else memory grows with the shard
+            if info.isdir() or skip(info.name, report):
+                continue
+            key = keys.key(info.name)
+            if not wanted(key):
+                continue
+            if not info.isreg():
+                yield unsafe(key, "is a link, a device or a pipe")
+            elif is_unsafe(info.name):
+                yield unsafe(key, "leads out of its archive")
+            elif info.size > max_bytes:
+                yield too_many_bytes(key, info.size, max_bytes)
+            else:
+                try:
+                    data = archive.extractfile(info).read()  # type: ignore[union-attr]
+                except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+                    yield Member(
+                        key,
+                        error=ErrorCode.TRUNCATED,
+                        detail=f"the tar ends inside this image: {error}",
+                        size=info.size,
+                    )
+                    report.note(f"the tar is cut inside {shown(key)}; later images are lost")
+                    return
+                yield Member(key, data, size=len(data))
+    if keys.repeated:
+        report.note(
+            f"{len(keys.repeated)} names occur more than once, each image kept under its own key "
+            f"(name@2 ...), the first: {shown(keys.repeated[0])}"
+        )
+
+
+def too_many_bytes(key: str, size: int, max_bytes: int) -> Member:
+    """Return the error row of an image with more encoded bytes than allowed."""
+    return Member(
+        key,
+        error=ErrorCode.TOO_LARGE,
+        detail=f"{size} bytes, more than the {max_bytes} allowed by --max-bytes",
+        size=size,
+    )
+
+
+def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) -> Iterator[Member]:
+    """Yield the images of a zip file."""
+    keys = Keys()
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        report.note(f"not a readable zip (cut, or no zip at all): {error}")
+        return
+    with archive:
+        for info in archive.infolist():
+            if info.is_dir() or skip(info.filename, report):
+                continue
+            key = keys.key(info.filename)
+            if not wanted(key):
+                continue
+            if is_unsafe(info.filename):
+                yield unsafe(key, "leads out of its archive")
+            elif (info.external_attr >> 16) & 0o170000 == 0o120000:
+                yield unsafe(key, "is a link")
+            elif info.flag_bits & 1:
+                yield Member(key, error=ErrorCode.ENCRYPTED, detail="behind a password")
+            elif info.file_size > max_bytes:
+                yield too_many_bytes(key, info.file_size, max_bytes)
+            else:
+                yield _zip_member(archive, info, key)
+    if keys.repeated:
+        report.note(
+            f"{len(keys.repeated)} names occur more than once, each image kept under its own key "
+            f"(name@2 ...), the first: {shown(keys.repeated[0])}"
+        )
+
+
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Member:
+    try:
+        with archive.open(info) as member:
+            # No more than the directory promises: a bomb may lie about its size.
+            data = member.read(info.file_size + 1)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+        return Member(key, error=ErrorCode.CORRUPT, detail=f"damaged in the zip: {error}")
+    return Member(key, data, size=len(data))
+
+
+def parquet_members(
+    file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report, columns: tuple[str, str | None]
+) -> Iterator[Member]:
+    """Yield the images of a Parquet shard.
+
+    `columns` are the image column (binary, or a struct with a binary `bytes`) and the key column,
+    or None to use row numbers.
+    """
+    keys = Keys()
+    image_column, key_column = columns
+    try:
+        table = pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        report.note(f"not a readable Parquet file: {error}")
+        return
+    missing = [c for c in (image_column, key_column) if c and c not in table.schema_arrow.names]
+    if missing:
+        report.note(
+            f"no column {missing[0]!r}, only {', '.join(table.schema_arrow.names[:20])}; name it "
+            "with --image-column or --key-column"
+        )
+        return
+    row = 0
+    try:
+        for batch in table.iter_batches(
+            PARQUET_BATCH, columns=[c for c in (image_column, key_column) if c]
+        ):
+            for i in range(batch.num_rows):
+                name = str(batch[key_column][i].as_py()) if key_column else str(row)
+                row += 1
+                key = keys.key(name)
+                if not wanted(key):
+                    continue
+                value = batch[image_column][i].as_py()
+                if isinstance(value, dict):
+                    value = value.get("bytes")
+                if value is not None and not isinstance(value, bytes):
+                    report.note(
+                        f"column {image_column!r} holds {batch[image_column].type}, not bytes; "
+                        "name another with --image-column"
+                    )
+                    return
+                data = value or b""
+                if len(data) > max_bytes:
+                    yield too_many_bytes(key, len(data), max_bytes)
+                else:
+                    yield Member(key, data, size=len(data))
+    except (pa.ArrowException, OSError) as error:
+        report.note(f"the Parquet file is damaged after row {row}: {error}")
+    if keys.repeated:
+        report.note(
+            f"{len(keys.repeated)} keys occur more than once, each image kept under its own key "
+            f"(key@2 ...), the first: {shown(keys.repeated[0])}"
+        )

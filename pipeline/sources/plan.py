@@ -1,0 +1,243 @@
+"""Turns the inputs that a user names into units of work."""
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import ConfigError, NoImagesError, StorageError
+from pipeline.ledger import Ledger
+from pipeline.sources.identity import image_id
+from pipeline.sources.units import Plan, Unit, archive_kind
+from pipeline.sources.walk import Entry, reason_to_skip, walk
+from pipeline.storage import (
+    REACH_TIMEOUT_S,
+    Folder,
+    is_local,
+    printable,
+    storage_errors,
+    within,
+)
+
+# Loose files a read task is given at most: some gigabytes of photos, a minute of work.
+FILES_PER_UNIT = 256
+LIST_ENDINGS = (".txt", ".lst", ".list")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that an input names: `base` + `name` is where it is, `name` is its place."""
+
+    base: str
+    name: str
+    size: int
+
+
+def plan(
+    inputs: Sequence[str],
+    *,
+    output: str,
+    ledger: Ledger,
+    options: Mapping[str, Any],
+    parallelism: int = 1,
+) -> Plan:
+    """Find everything under `inputs`, except what the lake has.
+
+    An input is a folder (searched to any depth), a glob, an image, a tar, zip or Parquet shard,
+    or a text file that lists paths; each local or any fsspec URL. `parallelism` is how many read
+    tasks may run at once.
+
+    Raises:
+        ConfigError: an input that is none of these, or holds the output.
+        NoImagesError: nothing to read under all inputs.
+        StorageError: storage that cannot be reached within 15 s, or refuses.
+    """
+    result = Plan()
+    files: dict[str, list[Found]] = {}
+    seen: set[str] = set()
+    places: set[str] = set()
+    repeats = len(inputs) > 1 or any(i.lower().endswith(LIST_ENDINGS) for i in inputs)
+    salted: dict[str, set[int]] = {}
+    listed = 0
+    for text in inputs:
+        refuse_inside(text, output)
+        for found in expand(text, options, result):
+            listed += 1
+            where = found.base + found.name
+            again = False
+            if repeats:
+                if where in seen:
+                    result.skipped["named twice"] += 1
+                    continue
+                seen.add(where)
+                again = found.name in places
+                places.add(found.name)
+            kind = archive_kind(found.name)
+            if kind:
+                result.units.append(
+                    Unit(
+                        kind,
+                        where,
+                        place=found.name,
+                        sizes=(found.size,),
+                        salted=frozenset({0} if again else ()),
+                        options=options,
+                    )
+                )
+                continue
+            group = files.setdefault(found.base, [])
+            if again:
+                salted.setdefault(found.base, set()).add(len(group))
+            group.append(found)
+    if not listed:
+        raise NoImagesError(
+            f"No images under {', '.join(inputs)}; check the path, and that files end in .jpg, "
+            f".png, .heic ... or .tar, .zip, .parquet{_skipped_hint(result)}"
+        )
+    for base, group in files.items():
+        result.units[:0] = _file_units(
+            base, group, salted.get(base, set()), ledger, options, parallelism, result
+        )
+    return result
+
+
+def _skipped_hint(result: Plan) -> str:
+    if not result.skipped:
+        return ""
+    return " (passed over: " + ", ".join(f"{n} {why}" for why, n in result.skipped.items()) + ")"
+
+
+def _file_units(
+    base: str,
+    group: list[Found],
+    salted: set[int],
+    ledger: Ledger,
+    options: Mapping[str, Any],
+    parallelism: int,
+    result: Plan,
+) -> list[Unit]:
+    """Group loose files into units, leaving out those that the lake has from the same place."""
+    rows = ledger.find([image_id(found.name) for found in group])
+    todo = []
+    for i, (found, row) in enumerate(zip(group, rows.tolist(), strict=True)):
+        if row >= 0 and i not in salted and ledger.shard_of(row) == parent(base, found.name):
+            result.done += 1
+            if found.size >= 0 and 0 <= int(ledger.size[row]) != found.size:
+                result.skipped["changed since it was indexed"] += 1
+        else:
+            todo.append(i)
+    per_unit = max(1, min(FILES_PER_UNIT, -(-len(todo) // max(1, 4 * parallelism))))
+    units = []
+    for start in range(0, len(todo), per_unit):
+        members = todo[start : start + per_unit]
+        units.append(
+            Unit(
+                "files",
+                base,
+                names=tuple(group[i].name for i in members),
+                sizes=tuple(group[i].size for i in members),
+                salted=frozenset(k for k, i in enumerate(members) if i in salted),
+                options=options,
+            )
+        )
+    return units
+
+
+def parent(base: str, name: str) -> str:
+    """Return the folder that a loose file lies in, as `images.shard` has it."""
+    return printable((base + name).rsplit("/", 1)[0] or "/")
+
+
+def refuse_inside(text: str, output: str) -> None:
+    """Raise ConfigError when the lake would lie inside the folder it is made from."""
+    if not output:
+        return
+    root, lake = Folder(text).url, Folder(output).url
+    if "://" not in root:
+        root = os.path.realpath(root)
+    if "://" not in lake:
+        lake = os.path.realpath(lake)
+    if lake == root or lake.startswith(root.rstrip("/") + "/"):
+        raise ConfigError(
+            f"The output {output} lies inside the input {text}: its thumbnails and tables would "
+            "be read as photos; choose an output beside the input"
+        )
+
+
+def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Found]:
+    """Yield the images and shards that one input names."""
+    source = Folder(text, options)
+    fs, path = source.fs, source.path()
+    local = is_local(fs)
+    kind = _local_kind(path) if local else within(
+        REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url
+    )
+    if kind == "folder":
+        for entry in walk(fs, path, result.skipped):
+            yield _found(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
+    elif kind == "file":
+        folder, name = source.url.rsplit("/", 1)
+        if name.lower().endswith(LIST_ENDINGS):
+            yield from _listed(source, options)
+        elif archive_kind(name) or reason_to_skip(name) is None:
+            size = os.path.getsize(path) if local else int(fs.info(path)["size"])
+            yield Found(folder + "/", name, size)
+        else:
+            raise ConfigError(
+                f"Cannot use {text}: not an image, a .tar, .zip or .parquet shard, or a .txt list"
+            )
+    elif glob.has_magic(text):
+        yield from _globbed(source, result)
+    else:
+        raise StorageError(f"Cannot read {text}: it does not exist; check the path")
+
+
+def _local_kind(path: str) -> str | None:
+    return "folder" if os.path.isdir(path) else "file" if os.path.exists(path) else None
+
+
+def _remote_kind(source: Folder) -> str | None:
+    """Tell folder from file with one listing, which also shows whether we may read."""
+    try:
+        entries = source.fs.ls(source.path(), detail=True)
+    except FileNotFoundError:
+        return None
+    alone = len(entries) == 1 and entries[0]["name"].rstrip("/") == source.path()
+    return "file" if alone and entries[0]["type"] != "directory" else "folder"
+
+
+def _found(base: str, root: str, entry: Entry) -> Found:
+    return Found(base, entry.path.removeprefix(root), entry.size)
+
+
+def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
+    """Yield what a glob matches; places are relative to the part before the first wildcard."""
+    fs, pattern = source.fs, source.path()
+    fixed = pattern[: next(i for i, c in enumerate(pattern) if c in "*?[")]
+    root = fixed.rsplit("/", 1)[0] + "/" if "/" in fixed else ""
+    base = source.url[: len(source.url) - len(pattern)] + root
+    with storage_errors("list", source.url):
+        matches = fs.glob(pattern, detail=True)
+    for path, info in sorted(matches.items()):
+        if info["type"] == "directory":
+            for entry in walk(fs, path, result.skipped):
+                yield _found(base, root, entry)
+        elif archive_kind(path) or not (reason := reason_to_skip(path)):
+            yield _found(base, root, Entry(path, int(info.get("size") or -1)))
+        else:
+            result.skipped[reason] += 1
+
+
+def _listed(source: Folder, options: Mapping[str, Any]) -> Iterator[Found]:
+    """Yield the paths that a text file lists, one a line; relative ones start at its folder."""
+    folder, name = source.url.rsplit("/", 1)
+    with storage_errors("read", source.url):
+        data = source.fs.cat_file(source.path())
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    for line in text.split("\n"):  # not splitlines: names may hold its rarer separators
+        entry = line.strip(" \t\r")
+        if not entry:
+            continue
+        absolute = "://" in entry or entry.startswith("/")
+        yield Found("" if absolute else folder + "/", entry, -1)

@@ -1,0 +1,243 @@
+"""Reads a unit of work: yields tables of encoded images that the lake does not have yet."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.decode import probe
+from pipeline.errors import ConfigError, ErrorCode, StorageError
+from pipeline.ledger import Ledger, content_key
+from pipeline.sources.identity import image_id
+from pipeline.sources.members import (
+    Member,
+    Report,
+    parquet_members,
+    tar_members,
+    too_many_bytes,
+    zip_members,
+)
+from pipeline.sources.plan import parent
+from pipeline.sources.units import Unit
+from pipeline.storage import Folder, filesystem, is_local, printable, storage_errors
+
+# What a read task hands on at a time: enough to amortise the overhead of a block, small enough
+# that a few of them in flight do not fill a node.
+TABLE_IMAGES = 64
+TABLE_BYTES = 16 * 2**20
+# Loose remote files fetched at once by one task.
+FETCH_FILES = 16
+
+ENCODED = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("uri", pa.string()),
+        ("shard", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("data", pa.large_binary()),
+        ("error", pa.string()),
+        ("error_detail", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConfig:
+    """How shards are read.
+
+    Attributes:
+        max_bytes: encoded size above which an image is an error instead of memory.
+        image_column: column of Parquet shards that holds the bytes.
+        key_column: column that names the images; None: row numbers.
+    """
+
+    max_bytes: int = 512 * 2**20
+    image_column: str = "image"
+    key_column: str | None = None
+
+
+def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iterator[pa.Table]:
+    """Yield the unit's new images as tables of schema `ENCODED`.
+
+    What was passed over and what is wrong with a shard goes into `report`. An image whose bytes
+    cannot be had is a row with `unreadable`; a shard that cannot be opened is a notice.
+    """
+    rows: list[dict[str, object]] = []
+    size = 0
+    for row in _rows(unit, ledger, config, report):
+        rows.append(row)
+        data = row["data"]
+        size += len(data) if isinstance(data, bytes) else 0
+        if len(rows) >= TABLE_IMAGES or size >= TABLE_BYTES:
+            yield pa.Table.from_pylist(rows, schema=ENCODED)
+            rows, size = [], 0
+    if rows:
+        yield pa.Table.from_pylist(rows, schema=ENCODED)
+
+
+def _rows(
+    unit: Unit, ledger: Ledger, config: ReadConfig, report: Report
+) -> Iterator[dict[str, object]]:
+    claims = Claims(unit, ledger, report)
+    for member in _files(unit, config, claims) if unit.kind == "files" else _shard(
+        unit, config, claims.wanted, report
+    ):
+        row = claims.row(member)
+        if row is not None:
+            yield row
+
+
+def _files(unit: Unit, config: ReadConfig, claims: "Claims") -> Iterator[Member]:
+    """Yield loose files, remote ones fetched several at a time."""
+    pending: list[tuple[str, str]] = []
+    pending_bytes = 0
+    for i, (name, size) in enumerate(zip(unit.names, unit.sizes, strict=True)):
+        if not claims.wanted(name, i):
+            continue
+        if size > config.max_bytes:
+            yield too_many_bytes(name, size, config.max_bytes)
+            continue
+        pending.append((name, unit.base + name))
+        pending_bytes += max(size, 0)
+        if len(pending) >= FETCH_FILES or pending_bytes >= TABLE_BYTES:
+            yield from _fetch(unit, pending)
+            pending, pending_bytes = [], 0
+    if pending:
+        yield from _fetch(unit, pending)
+
+
+def _fetch(unit: Unit, wanted: list[tuple[str, str]]) -> Iterator[Member]:
+    """Yield the bytes of each (name, URL), or an `unreadable` error."""
+    fs, _ = filesystem(wanted[0][1], unit.options)
+    paths = {name: fs._strip_protocol(url) for name, url in wanted}
+    if is_local(fs) or len({url.split("://")[0] for _, url in wanted}) > 1:
+        for name, url in wanted:
+            yield _fetch_one(name, url, unit)
+        return
+    found = fs.cat(list(paths.values()), on_error="return")
+    for name, _ in wanted:
+        data = found.get(paths[name])
+        if isinstance(data, bytes):
+            yield Member(name, data, size=len(data))
+        else:
+            yield _unreadable(name, data)
+
+
+def _fetch_one(name: str, url: str, unit: Unit) -> Member:
+    try:
+        fs, path = filesystem(url, unit.options)
+        if is_local(fs):
+            with open(path, "rb") as file:
+                data = file.read()
+        else:
+            data = fs.cat_file(path)
+    except Exception as error:  # any back end's error is one image's loss, told in its row
+        return _unreadable(name, error)
+    return Member(name, data, size=len(data))
+
+
+def _unreadable(name: str, error: object) -> Member:
+    detail = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else "no answer"
+    return Member(name, error=ErrorCode.UNREADABLE, detail=printable(detail))
+
+
+def _shard(
+    unit: Unit, config: ReadConfig, wanted: Callable[[str], bool], report: Report
+) -> Iterator[Member]:
+    """Yield the images of a shard; one that fails midway keeps what was read."""
+    try:
+        fs, path = filesystem(unit.base, unit.options)
+        with storage_errors("read", printable(unit.base)), fs.open(path, "rb") as file:
+            if unit.kind == "tar":
+                yield from tar_members(file, wanted, config.max_bytes, report)
+            elif unit.kind == "zip":
+                yield from zip_members(file, wanted, config.max_bytes, report)
+            else:
+                columns = (config.image_column, config.key_column)
+                yield from parquet_members(file, wanted, config.max_bytes, report, columns)
+    except (StorageError, ConfigError) as error:
+        report.note(str(error))
+
+
+class Claims:
+    """Decides for each image of a unit whether it is new, and under which id.
+
+    An id is the hash of a place relative to its input root, so that it survives moving the
+    archive. A second image with the same place under another root must not be taken for the
+    first: while the first is still where it was, or has other bytes, the second gets an id of its
+    own, salted with its full address. Otherwise the archive was moved, and nothing is new.
+    """
+
+    def __init__(self, unit: Unit, ledger: Ledger, report: Report) -> None:
+        self.unit = unit
+        self.ledger = ledger
+        self.report = report
+        self._place = f"{unit.place}#" if unit.place else ""
+        self._link = "" if unit.kind == "files" else "#"
+        self._shard = "" if unit.kind == "files" else printable(unit.base)
+        self._ids: dict[str, tuple[str, int]] = {}
+        self._there: dict[str, bool] = {}
+
+    def wanted(self, key: str, index: int = 0) -> bool:
+        """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
+        plain = image_id(self._place + key)
+        address = self.unit.base + self._link + key
+        if index in self.unit.salted:
+            identity, row = image_id(self._place + key, address), -1
+            known = self.ledger.find([identity])[0] >= 0
+        else:
+            identity = plain
+            row = int(self.ledger.find([plain])[0])
+            known = row >= 0 and self.ledger.shard_of(row) == self._shard_of(key)
+            if row >= 0 and not known:
+                other = image_id(self._place + key, address)
+                known = self.ledger.find([other])[0] >= 0
+                if not known and self._exists(self.ledger.shard_of(row), key):
+                    identity, row = other, -1
+        if known:
+            self.report.done += 1
+            return False
+        self._ids[key] = (identity, row)
+        return True
+
+    def row(self, member: Member) -> dict[str, object] | None:
+        """Return the image's row, or None when it turns out to be known or no image."""
+        identity, contested = self._ids.pop(member.key)
+        data = member.data
+        digest = hashlib.sha256(data).hexdigest() if data is not None else None
+        address = self.unit.base + self._link + member.key
+        if contested >= 0:
+            if digest and content_key(digest) == int(self.ledger.content[contested]):
+                self.report.done += 1
+                return None
+            identity = image_id(self._place + member.key, address)
+        base = member.key.rsplit("/", 1)[-1]
+        named = "." in base or self.unit.kind == "parquet"
+        if not named and data is not None and probe(data[:64]) is None:
+            self.report.skipped["not an image"] += 1
+            return None
+        return {
+            "image_id": identity,
+            "uri": printable(address),
+            "shard": self._shard_of(member.key),
+            "sha256": digest,
+            "bytes": member.size if member.size >= 0 else None,
+            "data": data,
+            "error": member.error.value if member.error else None,
+            "error_detail": member.detail or None,
+        }
+
+    def _shard_of(self, key: str) -> str:
+        return self._shard or parent(self.unit.base, key)
+
+    def _exists(self, shard: str, key: str) -> bool:
+        """Return whether the image that holds this place is still where it was indexed."""
+        where = f"{shard}/{key.rsplit('/', 1)[-1]}" if self.unit.kind == "files" else shard
+        if where not in self._there or self.unit.kind == "files":
+            try:
+                self._there[where] = Folder(where, self.unit.options).exists()
+            except (StorageError, ConfigError):
+                self._there[where] = True  # cannot tell: keep both images
+        return self._there[where]

@@ -1,0 +1,81 @@
+"""Units of work: what one read task is given."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+UnitKind = Literal["files", "tar", "zip", "parquet"]
+
+ARCHIVES: Mapping[str, UnitKind] = {
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".tar.bz2": "tar",
+    ".tar.xz": "tar",
+    ".zip": "zip",
+    ".parquet": "parquet",
+}
+
+
+def archive_kind(name: str) -> UnitKind | None:
+    """Return what kind of shard a file of this name is, or None."""
+    lower = name.lower()
+    return next((kind for ending, kind in ARCHIVES.items() if lower.endswith(ending)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A shard, or a group of loose files, that one task reads.
+
+    Attributes:
+        kind: how it is read.
+        base: URL that each of `names` is appended to (files), or the shard's URL.
+        place: the shard's path relative to the input root; empty for files, whose names are
+            their places.
+        names: files only.
+        sizes: bytes of each file, -1 where the listing does not say; or of the shard.
+        salted: indices into `names` of files that share their place with another file of this
+            run, which came first; {0} for such a shard.
+        options: storage options.
+    """
+
+    kind: UnitKind
+    base: str
+    place: str = ""
+    names: Sequence[str] = ()
+    sizes: Sequence[int] = ()
+    salted: frozenset[int] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that a run will read, and what it passes over.
+
+    Attributes:
+        units: in the order of the inputs.
+        skipped: how many files were passed over, by reason.
+        done: images that the lake has already, as far as the listing tells.
+        notices: what the user should know, in words.
+    """
+
+    units: list[Unit] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    done: int = 0
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """Loose images to read; those inside shards are not counted yet."""
+        return sum(len(unit.names) for unit in self.units if unit.kind == "files")
+
+    @property
+    def shards(self) -> int:
+        """Archives and tables to read."""
+        return sum(unit.kind != "files" for unit in self.units)
+
+    @property
+    def bytes(self) -> int:
+        """Encoded bytes to read, as far as the listing tells."""
+        return sum(size for unit in self.units for size in unit.sizes if size > 0)

@@ -1,0 +1,88 @@
+"""Decode: encoded bytes in, upright RGB pixels and what the file says of itself out."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.columns import binary_views, pixels_column
+from pipeline.decode import decode
+from pipeline.errors import ImageError
+from pipeline.geometry import Pixels
+from pipeline.phash import pdq
+from pipeline.stages.transport import DECODED
+
+
+class Decode:
+    """Decodes images; a bad one becomes a row with an error code.
+
+    Args:
+        max_pixels: more than that is `too_large`, known before memory is taken.
+        table_pixels: pixels in a table handed on, so that a batch of huge photos is handed on
+            in pieces.
+    """
+
+    def __init__(self, max_pixels: int = 200_000_000, table_pixels: int = 16_000_000) -> None:
+        self.max_pixels = max_pixels
+        self.table_pixels = table_pixels
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Yield tables of schema `DECODED`, together one row for each row of `batch`."""
+        images: list[Pixels | None] = []
+        facts: list[dict[str, object]] = []
+        start = total = 0
+        rows = zip(binary_views(batch["data"]), batch["error"].to_pylist(), strict=True)
+        for i, (data, error) in enumerate(rows):
+            began = time.perf_counter()
+            pixels, known = self._decode(data) if error is None else (None, {})
+            known["decode_s"] = time.perf_counter() - began
+            images.append(pixels)
+            facts.append(known)
+            total += 0 if pixels is None else pixels.size // 3
+            if total >= self.table_pixels:
+                yield _table(batch.slice(start, i + 1 - start), images, facts)
+                images, facts, start, total = [], [], i + 1, 0
+        if images or not len(batch):
+            yield _table(batch.slice(start), images, facts)
+
+    def _decode(
+        self, data: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
+    ) -> tuple[Pixels | None, dict[str, object]]:
+        try:
+            image = decode(b"" if data is None else data.tobytes(), self.max_pixels)
+        except ImageError as error:
+            return None, {"error": error.code.value, "error_detail": error.detail}
+        height, width = image.pixels.shape[:2]
+        phash, quality = pdq(image.pixels)
+        return image.pixels, {
+            "width": width,
+            "height": height,
+            "format": image.format,
+            "orientation": image.orientation,
+            "taken_at": image.taken_at,
+            "phash": phash,
+            "phash_quality": quality,
+        }
+
+
+def _table(
+    batch: pa.Table, images: list[Pixels | None], facts: list[dict[str, object]]
+) -> pa.Table:
+    """Join what is known of the images to their rows."""
+    known = pa.Table.from_pylist(facts, schema=pa.schema([DECODED.field(n) for n in _LEARNED]))
+    columns = {name: known[name] for name in _LEARNED}
+    for name in ("error", "error_detail"):
+        before = batch[name].to_pylist()
+        columns[name] = pa.array(
+            [old or new.get(name) for old, new in zip(before, facts, strict=True)], pa.string()
+        )
+    columns["pixels"] = pixels_column(images)
+    return pa.table(
+        [columns[f.name] if f.name in columns else batch[f.name] for f in DECODED], schema=DECODED
+    )
+
+
+_LEARNED = [
+    "width", "height", "format", "orientation", "taken_at", "phash", "phash_quality", "decode_s",
+]  # fmt: skip

@@ -1,0 +1,98 @@
+"""Detect: pixels in, faces with their measures, thumbnails and aligned crops out."""
+
+import time
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+
+from pipeline import quality
+from pipeline.columns import fixed_lists, lists_of, pixel_views, structs
+from pipeline.config import DetectConfig
+from pipeline.geometry import Pixels
+from pipeline.models.card import ModelCard
+from pipeline.models.detector import crop_for, load_detector
+from pipeline.models.mtcnn import Detections
+from pipeline.models.weights import WeightStore
+from pipeline.schema import BOX, LANDMARKS
+from pipeline.stages.transport import DETECTED, FOUND_FIELDS
+
+THUMBNAIL_QUALITY = 85
+
+
+class Detect:
+    """Finds faces and cuts them out at full resolution; the pixels end here.
+
+    Args:
+        embedder: card of the model that the crops are for.
+        config: what is searched.
+        thumbnails: whether faces keep a small JPEG.
+    """
+
+    def __init__(
+        self,
+        embedder: ModelCard,
+        config: DetectConfig | None = None,
+        *,
+        detector: str = "mtcnn",
+        thumbnails: bool = True,
+        device: str = "cpu",
+        store: WeightStore | None = None,
+    ) -> None:
+        self.card = embedder
+        self.thumbnails = thumbnails
+        self.detector = load_detector(detector, config, store=store, device=device)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return a table of schema `DETECTED`, a row for each row of `batch`."""
+        began = time.perf_counter()
+        images = pixel_views(
+            batch["pixels"], batch["height"].to_pylist(), batch["width"].to_pylist()
+        )
+        good = [pixels for pixels in images if pixels is not None]
+        found = iter(self.detector.detect(good))
+        faces = [Detections.none() if pixels is None else next(found) for pixels in images]
+        crops = [
+            crop_for(self.card, pixels, mine)
+            for pixels, mine in zip(images, faces, strict=True)
+            if pixels is not None and len(mine)
+        ]
+        columns = {f.name: batch[f.name] for f in DETECTED if f.name in batch.column_names}
+        columns["found"] = lists_of([len(mine) for mine in faces], self._structs(faces, crops))
+        seconds = (time.perf_counter() - began) / max(1, len(images))
+        columns["detect_s"] = pa.array(np.full(len(images), seconds))
+        return pa.table([columns[f.name] for f in DETECTED], schema=DETECTED)
+
+    def _structs(self, faces: list[Detections], crops: list[Pixels]) -> pa.StructArray:
+        """Return all faces of the batch as structs, in order."""
+        size = self.card.input_size
+        cut = np.concatenate(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+        boxes = np.concatenate([mine.boxes for mine in faces]) if faces else np.zeros((0, 4))
+        boxes = boxes.astype(np.float32)
+        scores = np.concatenate([np.zeros(0, np.float32), *(mine.scores for mine in faces)])
+        points = np.concatenate(
+            [np.zeros((0, 5, 2), np.float32), *(mine.landmarks for mine in faces)]
+        )
+        size_px = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+        sharp = np.array([quality.sharpness(crop) for crop in cut], dtype=np.float32)
+        yaw, roll = quality.pose(points)
+        return structs(
+            FOUND_FIELDS,
+            [
+                fixed_lists(boxes, BOX),
+                fixed_lists(points.reshape(-1, 10), LANDMARKS),
+                scores,
+                size_px,
+                sharp,
+                yaw,
+                roll,
+                quality.quality(scores, size_px, sharp, yaw),
+                [self._thumbnail(crop) for crop in cut],
+                [crop.tobytes() for crop in cut],
+            ],
+        )
+
+    def _thumbnail(self, crop: Pixels) -> bytes | None:
+        if not self.thumbnails:
+            return None
+        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(crop), THUMBNAIL_QUALITY))

@@ -1,0 +1,51 @@
+"""Embed: aligned crops in, unit vectors out."""
+
+import time
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.columns import elements, fixed_lists, lists_of, structs
+from pipeline.models.embedder import load_embedder
+from pipeline.models.weights import WeightStore
+from pipeline.stages.transport import embedded, embedded_fields
+
+
+class Embed:
+    """Gives every face its vector; the crops end here.
+
+    Args:
+        embedder: name, or path of an ONNX model with its card.
+    """
+
+    def __init__(
+        self,
+        embedder: str,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        store: WeightStore | None = None,
+    ) -> None:
+        self.embedder = load_embedder(embedder, store=store, device=device, threads=threads)
+        self.schema = embedded(self.embedder.card.dimension)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return a table of schema `embedded(D)`, a row for each row of `batch`."""
+        began = time.perf_counter()
+        counts, faces = elements(batch["found"])
+        card = self.embedder.card
+        size = card.input_size
+        raw = b"".join(faces.field("crop").to_pylist())
+        crops = np.frombuffer(raw, np.uint8).reshape(-1, size, size, 3)
+        vectors, norms = self.embedder.embed(crops)
+        fields = embedded_fields(card.dimension)
+        known = {f.name: faces.field(f.name) for f in faces.type if f.name != "crop"}
+        known["embedding"] = fixed_lists(vectors, fields[-2].type)
+        known["embedding_norm"] = pa.array(norms, pa.float32())
+        columns = {name: batch[name] for name in batch.column_names}
+        columns["found"] = lists_of(
+            counts.tolist(), structs(fields, [known[f.name] for f in fields])
+        )
+        seconds = (time.perf_counter() - began) / max(1, len(batch))
+        columns["embed_s"] = pa.array(np.full(len(batch), seconds))
+        return pa.table([columns[f.name] for f in self.schema], schema=self.schema)

@@ -1,0 +1,51 @@
+"""What travels between stages: one row an image until the write.
+
+The columns of `images` grow from stage to stage; faces ride along as a list of structs. Seconds
+spent are carried too, so that the run's report needs no second channel.
+"""
+
+import pyarrow as pa
+
+from pipeline import schema
+
+SECONDS = ["decode_s", "detect_s", "embed_s"]
+
+_IMAGE = [
+    f.remove_metadata().with_nullable(True) for f in schema.IMAGES if f.name not in ("faces", "run_id")
+]
+DECODED = pa.schema(
+    [*_IMAGE, pa.field("pixels", pa.large_binary()), pa.field("decode_s", pa.float64())]
+)
+
+_MEASURES = [f.remove_metadata().with_nullable(True) for f in schema.FACE_MEASURES]
+THUMBNAIL = pa.field("thumbnail", pa.binary())
+FOUND_FIELDS = [*_MEASURES, THUMBNAIL, pa.field("crop", pa.large_binary())]
+DETECTED = pa.schema(
+    [
+        *_IMAGE,
+        pa.field("decode_s", pa.float64()),
+        pa.field("detect_s", pa.float64()),
+        pa.field("found", pa.list_(pa.struct(FOUND_FIELDS))),
+    ]
+)
+
+
+def embedded_fields(dimension: int) -> list[pa.Field]:
+    """Return the fields of a face once it has a vector."""
+    return [
+        *_MEASURES,
+        THUMBNAIL,
+        pa.field("embedding", pa.list_(pa.float32(), dimension)),
+        pa.field("embedding_norm", pa.float32()),
+    ]
+
+
+def embedded(dimension: int) -> pa.Schema:
+    """Return the schema that Embed hands to Write."""
+    return pa.schema(
+        [
+            *_IMAGE,
+            *(pa.field(name, pa.float64()) for name in SECONDS),
+            pa.field("found", pa.list_(pa.struct(embedded_fields(dimension)))),
+        ]
+    )

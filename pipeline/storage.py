@@ -1,0 +1,256 @@
+"""One door to storage: open, list and publish over fsspec, local or remote, with clear errors.
+
+Every publish is atomic: a hidden temporary name and a rename locally, one PUT on object stores.
+"""
+
+import concurrent.futures
+import errno
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, BinaryIO, TypeVar, cast
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import ConfigError, StorageError
+
+T = TypeVar("T")
+
+# A wrong endpoint or key must be told within 15 s (issue 2), a slow answer is not an error.
+CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 60
+REACH_TIMEOUT_S = 13
+S3_ATTEMPTS = 5
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full; free some space and run again: what was published is kept",
+    errno.EDQUOT: "the quota is used up; free some space and run again: what was published is kept",
+    errno.EACCES: "permission denied; check the owner and mode of the path",
+    errno.EROFS: "the file system is read-only; choose another output",
+}
+
+
+@contextmanager
+def storage_errors(action: str, url: str) -> Iterator[None]:
+    """Turn what fsspec and its back ends raise into StorageError that says what to do."""
+    try:
+        yield
+    except (StorageError, ConfigError):
+        raise
+    except FileNotFoundError as error:
+        raise StorageError(f"Cannot {action} {url}: it does not exist; check the path") from error
+    except Exception as error:  # back ends raise their own trees; botocore is not imported here
+        hint = _HINTS.get(getattr(error, "errno", None) or 0, "") or _remote_hint(error)
+        raise StorageError(f"Cannot {action} {url}: {hint}") from error
+
+
+def _remote_hint(error: BaseException) -> str:
+    """Say what a remote back end's error means for the user."""
+    text = " ".join(f"{type(e).__name__}: {e}" for e in _chain(error))
+    known = {
+        ("NoCredentials", "Unable to locate credentials"): "no credentials were found; set "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --storage-option anon=true for a "
+        "public bucket",
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"): "the "
+        "credentials were refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+        "AWS_SESSION_TOKEN",
+        ("PermissionError", "Forbidden", "AccessDenied", "403"): "access was denied; check the "
+        "credentials and the bucket's policy",
+        ("NoSuchBucket",): "the bucket does not exist; check its name and AWS_ENDPOINT_URL",
+        ("EndpointConnectionError", "ConnectTimeout", "Could not connect", "ConnectionError",
+         "ConnectionRefused", "Cannot connect"): "the server cannot be reached; check "
+        "AWS_ENDPOINT_URL (or --storage-option endpoint_url=...) and the network",
+    }  # fmt: skip
+    for signs, hint in known.items():
+        if any(sign in text for sign in signs):
+            return hint
+    return f"{type(error).__name__}: {error}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def within(seconds: float, work: Callable[[], T], action: str, url: str) -> T:
+    """Return what `work` returns, or raise StorageError after `seconds`."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        with storage_errors(action, url):
+            return pool.submit(work).result(timeout=seconds)
+    except StorageError as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise StorageError(
+                f"Cannot {action} {url}: no answer within {seconds:.0f} s; check the address "
+                "(AWS_ENDPOINT_URL), the credentials and the network"
+            ) from error
+        raise
+    finally:
+        pool.shutdown(wait=False)
+
+
+def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of `url` and the path in it.
+
+    `options` go to the back end (`endpoint_url`, `key`, `anon` ...); for S3, bounded timeouts and
+    retries are added, and the usual AWS variables apply.
+    """
+    protocol = url.split("://", 1)[0] if "://" in url else "file"
+    settings = dict(options)
+    if protocol in ("s3", "s3a"):
+        config = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": READ_TIMEOUT_S,
+            "retries": {"max_attempts": S3_ATTEMPTS, "mode": "standard"},
+        }
+        settings["config_kwargs"] = config | dict(settings.get("config_kwargs", {}))
+        settings.setdefault("use_listings_cache", False)
+    elif protocol == "file":
+        settings = {}
+    try:
+        fs, path = url_to_fs(url, **settings)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"Cannot use {url}: {error}; install the fsspec back end for {protocol}:// or check "
+            "the address"
+        ) from error
+    except TypeError as error:
+        raise ConfigError(f"Cannot use {url} with {sorted(options)}: {error}") from error
+    return fs, path
+
+
+def is_local(fs: fsspec.AbstractFileSystem) -> bool:
+    """Return whether `fs` is this machine's own file system."""
+    return isinstance(fs, LocalFileSystem)
+
+
+def printable(path: str) -> str:
+    """Return `path` as valid Unicode; bytes that are not UTF-8 become %XX.
+
+    A path that has none of them stays as it is.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "".join(
+            f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in path
+        ).encode(errors="replace").decode()
+    return path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, local or remote; pickles as its address, so that any process can open it.
+
+    Attributes:
+        url: absolute path, or URL.
+        options: back end options, see `filesystem`.
+    """
+
+    url: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make a local path absolute and drop the closing slash."""
+        url = self.url.removeprefix("file://") if self.url.startswith("file://") else self.url
+        if "://" not in url:
+            url = os.path.abspath(os.path.expanduser(url))
+        object.__setattr__(self, "url", url.rstrip("/") or "/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "options": dict(self.options)}
+
+    @cached_property
+    def _opened(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        return filesystem(self.url, self.options)
+
+    @property
+    def fs(self) -> fsspec.AbstractFileSystem:
+        """The fsspec file system."""
+        return self._opened[0]
+
+    def path(self, name: str = "") -> str:
+        """Return the path of `name` for `fs`."""
+        root = self._opened[1].rstrip("/")
+        return f"{root}/{name}" if name else root or "/"
+
+    def child(self, name: str) -> "Folder":
+        """Return the folder `name` inside this one."""
+        return Folder(f"{self.url}/{name}", self.options)
+
+    def exists(self, name: str = "") -> bool:
+        """Return whether `name` is there."""
+        with storage_errors("reach", f"{self.url}/{name}".rstrip("/")):
+            return bool(self.fs.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of file `name`."""
+        with storage_errors("read", f"{self.url}/{name}"):
+            return cast(bytes, self.fs.cat_file(self.path(name)))
+
+    def open(self, name: str) -> BinaryIO:
+        """Open file `name` for seeking and reading."""
+        with storage_errors("open", f"{self.url}/{name}"):
+            return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+
+    def files(self) -> Mapping[str, int]:
+        """Return name and size of the files directly inside; empty when the folder is not there.
+
+        Hidden names (temporary files) are left out.
+        """
+        with storage_errors("list", self.url):
+            try:
+                entries = self.fs.ls(self.path(), detail=True, refresh=True)
+            except FileNotFoundError:
+                return {}
+        return {
+            name: int(entry["size"] or 0)
+            for entry in entries
+            if entry["type"] == "file" and not (name := entry["name"].rsplit("/", 1)[-1])[:1] in "._"
+        }
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Write file `name` whole or not at all, replacing an older one."""
+        with storage_errors("write", f"{self.url}/{name}"):
+            if not is_local(self.fs):
+                self.fs.pipe_file(self.path(name), data)
+                return
+            final = self.path(name)
+            os.makedirs(os.path.dirname(final), exist_ok=True)
+            head, tail = os.path.split(final)
+            temporary = os.path.join(head, f".{tail}.{uuid.uuid4().hex}.tmp")
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, final)
+            finally:
+                if os.path.exists(temporary):
+                    os.unlink(temporary)
+
+    def remove(self, name: str) -> None:
+        """Remove file `name`; it is no error when it is gone already."""
+        with storage_errors("remove", f"{self.url}/{name}"):
+            try:
+                self.fs.rm_file(self.path(name))
+            except FileNotFoundError:
+                return
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return `key=value` options as a dict; true, false and whole numbers get their type."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--storage-option {pair!r} is not key=value")
+        typed: Any = {"true": True, "false": False}.get(value.lower(), value)
+        options[key] = int(value) if value.isdecimal() and key != "key" else typed
+    return options
