@@ -1,9 +1,15 @@
 """What a run can be told: frozen dataclasses, checked when they are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pipeline.errors import ConfigError
+
+DEFAULT_EMBEDDER = "facenet-vggface2"
+# Images in a part: small enough that a crash costs a minute, and that progress is seen; large
+# enough that a billion images make a million files, not a billion.
+MIN_PART_IMAGES, MAX_PART_IMAGES = 64, 2048
 
 Selection = Literal["all", "largest", "most-probable", "central"]
 
@@ -53,3 +59,92 @@ class DetectConfig:
             f"detection_side is {self.detection_side}; it must be 12 or more",
         )
         require(self.batch_pixels > 0, f"batch_pixels is {self.batch_pixels}; it must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConfig:
+    """How shards are read.
+
+    Attributes:
+        max_bytes: encoded size above which an image is an error instead of memory.
+        image_column: column of Parquet shards that holds the bytes.
+        key_column: column that names the images; None: row numbers.
+    """
+
+    max_bytes: int = 512 * 2**20
+    image_column: str = "image"
+    key_column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(self.max_bytes > 0, f"max_bytes is {self.max_bytes}; it must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """How many workers each stage gets; None: chosen from the cluster.
+
+    Attributes:
+        detect_actors, embed_actors: processes that hold a model.
+        detect_gpus, embed_gpus: GPUs of each of them, fractions allowed.
+        detect_batch: images that one call of the detector gets.
+        embed_batch: images whose faces one call of the embedder gets.
+        part_images: images in a part of the lake.
+    """
+
+    detect_actors: int | None = None
+    embed_actors: int | None = None
+    detect_gpus: float | None = None
+    embed_gpus: float | None = None
+    detect_batch: int = 32
+    embed_batch: int = 64
+    part_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("detect_actors", "embed_actors", "detect_batch", "embed_batch", "part_images"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} is {value}; it must be 1 or more")
+        for name in ("detect_gpus", "embed_gpus"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, f"{name} is {value}; it must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """Everything that the main job is told.
+
+    Attributes:
+        inputs: folders, globs, images, shards, lists; see `sources.plan`.
+        output: the lake.
+        embedder: name, or path of an ONNX model.
+        device: "auto", "cpu" or "cuda".
+        max_pixels: above it an image is `too_large`.
+        thumbnails: whether faces keep a small JPEG.
+        storage_options: for fsspec.
+        weights_dir, weights_url: where weights are cached and fetched from.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    detector: str = "mtcnn"
+    embedder: str = DEFAULT_EMBEDDER
+    device: str = "auto"
+    max_pixels: int = 200_000_000
+    thumbnails: bool = True
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    read: ReadConfig = field(default_factory=ReadConfig)
+    pools: PoolConfig = field(default_factory=PoolConfig)
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    weights_dir: str | None = None
+    weights_url: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without looking at files."""
+        require(bool(self.inputs), "no input; name a folder, a glob, shards or a list")
+        require(bool(self.output), "no output; name the lake with --output")
+        require(self.max_pixels > 0, f"max_pixels is {self.max_pixels}; it must be positive")
+        require(
+            self.device in ("auto", "cpu", "cuda"),
+            f"device is {self.device!r}; choose from auto, cpu, cuda",
+        )

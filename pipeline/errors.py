@@ -10,9 +10,16 @@ A broken environment is an exception; a bad image is data: a row with a code.
     ├── WeightsError          6   weights missing, wrong checksum, wrong shapes
     ├── ResourceError         7   the cluster lacks what was asked for
     └── ImageError            -   one image; becomes its row's `error`, never leaves a stage
+
+A run that finished, but found a shard that is cut or damaged, ends with exit code 8; one that was
+interrupted with 130.
 """
 
 from enum import StrEnum
+
+
+EXIT_DAMAGED = 8
+EXIT_INTERRUPTED = 130
 
 
 class FacelakeError(Exception):
@@ -82,6 +89,9 @@ class ImageError(FacelakeError):
     """
 
     def __init__(self, code: ErrorCode, detail: str) -> None:
-        super().__init__(f"{code.value}: {detail}")
+        super().__init__(code, detail)
         self.code = code
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code.value}: {self.detail}"

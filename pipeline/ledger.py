@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 COLUMNS = ("image_id", "shard", "sha256", "bytes")
+_TYPES = dict(zip(COLUMNS, (pa.string(), pa.string(), pa.string(), pa.int64()), strict=True))
 
 
 def halves(image_ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
@@ -64,6 +65,11 @@ class Ledger:
             shard[order],
             tuple(shards.dictionary.to_pylist()),
         )
+
+    @classmethod
+    def empty(cls) -> "Ledger":
+        """Return the ledger of a new lake."""
+        return cls.from_table(pa.table({name: pa.array([], kind) for name, kind in _TYPES.items()}))
 
     def find(self, image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the row of each id, -1 where the lake does not have it."""

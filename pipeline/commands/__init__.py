@@ -1,1 +1,1 @@
-"""The subcommands of `facelake`."""
+"""The `facelake` command: one module a subcommand, each with `add_parser` and `run`."""

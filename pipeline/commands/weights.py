@@ -4,10 +4,11 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
@@ -69,12 +70,15 @@ def _list(store: WeightStore, as_json: bool) -> int:
         return 0
     table = Table(caption=f"cache: {store.directory}", caption_justify="left")
     for heading in ("name", "kind", "licence", "dim.", "size", "state", "accuracy"):
-        table.add_column(heading, justify="right" if heading in {"dim.", "size"} else "left")
+        side: JustifyMethod = "right" if heading in {"dim.", "size"} else "left"
+        table.add_column(heading, justify=side, no_wrap=heading in {"name", "size", "state"})
     for card in cards:
         size = f"{card.size / 1e6:.1f} MB" if card.size else "?"
         dimension = str(card.dimension or "")
         state = store.state(card)
-        table.add_row(card.name, card.kind, card.licence, dimension, size, state, card.accuracy)
+        # the first words; --json has the whole texts
+        licence, accuracy = card.licence.split(";")[0], card.accuracy.split(" (")[0].split(";")[0]
+        table.add_row(card.name, card.kind, licence, dimension, size, state, accuracy)
     Console().print(table)
     return 0
 
@@ -83,6 +87,19 @@ def _fetch(store: WeightStore, names: list[str], everything: bool) -> int:
     if bool(names) == everything:
         raise ConfigError(f"Name models ({', '.join(known_cards())}), or give --all, not both")
     cards = list(known_cards().values()) if everything else [find_card(name) for name in names]
+    for card, paths in fetch_cards(store, cards):
+        print(f"{card.name}: {', '.join(map(str, paths))}")
+    return 0
+
+
+def fetch_cards(
+    store: WeightStore, cards: Sequence[ModelCard]
+) -> list[tuple[ModelCard, tuple[Path, ...]]]:
+    """Return the checked files of each model, downloaded if need be, with a bar on a terminal.
+
+    Raises:
+        WeightsError: a file cannot be had, or is not what it should be.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -91,10 +108,7 @@ def _fetch(store: WeightStore, names: list[str], everything: bool) -> int:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bars:
-        fetched = [(card, _fetch_one(store, card, bars)) for card in cards]
-    for card, paths in fetched:
-        print(f"{card.name}: {', '.join(map(str, paths))}")
-    return 0
+        return [(card, _fetch_one(store, card, bars)) for card in cards]
 
 
 def _fetch_one(store: WeightStore, card: ModelCard, bars: Progress) -> tuple[Path, ...]:

@@ -61,6 +61,25 @@ def declared_pixels(data: bytes) -> int:
     return max((width * height for width, height in sizes), default=0)
 
 
+def item_types_are_text(data: bytes) -> bool:
+    """Whether item types, and the content types of `mime` items, are valid UTF-8.
+
+    pi_heif 1.4 ends the process (a NULL from PyUnicode_FromString) where they are not, which a
+    single flipped bit can bring about.
+    """
+    iinf = _child(_meta(data), b"iinf")
+    entries = iinf[8:] if iinf[:1] != b"\0" else iinf[6:]
+    for kind, content in boxes(entries):
+        if kind == b"infe" and content:
+            start = 10 if content[0] >= 3 else 8
+            is_mime = content[start : start + 4] == b"mime"
+            try:
+                content[start : None if is_mime else start + 4].decode()
+            except UnicodeDecodeError:
+                return False
+    return True
+
+
 def orientation(data: bytes) -> int:
     """Return the `irot` and `imir` of the primary picture as an EXIF orientation, 1 to 8."""
     properties = _properties(data)

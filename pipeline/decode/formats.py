@@ -4,6 +4,8 @@ Names are Pillow's. Formats that Pillow runs other programs for (EPS), or that a
 than pictures, are left out on purpose.
 """
 
+import re
+
 # Bytes that `probe` needs.
 PROBE_BYTES = 32
 # Bytes that it looks at when it has them: a few HEIF files list their telling brand late.
@@ -53,6 +55,8 @@ _DECODED_MAGIC = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
 )
+# Mark, white space, then the width or a comment: two letters alone begin many a text.
+_PORTABLE_MAP = re.compile(rb"P[1-6f]\s+[\d#]")
 _OTHER_MAGIC = (
     (b"IIRO", "camera RAW (Olympus ORF)"),
     (b"IIRS", "camera RAW (Olympus ORF)"),
@@ -100,7 +104,7 @@ def probe(data: bytes) -> str | None:
         return _probe_brands(data[:MAX_BRANDS_BYTES])
     if head[:2] == b"BM" and _is_bitmap(head):
         return "BMP"
-    if head[:1] == b"P" and head[1:2] in (*b"123456f",) and head[2:3].isspace():
+    if _PORTABLE_MAP.match(head):
         return "PPM"
     return None
 

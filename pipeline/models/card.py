@@ -108,19 +108,36 @@ def known_cards() -> Mapping[str, ModelCard]:
     return MappingProxyType({card.name: card for card in cards})
 
 
-def find_card(name_or_path: str) -> ModelCard:
+def find_card(name_or_path: str, kind: str | None = None) -> ModelCard:
     """Return a known card by name, or the card of a `.toml`, or of an `.onnx` beside its `.toml`.
 
+    Args:
+        kind: "detector" or "embedder" when it must be one.
+
     Raises:
-        ConfigError: there is no such model; lists the known ones.
+        ConfigError: there is no such model, or it is of the other kind; lists the known ones.
     """
+    card = _find(name_or_path, kind)
+    if kind is not None and card.kind != kind:
+        raise ConfigError(
+            f"{name_or_path!r} is a model of kind {card.kind}, a {kind} is needed; the known ones "
+            f"are {', '.join(_names(kind))}"
+        )
+    return card
+
+
+def _names(kind: str | None) -> list[str]:
+    return [name for name, card in known_cards().items() if kind in (None, card.kind)]
+
+
+def _find(name_or_path: str, kind: str | None) -> ModelCard:
     known = known_cards()
     if name_or_path in known:
         return known[name_or_path]
     path = Path(name_or_path).expanduser()
     if path.suffix not in {".toml", ".onnx"}:
         raise ConfigError(
-            f"No model {name_or_path!r}; the known ones are {', '.join(known)}. "
+            f"No {kind or 'model'} {name_or_path!r}; the known ones are {', '.join(_names(kind))}. "
             "For your own, give the path of an .onnx file with a .toml card beside it."
         )
     if not path.is_file():

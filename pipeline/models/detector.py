@@ -10,7 +10,6 @@ from PIL import Image
 
 from pipeline import geometry
 from pipeline.config import DetectConfig, Selection
-from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard, find_card
 from pipeline.models.checkpoint import read_checkpoint
@@ -104,9 +103,7 @@ def load_detector(
         ConfigError: unknown name.
         WeightsError: weights missing or damaged.
     """
-    card = find_card(name)
-    if card.kind != "detector":
-        raise ConfigError(f"{name} is an {card.kind}, not a detector; the detector is mtcnn")
+    card = find_card(name, "detector")
     store = store or WeightStore()
     return FaceDetector(card, store.paths(card), store.revision(card), config, device)
 

@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-from pipeline.errors import ConfigError
-from pipeline.models.card import FACENET, ModelCard, find_card, known_cards
+from pipeline.models.card import FACENET, ModelCard, find_card
 from pipeline.models.vectors import Crops, Floats
 from pipeline.models.weights import WeightStore
 
@@ -43,10 +42,7 @@ def load_embedder(
         ConfigError: no such model, or not an embedder.
         WeightsError: its weights cannot be had, or are not what they should be.
     """
-    card = find_card(name_or_path)
-    if card.kind != "embedder":
-        names = ", ".join(name for name, known in known_cards().items() if known.kind == "embedder")
-        raise ConfigError(f"{name_or_path!r} is a {card.kind}; the known embedders are {names}")
+    card = find_card(name_or_path, "embedder")
     path = (store or WeightStore()).path(card)
     # each runtime is imported where it is needed: torch alone takes seconds
     if card.runtime == FACENET:

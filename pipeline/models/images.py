@@ -11,7 +11,7 @@ from pipeline.decode.modes import to_rgb
 from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
 
-ImageLike: TypeAlias = "Image.Image | npt.NDArray[np.uint8] | torch.Tensor"
+ImageLike: TypeAlias = Image.Image | npt.NDArray[np.uint8] | torch.Tensor
 
 
 def as_rgb(image: ImageLike) -> Pixels:

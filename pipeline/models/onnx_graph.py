@@ -128,7 +128,8 @@ def _fold(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> Array
         return None
     data, shape = values
     sizes = [data.shape[i] if size == 0 else int(size) for i, size in enumerate(shape.tolist())]
-    return data.reshape(sizes)
+    reshaped: Array = data.reshape(sizes)
+    return reshaped
 
 
 def _dequantise(values: list[Array], options: dict[str, int]) -> NDArray[np.float32]:

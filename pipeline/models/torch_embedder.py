@@ -43,7 +43,10 @@ class FaceNetEmbedder:
         try:
             self.device = torch.device(device)
             # NHWC: 1.2 times NCHW on a CPU (measured), and what tensor cores want
-            self.network = network.to(self.device, memory_format=torch.channels_last)
+            # the stubs of torch lack this keyword
+            self.network: InceptionResnetV1 = network.to(self.device).to(  # type: ignore[call-overload]
+                memory_format=torch.channels_last
+            )
         except (RuntimeError, AssertionError) as error:  # torch asserts that it has CUDA
             raise ResourceError(f"Cannot use the device {device!r}: {error}") from error
         self._batch = BATCH if self.device.type == "cpu" else GPU_BATCH

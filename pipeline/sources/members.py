@@ -25,6 +25,7 @@ from pipeline.storage import printable
 # A hostile name is shown, not repeated whole.
 NAME_SHOWN = 200
 PARQUET_BATCH = 32
+NOTICES = 20
 
 
 @dataclass(slots=True)
@@ -40,15 +41,23 @@ class Member:
 
 @dataclass(slots=True)
 class Report:
-    """What one unit passed over or found wrong."""
+    """What one unit passed over or found wrong.
+
+    Attributes:
+        skipped: members that are no image, by reason.
+        notices: what the user should know.
+        damage: why images of the shard may be missing; the run's exit code tells of it.
+        done: images that the lake had already.
+    """
 
     skipped: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
     done: int = 0
 
     def note(self, text: str) -> None:
         """Add a notice; a flood of them is cut."""
-        if len(self.notices) < 20:
+        if len(self.notices) < NOTICES:
             self.notices.append(text)
 
 
@@ -95,14 +104,14 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     try:
         archive = tarfile.open(fileobj=file, mode="r|*", errorlevel=0)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        report.note(f"not a readable tar: {error}")
+        report.damage.append(f"not a readable tar: {error}")
         return
     with archive:
         while True:
             try:
                 info = archive.next()
             except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
-                report.note(f"the tar is damaged or cut after {len(keys)} members: {error}")
+                report.damage.append(f"the tar is damaged or cut after {len(keys)} members: {error}")
                 return
             if info is None:
                 break
@@ -128,7 +137,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
                         detail=f"the tar ends inside this image: {error}",
                         size=info.size,
                     )
-                    report.note(f"the tar is cut inside {shown(key)}; later images are lost")
+                    report.damage.append(f"the tar is cut inside {shown(key)}; later images are lost")
                     return
                 yield Member(key, data, size=len(data))
     if keys.repeated:
@@ -154,7 +163,7 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        report.note(f"not a readable zip (cut, or no zip at all): {error}")
+        report.damage.append(f"not a readable zip (cut, or no zip at all): {error}")
         return
     with archive:
         for info in archive.infolist():
@@ -203,11 +212,11 @@ def parquet_members(
     try:
         table = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
-        report.note(f"not a readable Parquet file: {error}")
+        report.damage.append(f"not a readable Parquet file: {error}")
         return
     missing = [c for c in (image_column, key_column) if c and c not in table.schema_arrow.names]
     if missing:
-        report.note(
+        report.damage.append(
             f"no column {missing[0]!r}, only {', '.join(table.schema_arrow.names[:20])}; name it "
             "with --image-column or --key-column"
         )
@@ -227,7 +236,7 @@ def parquet_members(
                 if isinstance(value, dict):
                     value = value.get("bytes")
                 if value is not None and not isinstance(value, bytes):
-                    report.note(
+                    report.damage.append(
                         f"column {image_column!r} holds {batch[image_column].type}, not bytes; "
                         "name another with --image-column"
                     )
@@ -238,7 +247,7 @@ def parquet_members(
                 else:
                     yield Member(key, data, size=len(data))
     except (pa.ArrowException, OSError) as error:
-        report.note(f"the Parquet file is damaged after row {row}: {error}")
+        report.damage.append(f"the Parquet file is damaged after row {row}: {error}")
     if keys.repeated:
         report.note(
             f"{len(keys.repeated)} keys occur more than once, each image kept under its own key "

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.config import ReadConfig
 from pipeline.decode import probe
 from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.ledger import Ledger, content_key
@@ -41,21 +41,6 @@ ENCODED = pa.schema(
         ("error_detail", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ReadConfig:
-    """How shards are read.
-
-    Attributes:
-        max_bytes: encoded size above which an image is an error instead of memory.
-        image_column: column of Parquet shards that holds the bytes.
-        key_column: column that names the images; None: row numbers.
-    """
-
-    max_bytes: int = 512 * 2**20
-    image_column: str = "image"
-    key_column: str | None = None
 
 
 def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iterator[pa.Table]:
@@ -116,7 +101,10 @@ def _fetch(unit: Unit, wanted: list[tuple[str, str]]) -> Iterator[Member]:
         for name, url in wanted:
             yield _fetch_one(name, url, unit)
         return
-    found = fs.cat(list(paths.values()), on_error="return")
+    try:
+        found = fs.cat(list(paths.values()), on_error="return")
+    except Exception as error:  # refused as a whole: told in the row of each image
+        found = dict.fromkeys(paths.values(), error)
     for name, _ in wanted:
         data = found.get(paths[name])
         if isinstance(data, bytes):
@@ -158,7 +146,7 @@ def _shard(
                 columns = (config.image_column, config.key_column)
                 yield from parquet_members(file, wanted, config.max_bytes, report, columns)
     except (StorageError, ConfigError) as error:
-        report.note(str(error))
+        report.damage.append(str(error))
 
 
 class Claims:

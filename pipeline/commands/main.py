@@ -1,0 +1,45 @@
+"""Entry point of the `facelake` command."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from pipeline import __version__
+from pipeline.commands import index, schema, weights
+from pipeline.errors import EXIT_INTERRUPTED, FacelakeError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    root = argparse.ArgumentParser(
+        prog="facelake", description="Turn photo archives of any size into tables of faces."
+    )
+    root.add_argument("--version", action="version", version=f"facelake {__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    for command in (index, weights, schema):
+        command.add_parser(commands)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; errors become one message."""
+    options = parser().parse_args(arguments)
+    verbose = bool(getattr(options, "verbose", False))
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    try:
+        return int(options.func(options))
+    except FacelakeError as error:
+        if verbose:
+            logging.getLogger(__name__).exception("details")
+        print(f"facelake: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("facelake: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

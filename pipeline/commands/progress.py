@@ -1,0 +1,128 @@
+"""Shows how a run gets on: a live bar on a terminal, plain lines in a job log."""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+LINE_EVERY_S = 10
+logger = logging.getLogger(__name__)
+
+
+class Tally:
+    """What a run has done so far.
+
+    Attributes:
+        images, faces, with_face, bytes: written by this run.
+        errors: images by error code.
+        seconds: of CPU work by stage, over all workers.
+    """
+
+    def __init__(self) -> None:
+        self.images = self.faces = self.with_face = self.bytes = self.parts = 0
+        self.errors: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Count one published part, a row of `stages.write.RESULT`."""
+        self.parts += 1
+        self.images += result["images"]
+        self.faces += result["faces"]
+        self.with_face += result["with_face"]
+        self.bytes += result["bytes"]
+        self.errors.update(json.loads(result["errors"]))
+        for name, value in result.items():
+            if name.endswith("_s"):
+                self.seconds[name.removesuffix("_s")] += value or 0
+
+
+class Live:
+    """Progress of a run; use as a context manager.
+
+    Args:
+        images: how many there are to do, None when shards hide the number.
+        size: encoded bytes to do; tells the share done when `images` is None.
+        plain: print lines instead of drawing, whatever the terminal.
+    """
+
+    def __init__(self, console: Console, images: int | None, size: int, plain: bool) -> None:
+        self.console = console
+        self.tally = Tally()
+        self._images, self._size = images, size
+        self._began = time.monotonic()
+        self._last = self._began
+        self._bar: Progress | None = None
+        if console.is_terminal and not plain:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[text]}"),
+                console=console,
+            )
+            self._task = self._bar.add_task("starting", total=1.0, text="")
+
+    def __enter__(self) -> "Live":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def status(self, text: str) -> None:
+        """Say what is going on before the first part is written."""
+        if self._bar:
+            self._bar.update(self._task, description=text)
+        else:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Count one published part and show it."""
+        self.tally.add(result)
+        share = self.share()
+        if self._bar:
+            self._bar.update(self._task, description="indexing", completed=share, text=self.line())
+        elif time.monotonic() - self._last >= LINE_EVERY_S:
+            self._last = time.monotonic()
+            self.console.print(f"{share:4.0%} {self.line()}", highlight=False, soft_wrap=True)
+
+    def share(self) -> float:
+        """Return how much is done, from 0 to 1."""
+        if self._images is not None:
+            return min(1.0, self.tally.images / max(1, self._images))
+        return min(1.0, self.tally.bytes / max(1, self._size))
+
+    def line(self) -> str:
+        """Return counts, speed, errors and the time left in one line."""
+        elapsed = max(1e-6, time.monotonic() - self._began)
+        share = self.share()
+        left = elapsed * (1 - share) / share if share > 0 else 0
+        errors = ", ".join(f"{n} {code}" for code, n in sorted(self.tally.errors.items()))
+        return (
+            f"{self.tally.images:,} images ({self.tally.images / elapsed:.1f}/s), "
+            f"{self.tally.faces:,} faces, {errors or 'no errors'}, {duration(left)} left"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says it: 42 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

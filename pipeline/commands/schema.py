@@ -1,0 +1,22 @@
+"""`facelake schema`: the columns of every table, as the README shows them."""
+
+import argparse
+from typing import Any
+
+from pipeline import schema
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("schema", help="print the columns of the tables")
+    parser.add_argument("--dimension", type=int, default=512, help="length of the vectors")
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print both tables as Markdown."""
+    print("### images\n")
+    print(schema.markdown(schema.IMAGES))
+    print("\n### faces\n")
+    print(schema.markdown(schema.faces_schema(options.dimension)))
+    return 0

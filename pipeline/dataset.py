@@ -1,0 +1,247 @@
+"""Attaches the stages to a Ray Dataset; with `jobs/` the only place that knows Ray.
+
+    units -> read -> decode + detect (actors) -> embed (actors) -> write -> results
+
+On CPU clusters bytes travel to the detector's actors, which decode: twelve times less goes
+through the object store. Where detectors hold a GPU, decoding has tasks of its own.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+from pipeline.config import IndexConfig
+from pipeline.environment import MALLOC
+from pipeline.errors import FacelakeError, ResourceError
+from pipeline.lake import Lake, Models
+from pipeline.ledger import Ledger
+from pipeline.models.card import find_card
+from pipeline.models.weights import WeightStore
+from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
+from pipeline.sources.members import Report
+from pipeline.sources.read import read
+from pipeline.sources.units import Plan, Unit
+from pipeline.stages.decode import Decode
+from pipeline.stages.detect import Detect
+from pipeline.stages.embed import Embed
+from pipeline.stages.write import Write
+from pipeline.storage import printable
+
+BLOCK_BYTES = 32 * 2**20
+START_TIMEOUT_S = 300
+
+
+def start(verbose: bool = False) -> None:
+    """Join the cluster of the environment, or start one on this machine.
+
+    Under `ray job submit`, or with RAY_ADDRESS set, that cluster is joined; otherwise a private
+    one is made, reachable with a random token only, which ends with the process.
+    """
+    if ray.is_initialized():
+        return
+    level = logging.INFO if verbose else logging.ERROR
+    logging.getLogger("ray").setLevel(level)
+    common: dict[str, Any] = {
+        "log_to_driver": verbose,
+        "logging_level": level,
+        "runtime_env": {"env_vars": MALLOC},
+    }
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**common)
+        return
+    ray.init(address="local", include_dashboard=False, **common)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every task of a run must know.
+
+    Attributes:
+        config: of the run.
+        lake: where to.
+        models: which pair.
+        run_id: of the run.
+    """
+
+    config: IndexConfig
+    lake: Lake
+    models: Models
+    run_id: str
+
+    def store(self) -> WeightStore:
+        """Return where this process finds weights."""
+        directory = self.config.weights_dir
+        return WeightStore(Path(directory) if directory else None, self.config.weights_url)
+
+    @property
+    def reports(self) -> str:
+        """Folder in the lake for what read tasks have to say."""
+        return f"runs/{self.run_id}"
+
+
+def cluster_sizing(config: IndexConfig, plan: Plan) -> Sizing:
+    """Choose the pools from what the cluster has."""
+    resources = ray.cluster_resources()
+    images = plan.images if not plan.shards else None
+    return size(
+        resources.get("CPU", 1),
+        resources.get("GPU", 0),
+        config.pools,
+        device=config.device,
+        images=images,
+    )
+
+
+def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mapping[str, Any]]:
+    """Process the plan, yielding one row of `stages.write.RESULT` a published part.
+
+    Raises:
+        FacelakeError: what a stage raised, without Ray's wrapping.
+        ResourceError: the actors did not start.
+    """
+    if not plan.units:
+        return
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_rich_progress_bars = False
+    context.target_max_block_size = BLOCK_BYTES
+    context.wait_for_min_actors_s = START_TIMEOUT_S
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    dataset = build(job, plan, ledger, sizing)
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from batch.to_pylist()
+    except Exception as error:
+        raise unwrapped(error) from error
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """Return the FacelakeError inside what Ray raised, or what Ray raised."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, FacelakeError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
+    if "min_actors" in str(error) or "wait_for_min_actors" in str(error):
+        return ResourceError(f"The actors did not start within {START_TIMEOUT_S} s: {error}")
+    return error
+
+
+def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
+    """Return the lazy Ray Dataset of the run; consuming it does the work."""
+    config = job.config
+    card = find_card(config.embedder)
+    known = ray.put(ledger)
+    units = [{"unit": pickle.dumps(unit)} for unit in plan.units]
+    dataset = ray.data.from_items(units, override_num_blocks=len(units)).map_batches(
+        partial(read_units, job=job, known=known),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=READ_CPUS,
+        compute=TaskPoolStrategy(size=sizing.read_tasks),
+    )
+    detect = {
+        "embedder": card,
+        "config": config.detect,
+        "detector": config.detector,
+        "thumbnails": config.thumbnails,
+        "device": "cuda" if sizing.detect_gpus else "cpu",
+        "store": job.store(),
+    }
+    if sizing.decode_apart:
+        dataset = dataset.map_batches(
+            Decode(config.max_pixels).__call__,
+            batch_size=config.pools.detect_batch,
+            batch_format="pyarrow",
+            num_cpus=1,
+        )
+    dataset = dataset.map_batches(
+        Detect if sizing.decode_apart else DecodeDetect,
+        fn_constructor_kwargs=detect
+        if sizing.decode_apart
+        else {"max_pixels": config.max_pixels, "detect": detect},
+        batch_size=config.pools.detect_batch,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=sizing.detect_actors, max_tasks_in_flight_per_actor=2),
+        num_cpus=sizing.detect_cpus,
+        num_gpus=sizing.detect_gpus,
+    ).map_batches(
+        Embed,
+        fn_constructor_kwargs={
+            "embedder": config.embedder,
+            "device": "cuda" if sizing.embed_gpus else "cpu",
+            "threads": 1,
+            "store": job.store(),
+        },
+        batch_size=config.pools.embed_batch,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=sizing.embed_actors, max_tasks_in_flight_per_actor=2),
+        num_cpus=sizing.embed_cpus,
+        num_gpus=sizing.embed_gpus,
+    )
+    return dataset.map_batches(
+        Write(job.lake, job.models, job.run_id).__call__,
+        batch_size=sizing.part_images,
+        batch_format="pyarrow",
+        num_cpus=WRITE_CPUS,
+        compute=TaskPoolStrategy(size=sizing.write_tasks),
+    )
+
+
+def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
+    """Read units, and leave what each has to report in the lake."""
+    ledger: Ledger = ray.get(known)
+    for data in batch["unit"].to_pylist():
+        unit: Unit = pickle.loads(data)  # noqa: S301  # made by this run's own driver
+        report = Report()
+        yield from read(unit, ledger, job.config.read, report)
+        if report.skipped or report.notices or report.damage or report.done:
+            name = hashlib.blake2b(f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16)
+            where = printable(unit.base) if unit.kind != "files" else ""
+            job.lake.publish_json(
+                f"{job.reports}/{name.hexdigest()}.json", {"shard": where} | asdict(report)
+            )
+
+
+def collect_reports(job: Job, plan: Plan) -> Report:
+    """Fold what read tasks reported, and the plan's own counts, into one report."""
+    total = Report(Counter(plan.skipped), list(plan.notices), [], plan.done)
+    folder = job.lake.folder.child(job.reports)
+    for name in sorted(folder.files()):
+        one = json.loads(folder.read(name))
+        total.skipped.update(one["skipped"])
+        total.done += one["done"]
+        where = f"{one['shard']}: " if one["shard"] else ""
+        for text in one["notices"]:
+            total.note(where + text)
+        total.damage.extend(where + text for text in one["damage"])
+        folder.remove(name)
+    return total
+
+
+class DecodeDetect:
+    """Decode and Detect in one actor: pixels never leave the process."""
+
+    def __init__(self, max_pixels: int, detect: dict[str, Any]) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.decode = Decode(max_pixels)
+        self.detect = Detect(**detect)
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Yield detected tables, decoded and searched in pieces of bounded pixels."""
+        for part in self.decode(batch):
+            yield self.detect(part)

@@ -1,0 +1,82 @@
+"""How many actors a cluster gets, and of what size."""
+
+from dataclasses import dataclass
+
+from pipeline.config import MAX_PART_IMAGES, MIN_PART_IMAGES, PoolConfig
+from pipeline.errors import ResourceError
+
+# One core runs one detector and one embedder, single-threaded, that take turns as the photos
+# demand; logical shares leave room for reading and writing, which mostly wait.
+DETECT_CPUS, EMBED_CPUS, READ_CPUS, WRITE_CPUS = 0.6, 0.2, 0.05, 0.05
+# Two detectors and two embedders share a GPU, so that one computes while the other prepares.
+DETECT_GPUS, EMBED_GPUS = 0.3, 0.2
+# Fewer images than this are not worth another pair of processes that start for seconds.
+IMAGES_PER_ACTOR = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What each stage gets.
+
+    Attributes:
+        detect_cpus, detect_gpus: of one actor; the others likewise.
+        decode_apart: decode in tasks of its own, because detectors hold a GPU.
+    """
+
+    detect_actors: int
+    detect_cpus: float
+    detect_gpus: float
+    embed_actors: int
+    embed_cpus: float
+    embed_gpus: float
+    read_tasks: int
+    write_tasks: int
+    decode_apart: bool
+    part_images: int
+
+
+def size(
+    cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: int | None
+) -> Sizing:
+    """Choose pools for a cluster of `cpus` and `gpus`; what `pools` sets is kept.
+
+    `images` is how many there are to read, None when that is not known before shards are opened.
+
+    Raises:
+        ResourceError: GPUs were asked for that the cluster does not have.
+    """
+    if device == "cuda" and gpus <= 0:
+        raise ResourceError(
+            "--device cuda, but the Ray cluster has no GPU; start it with GPUs or use --device cpu"
+        )
+    on_gpu = gpus > 0 and device != "cpu"
+    detect_gpus = pools.detect_gpus if pools.detect_gpus is not None else DETECT_GPUS * on_gpu
+    embed_gpus = pools.embed_gpus if pools.embed_gpus is not None else EMBED_GPUS * on_gpu
+    default = max(1, round(2 * gpus)) if on_gpu else max(1, int(cpus))
+    if images is not None:
+        default = max(1, min(default, -(-images // IMAGES_PER_ACTOR)))
+    detect_actors = pools.detect_actors or default
+    embed_actors = pools.embed_actors or default
+    wanted_gpus = detect_actors * detect_gpus + embed_actors * embed_gpus
+    wanted_cpus = detect_actors * DETECT_CPUS + embed_actors * EMBED_CPUS
+    if wanted_gpus > gpus + 1e-6 or wanted_cpus > cpus * 0.9 + 1e-6:
+        raise ResourceError(
+            f"{detect_actors} detect and {embed_actors} embed actors need {wanted_cpus:.1f} CPUs "
+            f"and {wanted_gpus:.1f} GPUs, the cluster has {cpus:.0f} and {gpus:.0f}; lower "
+            "--detect-actors, --embed-actors or their --detect-gpus, --embed-gpus"
+        )
+    part = pools.part_images or (
+        MAX_PART_IMAGES if images is None else min(MAX_PART_IMAGES, max(MIN_PART_IMAGES, images // 64))
+    )
+    return Sizing(
+        detect_actors=detect_actors,
+        detect_cpus=DETECT_CPUS,
+        detect_gpus=detect_gpus,
+        embed_actors=embed_actors,
+        embed_cpus=EMBED_CPUS,
+        embed_gpus=embed_gpus,
+        read_tasks=max(2, int(cpus) // 2),
+        write_tasks=max(1, int(cpus) // 4),
+        decode_apart=detect_gpus > 0,
+        part_images=part,
+    )
