@@ -13,7 +13,7 @@ import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
 from pipeline.config import IndexConfig
-from pipeline.environment import MALLOC
+from pipeline.environment import MALLOC, quiet_stderr
 from pipeline.errors import FacelakeError, ResourceError
 from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
@@ -58,10 +58,16 @@ def start(verbose: bool = False) -> None:
         "logging_level": level,
         "runtime_env": {"env_vars": MALLOC},
     }
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**common)
-        return
-    ray.init(address="local", include_dashboard=False, **common)
+    if not os.environ.get("RAY_ADDRESS"):
+        common |= {"address": "local", "include_dashboard": False}
+    with quiet_stderr(not verbose):
+        try:
+            ray.init(**common)
+        except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
+            raise ResourceError(
+                f"Ray did not start or cannot be joined: {error}; check RAY_ADDRESS and the "
+                "space in its temporary folder"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,6 @@ def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mappin
     context.enable_rich_progress_bars = False
     context.target_max_block_size = BLOCK_BYTES
     context.wait_for_min_actors_s = START_TIMEOUT_S
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = build(job, plan, ledger, sizing)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -127,16 +132,25 @@ def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mappin
         raise unwrapped(error) from error
 
 
-def unwrapped(error: BaseException) -> BaseException:
-    """Return the FacelakeError inside what Ray raised, or what Ray raised."""
+def unwrapped(error: BaseException) -> FacelakeError:
+    """Return the FacelakeError inside what Ray raised, or one that says what Ray raised."""
+    causes: list[BaseException] = []
     seen: BaseException | None = error
-    while seen is not None:
+    while seen is not None and seen not in causes:
         if isinstance(seen, FacelakeError):
             return seen
+        causes.append(seen)
         seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
-    if "min_actors" in str(error) or "wait_for_min_actors" in str(error):
-        return ResourceError(f"The actors did not start within {START_TIMEOUT_S} s: {error}")
-    return error
+    if "min_actors" in str(error):
+        return ResourceError(
+            f"The actors did not start within {START_TIMEOUT_S} s: is the cluster busy, or "
+            "smaller than it says?"
+        )
+    inner = next((e.cause for e in causes if getattr(e, "cause", None)), error)
+    return FacelakeError(
+        f"A worker failed: {type(inner).__name__}: {str(inner).strip().splitlines()[-1:]}; what "
+        "is written is kept. Run again to go on, with --verbose to see where it failed"
+    )
 
 
 def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
@@ -210,9 +224,14 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
         if report.skipped or report.notices or report.damage or report.done:
             name = hashlib.blake2b(f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16)
             where = printable(unit.base) if unit.kind != "files" else ""
-            job.lake.publish_json(
-                f"{job.reports}/{name.hexdigest()}.json", {"shard": where} | asdict(report)
-            )
+            found = {
+                "shard": where,
+                "skipped": dict(report.skipped),
+                "notices": report.notices,
+                "damage": report.damage,
+                "done": report.done,
+            }
+            job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", found)
 
 
 def collect_reports(job: Job, plan: Plan) -> Report:

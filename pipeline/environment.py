@@ -3,13 +3,17 @@
 import os
 import secrets
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 # Without these, freeing decoded images one by one makes glibc give memory back and take it again:
 # decoding took twice the time. They work only if set before a worker starts.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "536870912"}
 
 
-def prepare() -> None:
+def prepare(verbose: bool = False) -> None:
     """Set what must be set before `import ray`; what the user has set is kept.
 
     No usage data is sent, and a cluster that this process starts for itself answers only to a
@@ -21,7 +25,34 @@ def prepare() -> None:
     if private and "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    # Ray's C++ layer writes warnings of its own past Python's logging.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if not verbose:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        config = Path(__file__).with_name("ray-data-logging.yaml")
+        os.environ.setdefault("RAY_DATA_LOGGING_CONFIG", str(config))
     for name, value in MALLOC.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def quiet_stderr(active: bool = True) -> Iterator[None]:
+    """Keep what native code writes to standard error to itself, unless an exception ends it.
+
+    Ray's C++ layer announces its log level there, past Python's logging.
+    """
+    if not active:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         work.notices.append(f"removed {swept} unfinished parts of an interrupted run")
 
     # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
-    environment.prepare()
+    environment.prepare(options.verbose)
     from pipeline import dataset
 
     job = dataset.Job(config, lake, models, run_id)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
@@ -68,7 +69,12 @@ def _list(store: WeightStore, as_json: bool) -> int:
         ]
         print(json.dumps(rows, indent=2))
         return 0
-    table = Table(caption=f"cache: {store.directory}", caption_justify="left")
+    table = Table(
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        caption=f"cache: {store.directory}",
+        caption_justify="left",
+    )
     for heading in ("name", "kind", "licence", "dim.", "size", "state", "accuracy"):
         side: JustifyMethod = "right" if heading in {"dim.", "size"} else "left"
         table.add_column(heading, justify=side, no_wrap=heading in {"name", "size", "state"})
@@ -76,9 +82,8 @@ def _list(store: WeightStore, as_json: bool) -> int:
         size = f"{card.size / 1e6:.1f} MB" if card.size else "?"
         dimension = str(card.dimension or "")
         state = store.state(card)
-        # the first words; --json has the whole texts
-        licence, accuracy = card.licence.split(";")[0], card.accuracy.split(" (")[0].split(";")[0]
-        table.add_row(card.name, card.kind, licence, dimension, size, state, accuracy)
+        accuracy = card.accuracy.split(" (")[0].split(";")[0]  # --json has the whole text
+        table.add_row(card.name, card.kind, card.licence, dimension, size, state, accuracy)
     Console().print(table)
     return 0
 

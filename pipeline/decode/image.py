@@ -83,11 +83,10 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:
         return Decoded(pixels, header.format, *header.exif)
     if name == "TIFF" and (raw := raw_kind(data)):
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"camera RAW ({raw})")
-    if name in ("HEIF", "AVIF"):
-        if boxes.declared_pixels(data) > max_pixels:
-            raise ImageError(ErrorCode.TOO_LARGE, f"over the limit of {max_pixels:,} pixels")
-        if not boxes.item_types_are_text(data):
-            raise ImageError(ErrorCode.CORRUPT, f"{name}: the list of items is damaged")
+    if name in ("HEIF", "AVIF") and boxes.declared_pixels(data) > max_pixels:
+        raise ImageError(ErrorCode.TOO_LARGE, f"over the limit of {max_pixels:,} pixels")
+    if name == "HEIF" and not boxes.item_types_are_text(data):
+        raise ImageError(ErrorCode.CORRUPT, f"{name}: the list of items is damaged")
     if name == "WEBP":
         check_size(*_webp_canvas(data), max_pixels)
     with quiet_pillow(max_pixels):

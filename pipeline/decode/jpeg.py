@@ -1,4 +1,4 @@
-"""JPEG: simplejpeg where it gives Pillow's pixels bit for bit, two to three times faster.
+"""JPEG: simplejpeg where it gives Pillow's pixels bit for bit, two to four times faster.
 
 Both wrap libjpeg-turbo. With the accurate DCT and upsampling they agree exactly on plain YCbCr
 and grey files; CMYK, YCCK and RGB go to Pillow, and so does whatever simplejpeg complains about.

@@ -111,7 +111,7 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"x")
     with pytest.raises(ConfigError, match=r"a\.toml"):
         find_card(str(tmp_path / "a.onnx"))
-    with pytest.raises(ConfigError, match="of kind detector.* facenet-vggface2, sface$"):
+    with pytest.raises(ConfigError, match=r"of kind detector.* facenet-vggface2, sface$"):
         load_embedder("mtcnn")
 
 

@@ -288,6 +288,16 @@ def test_out_of_memory(monkeypatch):
 encode_now = encode(Image.fromarray(scene()), "PNG")
 
 
+def test_damaged_item_types_do_not_end_the_process():
+    """pi_heif 1.4 turns them to text without a check, and dereferences the NULL it gets."""
+    data = encode(Image.fromarray(scene()), "HEIF", exif=exif_bytes(6))
+    at = data.index(b"Exif")
+    for offset in range(4):
+        bad = bytearray(data)
+        bad[at + offset] |= 0x80
+        assert code_of(bytes(bad)) == ErrorCode.CORRUPT
+
+
 # ---- JPEG
 
 
