@@ -29,7 +29,7 @@ from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
 from pipeline.models.card import find_card
 from pipeline.models.weights import WeightStore
-from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
+from pipeline.resources import BYTES_PER_IMAGE, READ_CPUS, WRITE_CPUS, Sizing, size
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
@@ -100,13 +100,12 @@ class Job:
 def cluster_sizing(config: IndexConfig, plan: Plan) -> Sizing:
     """Choose the pools from what the cluster has."""
     resources = ray.cluster_resources()
-    images = plan.images if not plan.shards else None
     return size(
         resources.get("CPU", 1),
         resources.get("GPU", 0),
         config.pools,
         device=config.device,
-        images=images,
+        images=plan.images + plan.shard_bytes // BYTES_PER_IMAGE,
     )
 
 

@@ -10,6 +10,8 @@ from pipeline.errors import ResourceError
 DETECT_CPUS, EMBED_CPUS, READ_CPUS, WRITE_CPUS = 0.6, 0.2, 0.05, 0.05
 # Two detectors and two embedders share a GPU, so that one computes while the other prepares.
 DETECT_GPUS, EMBED_GPUS = 0.3, 0.2
+# A guess at the images in shards that are not opened yet; low, so that parts do not get large.
+BYTES_PER_IMAGE = 50_000
 # Fewer images than this are not worth another pair of processes that start for seconds.
 IMAGES_PER_ACTOR = 24
 
@@ -35,12 +37,10 @@ class Sizing:
     part_images: int
 
 
-def size(
-    cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: int | None
-) -> Sizing:
+def size(cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: int) -> Sizing:
     """Choose pools for a cluster of `cpus` and `gpus`; what `pools` sets is kept.
 
-    `images` is how many there are to read, None when that is not known before shards are opened.
+    `images` is about how many there are to read.
 
     Raises:
         ResourceError: GPUs were asked for that the cluster does not have.
@@ -53,8 +53,7 @@ def size(
     detect_gpus = pools.detect_gpus if pools.detect_gpus is not None else DETECT_GPUS * on_gpu
     embed_gpus = pools.embed_gpus if pools.embed_gpus is not None else EMBED_GPUS * on_gpu
     default = max(1, round(2 * gpus)) if on_gpu else max(1, int(cpus))
-    if images is not None:
-        default = max(1, min(default, -(-images // IMAGES_PER_ACTOR)))
+    default = max(1, min(default, -(-images // IMAGES_PER_ACTOR)))
     detect_actors = pools.detect_actors or default
     embed_actors = pools.embed_actors or default
     wanted_gpus = detect_actors * detect_gpus + embed_actors * embed_gpus
@@ -65,9 +64,7 @@ def size(
             f"and {wanted_gpus:.1f} GPUs, the cluster has {cpus:.0f} and {gpus:.0f}; lower "
             "--detect-actors, --embed-actors or their --detect-gpus, --embed-gpus"
         )
-    part = pools.part_images or (
-        MAX_PART_IMAGES if images is None else min(MAX_PART_IMAGES, max(MIN_PART_IMAGES, images // 64))
-    )
+    part = pools.part_images or min(MAX_PART_IMAGES, max(MIN_PART_IMAGES, images // 64))
     return Sizing(
         detect_actors=detect_actors,
         detect_cpus=DETECT_CPUS,

@@ -108,19 +108,6 @@ def load_detector(
     return FaceDetector(card, store.paths(card), store.revision(card), config, device)
 
 
-def crop_for(card: ModelCard, pixels: Pixels, faces: Detections) -> Pixels:
-    """Return faces of one image as the embedder `card` wants them, uint8 [N, S, S, 3] RGB.
-
-    `pixels` is the upright image at full resolution, uint8 [H, W, 3], `faces` in its pixels.
-    """
-    size = card.input_size
-    if card.alignment == "arcface5":
-        crops = [geometry.align_five(pixels, points, size) for points in faces.landmarks]
-    else:
-        crops = [geometry.crop_box(pixels, box, size, card.margin_px) for box in faces.boxes]
-    return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
-
-
 def reduce(pixels: Pixels, side: int | None) -> Pixels:
     """Return the image with its longer side at most `side`, averaged; None: as it is."""
     height, width = pixels.shape[:2]

@@ -76,6 +76,11 @@ class Plan:
         return sum(unit.kind != "files" for unit in self.units)
 
     @property
+    def shard_bytes(self) -> int:
+        """Size of the archives and tables, as far as the listing tells."""
+        return sum(sum(unit.sizes) for unit in self.units if unit.kind != "files")
+
+    @property
     def bytes(self) -> int:
         """Encoded bytes to read, as far as the listing tells."""
         return sum(size for unit in self.units for size in unit.sizes if size > 0)

@@ -11,7 +11,8 @@ from pipeline.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.config import DetectConfig
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard
-from pipeline.models.detector import crop_for, load_detector
+from pipeline.models.detector import load_detector
+from pipeline.models.faces import face_crops
 from pipeline.models.mtcnn import Detections
 from pipeline.models.weights import WeightStore
 from pipeline.schema import BOX, LANDMARKS
@@ -53,7 +54,7 @@ class Detect:
         found = iter(self.detector.detect(good))
         faces = [Detections.none() if pixels is None else next(found) for pixels in images]
         crops = [
-            crop_for(self.card, pixels, mine)
+            face_crops(pixels, mine, self.card)
             for pixels, mine in zip(images, faces, strict=True)
             if pixels is not None and len(mine)
         ]

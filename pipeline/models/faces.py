@@ -1,0 +1,24 @@
+"""Cuts faces out of an image the way an embedder wants them."""
+
+import numpy as np
+
+from pipeline import geometry
+from pipeline.geometry import Pixels
+from pipeline.models.card import ModelCard
+from pipeline.models.images import ImageLike, as_rgb
+from pipeline.models.mtcnn import Detections
+
+
+def face_crops(image: ImageLike, faces: Detections, card: ModelCard) -> Pixels:
+    """Return the faces of one image as `card` says, uint8 [N, S, S, 3] RGB.
+
+    By box and margin, or by the similarity transform of five landmarks. `image` is at full
+    resolution, `faces` in its pixels, even when they were searched in a smaller copy.
+    """
+    pixels = as_rgb(image)
+    size = card.input_size
+    if card.alignment == "arcface5":
+        crops = [geometry.align_five(pixels, points, size) for points in faces.landmarks]
+    else:
+        crops = [geometry.crop_box(pixels, box, size, card.margin_px) for box in faces.boxes]
+    return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
