@@ -57,10 +57,7 @@ def main() -> None:
     folds = int(path.read_text().split()[0])
     missing = {name for a, b, _ in pairs for name in (a, b) if name not in vectors}
     score = np.array(
-        [
-            vectors[a] @ vectors[b] if a in vectors and b in vectors else np.nan
-            for a, b, _ in pairs
-        ]
+        [vectors[a] @ vectors[b] if a in vectors and b in vectors else np.nan for a, b, _ in pairs]
     )
     same = np.array([s for _, _, s in pairs])
     fold = np.arange(len(pairs)) * folds // len(pairs)

@@ -9,7 +9,7 @@ from pathlib import Path
 # `ray job submit` runs this file from a copy of the repository that is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.commands.main import main  # noqa: E402  # after the path is set
+from pipeline.commands.main import main  # after the path is set
 
 if __name__ == "__main__":
     sys.exit(main(["index", *sys.argv[1:]]))

@@ -29,7 +29,7 @@ from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
 from pipeline.models.card import find_card
 from pipeline.models.weights import WeightStore
-from pipeline.resources import BYTES_PER_IMAGE, READ_CPUS, WRITE_CPUS, Sizing, size
+from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
@@ -39,7 +39,6 @@ from pipeline.stages.embed import Embed
 from pipeline.stages.write import Write
 from pipeline.storage import printable
 
-BLOCK_BYTES = 32 * 2**20
 START_TIMEOUT_S = 300
 
 
@@ -105,7 +104,8 @@ def cluster_sizing(config: IndexConfig, plan: Plan) -> Sizing:
         resources.get("GPU", 0),
         config.pools,
         device=config.device,
-        images=plan.images + plan.shard_bytes // BYTES_PER_IMAGE,
+        images=plan.estimated_images(),
+        image_bytes=plan.image_bytes,
     )
 
 
@@ -121,7 +121,7 @@ def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mappin
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_rich_progress_bars = False
-    context.target_max_block_size = BLOCK_BYTES
+    context.target_max_block_size = sizing.block_bytes
     context.wait_for_min_actors_s = START_TIMEOUT_S
     dataset = build(job, plan, ledger, sizing)
     try:
@@ -145,7 +145,7 @@ def unwrapped(error: BaseException) -> FacelakeError:
             f"The actors did not start within {START_TIMEOUT_S} s: is the cluster busy, or "
             "smaller than it says?"
         )
-    inner = next((e.cause for e in causes if getattr(e, "cause", None)), error)
+    inner = next((getattr(e, "cause", None) or e for e in causes), error)
     return FacelakeError(
         f"A worker failed: {type(inner).__name__}: {str(inner).strip().splitlines()[-1:]}; what "
         "is written is kept. Run again to go on, with --verbose to see where it failed"
@@ -221,7 +221,9 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
         report = Report()
         yield from read(unit, ledger, job.config.read, report)
         if report.skipped or report.notices or report.damage or report.done:
-            name = hashlib.blake2b(f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16)
+            name = hashlib.blake2b(
+                f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16
+            )
             where = printable(unit.base) if unit.kind != "files" else ""
             found = {
                 "shard": where,

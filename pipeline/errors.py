@@ -17,7 +17,6 @@ interrupted with 130.
 
 from enum import StrEnum
 
-
 EXIT_DAMAGED = 8
 EXIT_INTERRUPTED = 130
 
@@ -73,7 +72,9 @@ class ErrorCode(StrEnum):
     CORRUPT = "corrupt"  # the decoder rejects the data
     TOO_LARGE = "too_large"  # more pixels than --max-pixels, found before decoding
     UNREADABLE = "unreadable"  # storage did not give the bytes; the next run tries again
-    UNSAFE_MEMBER = "unsafe_member"  # archive member that is a link, a device, or leaves its archive
+    UNSAFE_MEMBER = (
+        "unsafe_member"  # archive member that is a link, a device, or leaves its archive
+    )
     ENCRYPTED = "encrypted"  # archive member behind a password
     OUT_OF_MEMORY = "out_of_memory"  # decoding needed more memory than there was
     TIMEOUT = "timeout"  # decoding took too long

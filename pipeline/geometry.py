@@ -38,12 +38,11 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     sides = np.clip(right_bottom - left_top, 0, None)
     shared = sides[..., 0] * sides[..., 1]
     union = areas(boxes)[:, None] + areas(others)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    ratio: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
 
 
-def nms(
-    boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool = False
-) -> Ints:
+def nms(boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool = False) -> Ints:
     """Return indices of the boxes that greedy non-maximum suppression keeps, best score first.
 
     A box goes when a better one overlaps it by more than `threshold`: intersection over union,
@@ -140,7 +139,9 @@ def align_five(pixels: Pixels, landmarks: Floats, size: int = 112) -> Pixels:
     corners = inverse[:2] @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]])
     height, width = pixels.shape[:2]
     x1, y1 = np.clip(np.floor(corners.min(axis=1)) - 2, 0, [width - 1, height - 1]).astype(int)
-    x2, y2 = np.clip(np.ceil(corners.max(axis=1)) + 3, [x1 + 1, y1 + 1], [width, height]).astype(int)
+    x2, y2 = np.clip(np.ceil(corners.max(axis=1)) + 3, [x1 + 1, y1 + 1], [width, height]).astype(
+        int
+    )
     patch = Image.fromarray(np.ascontiguousarray(pixels[y1:y2, x1:x2]))
     shrink = max(1, int(1 / scale)) if scale > 0 else 1
     if shrink > 1:

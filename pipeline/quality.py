@@ -1,7 +1,6 @@
 """What a face is worth to clustering: sharpness, head pose and one quality figure."""
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from pipeline.geometry import Floats, Pixels
@@ -63,9 +62,7 @@ def sharpness(crop: Pixels) -> float:
     return float(laplacian.var())
 
 
-def quality(
-    score: Floats, size_px: Floats, sharp: Floats, yaw: Floats
-) -> npt.NDArray[np.float32]:
+def quality(score: Floats, size_px: Floats, sharp: Floats, yaw: Floats) -> Floats:
     """Return one figure from 0 to 1 a face, float32 [N].
 
     The geometric mean of detector score, size, sharpness and frontality, each cut at 1: one bad
@@ -79,4 +76,5 @@ def quality(
             np.cos(np.radians(np.clip(np.abs(yaw), 0, 90))),
         ]
     )
-    return np.power(parts.prod(axis=0), 0.25).astype(np.float32)
+    mean: Floats = np.power(parts.prod(axis=0), 0.25).astype(np.float32)
+    return mean

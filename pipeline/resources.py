@@ -10,8 +10,10 @@ from pipeline.errors import ResourceError
 DETECT_CPUS, EMBED_CPUS, READ_CPUS, WRITE_CPUS = 0.6, 0.2, 0.05, 0.05
 # Two detectors and two embedders share a GPU, so that one computes while the other prepares.
 DETECT_GPUS, EMBED_GPUS = 0.3, 0.2
-# A guess at the images in shards that are not opened yet; low, so that parts do not get large.
-BYTES_PER_IMAGE = 50_000
+# A block is what one task is handed: about as many images as a detector takes at once, in bounds
+# that keep small photos from making a flood of blocks and large ones from filling the store.
+BLOCK_IMAGES = 32
+MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 32 * 2**20
 # Fewer images than this are not worth another pair of processes that start for seconds.
 IMAGES_PER_ACTOR = 24
 
@@ -35,12 +37,15 @@ class Sizing:
     write_tasks: int
     decode_apart: bool
     part_images: int
+    block_bytes: int
 
 
-def size(cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: int) -> Sizing:
+def size(
+    cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: int, image_bytes: int
+) -> Sizing:
     """Choose pools for a cluster of `cpus` and `gpus`; what `pools` sets is kept.
 
-    `images` is about how many there are to read.
+    `images` is about how many there are to read, `image_bytes` the mean of their encoded sizes.
 
     Raises:
         ResourceError: GPUs were asked for that the cluster does not have.
@@ -76,4 +81,5 @@ def size(cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: in
         write_tasks=max(1, int(cpus) // 4),
         decode_apart=detect_gpus > 0,
         part_images=part,
+        block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, BLOCK_IMAGES * image_bytes)),
     )

@@ -10,7 +10,9 @@ PHASH_BYTES = 32
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
-def field(name: str, kind: pa.DataType, doc: str, unit: str = "", required: bool = False) -> pa.Field:
+def field(
+    name: str, kind: pa.DataType, doc: str, unit: str = "", required: bool = False
+) -> pa.Field:
     """Return an Arrow field that carries its documentation."""
     metadata = {"doc": doc} | ({"unit": unit} if unit else {})
     return pa.field(name, kind, nullable=not required, metadata=metadata)
@@ -18,17 +20,36 @@ def field(name: str, kind: pa.DataType, doc: str, unit: str = "", required: bool
 
 IMAGES = pa.schema(
     [
-        field("image_id", pa.string(), "hash of the image's place in its source", "32 hex digits", True),
-        field("uri", pa.string(), "where the bytes are; `archive#member` inside an archive", "", True),
+        field(
+            "image_id",
+            pa.string(),
+            "hash of the image's place in its source",
+            "32 hex digits",
+            True,
+        ),
+        field(
+            "uri", pa.string(), "where the bytes are; `archive#member` inside an archive", "", True
+        ),
         field("shard", pa.string(), "the folder, archive or table it was read from"),
-        field("sha256", pa.string(), "of the encoded bytes; null when they could not be read", "64 hex digits"),
+        field(
+            "sha256",
+            pa.string(),
+            "of the encoded bytes; null when they could not be read",
+            "64 hex digits",
+        ),
         field("bytes", pa.int64(), "size of the encoded image", "bytes"),
         field("width", pa.int32(), "of the upright image", "pixels"),
         field("height", pa.int32(), "of the upright image", "pixels"),
         field("format", pa.string(), "container format, as Pillow names it: JPEG, PNG, HEIF ..."),
         field("orientation", pa.int8(), "EXIF orientation that was applied", "1 to 8"),
-        field("taken_at", pa.timestamp("s"), "EXIF time of capture, camera's local time; null when absent"),
-        field("phash", pa.binary(PHASH_BYTES), "PDQ perceptual hash of the upright image", "256 bits"),
+        field(
+            "taken_at",
+            pa.timestamp("s"),
+            "EXIF time of capture, camera's local time; null when absent",
+        ),
+        field(
+            "phash", pa.binary(PHASH_BYTES), "PDQ perceptual hash of the upright image", "256 bits"
+        ),
         field("phash_quality", pa.int8(), "PDQ quality; below 50 the hash says little", "0 to 100"),
         field("faces", pa.int32(), "number of rows in `faces`; null when there is an error"),
         field("error", pa.string(), "null, or a code from the closed list"),
@@ -42,13 +63,34 @@ IMAGES = pa.schema(
 BOX = pa.list_(pa.float32(), 4)
 LANDMARKS = pa.list_(pa.float32(), 10)
 FACE_MEASURES = [
-    field("box", BOX, "x1, y1, x2, y2 in the upright original; may reach past its border", "pixels", True),
-    field("landmarks", LANDMARKS, "x, y of left_eye, right_eye, nose, mouth_left, mouth_right", "pixels", True),
+    field(
+        "box",
+        BOX,
+        "x1, y1, x2, y2 in the upright original; may reach past its border",
+        "pixels",
+        True,
+    ),
+    field(
+        "landmarks",
+        LANDMARKS,
+        "x, y of left_eye, right_eye, nose, mouth_left, mouth_right",
+        "pixels",
+        True,
+    ),
     field("score", pa.float32(), "detector probability", "0 to 1", True),
     field("size_px", pa.float32(), "shorter side of the box", "pixels", True),
-    field("sharpness", pa.float32(), "variance of the Laplacian of the grey aligned face at 112 px"),
-    field("yaw", pa.float32(), "head turn estimated from the landmarks; positive: towards image right", "degrees"),
-    field("roll", pa.float32(), "head tilt from the eyes; positive: clockwise in the image", "degrees"),
+    field(
+        "sharpness", pa.float32(), "variance of the Laplacian of the grey aligned face at 112 px"
+    ),
+    field(
+        "yaw",
+        pa.float32(),
+        "head turn estimated from the landmarks; positive: towards image right",
+        "degrees",
+    ),
+    field(
+        "roll", pa.float32(), "head tilt from the eyes; positive: clockwise in the image", "degrees"
+    ),
     field("quality", pa.float32(), "score, size, sharpness and yaw in one figure", "0 to 1"),
 ]
 
@@ -57,13 +99,23 @@ def faces_schema(dimension: int) -> pa.Schema:
     """Return the schema of `faces` for vectors of `dimension` components."""
     return pa.schema(
         [
-            field("face_id", pa.string(), "image_id, a dash, and the face's rank in the image", "", True),
+            field(
+                "face_id",
+                pa.string(),
+                "image_id, a dash, and the face's rank in the image",
+                "",
+                True,
+            ),
             field("image_id", pa.string(), "the row in `images`", "32 hex digits", True),
             field("uri", pa.string(), "where the image's bytes are", "", True),
             *FACE_MEASURES,
-            field("embedding", pa.list_(pa.float32(), dimension), "unit vector of the face", "", True),
+            field(
+                "embedding", pa.list_(pa.float32(), dimension), "unit vector of the face", "", True
+            ),
             field("embedding_norm", pa.float32(), "length of the vector before it was normalised"),
-            field("thumbnail", pa.binary(), "small JPEG of the aligned face; null when switched off"),
+            field(
+                "thumbnail", pa.binary(), "small JPEG of the aligned face; null when switched off"
+            ),
             field("detector", pa.string(), "name and weights revision", "", True),
             field("embedder", pa.string(), "name and weights revision", "", True),
             field("run_id", pa.string(), "the run that wrote the row", "", True),

@@ -138,9 +138,11 @@ def printable(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return "".join(
-            f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in path
-        ).encode(errors="replace").decode()
+        return (
+            "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in path)
+            .encode(errors="replace")
+            .decode()
+        )
     return path
 
 
@@ -212,7 +214,8 @@ class Folder:
         return {
             name: int(entry["size"] or 0)
             for entry in entries
-            if entry["type"] == "file" and not (name := entry["name"].rsplit("/", 1)[-1])[:1] in "._"
+            if entry["type"] == "file"
+            and (name := entry["name"].rsplit("/", 1)[-1])[:1] not in "._"
         }
 
     def publish(self, name: str, data: bytes) -> None:

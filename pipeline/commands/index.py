@@ -125,9 +125,7 @@ def prepare(config: IndexConfig) -> Models:
 def dry_run(config: IndexConfig, lake: Lake, console: Console) -> int:
     """List what a run would read, without starting anything."""
     ledger = lake.ledger() if lake.models() else Ledger.empty()
-    work = plan(
-        config.inputs, output=config.output, ledger=ledger, options=config.storage_options
-    )
+    work = plan(config.inputs, output=config.output, ledger=ledger, options=config.storage_options)
     for unit in work.units:
         if unit.kind == "files":
             for name in unit.names:

@@ -52,9 +52,7 @@ def add_index_options(parser: argparse.ArgumentParser) -> None:
         metavar=("P", "R", "O"),
         help="lowest probability in each of MTCNN's networks; default: 0.6 0.7 0.7",
     )
-    faces.add_argument(
-        "--pyramid-factor", type=float, default=0.709, help="default: %(default)s"
-    )
+    faces.add_argument("--pyramid-factor", type=float, default=0.709, help="default: %(default)s")
     faces.add_argument(
         "--select",
         choices=get_args(Selection),

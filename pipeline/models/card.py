@@ -112,6 +112,7 @@ def find_card(name_or_path: str, kind: str | None = None) -> ModelCard:
     """Return a known card by name, or the card of a `.toml`, or of an `.onnx` beside its `.toml`.
 
     Args:
+        name_or_path: a known name, or the path of a card or of an ONNX file with its card.
         kind: "detector" or "embedder" when it must be one.
 
     Raises:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pipeline import geometry
@@ -61,9 +60,7 @@ class FaceDetector:
         reduced = [reduce(pixels, self.config.detection_side) for pixels in rgb]
         return [
             select(rescale(faces, small, pixels), self.config.selection, pixels)
-            for faces, small, pixels in zip(
-                self._mtcnn.detect(reduced), reduced, rgb, strict=True
-            )
+            for faces, small, pixels in zip(self._mtcnn.detect(reduced), reduced, rgb, strict=True)
         ]
 
     def crop(
@@ -136,22 +133,9 @@ def select(faces: Detections, how: Selection, pixels: Pixels) -> Detections:
     """
     if how == "all" or len(faces) < 2:
         return faces
-    rank = {
-        "largest": lambda: geometry.areas(faces.boxes),
-        "most-probable": lambda: faces.scores,
-        "central": lambda: _central(faces, pixels),
-    }[how]()
+    rank = faces.scores if how == "most-probable" else geometry.areas(faces.boxes)
+    if how == "central":
+        middle = np.array([pixels.shape[1] / 2, pixels.shape[0] / 2], np.float32)
+        offset = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - middle
+        rank = rank - 2 * (offset**2).sum(axis=1)
     return faces.take(np.array([int(np.argmax(rank))]))
-
-
-def _central(faces: Detections, pixels: Pixels) -> geometry.Floats:
-    middle = np.array([pixels.shape[1] / 2, pixels.shape[0] / 2], np.float32)
-    offset = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - middle
-    return geometry.areas(faces.boxes) - 2 * (offset**2).sum(axis=1)
-
-
-def pick_device(name: str = "auto") -> str:
-    """Return "cuda" when `name` is "auto" and torch sees a GPU, else "cpu", else `name`."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name

@@ -27,7 +27,9 @@ def as_rgb(image: ImageLike) -> Pixels:
         return to_rgb(ImageOps.exif_transpose(image))
     if isinstance(image, torch.Tensor):
         array = image.detach().numpy(force=True)
-        array = array if array.ndim == 2 else np.moveaxis(array, 0, -1) if array.ndim == 3 else array
+        array = (
+            array if array.ndim == 2 else np.moveaxis(array, 0, -1) if array.ndim == 3 else array
+        )
     else:
         array = np.asarray(image)
     if array.ndim == 2:

@@ -62,7 +62,9 @@ class Detections:
         return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))
 
 
-def pyramid(height: int, width: int, min_face_px: float, factor: float) -> list[tuple[float, int, int]]:
+def pyramid(
+    height: int, width: int, min_face_px: float, factor: float
+) -> list[tuple[float, int, int]]:
     """Return (scale, height, width) of every level at which a face of 12 pixels is searched."""
     scale = PNET_CELL / min_face_px
     side = min(height, width) * scale
@@ -82,7 +84,7 @@ def normalise(values: Tensor) -> Tensor:
 def regress(boxes: Floats, shift: Floats, extra: float) -> Floats:
     """Move the corners of `boxes` [N, 4] by `shift` [N, 4] in units of width and height + extra."""
     sides = boxes[:, 2:] - boxes[:, :2] + np.float32(extra)
-    return boxes + np.concatenate([sides, sides], axis=1) * shift
+    return (boxes + np.tile(sides, 2) * shift).astype(np.float32, copy=False)
 
 
 class MTCNN:
@@ -107,7 +109,7 @@ class MTCNN:
             network.load_state_dict(dict(weights[name]), strict=True)
             network.eval().requires_grad_(False)
             # Pooling is three times faster with channels last on a CPU.
-            network.to(self.device, memory_format=torch.channels_last)
+            network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
     @torch.inference_mode()
     def detect(self, images: Sequence[Pixels]) -> list[Detections]:
@@ -182,7 +184,9 @@ class MTCNN:
             proposals.append(geometry.square(moved))
         return proposals
 
-    def _crops(self, tables: list[Tensor], boxes: list[Floats], side: int) -> tuple[Tensor, list[Floats]]:
+    def _crops(
+        self, tables: list[Tensor], boxes: list[Floats], side: int
+    ) -> tuple[Tensor, list[Floats]]:
         """Cut square crops for a network, and drop the boxes that miss their image."""
         parts, inside = [], []
         for table, mine in zip(tables, boxes, strict=True):
@@ -202,8 +206,10 @@ class MTCNN:
     def _refine(self, tables: list[Tensor], boxes: list[Floats]) -> list[Floats]:
         """R-net on every candidate: fewer, better square boxes by image."""
         crops, boxes = self._crops(tables, boxes, RNET_SIDE)
-        outputs = [self.rnet(part) for part in crops.split(CROP_BATCH)]
-        probability, regression = (torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True))
+        outputs = [self.rnet(part) for part in torch.split(crops, CROP_BATCH)]
+        probability, regression = (
+            torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
+        )
         refined = []
         for mine, rows in zip(boxes, slices(boxes), strict=True):
             passed = np.flatnonzero(probability[rows] > self.config.thresholds[1])
@@ -214,7 +220,7 @@ class MTCNN:
     def _decide(self, tables: list[Tensor], boxes: list[Floats]) -> list[Detections]:
         """O-net on every candidate: final boxes, scores and landmarks by image."""
         crops, boxes = self._crops(tables, boxes, ONET_SIDE)
-        outputs = [self.onet(part) for part in crops.split(CROP_BATCH)]
+        outputs = [self.onet(part) for part in torch.split(crops, CROP_BATCH)]
         probability, regression, points = (
             torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
         )

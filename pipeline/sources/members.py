@@ -74,7 +74,9 @@ def shown(name: str) -> str:
 def is_unsafe(name: str) -> bool:
     """Return whether a member's name leads out of its archive."""
     parts = name.replace("\\", "/").split("/")
-    return name.startswith(("/", "\\")) or ".." in parts or (len(parts[0]) == 2 and parts[0][1] == ":")
+    return (
+        name.startswith(("/", "\\")) or ".." in parts or (len(parts[0]) == 2 and parts[0][1] == ":")
+    )
 
 
 def skip(name: str, report: Report) -> bool:
@@ -91,7 +93,9 @@ def skip(name: str, report: Report) -> bool:
 
 def unsafe(key: str, what: str) -> Member:
     """Return the error row of a member that must not be followed."""
-    return Member(key, error=ErrorCode.UNSAFE_MEMBER, detail=f"{shown(key)} {what}; it was not followed")
+    return Member(
+        key, error=ErrorCode.UNSAFE_MEMBER, detail=f"{shown(key)} {what}; it was not followed"
+    )
 
 
 def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) -> Iterator[Member]:
@@ -102,7 +106,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     """
     keys = Keys()
     try:
-        archive = tarfile.open(fileobj=file, mode="r|*", errorlevel=0)
+        archive = tarfile.open(fileobj=file, mode="r|*", errorlevel=0)  # noqa: SIM115  # closed below
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         report.damage.append(f"not a readable tar: {error}")
         return
@@ -111,7 +115,9 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
             try:
                 info = archive.next()
             except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
-                report.damage.append(f"the tar is damaged or cut after {len(keys)} members: {error}")
+                report.damage.append(
+                    f"the tar is damaged or cut after {len(keys)} members: {error}"
+                )
                 return
             if info is None:
                 break
@@ -137,7 +143,9 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
                         detail=f"the tar ends inside this image: {error}",
                         size=info.size,
                     )
-                    report.damage.append(f"the tar is cut inside {shown(key)}; later images are lost")
+                    report.damage.append(
+                        f"the tar is cut inside {shown(key)}; later images are lost"
+                    )
                     return
                 yield Member(key, data, size=len(data))
     if keys.repeated:

@@ -4,16 +4,19 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from pipeline.errors import ConfigError, NoImagesError, StorageError
+from pipeline.errors import ConfigError, FacelakeError, NoImagesError, StorageError
 from pipeline.ledger import Ledger
 from pipeline.sources.identity import image_id
-from pipeline.sources.units import Plan, Unit, archive_kind
+from pipeline.sources.members import Report, tar_members, zip_members
+from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
 from pipeline.sources.walk import Entry, reason_to_skip, walk
 from pipeline.storage import (
     REACH_TIMEOUT_S,
     Folder,
+    filesystem,
     is_local,
     printable,
     storage_errors,
@@ -22,6 +25,8 @@ from pipeline.storage import (
 
 # Loose files a read task is given at most: some gigabytes of photos, a minute of work.
 FILES_PER_UNIT = 256
+# Images of the first shard that are looked at to guess how many there are.
+SAMPLE_IMAGES, SAMPLE_BYTES = 20, 2**24
 LIST_ENDINGS = (".txt", ".lst", ".list")
 
 
@@ -99,7 +104,29 @@ def plan(
         result.units[:0] = _file_units(
             base, group, salted.get(base, set()), ledger, options, parallelism, result
         )
+    result.image_bytes = mean_size(result)
     return result
+
+
+def mean_size(result: Plan) -> int:
+    """Return the mean encoded size of an image: of loose files, else of a shard's first images."""
+    sizes = [s for unit in result.units if unit.kind == "files" for s in unit.sizes if s > 0]
+    if not sizes:
+        shard = next((unit for unit in result.units if unit.kind in ("tar", "zip")), None)
+        sizes = sample_sizes(shard) if shard else []
+    return int(sum(sizes) / len(sizes)) if sizes else IMAGE_BYTES
+
+
+def sample_sizes(shard: Unit) -> list[int]:
+    """Return the encoded sizes of the first images of a tar or zip; none when it is damaged."""
+    members = tar_members if shard.kind == "tar" else zip_members
+    try:
+        fs, path = filesystem(shard.base, shard.options)
+        with fs.open(path, "rb") as file:
+            found = members(file, lambda key: True, SAMPLE_BYTES, Report())
+            return [m.size for m in islice(found, SAMPLE_IMAGES) if m.size > 0]
+    except (OSError, FacelakeError):
+        return []  # the read task will say what is wrong
 
 
 def _skipped_hint(result: Plan) -> str:
@@ -170,8 +197,10 @@ def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Foun
     source = Folder(text, options)
     fs, path = source.fs, source.path()
     local = is_local(fs)
-    kind = _local_kind(path) if local else within(
-        REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url
+    kind = (
+        _local_kind(path)
+        if local
+        else within(REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url)
     )
     if kind == "folder":
         for entry in walk(fs, path, result.skipped):
@@ -231,7 +260,7 @@ def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
 
 def _listed(source: Folder, options: Mapping[str, Any]) -> Iterator[Found]:
     """Yield the paths that a text file lists, one a line; relative ones start at its folder."""
-    folder, name = source.url.rsplit("/", 1)
+    folder = source.url.rsplit("/", 1)[0]
     with storage_errors("read", source.url):
         data = source.fs.cat_file(source.path())
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

@@ -66,8 +66,10 @@ def _rows(
     unit: Unit, ledger: Ledger, config: ReadConfig, report: Report
 ) -> Iterator[dict[str, object]]:
     claims = Claims(unit, ledger, report)
-    for member in _files(unit, config, claims) if unit.kind == "files" else _shard(
-        unit, config, claims.wanted, report
+    for member in (
+        _files(unit, config, claims)
+        if unit.kind == "files"
+        else _shard(unit, config, claims.wanted, report)
     ):
         row = claims.row(member)
         if row is not None:

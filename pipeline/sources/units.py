@@ -49,6 +49,10 @@ class Unit:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+# A guess for when there is nothing to sample.
+IMAGE_BYTES = 500_000
+
+
 @dataclass(slots=True)
 class Plan:
     """Everything that a run will read, and what it passes over.
@@ -58,12 +62,14 @@ class Plan:
         skipped: how many files were passed over, by reason.
         done: images that the lake has already, as far as the listing tells.
         notices: what the user should know, in words.
+        image_bytes: mean encoded size of an image, from the listing or a sample.
     """
 
     units: list[Unit] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     done: int = 0
     notices: list[str] = field(default_factory=list)
+    image_bytes: int = IMAGE_BYTES
 
     @property
     def images(self) -> int:
@@ -75,10 +81,10 @@ class Plan:
         """Archives and tables to read."""
         return sum(unit.kind != "files" for unit in self.units)
 
-    @property
-    def shard_bytes(self) -> int:
-        """Size of the archives and tables, as far as the listing tells."""
-        return sum(sum(unit.sizes) for unit in self.units if unit.kind != "files")
+    def estimated_images(self) -> int:
+        """Return about how many images there are to read, those inside shards included."""
+        inside = sum(sum(unit.sizes) for unit in self.units if unit.kind != "files")
+        return self.images + inside // max(1, self.image_bytes)
 
     @property
     def bytes(self) -> int:

@@ -68,8 +68,7 @@ class Detect:
         """Return all faces of the batch as structs, in order."""
         size = self.card.input_size
         cut = np.concatenate(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
-        boxes = np.concatenate([mine.boxes for mine in faces]) if faces else np.zeros((0, 4))
-        boxes = boxes.astype(np.float32)
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(mine.boxes for mine in faces)])
         scores = np.concatenate([np.zeros(0, np.float32), *(mine.scores for mine in faces)])
         points = np.concatenate(
             [np.zeros((0, 5, 2), np.float32), *(mine.landmarks for mine in faces)]

@@ -11,7 +11,9 @@ from pipeline import schema
 SECONDS = ["decode_s", "detect_s", "embed_s"]
 
 _IMAGE = [
-    f.remove_metadata().with_nullable(True) for f in schema.IMAGES if f.name not in ("faces", "run_id")
+    f.remove_metadata().with_nullable(True)
+    for f in schema.IMAGES
+    if f.name not in ("faces", "run_id")
 ]
 DECODED = pa.schema(
     [*_IMAGE, pa.field("pixels", pa.large_binary()), pa.field("decode_s", pa.float64())]

@@ -86,8 +86,9 @@ class Write:
             "run_id": [self.run_id] * len(owner),
         }
         table = schema.faces_schema(self.models.dimension)
-        faces = pa.table([pa.chunked_array([_array(columns[f.name], f.type)]) for f in table],
-                         schema=table)
+        faces = pa.table(
+            [pa.chunked_array([_array(columns[f.name], f.type)]) for f in table], schema=table
+        )
         return images, faces
 
 

@@ -1,0 +1,45 @@
+# make demo   set up, index the example photos with the bundled models, show the table
+# make test   set up, run all tests
+# make check  format, lint, types, import contracts, unit tests
+# make bench  parity and accuracy benchmarks (FACELAKE_DATA names the research photos)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# one thread a process: tests and workers share the cores among processes, not inside them
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup demo test check bench format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name it: make PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/facelake index examples/photos --output demo-lake --embedder sface
+	$(BIN)/python examples/read_faces.py demo-lake
+
+test: setup
+	$(BIN)/python -m pytest tests
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit tests/property
+
+bench: setup
+	$(BIN)/python -m benchmarks.all
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo-lake build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
