@@ -25,7 +25,8 @@ class DetectConfig:
     """How faces are searched.
 
     Attributes:
-        min_face_px: side of the smallest face searched, in pixels of the original.
+        min_face_px: side of the smallest face searched, in pixels of the photo as it is searched,
+            that is after `detection_side` has reduced it.
         thresholds: lowest probability that passes P-net, R-net and O-net.
         factor: ratio between levels of the image pyramid.
         selection: which faces of a photo are kept; "central" weighs size against the distance
@@ -142,6 +143,8 @@ class IndexConfig:
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files."""
         require(bool(self.inputs), "no input; name a folder, a glob, shards or a list")
+        # An empty one would be the current folder: more likely a shell variable that is not set.
+        require(all(self.inputs), "an input is empty; write . for the current folder")
         require(bool(self.output), "no output; name the lake with --output")
         require(self.max_pixels > 0, f"max_pixels is {self.max_pixels}; it must be positive")
         require(

@@ -163,7 +163,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=READ_CPUS,
-        compute=TaskPoolStrategy(size=sizing.read_tasks),
+        compute=TaskPoolStrategy(size=min(sizing.read_tasks, len(units))),
     )
     detect = {
         "embedder": card,

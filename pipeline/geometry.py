@@ -39,7 +39,7 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     shared = sides[..., 0] * sides[..., 1]
     union = areas(boxes)[:, None] + areas(others)[None, :] - shared
     ratio: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return ratio
+    return np.minimum(ratio, 1)  # rounding may exceed it by a bit
 
 
 def nms(boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool = False) -> Ints:
@@ -62,9 +62,11 @@ def nms(boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool =
         height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest]) + extra
         shared = np.maximum(width, 0) * np.maximum(height, 0)
         if over_smaller:
-            overlap = shared / np.minimum(area[best], area[rest])
+            whole = np.minimum(area[best], area[rest])
         else:
-            overlap = shared / (area[best] + area[rest] - shared)
+            whole = area[best] + area[rest] - shared
+        # An empty box overlaps nothing.
+        overlap = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
         rest = rest[~(overlap > threshold)]
     return order[kept]
 

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from pipeline import schema
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
 from pipeline.ledger import COLUMNS, Ledger
-from pipeline.storage import Folder, storage_errors
+from pipeline.models.card import known_cards
+from pipeline.storage import REACH_TIMEOUT_S, Folder, is_local, storage_errors, within
 
 FORMAT = 1
 ABOUT = "lake.json"
@@ -53,7 +54,13 @@ class Lake:
 
     def models(self) -> Models | None:
         """Return which models made this lake, None when it is new."""
-        if not self.folder.exists(ABOUT):
+        if is_local(self.folder.fs):
+            found = self.folder.exists(ABOUT)
+        else:
+            found = within(
+                REACH_TIMEOUT_S, lambda: self.folder.exists(ABOUT), "reach", self.folder.url
+            )
+        if not found:
             return None
         about = self._about()
         return Models(about["detector"], about["embedder"], int(about["dimension"]))
@@ -95,12 +102,31 @@ class Lake:
             }
             self.folder.publish(ABOUT, json.dumps(about, indent=2).encode())
         elif mine != models:
-            raise LakeMismatchError(
-                f"The lake {self.folder.url} was made by {mine.detector} and {mine.embedder}; "
-                f"this run would use {models.detector} and {models.embedder}, whose vectors "
-                "cannot be compared with those. Index into a new lake (another --output), or "
-                f"run with --embedder {mine.embedder.split('@')[0]}"
-            )
+            raise self._mismatch(mine, models.detector, models.embedder)
+
+    def check_names(self, detector: str, embedder: str) -> None:
+        """Check names alone, before weights are fetched for nothing; paths are left to `claim`.
+
+        Raises:
+            LakeMismatchError: the lake holds rows of models with other names.
+        """
+        mine = self.models()
+        known = known_cards()
+        if mine is None or detector not in known or embedder not in known:
+            return
+        if (mine.detector.split("@")[0], mine.embedder.split("@")[0]) != (detector, embedder):
+            raise self._mismatch(mine, detector, embedder)
+
+    def _mismatch(self, mine: Models, detector: str, embedder: str) -> LakeMismatchError:
+        theirs = mine.embedder.split("@")[0]
+        way_out = "Index into a new lake (another --output)"
+        if theirs != embedder.split("@")[0]:
+            way_out += f", or run with --embedder {theirs}"
+        return LakeMismatchError(
+            f"The lake {self.folder.url} was made by {mine.detector} and {mine.embedder}; "
+            f"this run would use {detector} and {embedder}, whose rows cannot be compared with "
+            f"those. {way_out}"
+        )
 
     def parts(self) -> list[str]:
         """Return the names of the complete parts, in order."""

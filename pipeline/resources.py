@@ -8,6 +8,7 @@ from pipeline.errors import ResourceError
 # One core runs one detector and one embedder, single-threaded, that take turns as the photos
 # demand; logical shares leave room for reading and writing, which mostly wait.
 DETECT_CPUS, EMBED_CPUS, READ_CPUS, WRITE_CPUS = 0.6, 0.2, 0.05, 0.05
+DECODE_CPUS = 1.0  # of a decoding task where decoding is apart
 # Two detectors and two embedders share a GPU, so that one computes while the other prepares.
 DETECT_GPUS, EMBED_GPUS = 0.3, 0.2
 # A block is what one task is handed: about as many images as a detector takes at once, in bounds
@@ -58,6 +59,8 @@ def size(
     detect_gpus = pools.detect_gpus if pools.detect_gpus is not None else DETECT_GPUS * on_gpu
     embed_gpus = pools.embed_gpus if pools.embed_gpus is not None else EMBED_GPUS * on_gpu
     default = max(1, round(2 * gpus)) if on_gpu else max(1, int(cpus))
+    # A node with many GPUs and few CPUs gets fewer, not an error about what nobody asked for.
+    default = min(default, int((cpus * 0.9 + 1e-6) / (DETECT_CPUS + EMBED_CPUS)))
     default = max(1, min(default, -(-images // IMAGES_PER_ACTOR)))
     detect_actors = pools.detect_actors or default
     embed_actors = pools.embed_actors or default
@@ -79,7 +82,9 @@ def size(
         embed_gpus=embed_gpus,
         read_tasks=max(2, int(cpus) // 2),
         write_tasks=max(1, int(cpus) // 4),
-        decode_apart=detect_gpus > 0,
+        # Its tasks take a whole CPU each; where none is left, detectors decode.
+        decode_apart=detect_gpus > 0
+        and wanted_cpus + DECODE_CPUS + READ_CPUS + WRITE_CPUS <= cpus + 1e-6,
         part_images=part,
         block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, BLOCK_IMAGES * image_bytes)),
     )

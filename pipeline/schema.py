@@ -44,7 +44,7 @@ IMAGES = pa.schema(
         field("orientation", pa.int8(), "EXIF orientation that was applied", "1 to 8"),
         field(
             "taken_at",
-            pa.timestamp("s"),
+            pa.timestamp("ms"),
             "EXIF time of capture, camera's local time; null when absent",
         ),
         field(

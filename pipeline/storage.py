@@ -3,9 +3,10 @@
 Every publish is atomic: a hidden temporary name and a rename locally, one PUT on object stores.
 """
 
-import concurrent.futures
 import errno
 import os
+import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import ConfigError, StorageError
 
 T = TypeVar("T")
+
+# Storage options that are text even when they have only digits.
+_TEXT_OPTIONS = frozenset({"key", "secret", "token", "username", "password"})
 
 # A wrong endpoint or key must be told within 15 s (issue 2), a slow answer is not an error.
 CONNECT_TIMEOUT_S = 5
@@ -45,7 +49,10 @@ def storage_errors(action: str, url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StorageError(f"Cannot {action} {url}: it does not exist; check the path") from error
     except Exception as error:  # back ends raise their own trees; botocore is not imported here
-        hint = _HINTS.get(getattr(error, "errno", None) or 0, "") or _remote_hint(error)
+        hint = _HINTS.get(getattr(error, "errno", None) or 0, "")
+        # A local error names its file, whose name must not be read for signs.
+        local = getattr(error, "filename", None) is not None
+        hint = hint or (_told(error) if local else _remote_hint(error))
         raise StorageError(f"Cannot {action} {url}: {hint}") from error
 
 
@@ -67,8 +74,12 @@ def _remote_hint(error: BaseException) -> str:
         "AWS_ENDPOINT_URL (or --storage-option endpoint_url=...) and the network",
     }  # fmt: skip
     for signs, hint in known.items():
-        if any(sign in text for sign in signs):
+        if any(re.search(rf"(?<![0-9A-Za-z]){sign}", text) for sign in signs):
             return hint
+    return _told(error)
+
+
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -80,19 +91,29 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def within(seconds: float, work: Callable[[], T], action: str, url: str) -> T:
     """Return what `work` returns, or raise StorageError after `seconds`."""
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    try:
-        with storage_errors(action, url):
-            return pool.submit(work).result(timeout=seconds)
-    except StorageError as error:
-        if isinstance(error.__cause__, TimeoutError):
+    answers: list[T] = []
+    failures: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:  # raised again in the thread that waits
+            failures.append(error)
+
+    # A daemon, not an executor: Python waits at its end for the threads of executors, so that the
+    # command would hang for as long as the back end goes on trying.
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    with storage_errors(action, url):
+        if failures:
+            raise failures[0]
+        if not answers:
             raise StorageError(
                 f"Cannot {action} {url}: no answer within {seconds:.0f} s; check the address "
                 "(AWS_ENDPOINT_URL), the credentials and the network"
-            ) from error
-        raise
-    finally:
-        pool.shutdown(wait=False)
+            )
+    return answers[0]
 
 
 def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -112,7 +133,8 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
         settings["config_kwargs"] = config | dict(settings.get("config_kwargs", {}))
         settings.setdefault("use_listings_cache", False)
     elif protocol == "file":
-        settings = {}
+        # Not through `url_to_fs`, which takes `::` in a file's name for a chain of URLs.
+        return LocalFileSystem(), cast(str, LocalFileSystem._strip_protocol(url))
     try:
         fs, path = url_to_fs(url, **settings)
     except (ImportError, ValueError) as error:
@@ -184,7 +206,7 @@ class Folder:
 
     def child(self, name: str) -> "Folder":
         """Return the folder `name` inside this one."""
-        return Folder(f"{self.url}/{name}", self.options)
+        return Folder(f"{self.url.rstrip('/')}/{name}", self.options)
 
     def exists(self, name: str = "") -> bool:
         """Return whether `name` is there."""
@@ -255,5 +277,6 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         if not separator or not key:
             raise ConfigError(f"--storage-option {pair!r} is not key=value")
         typed: Any = {"true": True, "false": False}.get(value.lower(), value)
-        options[key] = int(value) if value.isdecimal() and key != "key" else typed
+        number = re.fullmatch("0|[1-9][0-9]*", value) and key not in _TEXT_OPTIONS
+        options[key] = int(value) if number else typed
     return options

@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         options=config.storage_options,
         parallelism=8,
     )
+    lake.check_names(config.detector, config.embedder)
     models = prepare(config)
     lake.claim(models)
     swept = lake.sweep()
@@ -170,7 +171,8 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
 
 def summary(console: Console, lake: Lake, tally: Tally, report: Report, seconds: float) -> None:
     """Print the table that ends a run."""
-    table = Table(title=f"Lake {lake.folder.url}", title_justify="left", show_header=False)
+    console.print(f"Lake {lake.folder.url}", highlight=False, markup=False, soft_wrap=True)
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     table.add_row("images added", f"{tally.images:,}")

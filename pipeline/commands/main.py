@@ -1,7 +1,9 @@
 """Entry point of the `facelake` command."""
 
 import argparse
+import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,13 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s"
     )
+    # Names of files may hold bytes that are no text: show them escaped instead of failing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return int(options.func(options))
+        code = int(options.func(options))
+        sys.stdout.flush()
+        return code
     except FacelakeError as error:
         if verbose:
             logging.getLogger(__name__).exception("details")
         print(f"facelake: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `facelake ... | head`; what is left to print has no reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except KeyboardInterrupt:
         print("facelake: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -40,7 +40,8 @@ def as_rgb(image: ImageLike) -> Pixels:
             "[H, W, 3] or [H, W, 4], tensors [3, H, W], or PIL images"
         )
     if array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.floating) or array.min() < 0 or array.max() > 255:
+        inside = array.min() >= 0 and array.max() <= 255  # neither holds of NaN
+        if not np.issubdtype(array.dtype, np.floating) or not inside:
             raise ConfigError(
                 f"an image of {array.dtype} from {array.min()} to {array.max()} cannot be used; "
                 "give uint8, or floats from 0 to 255"

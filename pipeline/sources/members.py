@@ -5,6 +5,9 @@ a member that cannot be used carries an error, and what is wrong with the shard 
 into its `Report`.
 """
 
+import lzma
+import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -98,6 +101,38 @@ def unsafe(key: str, what: str) -> Member:
     )
 
 
+END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # not in the stubs
+
+
+class _Tar(tarfile.TarFile):
+    """A tar that knows whether it came to its end mark.
+
+    `TarFile.next` returns None at the mark, but also where the file is cut between two members,
+    and at a header that is damaged: then images are missing and nobody would be told.
+    """
+
+    ended = False
+
+
+class _Header(tarfile.TarInfo):
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Header":
+        """Read the next header, and note the end mark."""
+        try:
+            return super().fromtarfile(tarfile)
+        except END_MARK:
+            tarfile.ended = True  # type: ignore[attr-defined]  # of _Tar
+            raise
+
+
+def _has_more(archive: tarfile.TarFile) -> bool:
+    """Return whether anything but padding follows the end mark: tars joined end to end."""
+    while block := archive.fileobj.read(tarfile.RECORDSIZE):
+        if block.strip(b"\0"):
+            return True
+    return False
+
+
 def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) -> Iterator[Member]:
     """Yield the images of a tar shard, plain or compressed, read front to back.
 
@@ -106,7 +141,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     """
     keys = Keys()
     try:
-        archive = tarfile.open(fileobj=file, mode="r|*", errorlevel=0)  # noqa: SIM115  # closed below
+        archive = _Tar.open(fileobj=file, mode="r|*", tarinfo=_Header)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         report.damage.append(f"not a readable tar: {error}")
         return
@@ -114,12 +149,23 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
         while True:
             try:
                 info = archive.next()
+                more = info is None and _has_more(archive)
             except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
                 report.damage.append(
                     f"the tar is damaged or cut after {len(keys)} members: {error}"
                 )
                 return
             if info is None:
+                if not archive.ended:
+                    report.damage.append(
+                        f"the tar has no end mark, or a damaged header, after {len(keys)} images: "
+                        "later ones are lost if it was cut"
+                    )
+                elif more:
+                    report.damage.append(
+                        f"more data follows the end of the tar, after {len(keys)} images, and was "
+                        "not read; if tars were joined, unpack them and pack them as one"
+                    )
                 break
             archive.members.clear()  # type: ignore[attr-defined]  # else memory grows with the shard
             if info.isdir() or skip(info.name, report):
@@ -165,12 +211,16 @@ def too_many_bytes(key: str, size: int, max_bytes: int) -> Member:
     )
 
 
+# What the zip reader and its decompressors raise for damaged data, their own classes apart.
+_TORN = (ValueError, struct.error, zlib.error, lzma.LZMAError)
+
+
 def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) -> Iterator[Member]:
     """Yield the images of a zip file."""
     keys = Keys()
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, *_TORN) as error:
         report.damage.append(f"not a readable zip (cut, or no zip at all): {error}")
         return
     with archive:
@@ -182,8 +232,8 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
                 continue
             if is_unsafe(info.filename):
                 yield unsafe(key, "leads out of its archive")
-            elif (info.external_attr >> 16) & 0o170000 == 0o120000:
-                yield unsafe(key, "is a link")
+            elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                yield unsafe(key, "is a link, a device or a pipe")
             elif info.flag_bits & 1:
                 yield Member(key, error=ErrorCode.ENCRYPTED, detail="behind a password")
             elif info.file_size > max_bytes:
@@ -202,7 +252,17 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Me
         with archive.open(info) as member:
             # No more than the directory promises: a bomb may lie about its size.
             data = member.read(info.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        *_TORN,
+    ) as error:
+        # bz2 raises OSError for bad data, without a number; storage's own have one
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         return Member(key, error=ErrorCode.CORRUPT, detail=f"damaged in the zip: {error}")
     return Member(key, data, size=len(data))
 

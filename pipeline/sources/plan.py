@@ -1,18 +1,30 @@
 """Turns the inputs that a user names into units of work."""
 
+import codecs
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError, StorageError
 from pipeline.ledger import Ledger
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Report, tar_members, zip_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
-from pipeline.sources.walk import Entry, reason_to_skip, walk
+from pipeline.sources.walk import (
+    Entry,
+    reason_to_skip,
+    reason_to_skip_folders,
+    reason_to_skip_found,
+    walk,
+)
 from pipeline.storage import (
     REACH_TIMEOUT_S,
     Folder,
@@ -61,6 +73,7 @@ def plan(
     result = Plan()
     files: dict[str, list[Found]] = {}
     seen: set[str] = set()
+    real: dict[str, str] = {}
     places: set[str] = set()
     repeats = len(inputs) > 1 or any(i.lower().endswith(LIST_ENDINGS) for i in inputs)
     salted: dict[str, set[int]] = {}
@@ -72,10 +85,11 @@ def plan(
             where = found.base + found.name
             again = False
             if repeats:
-                if where in seen:
+                path = real_path(where, real)
+                if path in seen:
                     result.skipped["named twice"] += 1
                     continue
-                seen.add(where)
+                seen.add(path)
                 again = found.name in places
                 places.add(found.name)
             kind = archive_kind(found.name)
@@ -176,6 +190,19 @@ def parent(base: str, name: str) -> str:
     return printable((base + name).rsplit("/", 1)[0] or "/")
 
 
+def real_path(where: str, known: dict[str, str]) -> str:
+    """Return a local file's path with the links and dots on its way resolved; a URL as it is.
+
+    `known` keeps what folders are called in truth.
+    """
+    if "://" in where:
+        return where
+    folder, name = where.rsplit("/", 1)
+    if folder not in known:
+        known[folder] = os.path.realpath(folder or "/")
+    return f"{known[folder]}/{name}"
+
+
 def refuse_inside(text: str, output: str) -> None:
     """Raise ConfigError when the lake would lie inside the folder it is made from."""
     if not output:
@@ -185,11 +212,22 @@ def refuse_inside(text: str, output: str) -> None:
         root = os.path.realpath(root)
     if "://" not in lake:
         lake = os.path.realpath(lake)
-    if lake == root or lake.startswith(root.rstrip("/") + "/"):
+    inside = lake == root or lake.startswith(root.rstrip("/") + "/")
+    if inside or (glob.has_magic(text) and _reaches(root, lake)):
         raise ConfigError(
             f"The output {output} lies inside the input {text}: its thumbnails and tables would "
             "be read as photos; choose an output beside the input"
         )
+
+
+def _reaches(pattern: str, lake: str) -> bool:
+    """Return whether a glob matches a folder above the lake, or any of its tables."""
+    above = [lake]
+    while above[-1].strip("/") and not above[-1].endswith("//"):
+        above.append(above[-1].rsplit("/", 1)[0])
+    tables = [f"{lake}/{table}/part-0.parquet" for table in ("images", "faces")]
+    matches = re.compile(glob_translate(pattern)).match
+    return any(matches(path) for path in [*above, f"{lake}/images", *tables])
 
 
 def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Found]:
@@ -208,7 +246,7 @@ def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Foun
     elif kind == "file":
         folder, name = source.url.rsplit("/", 1)
         if name.lower().endswith(LIST_ENDINGS):
-            yield from _listed(source, options)
+            yield from _listed(source, result)
         elif archive_kind(name) or reason_to_skip(name) is None:
             size = os.path.getsize(path) if local else int(fs.info(path)["size"])
             yield Found(folder + "/", name, size)
@@ -243,30 +281,85 @@ def _found(base: str, root: str, entry: Entry) -> Found:
 def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
     """Yield what a glob matches; places are relative to the part before the first wildcard."""
     fs, pattern = source.fs, source.path()
-    fixed = pattern[: next(i for i, c in enumerate(pattern) if c in "*?[")]
-    root = fixed.rsplit("/", 1)[0] + "/" if "/" in fixed else ""
+    root = _literal(pattern, is_local(fs))
     base = source.url[: len(source.url) - len(pattern)] + root
     with storage_errors("list", source.url):
-        matches = fs.glob(pattern, detail=True)
+        matches = fs.glob(glob.escape(root) + pattern.removeprefix(root), detail=True)
+    silent: dict[str, bool] = {}
+    walked: set[str] = set()
     for path, info in sorted(matches.items()):
-        if info["type"] == "directory":
-            for entry in walk(fs, path, result.skipped):
-                yield _found(base, root, entry)
-        elif archive_kind(path) or not (reason := reason_to_skip(path)):
-            yield _found(base, root, Entry(path, int(info.get("size") or -1)))
-        else:
+        above = _folders(path, root)
+        if not walked.isdisjoint(above):
+            continue  # `**` matches folders, which are walked, and what is in them
+        folder = info["type"] == "directory"
+        place = path.removeprefix(root)
+        reason = reason_to_skip_folders(f"{place}/" if folder else place)
+        if reason is None and any(_silent(fs, name, silent) for name in above):
+            reason = "file in a .nomedia folder"
+        if reason is None and not folder:
+            reason = reason_to_skip_found(place)
+        if reason:
             result.skipped[reason] += 1
+        elif folder:
+            walked.add(path.rstrip("/"))
+            for entry in walk(fs, path.rstrip("/"), result.skipped):
+                yield _found(base, root, entry)
+        else:
+            size = info.get("size")
+            yield _found(base, root, Entry(path, -1 if size is None else int(size)))
 
 
-def _listed(source: Folder, options: Mapping[str, Any]) -> Iterator[Found]:
-    """Yield the paths that a text file lists, one a line; relative ones start at its folder."""
+def _literal(pattern: str, local: bool) -> str:
+    """Return the folder that a glob starts from: one on disk may be called `2020 [best]`."""
+    parts = pattern.split("/")
+    count = 0
+    for part in parts[:-1]:
+        if glob.has_magic(part) and not (local and os.path.isdir("/".join(parts[: count + 1]))):
+            break
+        count += 1
+    return "/".join(parts[:count]) + "/" if count else ""
+
+
+def _folders(path: str, root: str) -> list[str]:
+    """Return the folders between `root` and the file or folder at `path`."""
+    parts = path.removeprefix(root).rstrip("/").split("/")
+    return [root + "/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _silent(fs: fsspec.AbstractFileSystem, folder: str, known: dict[str, bool]) -> bool:
+    if folder not in known:
+        known[folder] = bool(fs.exists(f"{folder}/.nomedia"))
+    return known[folder]
+
+
+def _listed(source: Folder, result: Plan) -> Iterator[Found]:
+    """Yield the paths that a text file lists, one a line; relative ones start at its folder.
+
+    A local folder in the list is walked.
+    """
     folder = source.url.rsplit("/", 1)[0]
     with storage_errors("read", source.url):
         data = source.fs.cat_file(source.path())
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
+        text = data.decode("utf-16", "replace")
+    else:
+        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     for line in text.split("\n"):  # not splitlines: names may hold its rarer separators
         entry = line.strip(" \t\r")
         if not entry:
             continue
         absolute = "://" in entry or entry.startswith("/")
-        yield Found("" if absolute else folder + "/", entry, -1)
+        base = "" if absolute else folder + "/"
+        if not absolute:  # find writes `./a.jpg`: the same place as `a.jpg`
+            entry = "/".join(part for part in entry.split("/") if part not in ("", "."))
+        path = base + entry
+        if "://" not in path and not _is_name_of_image(entry) and os.path.isdir(path):
+            for found in walk(LocalFileSystem(), path.rstrip("/"), result.skipped):
+                yield _found(base, base, found)
+        else:
+            yield Found(base, entry, -1)
+
+
+def _is_name_of_image(name: str) -> bool:
+    """Return whether a name ends like an image or shard; spares asking storage about it."""
+    return bool(os.path.splitext(name)[1]) and reason_to_skip_found(name) is None

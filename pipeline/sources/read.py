@@ -1,6 +1,8 @@
 """Reads a unit of work: yields tables of encoded images that the lake does not have yet."""
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -89,19 +91,19 @@ def _files(unit: Unit, config: ReadConfig, claims: "Claims") -> Iterator[Member]
         pending.append((name, unit.base + name))
         pending_bytes += max(size, 0)
         if len(pending) >= FETCH_FILES or pending_bytes >= TABLE_BYTES:
-            yield from _fetch(unit, pending)
+            yield from _fetch(unit, pending, config.max_bytes)
             pending, pending_bytes = [], 0
     if pending:
-        yield from _fetch(unit, pending)
+        yield from _fetch(unit, pending, config.max_bytes)
 
 
-def _fetch(unit: Unit, wanted: list[tuple[str, str]]) -> Iterator[Member]:
-    """Yield the bytes of each (name, URL), or an `unreadable` error."""
-    fs, _ = filesystem(wanted[0][1], unit.options)
+def _fetch(unit: Unit, wanted: list[tuple[str, str]], max_bytes: int) -> Iterator[Member]:
+    """Yield the bytes of each (name, URL), or why there are none."""
+    fs, _ = filesystem(unit.base or wanted[0][1], unit.options)
     paths = {name: fs._strip_protocol(url) for name, url in wanted}
     if is_local(fs) or len({url.split("://")[0] for _, url in wanted}) > 1:
         for name, url in wanted:
-            yield _fetch_one(name, url, unit)
+            yield _fetch_one(name, url, unit, max_bytes)
         return
     try:
         found = fs.cat(list(paths.values()), on_error="return")
@@ -115,17 +117,29 @@ def _fetch(unit: Unit, wanted: list[tuple[str, str]]) -> Iterator[Member]:
             yield _unreadable(name, data)
 
 
-def _fetch_one(name: str, url: str, unit: Unit) -> Member:
+def _fetch_one(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
     try:
-        fs, path = filesystem(url, unit.options)
+        fs, _ = filesystem(unit.base or url, unit.options)
+        path = fs._strip_protocol(url)
         if is_local(fs):
-            with open(path, "rb") as file:
-                data = file.read()
+            found = os.stat(path)
+            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+                return _unreadable(name, OSError("a folder, pipe or device, not a file"))
+            size = found.st_size
         else:
-            data = fs.cat_file(path)
+            size = fs.info(path)["size"]
+        # Lists do not say how large their files are.
+        if size is not None and size > max_bytes:
+            return too_many_bytes(name, size, max_bytes)
+        data = _local_bytes(path) if is_local(fs) else fs.cat_file(path)
     except Exception as error:  # any back end's error is one image's loss, told in its row
         return _unreadable(name, error)
     return Member(name, data, size=len(data))
+
+
+def _local_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _unreadable(name: str, error: object) -> Member:
@@ -169,23 +183,21 @@ class Claims:
         self._shard = "" if unit.kind == "files" else printable(unit.base)
         self._ids: dict[str, tuple[str, int]] = {}
         self._there: dict[str, bool] = {}
+        self._real: dict[str, str] = {}
 
     def wanted(self, key: str, index: int = 0) -> bool:
         """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
         plain = image_id(self._place + key)
         address = self.unit.base + self._link + key
-        if index in self.unit.salted:
-            identity, row = image_id(self._place + key, address), -1
-            known = self.ledger.find([identity])[0] >= 0
-        else:
-            identity = plain
-            row = int(self.ledger.find([plain])[0])
-            known = row >= 0 and self.ledger.shard_of(row) == self._shard_of(key)
-            if row >= 0 and not known:
-                other = image_id(self._place + key, address)
-                known = self.ledger.find([other])[0] >= 0
-                if not known and self._exists(self.ledger.shard_of(row), key):
-                    identity, row = other, -1
+        own = image_id(self._place + key, address)
+        row, own_row = self.ledger.find([plain, own]).tolist()
+        # Which of two roots came first, and has the plain id, may differ from run to run.
+        known = own_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
+        identity = plain
+        if index in self.unit.salted or (
+            row >= 0 and not known and self._exists(self.ledger.shard_of(row), key)
+        ):
+            identity, row = own, -1
         if known:
             self.report.done += 1
             return False
@@ -216,11 +228,23 @@ class Claims:
             "bytes": member.size if member.size >= 0 else None,
             "data": data,
             "error": member.error.value if member.error else None,
-            "error_detail": member.detail or None,
+            "error_detail": printable(member.detail) or None,
         }
 
     def _shard_of(self, key: str) -> str:
         return self._shard or parent(self.unit.base, key)
+
+    def _same_place(self, shard: str, key: str) -> bool:
+        """Return whether `shard` is where image `key` is, by this name or through a link."""
+        mine = self._shard_of(key)
+        if shard == mine:
+            return True
+        if "://" in shard or "://" in mine:
+            return False
+        for path in (shard, mine):
+            if path not in self._real:
+                self._real[path] = os.path.realpath(path)
+        return self._real[shard] == self._real[mine]
 
     def _exists(self, shard: str, key: str) -> bool:
         """Return whether the image that holds this place is still where it was indexed."""

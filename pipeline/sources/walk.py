@@ -40,14 +40,25 @@ def reason_to_skip(name: str) -> str | None:
     return None
 
 
-def reason_to_skip_member(name: str) -> str | None:
-    """Return why an archive member is passed over, folders on its path included."""
+def reason_to_skip_folders(name: str) -> str | None:
+    """Return why a file is passed over for one of the folders on its path."""
     for folder in name.split("/")[:-1]:
         if folder.lower() in SYSTEM_FOLDERS:
             return f"{folder} folder"
         if folder.startswith(".") and folder not in (".", ".."):
             return "hidden folder"
-    return reason_to_skip(name)
+    return None
+
+
+def reason_to_skip_member(name: str) -> str | None:
+    """Return why an archive member is passed over, folders on its path included."""
+    return reason_to_skip_folders(name) or reason_to_skip(name)
+
+
+def reason_to_skip_found(name: str) -> str | None:
+    """Return why a file is passed over that a walk or a glob found: shards are not."""
+    hidden = name.rsplit("/", 1)[-1].startswith(".")
+    return None if archive_kind(name) and not hidden else reason_to_skip(name)
 
 
 def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Iterator[Entry]:
@@ -64,11 +75,10 @@ def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Ite
             skipped["folder below a .nomedia folder"] += len(folders)
             continue
         for entry in sorted(files, key=lambda entry: entry.path):
-            if not archive_kind(entry.path) or entry.path.rsplit("/", 1)[-1].startswith("."):
-                reason = reason_to_skip(entry.path)
-                if reason:
-                    skipped[reason] += 1
-                    continue
+            reason = reason_to_skip_found(entry.path)
+            if reason:
+                skipped[reason] += 1
+                continue
             yield entry
         for path in sorted(folders, reverse=True):
             name = path.rstrip("/").rsplit("/", 1)[-1]
@@ -98,6 +108,8 @@ def _local(folder: str, skipped: Counter[str]) -> tuple[list[str], list[Entry]]:
                     skipped["device, socket or pipe"] += 1
     except PermissionError:
         skipped[f"folder that may not be listed: {printable(folder)}"] += 1
+    except OSError as error:  # gone since its parent was listed, or damaged
+        skipped[f"folder that cannot be listed: {printable(folder)}: {error.strerror}"] += 1
     return folders, files
 
 

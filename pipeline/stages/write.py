@@ -42,6 +42,8 @@ class Write:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Publish one part and return one row of schema `RESULT`."""
+        if not len(batch):  # a part without images would be a name for nothing
+            return RESULT.empty_table()
         began = time.perf_counter()
         counts, _ = elements(batch["found"])
         images, faces = self.tables(batch)

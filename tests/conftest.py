@@ -1,0 +1,42 @@
+"""Fixtures that all tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline.models.detector import load_detector
+from tests.builders import PHOTOS
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The example photos."""
+    return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def photo_pixels():
+    """Upright RGB pixels of every example photo, by file name."""
+    paths = [p for p in sorted(PHOTOS.iterdir()) if p.suffix in (".jpg", ".png")]
+    return {p.name: np.asarray(Image.open(p).convert("RGB")) for p in paths}
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """What facenet-pytorch 2.6.0 finds in the example photos: a row a face."""
+    return pd.read_parquet(Path(__file__).parent / "data" / "mtcnn-reference-photos.parquet")
+
+
+@pytest.fixture(scope="session")
+def detector():
+    return load_detector()
+
+
+@pytest.fixture
+def archive():
+    from tests.builders import Archive
+
+    return Archive()
