@@ -36,10 +36,11 @@ def central_vectors(lake: Lake) -> dict[str, np.ndarray]:
     return best
 
 
-def read_pairs(path: Path) -> list[tuple[str, str, bool]]:
-    """Return (photo, photo, same person) in the order of pairs.txt, folds one after another."""
+def read_pairs(path: Path) -> tuple[list[tuple[str, str, bool]], int]:
+    """Return (photo, photo, same person) of pairs.txt, fold after fold, and how many folds."""
+    header, *lines = path.read_text().splitlines()
     pairs = []
-    for line in path.read_text().splitlines()[1:]:
+    for line in lines:
         parts = line.split("\t")
         if len(parts) == 3:
             name, a, b = parts
@@ -47,29 +48,38 @@ def read_pairs(path: Path) -> list[tuple[str, str, bool]]:
         elif len(parts) == 4:
             first, a, second, b = parts
             pairs.append((f"{first}_{int(a):04}", f"{second}_{int(b):04}", False))
-    return pairs
+    return pairs, int(header.split()[0])
 
 
-def main() -> None:
-    lake, path = Lake(sys.argv[1]), Path(sys.argv[2])
-    vectors = central_vectors(lake)
-    pairs = read_pairs(path)
-    folds = int(path.read_text().split()[0])
-    missing = {name for a, b, _ in pairs for name in (a, b) if name not in vectors}
-    score = np.array(
-        [vectors[a] @ vectors[b] if a in vectors and b in vectors else np.nan for a, b, _ in pairs]
-    )
-    same = np.array([s for _, _, s in pairs])
-    fold = np.arange(len(pairs)) * folds // len(pairs)
+def similarities(
+    vectors: dict[str, np.ndarray], pairs: list[tuple[str, str, bool]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosine of each pair, NaN where a photo has no face, and whether it is one person."""
+    score = [
+        vectors[a] @ vectors[b] if a in vectors and b in vectors else np.nan for a, b, _ in pairs
+    ]
+    return np.array(score), np.array([same for _, _, same in pairs])
+
+
+def k_fold(score: np.ndarray, same: np.ndarray, folds: int) -> tuple[list[float], list[float]]:
+    """Return accuracy and threshold of each fold; pairs without a score are wrong."""
+    fold = np.arange(len(score)) * folds // len(score)
     grid = np.arange(-1, 1, 0.001)
     right = ((score[None] > grid[:, None]) == same[None]) & ~np.isnan(score)[None]
     accuracies, thresholds = [], []
     for k in range(folds):
         best = int(right[:, fold != k].mean(axis=1).argmax())
-        accuracies.append(right[best, fold == k].mean())
-        thresholds.append(grid[best])
+        accuracies.append(float(right[best, fold == k].mean()))
+        thresholds.append(float(grid[best]))
+    return accuracies, thresholds
+
+
+def main() -> None:
+    pairs, folds = read_pairs(Path(sys.argv[2]))
+    score, same = similarities(central_vectors(Lake(sys.argv[1])), pairs)
+    accuracies, thresholds = k_fold(score, same, folds)
     error = np.std(accuracies, ddof=1) / np.sqrt(folds)
-    print(f"{len(pairs)} pairs, {folds} folds, {len(missing)} photos without a face")
+    print(f"{len(pairs)} pairs, {folds} folds, {np.isnan(score).sum()} pairs without a face")
     print(
         f"accuracy {np.mean(accuracies):.4f} +/- {np.std(accuracies):.4f} "
         f"(standard error {error:.4f}), threshold {np.mean(thresholds):.3f}"

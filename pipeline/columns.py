@@ -38,6 +38,7 @@ def binary_views(column: pa.ChunkedArray) -> list[npt.NDArray[np.uint8] | None]:
             continue
         offsets = np.frombuffer(offset_buffer, width)[chunk.offset : chunk.offset + len(chunk) + 1]
         values = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+        values.flags.writeable = False  # others may hold the same buffer
         valid = np.asarray(chunk.is_valid())
         views.extend(
             values[start:end] if ok else None

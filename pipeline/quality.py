@@ -73,7 +73,7 @@ def quality(score: Floats, size_px: Floats, sharp: Floats, yaw: Floats) -> Float
             np.clip(score, 0, 1),
             np.clip(size_px / FULL_SIZE_PX, 0, 1),
             np.sqrt(np.clip(sharp / FULL_SHARPNESS, 0, 1)),
-            np.cos(np.radians(np.clip(np.abs(yaw), 0, 90))),
+            np.clip(np.cos(np.radians(np.clip(np.abs(yaw), 0, 90))), 0, 1),  # float32: below 0
         ]
     )
     mean: Floats = np.power(parts.prod(axis=0), 0.25).astype(np.float32)

@@ -9,6 +9,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +29,7 @@ _TEXT_OPTIONS = frozenset({"key", "secret", "token", "username", "password"})
 # A wrong endpoint or key must be told within 15 s (issue 2), a slow answer is not an error.
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
-REACH_TIMEOUT_S = 13
+REACH_TIMEOUT_S = 11
 S3_ATTEMPTS = 5
 
 _HINTS = {
@@ -90,30 +91,29 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def within(seconds: float, work: Callable[[], T], action: str, url: str) -> T:
-    """Return what `work` returns, or raise StorageError after `seconds`."""
-    answers: list[T] = []
-    failures: list[BaseException] = []
+    """Return what `work` returns, or raise StorageError after `seconds`.
 
-    def attempt() -> None:
+    The thread is a daemon: a server that never answers must not hold up the exit either.
+    """
+    answer: Future[T] = Future()
+
+    def ask() -> None:
         try:
-            answers.append(work())
-        except BaseException as error:  # raised again in the thread that waits
-            failures.append(error)
+            answer.set_result(work())
+        except BaseException as error:  # handed to the caller, whatever it is
+            answer.set_exception(error)
 
-    # A daemon, not an executor: Python waits at its end for the threads of executors, so that the
-    # command would hang for as long as the back end goes on trying.
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    with storage_errors(action, url):
-        if failures:
-            raise failures[0]
-        if not answers:
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        with storage_errors(action, url):
+            return answer.result(timeout=seconds)
+    except StorageError as error:
+        if not answer.done():
             raise StorageError(
                 f"Cannot {action} {url}: no answer within {seconds:.0f} s; check the address "
                 "(AWS_ENDPOINT_URL), the credentials and the network"
-            )
-    return answers[0]
+            ) from error
+        raise
 
 
 def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.models.detector import load_detector
-from tests.builders import PHOTOS
+from tests.builders import PHOTOS, Archive
+
+# Threads that spin for two cores shared with other work take ten times as long.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +41,5 @@ def detector():
 
 @pytest.fixture
 def archive():
-    from tests.builders import Archive
-
+    """A ledger that grows with every run over inputs, nothing decoded."""
     return Archive()

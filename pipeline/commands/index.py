@@ -1,6 +1,7 @@
 """`facelake index`: photos in, tables of faces out."""
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from pipeline.models.weights import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import plan
 from pipeline.sources.units import Plan
+from pipeline.storage import REACH_TIMEOUT_S, within
 
 SHOWN = 8
 
@@ -52,13 +54,13 @@ def run(options: argparse.Namespace) -> int:
         return dry_run(config, lake, console)
     job_began = time.monotonic()
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
-    ledger = lake.ledger() if lake.models() else Ledger.empty()
+    ledger = known_images(lake)
     work = plan(
         config.inputs,
         output=config.output,
         ledger=ledger,
         options=config.storage_options,
-        parallelism=8,
+        parallelism=os.cpu_count() or 1,
     )
     lake.check_names(config.detector, config.embedder)
     models = prepare(config)
@@ -123,9 +125,19 @@ def prepare(config: IndexConfig) -> Models:
     return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
 
 
+def known_images(lake: Lake) -> Ledger:
+    """Return what the lake has; nothing when it is new.
+
+    Raises:
+        StorageError: its storage cannot be reached within seconds, or refuses.
+    """
+    models = within(REACH_TIMEOUT_S, lake.models, "reach", lake.folder.url)
+    return lake.ledger() if models else Ledger.empty()
+
+
 def dry_run(config: IndexConfig, lake: Lake, console: Console) -> int:
     """List what a run would read, without starting anything."""
-    ledger = lake.ledger() if lake.models() else Ledger.empty()
+    ledger = known_images(lake)
     work = plan(config.inputs, output=config.output, ledger=ledger, options=config.storage_options)
     for unit in work.units:
         if unit.kind == "files":

@@ -95,8 +95,8 @@ def add_index_options(parser: argparse.ArgumentParser) -> None:
     )
 
     pools = parser.add_argument_group("workers (chosen from the cluster when not given)")
-    pools.add_argument("--detect-actors", type=int, metavar="N")
-    pools.add_argument("--embed-actors", type=int, metavar="N")
+    pools.add_argument("--detect-actors", type=int, metavar="N", help="processes that detect")
+    pools.add_argument("--embed-actors", type=int, metavar="N", help="processes that embed")
     pools.add_argument("--detect-gpus", type=float, metavar="X", help="GPUs of each detect actor")
     pools.add_argument("--embed-gpus", type=float, metavar="X", help="GPUs of each embed actor")
     pools.add_argument("--detect-batch", type=int, default=32, metavar="N", help="images a call")

@@ -88,7 +88,7 @@ def skip(name: str, report: Report) -> bool:
         report.skipped["archive inside an archive"] += 1
         report.note(f"{shown(name)} is an archive inside an archive and was not opened")
         return True
-    reason = reason_to_skip_member(name)
+    reason = reason_to_skip_member(name.replace("\\", "/"))  # some zips of Windows
     if reason:
         report.skipped[reason] += 1
     return reason is not None
@@ -101,6 +101,9 @@ def unsafe(key: str, what: str) -> Member:
     )
 
 
+# What archive readers and decompressors raise for damaged data, their own classes apart; tarfile
+# takes the ord() of a byte that is not there.
+_TORN = (ValueError, TypeError, EOFError, struct.error, zlib.error, lzma.LZMAError)
 END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # not in the stubs
 
 
@@ -142,7 +145,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     keys = Keys()
     try:
         archive = _Tar.open(fileobj=file, mode="r|*", tarinfo=_Header)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, OSError, *_TORN) as error:
         report.damage.append(f"not a readable tar: {error}")
         return
     with archive:
@@ -150,7 +153,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
             try:
                 info = archive.next()
                 more = info is None and _has_more(archive)
-            except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
+            except (tarfile.TarError, OSError, *_TORN) as error:
                 report.damage.append(
                     f"the tar is damaged or cut after {len(keys)} members: {error}"
                 )
@@ -182,7 +185,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
             else:
                 try:
                     data = archive.extractfile(info).read()  # type: ignore[union-attr]
-                except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+                except (tarfile.TarError, OSError, *_TORN) as error:
                     yield Member(
                         key,
                         error=ErrorCode.TRUNCATED,
@@ -211,20 +214,23 @@ def too_many_bytes(key: str, size: int, max_bytes: int) -> Member:
     )
 
 
-# What the zip reader and its decompressors raise for damaged data, their own classes apart.
-_TORN = (ValueError, struct.error, zlib.error, lzma.LZMAError)
-
-
 def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) -> Iterator[Member]:
     """Yield the images of a zip file."""
     keys = Keys()
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, *_TORN) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, *_TORN) as error:
         report.damage.append(f"not a readable zip (cut, or no zip at all): {error}")
         return
     with archive:
-        for info in archive.infolist():
+        entries = archive.infolist()
+        promised = _entries_promised(file, len(archive.comment))
+        if promised is not None and promised != len(entries):
+            report.damage.append(
+                f"the directory of the zip is damaged: it promises {promised} members and names "
+                f"{len(entries)}"
+            )
+        for info in entries:
             if info.is_dir() or skip(info.filename, report):
                 continue
             key = keys.key(info.filename)
@@ -245,6 +251,17 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
             f"{len(keys.repeated)} names occur more than once, each image kept under its own key "
             f"(name@2 ...), the first: {shown(keys.repeated[0])}"
         )
+
+
+def _entries_promised(file: BinaryIO, comment: int) -> int | None:
+    """Return how many members the end record counts, None where it cannot say (Zip64).
+
+    `zipfile` reads as many as it finds, and keeps still about the others.
+    """
+    file.seek(-22 - comment, 2)
+    record = file.read(12)
+    count = int.from_bytes(record[10:], "little")
+    return count if record.startswith(b"PK\5\6") and count < 0xFFFF else None
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Member:
@@ -314,6 +331,10 @@ def parquet_members(
                     yield too_many_bytes(key, len(data), max_bytes)
                 else:
                     yield Member(key, data, size=len(data))
+        if row != table.metadata.num_rows:
+            report.damage.append(
+                f"the Parquet file promises {table.metadata.num_rows} rows and has {row}"
+            )
     except (pa.ArrowException, OSError) as error:
         report.damage.append(f"the Parquet file is damaged after row {row}: {error}")
     if keys.repeated:

@@ -222,9 +222,8 @@ def refuse_inside(text: str, output: str) -> None:
 
 def _reaches(pattern: str, lake: str) -> bool:
     """Return whether a glob matches a folder above the lake, or any of its tables."""
-    above = [lake]
-    while above[-1].strip("/") and not above[-1].endswith("//"):
-        above.append(above[-1].rsplit("/", 1)[0])
+    parts = lake.split("/")
+    above = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
     tables = [f"{lake}/{table}/part-0.parquet" for table in ("images", "faces")]
     matches = re.compile(glob_translate(pattern)).match
     return any(matches(path) for path in [*above, f"{lake}/images", *tables])
@@ -288,12 +287,12 @@ def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
     silent: dict[str, bool] = {}
     walked: set[str] = set()
     for path, info in sorted(matches.items()):
-        above = _folders(path, root)
+        folder = info["type"] == "directory"
+        place = (path.rstrip("/") + "/" * folder).removeprefix(root)
+        above = _folders(place, root)
         if not walked.isdisjoint(above):
             continue  # `**` matches folders, which are walked, and what is in them
-        folder = info["type"] == "directory"
-        place = path.removeprefix(root)
-        reason = reason_to_skip_folders(f"{place}/" if folder else place)
+        reason = reason_to_skip_folders(place)
         if reason is None and any(_silent(fs, name, silent) for name in above):
             reason = "file in a .nomedia folder"
         if reason is None and not folder:
@@ -320,10 +319,10 @@ def _literal(pattern: str, local: bool) -> str:
     return "/".join(parts[:count]) + "/" if count else ""
 
 
-def _folders(path: str, root: str) -> list[str]:
-    """Return the folders between `root` and the file or folder at `path`."""
-    parts = path.removeprefix(root).rstrip("/").split("/")
-    return [root + "/".join(parts[:n]) for n in range(1, len(parts))]
+def _folders(place: str, root: str) -> list[str]:
+    """Return `root` and the folders below it that `place` lies in."""
+    parts = place.rstrip("/").split("/")
+    return [(root + "/".join(parts[:n])).rstrip("/") for n in range(len(parts) if place else 0)]
 
 
 def _silent(fs: fsspec.AbstractFileSystem, folder: str, known: dict[str, bool]) -> bool:

@@ -96,16 +96,19 @@ def _local(folder: str, skipped: Counter[str]) -> tuple[list[str], list[Entry]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif entry.is_dir():
-                    skipped["link to a folder"] += 1
-                elif entry.is_file():
-                    files.append(Entry(entry.path, entry.stat().st_size))
-                elif entry.is_symlink():
-                    files.append(Entry(entry.path, -1))  # broken: becomes an unreadable row
-                else:
-                    skipped["device, socket or pipe"] += 1
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.is_dir():
+                        skipped["link to a folder"] += 1
+                    elif entry.is_file():
+                        files.append(Entry(entry.path, entry.stat().st_size))
+                    elif entry.is_symlink():
+                        files.append(Entry(entry.path, -1))  # broken: becomes an unreadable row
+                    else:
+                        skipped["device, socket or pipe"] += 1
+                except OSError:  # links in a circle, a file that is gone: an unreadable row
+                    files.append(Entry(entry.path, -1))
     except PermissionError:
         skipped[f"folder that may not be listed: {printable(folder)}"] += 1
     except OSError as error:  # gone since its parent was listed, or damaged

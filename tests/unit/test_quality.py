@@ -77,4 +77,5 @@ def test_quality_is_pulled_down_by_each_measure():
     assert one(sharp=10) < 1
     assert one(yaw=-50) == pytest.approx(one(yaw=50))
     assert one(yaw=50) < 1
-    assert one(sharp=0) == one(yaw=120) == one(size=-3) == 0
+    assert one(sharp=0) == one(size=-3) == 0
+    assert one(yaw=90) == one(yaw=120) == pytest.approx(0, abs=0.03)
