@@ -54,7 +54,7 @@ def read_pairs(path: Path) -> tuple[list[tuple[str, str, bool]], int]:
 def similarities(
     vectors: dict[str, np.ndarray], pairs: list[tuple[str, str, bool]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosine of each pair, NaN where a photo has no face, and whether it is one person."""
+    """Return each pair's cosine, NaN where a photo has no face, and whether it is one person."""
     score = [
         vectors[a] @ vectors[b] if a in vectors and b in vectors else np.nan for a, b, _ in pairs
     ]
