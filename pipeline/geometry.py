@@ -39,7 +39,7 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     shared = sides[..., 0] * sides[..., 1]
     union = areas(boxes)[:, None] + areas(others)[None, :] - shared
     ratio: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return np.minimum(ratio, 1)  # rounding may exceed it by a bit
+    return ratio
 
 
 def nms(boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool = False) -> Ints:

@@ -47,6 +47,10 @@ def test_nms_over_the_smaller_area_counts_the_last_pixel():
     scores = np.array([0.9, 0.8], np.float32)
     assert geometry.nms(b, scores, 0.7, over_smaller=True).tolist() == [0]
     assert geometry.nms(b, scores, 0.7).tolist() == [0, 1]
+    # 3 x 11 shared of 11 x 11: 0.27; without the last pixel 0.2, or 0.33 of areas without it
+    b = boxes([0, 0, 10, 10], [8, 0, 18, 10])
+    assert geometry.nms(b, scores, 0.29, over_smaller=True).tolist() == [0, 1]
+    assert geometry.nms(b, scores, 0.26, over_smaller=True).tolist() == [0]
 
 
 @pytest.mark.parametrize("over_smaller", [False, True])

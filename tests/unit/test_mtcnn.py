@@ -6,6 +6,7 @@ from PIL import Image
 from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.errors import ConfigError
+from pipeline.models import area
 from pipeline.models.card import find_card
 from pipeline.models.detector import load_detector, reduce, rescale, select
 from pipeline.models.faces import face_crops
@@ -73,8 +74,19 @@ def test_a_batch_of_mixed_sizes_equals_one_at_a_time(detector, photo_pixels, det
 
 def test_neighbours_in_a_batch_do_not_suppress_each_other(detector, photo_pixels, detected):
     pixels = photo_pixels[SMALL[0]]
-    for found in detector.detect([pixels, pixels, pixels]):
+    mirrored = np.ascontiguousarray(pixels[:, ::-1])
+    batch = detector.detect([pixels, mirrored, pixels, np.zeros_like(pixels)])
+    for found in (batch[0], batch[2]):
         assert_same(found, detected[SMALL[0]], 1e-3, 1e-5)
+    assert_same(batch[1], detector.detect(mirrored), 1e-3, 1e-5)
+    assert len(batch[3]) == 0
+    # nor do they lend each other candidates, which the later networks would only hide
+    images = [pixels, mirrored, np.zeros_like(pixels)]
+    tables = [area.summed_area(image, torch.device("cpu")) for image in images]
+    with torch.inference_mode():
+        together = detector._mtcnn._propose(tables)
+        alone = [detector._mtcnn._propose([table])[0] for table in tables]
+    assert [len(mine) for mine in together] == [len(mine) for mine in alone]
 
 
 def test_small_batch_pixels_only_split_the_work(photo_pixels, detected):

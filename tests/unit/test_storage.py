@@ -158,9 +158,9 @@ def test_within_gives_up_and_does_not_keep_the_program_from_ending():
         within(0.05, release.wait, "list", "s3://b")
     assert time.monotonic() - began < 2
     left = set(threading.enumerate()) - before
+    release.set()
     assert left
     assert all(thread.daemon for thread in left)
-    release.set()
 
 
 def test_parse_options():
