@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import pickle
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mappin
     context.target_max_block_size = sizing.block_bytes
     context.wait_for_min_actors_s = START_TIMEOUT_S
     dataset = build(job, plan, ledger, sizing)
+    # Ray tells that a small run does not fill its pools; it cannot know beforehand, nor can we.
+    warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from batch.to_pylist()
@@ -187,7 +190,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         else {"max_pixels": config.max_pixels, "detect": detect},
         batch_size=config.pools.detect_batch,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=sizing.detect_actors, max_tasks_in_flight_per_actor=2),
+        compute=pool(sizing.detect_actors),
         num_cpus=sizing.detect_cpus,
         num_gpus=sizing.detect_gpus,
     ).map_batches(
@@ -200,7 +203,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         },
         batch_size=config.pools.embed_batch,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=sizing.embed_actors, max_tasks_in_flight_per_actor=2),
+        compute=pool(sizing.embed_actors),
         num_cpus=sizing.embed_cpus,
         num_gpus=sizing.embed_gpus,
     )
@@ -211,6 +214,11 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         num_cpus=WRITE_CPUS,
         compute=TaskPoolStrategy(size=sizing.write_tasks),
     )
+
+
+def pool(actors: int) -> ActorPoolStrategy:
+    """Return a pool of that many actors, handed little ahead so that the last ones end together."""
+    return ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
 
 
 def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:

@@ -1,6 +1,7 @@
 """What a run leaves behind about itself: `runs/<run_id>.json`."""
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]
     """Return what is known of a run before it starts; secrets are left out."""
     settings = asdict(config)
     settings["storage_options"] = redacted(config.storage_options)
+    settings["inputs"] = [without_password(text) for text in config.inputs]
+    for name in ("output", "weights_url"):
+        settings[name] = without_password(settings[name]) if settings[name] else None
     return {
         "run_id": run_id,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,7 +38,15 @@ def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]
 
 def redacted(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return storage options without the values of keys, tokens and the like."""
-    return {key: value if key in HARMLESS else "***" for key, value in options.items()}
+    return {
+        key: without_password(str(value)) if key in HARMLESS else "***"
+        for key, value in options.items()
+    }
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and password that may stand before its host."""
+    return re.sub(r"(?<=://)[^/@]*@", "***@", url)
 
 
 def _version(package: str) -> str | None:

@@ -168,6 +168,11 @@ def printable(path: str) -> str:
     return path
 
 
+def visible(text: str) -> str:
+    """Return text fit for a terminal: control characters are shown by their codes."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in printable(text))
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder, local or remote; pickles as its address, so that any process can open it.

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import environment
 from pipeline.commands.options import add_index_options, index_config
@@ -27,7 +28,7 @@ from pipeline.models.weights import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import plan
 from pipeline.sources.units import Plan
-from pipeline.storage import REACH_TIMEOUT_S, within
+from pipeline.storage import REACH_TIMEOUT_S, visible, within
 
 SHOWN = 8
 
@@ -142,11 +143,16 @@ def dry_run(config: IndexConfig, lake: Lake, console: Console) -> int:
     for unit in work.units:
         if unit.kind == "files":
             for name in unit.names:
-                console.print(unit.base + name, highlight=False, markup=False, soft_wrap=True)
+                say(console, unit.base + name)
         else:
-            console.print(unit.base, highlight=False, markup=False, soft_wrap=True)
-    console.print(plan_line(work), highlight=False, soft_wrap=True)
+            say(console, unit.base)
+    say(console, plan_line(work))
     return 0
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line as it is: a name may look like markup, or hold control characters."""
+    console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def plan_line(work: Plan) -> str:
@@ -183,7 +189,7 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
 
 def summary(console: Console, lake: Lake, tally: Tally, report: Report, seconds: float) -> None:
     """Print the table that ends a run."""
-    console.print(f"Lake {lake.folder.url}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"Lake {lake.folder.url}")
     table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
@@ -196,11 +202,11 @@ def summary(console: Console, lake: Lake, tally: Tally, report: Report, seconds:
         table.add_row(f"error {code}", f"{count:,}")
     skipped: Counter[str] = report.skipped
     for why, count in skipped.most_common(SHOWN):
-        table.add_row("passed over", f"{count:,} {why}")
+        table.add_row("passed over", Text(visible(f"{count:,} {why}")))
     for text in report.notices[:SHOWN]:
-        table.add_row("note", text)
+        table.add_row("note", Text(visible(text)))
     for text in report.damage[:SHOWN]:
-        table.add_row("[bold red]damaged[/]", text)
+        table.add_row("[bold red]damaged[/]", Text(visible(text)))
     if len(report.damage) > SHOWN:
         table.add_row("", f"and {len(report.damage) - SHOWN} more, see the run's manifest")
     rate = f", {tally.images / seconds:.1f} images/s" if tally.images else ""

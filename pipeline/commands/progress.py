@@ -88,7 +88,7 @@ class Live:
         if self._bar:
             self._bar.update(self._task, description=text)
         else:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Count one published part and show it."""

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline import geometry
 from pipeline.config import DetectConfig, Selection
+from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard, find_card
 from pipeline.models.checkpoint import read_checkpoint
@@ -76,6 +77,8 @@ class FaceDetector:
         `margin_px` is measured in the crop. With `save_to` (`out/anna.png`) they are saved as
         well: the first under that name, the others as `anna_2.png`, `anna_3.png` ...
         """
+        if not 0 <= margin_px < size:
+            raise ConfigError(f"margin_px is {margin_px}; it must be from 0 to below size, {size}")
         pixels = as_rgb(image)
         crops = [geometry.crop_box(pixels, box, size, margin_px) for box in faces.boxes]
         if save_to is not None:

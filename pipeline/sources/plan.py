@@ -1,54 +1,28 @@
 """Turns the inputs that a user names into units of work."""
 
-import codecs
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
-from pipeline.errors import ConfigError, FacelakeError, NoImagesError, StorageError
+from pipeline.errors import ConfigError, FacelakeError, NoImagesError
 from pipeline.ledger import Ledger
+from pipeline.sources.expand import LIST_ENDINGS, Found, expand
 from pipeline.sources.identity import image_id
-from pipeline.sources.members import Report, tar_members, zip_members
+from pipeline.sources.members import Report
+from pipeline.sources.tars import tar_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
-from pipeline.sources.walk import (
-    Entry,
-    reason_to_skip,
-    reason_to_skip_folders,
-    reason_to_skip_found,
-    walk,
-)
-from pipeline.storage import (
-    REACH_TIMEOUT_S,
-    Folder,
-    filesystem,
-    is_local,
-    printable,
-    storage_errors,
-    within,
-)
+from pipeline.sources.zips import zip_members
+from pipeline.storage import REACH_TIMEOUT_S, Folder, filesystem, printable, within
 
 # Loose files a read task is given at most: some gigabytes of photos, a minute of work.
 FILES_PER_UNIT = 256
 # Images of the first shard that are looked at to guess how many there are.
 SAMPLE_IMAGES, SAMPLE_BYTES = 20, 2**24
-LIST_ENDINGS = (".txt", ".lst", ".list")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that an input names: `base` + `name` is where it is, `name` is its place."""
-
-    base: str
-    name: str
-    size: int
 
 
 def plan(
@@ -134,12 +108,16 @@ def mean_size(result: Plan) -> int:
 def sample_sizes(shard: Unit) -> list[int]:
     """Return the encoded sizes of the first images of a tar or zip; none when it is damaged."""
     members = tar_members if shard.kind == "tar" else zip_members
-    try:
+
+    def sample() -> list[int]:
         fs, path = filesystem(shard.base, shard.options)
         with fs.open(path, "rb") as file:
             found = members(file, lambda key: True, SAMPLE_BYTES, Report())
             return [m.size for m in islice(found, SAMPLE_IMAGES) if m.size > 0]
-    except (OSError, FacelakeError):
+
+    try:
+        return within(REACH_TIMEOUT_S, sample, "read", shard.base)
+    except FacelakeError:
         return []  # the read task will say what is wrong
 
 
@@ -227,138 +205,3 @@ def _reaches(pattern: str, lake: str) -> bool:
     tables = [f"{lake}/{table}/part-0.parquet" for table in ("images", "faces")]
     matches = re.compile(glob_translate(pattern)).match
     return any(matches(path) for path in [*above, f"{lake}/images", *tables])
-
-
-def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Found]:
-    """Yield the images and shards that one input names."""
-    source = Folder(text, options)
-    fs, path = source.fs, source.path()
-    local = is_local(fs)
-    kind = (
-        _local_kind(path)
-        if local
-        else within(REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url)
-    )
-    if kind == "folder":
-        for entry in walk(fs, path, result.skipped):
-            yield _found(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
-    elif kind == "file":
-        folder, name = source.url.rsplit("/", 1)
-        if name.lower().endswith(LIST_ENDINGS):
-            yield from _listed(source, result)
-        elif archive_kind(name) or reason_to_skip(name) is None:
-            size = os.path.getsize(path) if local else int(fs.info(path)["size"])
-            yield Found(folder + "/", name, size)
-        else:
-            raise ConfigError(
-                f"Cannot use {text}: not an image, a .tar, .zip or .parquet shard, or a .txt list"
-            )
-    elif glob.has_magic(text):
-        yield from _globbed(source, result)
-    else:
-        raise StorageError(f"Cannot read {text}: it does not exist; check the path")
-
-
-def _local_kind(path: str) -> str | None:
-    return "folder" if os.path.isdir(path) else "file" if os.path.exists(path) else None
-
-
-def _remote_kind(source: Folder) -> str | None:
-    """Tell folder from file with one listing, which also shows whether we may read."""
-    try:
-        entries = source.fs.ls(source.path(), detail=True)
-    except FileNotFoundError:
-        return None
-    alone = len(entries) == 1 and entries[0]["name"].rstrip("/") == source.path()
-    return "file" if alone and entries[0]["type"] != "directory" else "folder"
-
-
-def _found(base: str, root: str, entry: Entry) -> Found:
-    return Found(base, entry.path.removeprefix(root), entry.size)
-
-
-def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
-    """Yield what a glob matches; places are relative to the part before the first wildcard."""
-    fs, pattern = source.fs, source.path()
-    root = _literal(pattern, is_local(fs))
-    base = source.url[: len(source.url) - len(pattern)] + root
-    with storage_errors("list", source.url):
-        matches = fs.glob(glob.escape(root) + pattern.removeprefix(root), detail=True)
-    silent: dict[str, bool] = {}
-    walked: set[str] = set()
-    for path, info in sorted(matches.items()):
-        folder = info["type"] == "directory"
-        place = (path.rstrip("/") + "/" * folder).removeprefix(root)
-        above = _folders(place, root)
-        if not walked.isdisjoint(above):
-            continue  # `**` matches folders, which are walked, and what is in them
-        reason = reason_to_skip_folders(place)
-        if reason is None and any(_silent(fs, name, silent) for name in above):
-            reason = "file in a .nomedia folder"
-        if reason is None and not folder:
-            reason = reason_to_skip_found(place)
-        if reason:
-            result.skipped[reason] += 1
-        elif folder:
-            walked.add(path.rstrip("/"))
-            for entry in walk(fs, path.rstrip("/"), result.skipped):
-                yield _found(base, root, entry)
-        else:
-            size = info.get("size")
-            yield _found(base, root, Entry(path, -1 if size is None else int(size)))
-
-
-def _literal(pattern: str, local: bool) -> str:
-    """Return the folder that a glob starts from: one on disk may be called `2020 [best]`."""
-    parts = pattern.split("/")
-    count = 0
-    for part in parts[:-1]:
-        if glob.has_magic(part) and not (local and os.path.isdir("/".join(parts[: count + 1]))):
-            break
-        count += 1
-    return "/".join(parts[:count]) + "/" if count else ""
-
-
-def _folders(place: str, root: str) -> list[str]:
-    """Return `root` and the folders below it that `place` lies in."""
-    parts = place.rstrip("/").split("/")
-    return [(root + "/".join(parts[:n])).rstrip("/") for n in range(len(parts) if place else 0)]
-
-
-def _silent(fs: fsspec.AbstractFileSystem, folder: str, known: dict[str, bool]) -> bool:
-    if folder not in known:
-        known[folder] = bool(fs.exists(f"{folder}/.nomedia"))
-    return known[folder]
-
-
-def _listed(source: Folder, result: Plan) -> Iterator[Found]:
-    """Yield the paths that a text file lists, one a line; relative ones start at its folder.
-
-    A local folder in the list is walked.
-    """
-    folder = source.url.rsplit("/", 1)[0]
-    with storage_errors("read", source.url):
-        data = source.fs.cat_file(source.path())
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
-        text = data.decode("utf-16", "replace")
-    else:
-        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
-    for line in text.split("\n"):  # not splitlines: names may hold its rarer separators
-        entry = line.strip(" \t\r")
-        if not entry:
-            continue
-        absolute = "://" in entry or entry.startswith("/")
-        base = "" if absolute else folder + "/"
-        if not absolute:  # find writes `./a.jpg`: the same place as `a.jpg`
-            entry = "/".join(part for part in entry.split("/") if part not in ("", "."))
-        path = base + entry
-        if "://" not in path and not _is_name_of_image(entry) and os.path.isdir(path):
-            for found in walk(LocalFileSystem(), path.rstrip("/"), result.skipped):
-                yield _found(base, base, found)
-        else:
-            yield Found(base, entry, -1)
-
-
-def _is_name_of_image(name: str) -> bool:
-    """Return whether a name ends like an image or shard; spares asking storage about it."""
-    return bool(os.path.splitext(name)[1]) and reason_to_skip_found(name) is None

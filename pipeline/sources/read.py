@@ -1,6 +1,5 @@
 """Reads a unit of work: yields tables of encoded images that the lake does not have yet."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -8,21 +7,15 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from pipeline.config import ReadConfig
-from pipeline.decode import probe
 from pipeline.errors import ConfigError, ErrorCode, StorageError
-from pipeline.ledger import Ledger, content_key
-from pipeline.sources.identity import image_id
-from pipeline.sources.members import (
-    Member,
-    Report,
-    parquet_members,
-    tar_members,
-    too_many_bytes,
-    zip_members,
-)
-from pipeline.sources.plan import parent
+from pipeline.ledger import Ledger
+from pipeline.sources.claims import Claims
+from pipeline.sources.members import Member, Report, too_many_bytes
+from pipeline.sources.parquet import parquet_members
+from pipeline.sources.tars import tar_members
 from pipeline.sources.units import Unit
-from pipeline.storage import Folder, filesystem, is_local, printable, storage_errors
+from pipeline.sources.zips import zip_members
+from pipeline.storage import filesystem, is_local, printable, storage_errors
 
 # What a read task hands on at a time: enough to amortise the overhead of a block, small enough
 # that a few of them in flight do not fill a node.
@@ -78,7 +71,7 @@ def _rows(
             yield row
 
 
-def _files(unit: Unit, config: ReadConfig, claims: "Claims") -> Iterator[Member]:
+def _files(unit: Unit, config: ReadConfig, claims: Claims) -> Iterator[Member]:
     """Yield loose files, remote ones fetched several at a time."""
     pending: list[tuple[str, str]] = []
     pending_bytes = 0
@@ -163,95 +156,3 @@ def _shard(
                 yield from parquet_members(file, wanted, config.max_bytes, report, columns)
     except (StorageError, ConfigError) as error:
         report.damage.append(str(error))
-
-
-class Claims:
-    """Decides for each image of a unit whether it is new, and under which id.
-
-    An id is the hash of a place relative to its input root, so that it survives moving the
-    archive. A second image with the same place under another root must not be taken for the
-    first: while the first is still where it was, or has other bytes, the second gets an id of its
-    own, salted with its full address. Otherwise the archive was moved, and nothing is new.
-    """
-
-    def __init__(self, unit: Unit, ledger: Ledger, report: Report) -> None:
-        self.unit = unit
-        self.ledger = ledger
-        self.report = report
-        self._place = f"{unit.place}#" if unit.place else ""
-        self._link = "" if unit.kind == "files" else "#"
-        self._shard = "" if unit.kind == "files" else printable(unit.base)
-        self._ids: dict[str, tuple[str, int]] = {}
-        self._there: dict[str, bool] = {}
-        self._real: dict[str, str] = {}
-
-    def wanted(self, key: str, index: int = 0) -> bool:
-        """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
-        plain = image_id(self._place + key)
-        address = self.unit.base + self._link + key
-        own = image_id(self._place + key, address)
-        row, own_row = self.ledger.find([plain, own]).tolist()
-        # Which of two roots came first, and has the plain id, may differ from run to run.
-        known = own_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
-        identity = plain
-        if index in self.unit.salted or (
-            row >= 0 and not known and self._exists(self.ledger.shard_of(row), key)
-        ):
-            identity, row = own, -1
-        if known:
-            self.report.done += 1
-            return False
-        self._ids[key] = (identity, row)
-        return True
-
-    def row(self, member: Member) -> dict[str, object] | None:
-        """Return the image's row, or None when it turns out to be known or no image."""
-        identity, contested = self._ids.pop(member.key)
-        data = member.data
-        digest = hashlib.sha256(data).hexdigest() if data is not None else None
-        address = self.unit.base + self._link + member.key
-        if contested >= 0:
-            if digest and content_key(digest) == int(self.ledger.content[contested]):
-                self.report.done += 1
-                return None
-            identity = image_id(self._place + member.key, address)
-        base = member.key.rsplit("/", 1)[-1]
-        named = "." in base or self.unit.kind == "parquet"
-        if not named and data is not None and probe(data[:64]) is None:
-            self.report.skipped["not an image"] += 1
-            return None
-        return {
-            "image_id": identity,
-            "uri": printable(address),
-            "shard": self._shard_of(member.key),
-            "sha256": digest,
-            "bytes": member.size if member.size >= 0 else None,
-            "data": data,
-            "error": member.error.value if member.error else None,
-            "error_detail": printable(member.detail) or None,
-        }
-
-    def _shard_of(self, key: str) -> str:
-        return self._shard or parent(self.unit.base, key)
-
-    def _same_place(self, shard: str, key: str) -> bool:
-        """Return whether `shard` is where image `key` is, by this name or through a link."""
-        mine = self._shard_of(key)
-        if shard == mine:
-            return True
-        if "://" in shard or "://" in mine:
-            return False
-        for path in (shard, mine):
-            if path not in self._real:
-                self._real[path] = os.path.realpath(path)
-        return self._real[shard] == self._real[mine]
-
-    def _exists(self, shard: str, key: str) -> bool:
-        """Return whether the image that holds this place is still where it was indexed."""
-        where = f"{shard}/{key.rsplit('/', 1)[-1]}" if self.unit.kind == "files" else shard
-        if where not in self._there or self.unit.kind == "files":
-            try:
-                self._there[where] = Folder(where, self.unit.options).exists()
-            except (StorageError, ConfigError):
-                self._there[where] = True  # cannot tell: keep both images
-        return self._there[where]

@@ -11,15 +11,10 @@ import pytest
 from pipeline.config import ReadConfig
 from pipeline.errors import ErrorCode
 from pipeline.sources.identity import Keys
-from pipeline.sources.members import (
-    NOTICES,
-    Report,
-    is_unsafe,
-    parquet_members,
-    shown,
-    tar_members,
-    zip_members,
-)
+from pipeline.sources.members import NOTICES, Report, is_unsafe, shown
+from pipeline.sources.parquet import parquet_members
+from pipeline.sources.tars import tar_members
+from pipeline.sources.zips import zip_members
 from tests.builders import (
     jpeg,
     parquet_bytes,
@@ -341,7 +336,7 @@ def test_parquet_binary_struct_null_and_keys():
     assert [(m.key, m.data) for m in found] == [
         ("a", images[0]), ("b", b""), ("a@2", b""), ("c", b"")
     ]  # fmt: skip
-    assert "1 keys occur more than once" in report.notices[0]
+    assert "1 names occur more than once" in report.notices[0]
     large = pa.array(images, pa.large_binary())
     assert [m.data for m in parquet_of(parquet_bytes(image=large))[0]] == [i or b"" for i in images]
 

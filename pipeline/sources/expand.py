@@ -1,0 +1,168 @@
+"""Finds the files that one input names: a folder, a glob, a list of paths, or a file."""
+
+import codecs
+import glob
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.sources.units import Plan, archive_kind
+from pipeline.sources.walk import (
+    Entry,
+    reason_to_skip,
+    reason_to_skip_folders,
+    reason_to_skip_found,
+    walk,
+)
+from pipeline.storage import REACH_TIMEOUT_S, Folder, is_local, storage_errors, within
+
+LIST_ENDINGS = (".txt", ".lst", ".list")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that an input names: `base` + `name` is where it is, `name` is its place."""
+
+    base: str
+    name: str
+    size: int
+
+
+def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Found]:
+    """Yield the images and shards that one input names."""
+    source = Folder(text, options)
+    fs, path = source.fs, source.path()
+    local = is_local(fs)
+    kind = (
+        _local_kind(path)
+        if local
+        else within(REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url)
+    )
+    if kind == "folder":
+        for entry in walk(fs, path, result.skipped):
+            yield _found(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
+    elif kind == "file":
+        folder, name = source.url.rsplit("/", 1)
+        if name.lower().endswith(LIST_ENDINGS):
+            yield from _listed(source, result)
+        elif archive_kind(name) or reason_to_skip(name) is None:
+            size = os.path.getsize(path) if local else int(fs.info(path)["size"])
+            yield Found(folder + "/", name, size)
+        else:
+            raise ConfigError(
+                f"Cannot use {text}: not an image, a .tar, .zip or .parquet shard, or a .txt list"
+            )
+    elif glob.has_magic(text):
+        yield from _globbed(source, result)
+    else:
+        raise StorageError(f"Cannot read {text}: it does not exist; check the path")
+
+
+def _local_kind(path: str) -> str | None:
+    return "folder" if os.path.isdir(path) else "file" if os.path.exists(path) else None
+
+
+def _remote_kind(source: Folder) -> str | None:
+    """Tell folder from file with one listing, which also shows whether we may read."""
+    try:
+        entries = source.fs.ls(source.path(), detail=True)
+    except FileNotFoundError:
+        return None
+    alone = len(entries) == 1 and entries[0]["name"].rstrip("/") == source.path()
+    return "file" if alone and entries[0]["type"] != "directory" else "folder"
+
+
+def _found(base: str, root: str, entry: Entry) -> Found:
+    return Found(base, entry.path.removeprefix(root), entry.size)
+
+
+def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
+    """Yield what a glob matches; places are relative to the part before the first wildcard."""
+    fs, pattern = source.fs, source.path()
+    root = _literal(pattern, is_local(fs))
+    base = source.url[: len(source.url) - len(pattern)] + root
+    with storage_errors("list", source.url):
+        matches = fs.glob(glob.escape(root) + pattern.removeprefix(root), detail=True)
+    silent: dict[str, bool] = {}
+    walked: set[str] = set()
+    for path, info in sorted(matches.items()):
+        folder = info["type"] == "directory"
+        place = (path.rstrip("/") + "/" * folder).removeprefix(root)
+        above = _folders(place, root)
+        if not walked.isdisjoint(above):
+            continue  # `**` matches folders, which are walked, and what is in them
+        reason = reason_to_skip_folders(place)
+        if reason is None and any(_silent(fs, name, silent) for name in above):
+            reason = "file in a .nomedia folder"
+        if reason is None and not folder:
+            reason = reason_to_skip_found(place)
+        if reason:
+            result.skipped[reason] += 1
+        elif folder:
+            walked.add(path.rstrip("/"))
+            for entry in walk(fs, path.rstrip("/"), result.skipped):
+                yield _found(base, root, entry)
+        else:
+            size = info.get("size")
+            yield _found(base, root, Entry(path, -1 if size is None else int(size)))
+
+
+def _literal(pattern: str, local: bool) -> str:
+    """Return the folder that a glob starts from: one on disk may be called `2020 [best]`."""
+    parts = pattern.split("/")
+    count = 0
+    for part in parts[:-1]:
+        if glob.has_magic(part) and not (local and os.path.isdir("/".join(parts[: count + 1]))):
+            break
+        count += 1
+    return "/".join(parts[:count]) + "/" if count else ""
+
+
+def _folders(place: str, root: str) -> list[str]:
+    """Return `root` and the folders below it that `place` lies in."""
+    parts = place.rstrip("/").split("/")
+    return [(root + "/".join(parts[:n])).rstrip("/") for n in range(len(parts) if place else 0)]
+
+
+def _silent(fs: fsspec.AbstractFileSystem, folder: str, known: dict[str, bool]) -> bool:
+    if folder not in known:
+        known[folder] = bool(fs.exists(f"{folder}/.nomedia"))
+    return known[folder]
+
+
+def _listed(source: Folder, result: Plan) -> Iterator[Found]:
+    """Yield the paths that a text file lists, one a line; relative ones start at its folder.
+
+    A local folder in the list is walked.
+    """
+    folder = source.url.rsplit("/", 1)[0]
+    with storage_errors("read", source.url):
+        data = source.fs.cat_file(source.path())
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
+        text = data.decode("utf-16", "replace")
+    else:
+        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    for line in text.split("\n"):  # not splitlines: names may hold its rarer separators
+        entry = line.strip(" \t\r")
+        if not entry:
+            continue
+        absolute = "://" in entry or entry.startswith("/")
+        base = "" if absolute else folder + "/"
+        if not absolute:  # find writes `./a.jpg`: the same place as `a.jpg`
+            entry = "/".join(part for part in entry.split("/") if part not in ("", "."))
+        path = base + entry
+        if "://" not in path and not _is_name_of_image(entry) and os.path.isdir(path):
+            for found in walk(LocalFileSystem(), path.rstrip("/"), result.skipped):
+                yield _found(base, base, found)
+        else:
+            yield Found(base, entry, -1)
+
+
+def _is_name_of_image(name: str) -> bool:
+    """Return whether a name ends like an image or shard; spares asking storage about it."""
+    return bool(os.path.splitext(name)[1]) and reason_to_skip_found(name) is None
