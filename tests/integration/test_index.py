@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from support import EXAMPLES, assert_same_tables, index, tables
 
+from benchmarks.examples import margin, people
 from pipeline import schema
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, LakeMismatchError
+from pipeline.lake import Lake
 
 FACES = {  # faces that a person sees, by photo
     "biden-2011-office.jpg": 1,
@@ -78,18 +80,10 @@ def test_pandas_gives_a_clean_matrix(lake) -> None:
 
 
 def test_same_people_score_above_different_people(lake) -> None:
-    faces = pd.read_parquet(lake / "faces")
-    name = faces.uri.str.rsplit("/", n=1).str[-1]
-    faces = faces[~name.str.contains("half-face") & (faces.score > 0.9)]
-    name = name[faces.index]
-    left = faces.box.str[0] < 500
-    person = name.str.split("-").str[0].where(~name.str.contains("composite"), None)
-    person = person.fillna(left.map({True: "obama", False: "biden"})).to_numpy()
-    similarity = np.stack(faces.embedding) @ np.stack(faces.embedding).T
-    same = person[:, None] == person[None, :]
-    pairs = ~np.eye(len(person), dtype=bool)
-    margin = similarity[same & pairs].min() - similarity[~same].max()
-    assert margin > 0.2, f"margin {margin:.3f}"
+    names, vectors = people(Lake(str(lake)))
+    assert sorted(set(names)) == ["biden", "collins", "obama"]
+    lowest, highest = margin(names, vectors)
+    assert lowest - highest > 0.2, f"{lowest:.3f} against {highest:.3f}"
 
 
 def test_running_again_adds_nothing(lake) -> None:

@@ -1,0 +1,46 @@
+"""Runs the benchmarks that docs/benchmarks.md reports, one after another.
+
+    FACELAKE_DATA=... python -m benchmarks.all [--wheel facenet_pytorch-2.6.0-py3-none-any.whl]
+
+Lakes are made in a temporary folder. Takes about ten minutes on two cores.
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.data import EXAMPLES, data_folder
+
+
+def run(*command: object) -> None:
+    print("$", *command, flush=True)
+    subprocess.run([sys.executable, "-m", *map(str, command)], check=True)
+    print(flush=True)
+
+
+def index(source: object, lake: Path) -> None:
+    run("pipeline.commands.main", "index", source, "--output", lake, "--embedder", "sface")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wheel", help="facenet-pytorch 2.6.0; fetched from PyPI without")
+    wheel = parser.parse_args().wheel
+    reference = ["--wheel", wheel] if wheel else []
+    print(platform.platform(), platform.processor() or "", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        lakes = Path(folder)
+        index(EXAMPLES, lakes / "examples")
+        run("benchmarks.examples", lakes / "examples")
+        index(f"{data_folder()}/lfw-dev/*.tar", lakes / "lfw")
+        run("benchmarks.verification", lakes / "lfw", data_folder() / "lfw-dev" / "pairs.txt")
+        index(data_folder() / "wild-dev", lakes / "wild")
+    run("benchmarks.mtcnn_parity", *reference)
+    run("benchmarks.inception_parity", *reference)
+
+
+if __name__ == "__main__":
+    main()
