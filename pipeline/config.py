@@ -11,6 +11,11 @@ DEFAULT_EMBEDDER = "facenet-vggface2"
 # enough that a billion images make a million files, not a billion.
 MIN_PART_IMAGES, MAX_PART_IMAGES = 64, 2048
 
+# A day: more is a slip, or no limit by another name.
+MAX_TIMEOUT_S = 86_400
+# A 12-megapixel photo takes about 100 MiB.
+MIN_MEMORY_BYTES = 64 * 2**20
+
 Selection = Literal["all", "largest", "most-probable", "central"]
 
 
@@ -82,6 +87,34 @@ class ReadConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeConfig:
+    """What one image may cost.
+
+    Attributes:
+        max_pixels: above it an image is `too_large`, known before memory is taken.
+        timeout_s: wall time of decoding, above it an image is a `timeout`.
+        memory_bytes: memory of decoding, above it an image is `out_of_memory`.
+    """
+
+    max_pixels: int = 200_000_000
+    timeout_s: float = 60.0
+    memory_bytes: int = 4 * 2**30
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(self.max_pixels > 0, f"max_pixels is {self.max_pixels}; it must be positive")
+        require(
+            0 < self.timeout_s <= MAX_TIMEOUT_S,
+            f"timeout_s is {self.timeout_s}; it must be positive, and at most {MAX_TIMEOUT_S}",
+        )
+        require(
+            self.memory_bytes >= MIN_MEMORY_BYTES,
+            f"memory_bytes is {self.memory_bytes}; it must be {MIN_MEMORY_BYTES} or more, or "
+            "hardly any photo can be decoded",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PoolConfig:
     """How many workers each stage gets; None: chosen from the cluster.
 
@@ -120,7 +153,6 @@ class IndexConfig:
         output: the lake.
         embedder: name, or path of an ONNX model.
         device: "auto", "cpu" or "cuda".
-        max_pixels: above it an image is `too_large`.
         thumbnails: whether faces keep a small JPEG.
         storage_options: for fsspec.
         weights_dir, weights_url: where weights are cached and fetched from.
@@ -131,10 +163,10 @@ class IndexConfig:
     detector: str = "mtcnn"
     embedder: str = DEFAULT_EMBEDDER
     device: str = "auto"
-    max_pixels: int = 200_000_000
     thumbnails: bool = True
     detect: DetectConfig = field(default_factory=DetectConfig)
     read: ReadConfig = field(default_factory=ReadConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
     pools: PoolConfig = field(default_factory=PoolConfig)
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     weights_dir: str | None = None
@@ -146,7 +178,6 @@ class IndexConfig:
         # An empty one would be the current folder: more likely a shell variable that is not set.
         require(all(self.inputs), "an input is empty; write . for the current folder")
         require(bool(self.output), "no output; name the lake with --output")
-        require(self.max_pixels > 0, f"max_pixels is {self.max_pixels}; it must be positive")
         require(
             self.device in ("auto", "cpu", "cuda"),
             f"device is {self.device!r}; choose from auto, cpu, cuda",

@@ -23,7 +23,7 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
-from pipeline.config import IndexConfig
+from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.environment import MALLOC, quiet_stderr
 from pipeline.errors import FacelakeError, ResourceError
 from pipeline.lake import Lake, Models
@@ -178,7 +178,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
     }
     if sizing.decode_apart:
         dataset = dataset.map_batches(
-            Decode(config.max_pixels).__call__,
+            decode_stage(config.decode).__call__,
             batch_size=config.pools.detect_batch,
             batch_format="pyarrow",
             num_cpus=1,
@@ -187,7 +187,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         Detect if sizing.decode_apart else DecodeDetect,
         fn_constructor_kwargs=detect
         if sizing.decode_apart
-        else {"max_pixels": config.max_pixels, "detect": detect},
+        else {"decode": config.decode, "detect": detect},
         batch_size=config.pools.detect_batch,
         batch_format="pyarrow",
         compute=pool(sizing.detect_actors),
@@ -228,7 +228,7 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
         unit: Unit = pickle.loads(data)  # noqa: S301  # made by this run's own driver
         report = Report()
         yield from read(unit, ledger, job.config.read, report)
-        if report.skipped or report.notices or report.damage or report.done:
+        if report != Report():
             name = hashlib.blake2b(
                 f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16
             )
@@ -239,6 +239,7 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
                 "notices": report.notices,
                 "damage": report.damage,
                 "done": report.done,
+                "retries": dict(report.retries),
             }
             job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", found)
 
@@ -251,22 +252,29 @@ def collect_reports(job: Job, plan: Plan) -> Report:
         one = json.loads(folder.read(name))
         total.skipped.update(one["skipped"])
         total.done += one["done"]
+        total.retries.update(one["retries"])
         where = f"{one['shard']}: " if one["shard"] else ""
         for text in one["notices"]:
             total.note(where + text)
         total.damage.extend(where + text for text in one["damage"])
         folder.remove(name)
+    folder.remove_if_empty()
     return total
+
+
+def decode_stage(config: DecodeConfig) -> Decode:
+    """Return the stage that decodes within the limits of `config`."""
+    return Decode(config.max_pixels, timeout_s=config.timeout_s, memory_bytes=config.memory_bytes)
 
 
 class DecodeDetect:
     """Decode and Detect in one actor: pixels never leave the process."""
 
-    def __init__(self, max_pixels: int, detect: dict[str, Any]) -> None:
+    def __init__(self, decode: DecodeConfig, detect: dict[str, Any]) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self.decode = Decode(max_pixels)
+        self.decode = decode_stage(decode)
         self.detect = Detect(**detect)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:

@@ -5,19 +5,21 @@ A broken environment is an exception; a bad image is data: a row with a code.
     FacelakeError             exit code 1
     ├── ConfigError           2   an option, input or lake that cannot be used as asked
     │   ├── NoImagesError     3   nothing to read under the inputs
-    │   └── LakeMismatchError 4   the lake was made by other models
+    │   ├── LakeMismatchError 4   the lake was made by other models
+    │   └── LakeBusyError     9   another run is writing to the lake
     ├── StorageError          5   storage unreachable, refused, full, or damaged
     ├── WeightsError          6   weights missing, wrong checksum, wrong shapes
     ├── ResourceError         7   the cluster lacks what was asked for
     └── ImageError            -   one image; becomes its row's `error`, never leaves a stage
 
 A run that finished, but found a shard that is cut or damaged, ends with exit code 8; one that was
-interrupted with 130.
+interrupted with 130; a lake in which `facelake check` finds something wrong with 10.
 """
 
 from enum import StrEnum
 
 EXIT_DAMAGED = 8
+EXIT_UNSOUND = 10
 EXIT_INTERRUPTED = 130
 
 
@@ -43,6 +45,12 @@ class LakeMismatchError(ConfigError):
     """The lake holds vectors of another detector or embedder."""
 
     exit_code = 4
+
+
+class LakeBusyError(ConfigError):
+    """Another run is writing to the lake."""
+
+    exit_code = 9
 
 
 class StorageError(FacelakeError):

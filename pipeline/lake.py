@@ -9,16 +9,17 @@ removes it.
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline import schema
-from pipeline.errors import ConfigError, LakeMismatchError, StorageError
+from pipeline import lock, schema
+from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.ledger import COLUMNS, Ledger
 from pipeline.models.card import known_cards
 from pipeline.storage import REACH_TIMEOUT_S, Folder, is_local, storage_errors, within
@@ -133,18 +134,26 @@ class Lake:
         faces = self.folder.child("faces").files()
         return sorted(name for name in self.folder.child("images").files() if name in faces)
 
-    def orphans(self) -> list[str]:
-        """Return the names of faces files without a twin: garbage of a crash."""
-        images = self.folder.child("images").files()
-        return sorted(name for name in self.folder.child("faces").files() if name not in images)
+    def orphans(self) -> dict[str, list[str]]:
+        """Return by table the names of files without a twin: garbage of a crash."""
+        names = {table: set(self.folder.child(table).files()) for table in ("images", "faces")}
+        return {
+            "faces": sorted(names["faces"] - names["images"]),
+            "images": sorted(names["images"] - names["faces"]),
+        }
 
     def sweep(self) -> int:
-        """Remove orphans, and return how many there were."""
-        faces = self.folder.child("faces")
-        orphans = self.orphans()
-        for name in orphans:
-            faces.remove(name)
-        return len(orphans)
+        """Remove orphans and half-written files, and return how many there were.
+
+        Only for who holds the lake: to another run's eyes, work in progress looks the same.
+        """
+        count = 0
+        for table, orphans in self.orphans().items():
+            folder = self.folder.child(table)
+            for name in [*orphans, *folder.temporary_files()]:
+                folder.remove(name)
+                count += 1
+        return count
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return "images" or "faces" from all complete parts.
@@ -173,19 +182,62 @@ class Lake:
             raise ConfigError(f"There is no lake at {self.folder.url}; check the path")
         return schema.faces_schema(models.dimension)
 
-    def ledger(self) -> Ledger:
-        """Return which images are here."""
-        return Ledger.from_table(self.read("images", COLUMNS))
+    def ledger(self, retry: frozenset[str] = frozenset()) -> Ledger:
+        """Return which images are here; those with an error code in `retry` count as new."""
+        return Ledger.from_table(self.read("images", COLUMNS), retry)
 
-    def publish_part(self, images: pa.Table, faces: pa.Table) -> str:
+    def drop_errors(self, retry: frozenset[str], covered: Callable[[str, str], bool]) -> int:
+        """Remove rows with an error code in `retry` before their images are read again.
+
+        `covered(image_id, shard)` tells whether this run will read an image; only then its row
+        goes, else it would be lost. Returns how many rows went. A part is replaced in one step;
+        should the run die now, the images are new to the next one.
+        """
+        dropped = 0
+        for name in self.parts():
+            errors = self._read_part(name, ["image_id", "shard", "error"])
+            doomed = [
+                row["image_id"]
+                for row in errors.to_pylist()
+                if row["error"] in retry and covered(row["image_id"], row["shard"])
+            ]
+            if not doomed:
+                continue
+            images = self._read_part(name)
+            gone = pc.is_in(images["image_id"], pa.array(doomed))
+            self.folder.publish(f"images/{name}", parquet_bytes(images.filter(pc.invert(gone))))
+            dropped += len(doomed)
+        return dropped
+
+    def _read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the images of one part."""
+        data = io.BytesIO(self.folder.read(f"images/{name}"))
+        with storage_errors("read", f"{self.folder.url}/images/{name}"):
+            return pq.read_table(data, columns=list(columns) if columns else None)
+
+    def publish_part(self, images: pa.Table, faces: pa.Table, run_id: str | None = None) -> str:
         """Write a part, faces first, and return its file name.
 
         The same images give the same name, so a task that is repeated replaces its own work.
+
+        Raises:
+            LakeBusyError: run `run_id` was given up for dead and another one holds the lake; a
+                task that outlived its driver must not write what the other run writes too.
         """
         name = part_name(images["image_id"].to_pylist())
-        self.folder.publish(f"faces/{name}", parquet_bytes(faces))
-        self.folder.publish(f"images/{name}", parquet_bytes(images))
+        for table, rows in (("faces", faces), ("images", images)):
+            data = parquet_bytes(rows)
+            self._still_held(run_id)
+            self.folder.publish(f"{table}/{name}", data)
         return name
+
+    def _still_held(self, run_id: str | None) -> None:
+        holder = lock.holder(self.folder) if run_id else None
+        if holder not in (None, run_id):
+            raise LakeBusyError(
+                f"Run {holder} has taken over the lake {self.folder.url} from {run_id}, which "
+                "seemed dead; this one stops, nothing is lost"
+            )
 
     def publish_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON file, for example a run's manifest."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-COLUMNS = ("image_id", "shard", "sha256", "bytes")
-_TYPES = dict(zip(COLUMNS, (pa.string(), pa.string(), pa.string(), pa.int64()), strict=True))
+COLUMNS = ("image_id", "shard", "sha256", "bytes", "error")
+_TYPES = {name: pa.string() for name in COLUMNS} | {"bytes": pa.int64()}
 
 
 def halves(image_ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
@@ -36,6 +37,7 @@ class Ledger:
         size: int64 [N], encoded bytes, -1 where unknown.
         shard: int32 [N], index into `shards`.
         shards: folders, archives and tables that images came from.
+        again: how many images were left out because they are to be read again.
     """
 
     high: npt.NDArray[np.uint64]
@@ -44,13 +46,21 @@ class Ledger:
     size: npt.NDArray[np.int64]
     shard: npt.NDArray[np.int32]
     shards: tuple[str, ...]
+    again: int = 0
 
     def __len__(self) -> int:
         return len(self.high)
 
     @classmethod
-    def from_table(cls, images: pa.Table) -> "Ledger":
-        """Build the ledger from the columns `COLUMNS` of `images`."""
+    def from_table(cls, images: pa.Table, retry: frozenset[str] = frozenset()) -> "Ledger":
+        """Build the ledger from the columns `COLUMNS` of `images`.
+
+        Rows with an error code in `retry` are left out: such images count as new.
+        """
+        whole = len(images)
+        if retry:
+            again = pc.is_in(images["error"], pa.array(sorted(retry), pa.string()))
+            images = images.filter(pc.invert(again))
         high, low = halves(images["image_id"].to_pylist())
         order = np.lexsort((low, high))
         shards = images["shard"].combine_chunks().dictionary_encode()
@@ -64,6 +74,7 @@ class Ledger:
             size[order],
             shard[order],
             tuple(shards.dictionary.to_pylist()),
+            again=whole - len(images),
         )
 
     @classmethod

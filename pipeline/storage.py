@@ -3,6 +3,7 @@
 Every publish is atomic: a hidden temporary name and a rename locally, one PUT on object stores.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -20,6 +21,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.retry import attempt
 
 T = TypeVar("T")
 
@@ -30,7 +32,8 @@ _TEXT_OPTIONS = frozenset({"key", "secret", "token", "username", "password"})
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 REACH_TIMEOUT_S = 11
-S3_ATTEMPTS = 5
+S3_ATTEMPTS = 2  # of the back end; `retry` has more
+TEMPORARY = ".tmp"
 
 _HINTS = {
     errno.ENOSPC: "the disk is full; free some space and run again: what was published is kept",
@@ -216,12 +219,21 @@ class Folder:
     def exists(self, name: str = "") -> bool:
         """Return whether `name` is there."""
         with storage_errors("reach", f"{self.url}/{name}".rstrip("/")):
-            return bool(self.fs.exists(self.path(name)))
+            return bool(self._attempt(lambda: self.fs.exists(self.path(name))))
+
+    def reach(self) -> None:
+        """Ask the storage once whether it answers; for `within`, before a run starts.
+
+        Raises:
+            StorageError: it does not, or refuses.
+        """
+        with storage_errors("reach", self.url):
+            self.fs.exists(self.path())
 
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`."""
         with storage_errors("read", f"{self.url}/{name}"):
-            return cast(bytes, self.fs.cat_file(self.path(name)))
+            return cast(bytes, self._attempt(lambda: self.fs.cat_file(self.path(name))))
 
     def open(self, name: str) -> BinaryIO:
         """Open file `name` for seeking and reading."""
@@ -235,7 +247,7 @@ class Folder:
         """
         with storage_errors("list", self.url):
             try:
-                entries = self.fs.ls(self.path(), detail=True, refresh=True)
+                entries = self._attempt(lambda: self.fs.ls(self.path(), detail=True, refresh=True))
             except FileNotFoundError:
                 return {}
         return {
@@ -245,33 +257,91 @@ class Folder:
             and (name := entry["name"].rsplit("/", 1)[-1])[:1] not in "._"
         }
 
+    def temporary_files(self) -> list[str]:
+        """Return the names of half-written files that a killed process left here.
+
+        Object stores have none: a PUT that did not end never was.
+        """
+        if not is_local(self.fs) or not os.path.isdir(self.path()):
+            return []
+        names = os.listdir(self.path())
+        return sorted(n for n in names if n.startswith(".") and n.endswith(TEMPORARY))
+
     def publish(self, name: str, data: bytes) -> None:
         """Write file `name` whole or not at all, replacing an older one."""
         with storage_errors("write", f"{self.url}/{name}"):
             if not is_local(self.fs):
-                self.fs.pipe_file(self.path(name), data)
+                self._attempt(lambda: self.fs.pipe_file(self.path(name), data))
                 return
             final = self.path(name)
-            os.makedirs(os.path.dirname(final), exist_ok=True)
-            head, tail = os.path.split(final)
-            temporary = os.path.join(head, f".{tail}.{uuid.uuid4().hex}.tmp")
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with _complete_file(final, data) as temporary:
                 os.replace(temporary, final)
-            finally:
-                if os.path.exists(temporary):
-                    os.unlink(temporary)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write file `name` unless it is there, and return whether it was written.
+
+        Of several that create it at once, one succeeds: by a hard link locally, by a conditional
+        PUT on S3. Other back ends look first, which leaves a gap of a moment.
+        """
+        with storage_errors("write", f"{self.url}/{name}"):
+            path = self.path(name)
+            if is_local(self.fs):
+                with _complete_file(path, data) as temporary:
+                    return _done_unless_there(lambda: os.link(temporary, path))
+            if "s3" in self.fs.protocol:
+                return _done_unless_there(lambda: self.fs.pipe_file(path, data, mode="create"))
+            if self.fs.exists(path):
+                return False
+            self.fs.pipe_file(path, data)
+            return True
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        """Do `work`, again if it fails and the storage is remote."""
+        return work() if is_local(self.fs) else attempt(work)
+
+    def remove_if_empty(self) -> None:
+        """Remove a local folder that holds nothing; object stores have no empty folders."""
+        if is_local(self.fs):
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path())
 
     def remove(self, name: str) -> None:
         """Remove file `name`; it is no error when it is gone already."""
         with storage_errors("remove", f"{self.url}/{name}"):
             try:
-                self.fs.rm_file(self.path(name))
+                self._attempt(lambda: self.fs.rm_file(self.path(name)))
             except FileNotFoundError:
                 return
+
+
+def _done_unless_there(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def _complete_file(final: str, data: bytes) -> Iterator[str]:
+    """Write `data` to a hidden file beside `final` that is gone afterwards, unless renamed."""
+    head, tail = os.path.split(final)
+    os.makedirs(head, exist_ok=True)
+    temporary = os.path.join(head, f".{tail}.{uuid.uuid4().hex}{TEMPORARY}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+        folder = os.open(head, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut may forget the new name
+        finally:
+            os.close(folder)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """`facelake index`: photos in, tables of faces out."""
 
 import argparse
+import logging
 import os
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,20 @@ from pipeline.commands.options import add_index_options, index_config
 from pipeline.commands.progress import Live, Tally, duration
 from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
-from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED
+from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, ConfigError, ErrorCode, StorageError
 from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
+from pipeline.lock import RunLock
 from pipeline.manifest import manifest
 from pipeline.models.card import find_card
 from pipeline.models.weights import WeightStore
 from pipeline.sources.members import Report
-from pipeline.sources.plan import plan
+from pipeline.sources.plan import covers, plan, refuse_inside
 from pipeline.sources.units import Plan
 from pipeline.storage import REACH_TIMEOUT_S, visible, within
 
 SHOWN = 8
+logger = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
@@ -51,32 +55,91 @@ def run(options: argparse.Namespace) -> int:
     config = index_config(options)
     console = Console(stderr=False)
     lake = Lake(config.output, config.storage_options)
+    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    retry = retried_codes(options.retry_errors)
     if options.dry_run:
-        return dry_run(config, lake, console)
-    job_began = time.monotonic()
+        return dry_run(config, lake, retry, console)
+    for text in config.inputs:
+        refuse_inside(text, config.output)
+    began = time.monotonic()
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
-    ledger = known_images(lake)
-    work = plan(
+    try:
+        with RunLock(lake.folder, run_id, options.wait):
+            ledger = lake.ledger(retry) if lake.models() else Ledger.empty()
+            work = plan_inputs(config, ledger)
+            models = open_lake(config, lake, work, retry if ledger.again else frozenset())
+            about = manifest(config, models, run_id)
+            lake.publish_json(f"runs/{run_id}.json", about | {"status": "running"})
+            return process(options, lake, work, ledger, Run(config, models, run_id, about, began))
+    finally:
+        lake.folder.remove_if_empty()
+
+
+def retried_codes(option: str | None) -> frozenset[str]:
+    """Return the error codes whose images are read again: `unreadable`, and those asked for.
+
+    Raises:
+        ConfigError: a code that there is not.
+    """
+    known = [code.value for code in ErrorCode]
+    asked = known if option == "all" else (option or "").replace(" ", "").split(",")
+    unknown = set(asked) - set(known) - {""}
+    if unknown:
+        raise ConfigError(
+            f"--retry-errors {', '.join(sorted(unknown))}: there is no such code; choose from "
+            f"{', '.join(known)}, or all"
+        )
+    return frozenset({ErrorCode.UNREADABLE.value, *asked}) - {""}
+
+
+def plan_inputs(config: IndexConfig, ledger: Ledger) -> Plan:
+    """Find what there is to read."""
+    return plan(
         config.inputs,
         output=config.output,
         ledger=ledger,
         options=config.storage_options,
         parallelism=os.cpu_count() or 1,
     )
+
+
+def open_lake(config: IndexConfig, lake: Lake, work: Plan, retry: frozenset[str]) -> Models:
+    """Bring the lake into a state to be added to, and return the models it is for.
+
+    Leftovers of a crash go, and so do the error rows that this run replaces.
+    """
     lake.check_names(config.detector, config.embedder)
     models = prepare(config)
     lake.claim(models)
     swept = lake.sweep()
     if swept:
-        work.notices.append(f"removed {swept} unfinished parts of an interrupted run")
+        work.notices.append(f"removed {swept} unfinished files of an interrupted run")
+    if retry:
+        again = lake.drop_errors(retry, covers(work))
+        if again:
+            work.notices.append(f"{again} images that had an error before were read again")
+    return models
 
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what it was told, by which models, and what its manifest says from the start."""
+
+    config: IndexConfig
+    models: Models
+    run_id: str
+    about: dict[str, Any]
+    began: float
+
+
+def process(options: argparse.Namespace, lake: Lake, work: Plan, ledger: Ledger, run: Run) -> int:
+    """Do the work on Ray, show how it gets on, and return the exit code."""
+    console = Console(stderr=False)
     # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
     environment.prepare(options.verbose)
     from pipeline import dataset
 
-    job = dataset.Job(config, lake, models, run_id)
-    about = manifest(job.config, models, run_id)
-    lake.publish_json(f"runs/{run_id}.json", about | {"status": "running"})
+    job = dataset.Job(run.config, lake, run.models, run.run_id)
     images = work.images if not work.shards else None
     status = "failed"
     with Live(console, images, work.bytes, options.plain) as live:
@@ -84,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
             if work.units:
                 live.status("starting Ray")
                 dataset.start(options.verbose)
-                sizing = dataset.cluster_sizing(config, work)
+                sizing = dataset.cluster_sizing(run.config, work)
                 live.status(
                     f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
                     "embed actors"
@@ -96,11 +159,9 @@ def run(options: argparse.Namespace) -> int:
             status = "interrupted"
         finally:
             report = dataset.collect_reports(job, work)
-            lake.publish_json(
-                f"runs/{run_id}.json",
-                about | outcome(status, live.tally, report, time.monotonic() - job_began),
-            )
-    summary(console, lake, live.tally, report, time.monotonic() - job_began)
+            seconds = time.monotonic() - run.began
+            record(lake, run, outcome(status, live.tally, report, seconds))
+    summary(console, lake, live.tally, report, seconds)
     if status == "interrupted":
         print(
             "facelake: interrupted; what is written is kept, run the same command to go on",
@@ -108,6 +169,14 @@ def run(options: argparse.Namespace) -> int:
         )
         return EXIT_INTERRUPTED
     return EXIT_DAMAGED if report.damage else 0
+
+
+def record(lake: Lake, run: Run, end: dict[str, Any]) -> None:
+    """Write the run's manifest; a full disk here must not hide what stopped the run."""
+    try:
+        lake.publish_json(f"runs/{run.run_id}.json", run.about | end)
+    except StorageError as error:
+        logger.warning("the manifest of the run could not be written: %s", error)
 
 
 def prepare(config: IndexConfig) -> Models:
@@ -126,20 +195,9 @@ def prepare(config: IndexConfig) -> Models:
     return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
 
 
-def known_images(lake: Lake) -> Ledger:
-    """Return what the lake has; nothing when it is new.
-
-    Raises:
-        StorageError: its storage cannot be reached within seconds, or refuses.
-    """
-    models = within(REACH_TIMEOUT_S, lake.models, "reach", lake.folder.url)
-    return lake.ledger() if models else Ledger.empty()
-
-
-def dry_run(config: IndexConfig, lake: Lake, console: Console) -> int:
+def dry_run(config: IndexConfig, lake: Lake, retry: frozenset[str], console: Console) -> int:
     """List what a run would read, without starting anything."""
-    ledger = known_images(lake)
-    work = plan(config.inputs, output=config.output, ledger=ledger, options=config.storage_options)
+    work = plan_inputs(config, lake.ledger(retry) if lake.models() else Ledger.empty())
     for unit in work.units:
         if unit.kind == "files":
             for name in unit.names:
@@ -180,6 +238,7 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
         "bytes": tally.bytes,
         "already_in_lake": report.done,
         "errors": dict(tally.errors),
+        "storage_retries": dict(tally.retries + report.retries),
         "passed_over": dict(report.skipped),
         "notices": report.notices,
         "damaged": report.damage,
@@ -200,6 +259,10 @@ def summary(console: Console, lake: Lake, tally: Tally, report: Report, seconds:
         table.add_row("in the lake already", f"{report.done:,}")
     for code, count in sorted(tally.errors.items()):
         table.add_row(f"error {code}", f"{count:,}")
+    retries = tally.retries + report.retries
+    if retries:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in retries.most_common())
+        table.add_row("storage asked again", f"{retries.total():,} ({kinds})")
     skipped: Counter[str] = report.skipped
     for why, count in skipped.most_common(SHOWN):
         table.add_row("passed over", Text(visible(f"{count:,} {why}")))

@@ -5,6 +5,7 @@ from typing import get_args
 
 from pipeline.config import (
     DEFAULT_EMBEDDER,
+    DecodeConfig,
     DetectConfig,
     IndexConfig,
     PoolConfig,
@@ -25,6 +26,15 @@ def add_index_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, metavar="LAKE", help="the lake to add to")
     parser.add_argument("--dry-run", action="store_true", help="only list what would be read")
+    parser.add_argument(
+        "--retry-errors",
+        metavar="CODES",
+        help="read images again that had these errors: codes joined by commas, or all; those "
+        "with unreadable are always read again",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="wait while another run is writing to the lake"
+    )
     parser.add_argument("--verbose", action="store_true", help="show details, Ray's included")
     parser.add_argument("--plain", action="store_true", help="print lines, draw no progress bar")
 
@@ -83,6 +93,20 @@ def add_index_options(parser: argparse.ArgumentParser) -> None:
         help="larger files get the error too_large; default: %(default)s",
     )
     reading.add_argument(
+        "--image-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="images that take longer to decode get the error timeout; default: %(default)s",
+    )
+    reading.add_argument(
+        "--image-memory",
+        type=int,
+        default=4 * 2**30,
+        metavar="BYTES",
+        help="images that need more to decode get the error out_of_memory; default: %(default)s",
+    )
+    reading.add_argument(
         "--image-column", default="image", help="of Parquet shards; default: %(default)s"
     )
     reading.add_argument("--key-column", help="of Parquet shards; default: row numbers")
@@ -116,7 +140,6 @@ def index_config(options: argparse.Namespace) -> IndexConfig:
         detector=options.detector,
         embedder=options.embedder,
         device=options.device,
-        max_pixels=options.max_pixels,
         thumbnails=not options.no_thumbnails,
         detect=DetectConfig(
             min_face_px=options.min_face_px,
@@ -129,6 +152,11 @@ def index_config(options: argparse.Namespace) -> IndexConfig:
             max_bytes=options.max_bytes,
             image_column=options.image_column,
             key_column=options.key_column,
+        ),
+        decode=DecodeConfig(
+            max_pixels=options.max_pixels,
+            timeout_s=options.image_timeout,
+            memory_bytes=options.image_memory,
         ),
         pools=PoolConfig(
             detect_actors=options.detect_actors,

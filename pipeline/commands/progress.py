@@ -21,12 +21,14 @@ class Tally:
     Attributes:
         images, faces, with_face, bytes: written by this run.
         errors: images by error code.
+        retries: how often storage was asked again to write, by kind of failure.
         seconds: of CPU work by stage, over all workers.
     """
 
     def __init__(self) -> None:
         self.images = self.faces = self.with_face = self.bytes = self.parts = 0
         self.errors: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
 
     def add(self, result: Mapping[str, Any]) -> None:
@@ -37,6 +39,7 @@ class Tally:
         self.with_face += result["with_face"]
         self.bytes += result["bytes"]
         self.errors.update(json.loads(result["errors"]))
+        self.retries.update(json.loads(result["retries"]))
         for name, value in result.items():
             if name.endswith("_s"):
                 self.seconds[name.removesuffix("_s")] += value or 0

@@ -2,12 +2,14 @@
 
 from pipeline.decode.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, probe
 from pipeline.decode.image import MAX_PIXELS, Decoded, decode
+from pipeline.decode.sandbox import Sandbox
 
 __all__ = [
     "IMAGE_EXTENSIONS",
     "MAX_PIXELS",
     "UNDECODABLE_IMAGE_EXTENSIONS",
     "Decoded",
+    "Sandbox",
     "decode",
     "probe",
 ]

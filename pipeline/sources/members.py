@@ -43,12 +43,14 @@ class Report:
         notices: what the user should know.
         damage: why images of the shard may be missing; the run's exit code tells of it.
         done: images that the lake had already.
+        retries: how often storage was asked again, by kind of failure.
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
     done: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
 
     def note(self, text: str) -> None:
         """Add a notice; a flood of them is cut."""

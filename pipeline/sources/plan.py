@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -161,6 +161,19 @@ def _file_units(
             )
         )
     return units
+
+
+def covers(result: Plan) -> Callable[[str, str], bool]:
+    """Return a test whether a run of this plan will read an image, by its id and shard."""
+    shards = {printable(unit.base) for unit in result.units if unit.kind != "files"}
+    ids = {
+        identity
+        for unit in result.units
+        if unit.kind == "files"
+        for name in unit.names
+        for identity in (image_id(name), image_id(name, unit.base + name))
+    }
+    return lambda identity, shard: identity in ids or shard in shards
 
 
 def parent(base: str, name: str) -> str:

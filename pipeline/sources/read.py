@@ -2,16 +2,20 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO, cast
 
+import fsspec
 import pyarrow as pa
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.ledger import Ledger
+from pipeline.retry import attempt, count, is_lasting, take_counts
 from pipeline.sources.claims import Claims
 from pipeline.sources.members import Member, Report, too_many_bytes
 from pipeline.sources.parquet import parquet_members
+from pipeline.sources.remote import RemoteFile
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import Unit
 from pipeline.sources.zips import zip_members
@@ -44,6 +48,7 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
     What was passed over and what is wrong with a shard goes into `report`. An image whose bytes
     cannot be had is a row with `unreadable`; a shard that cannot be opened is a notice.
     """
+    take_counts()  # those of whatever this process did before
     rows: list[dict[str, object]] = []
     size = 0
     for row in _rows(unit, ledger, config, report):
@@ -55,6 +60,7 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
             rows, size = [], 0
     if rows:
         yield pa.Table.from_pylist(rows, schema=ENCODED)
+    report.retries.update(take_counts())
 
 
 def _rows(
@@ -75,6 +81,7 @@ def _files(unit: Unit, config: ReadConfig, claims: Claims) -> Iterator[Member]:
     """Yield loose files, remote ones fetched several at a time."""
     pending: list[tuple[str, str]] = []
     pending_bytes = 0
+    sizes = dict(zip(unit.names, unit.sizes, strict=True))
     for i, (name, size) in enumerate(zip(unit.names, unit.sizes, strict=True)):
         if not claims.wanted(name, i):
             continue
@@ -84,14 +91,19 @@ def _files(unit: Unit, config: ReadConfig, claims: Claims) -> Iterator[Member]:
         pending.append((name, unit.base + name))
         pending_bytes += max(size, 0)
         if len(pending) >= FETCH_FILES or pending_bytes >= TABLE_BYTES:
-            yield from _fetch(unit, pending, config.max_bytes)
+            yield from _fetch(unit, pending, sizes, config.max_bytes)
             pending, pending_bytes = [], 0
     if pending:
-        yield from _fetch(unit, pending, config.max_bytes)
+        yield from _fetch(unit, pending, sizes, config.max_bytes)
 
 
-def _fetch(unit: Unit, wanted: list[tuple[str, str]], max_bytes: int) -> Iterator[Member]:
-    """Yield the bytes of each (name, URL), or why there are none."""
+def _fetch(
+    unit: Unit, wanted: list[tuple[str, str]], sizes: Mapping[str, int], max_bytes: int
+) -> Iterator[Member]:
+    """Yield the bytes of each (name, URL), or why there are none.
+
+    `sizes` are those of the listing, -1 where it does not say.
+    """
     fs, _ = filesystem(unit.base or wanted[0][1], unit.options)
     paths = {name: fs._strip_protocol(url) for name, url in wanted}
     if is_local(fs) or len({url.split("://")[0] for _, url in wanted}) > 1:
@@ -102,12 +114,15 @@ def _fetch(unit: Unit, wanted: list[tuple[str, str]], max_bytes: int) -> Iterato
         found = fs.cat(list(paths.values()), on_error="return")
     except Exception as error:  # refused as a whole: told in the row of each image
         found = dict.fromkeys(paths.values(), error)
-    for name, _ in wanted:
+    for name, url in wanted:
         data = found.get(paths[name])
-        if isinstance(data, bytes):
+        if isinstance(data, bytes) and sizes.get(name, -1) in (-1, len(data)):
             yield Member(name, data, size=len(data))
-        else:
+        elif isinstance(data, Exception) and is_lasting(data):
             yield _unreadable(name, data)
+        else:
+            count(type(data).__name__ if isinstance(data, Exception) else "short answer")
+            yield _fetch_one(name, url, unit, max_bytes)
 
 
 def _fetch_one(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
@@ -120,19 +135,33 @@ def _fetch_one(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
                 return _unreadable(name, OSError("a folder, pipe or device, not a file"))
             size = found.st_size
         else:
-            size = fs.info(path)["size"]
+            size = attempt(lambda: fs.info(path)["size"])
         # Lists do not say how large their files are.
         if size is not None and size > max_bytes:
             return too_many_bytes(name, size, max_bytes)
-        data = _local_bytes(path) if is_local(fs) else fs.cat_file(path)
+        data = _local_bytes(path) if is_local(fs) else attempt(lambda: _whole(fs, path, size))
     except Exception as error:  # any back end's error is one image's loss, told in its row
         return _unreadable(name, error)
     return Member(name, data, size=len(data))
 
 
+def _whole(fs: fsspec.AbstractFileSystem, path: str, size: int | None) -> bytes:
+    data = bytes(fs.cat_file(path))
+    if size is not None and len(data) != size:
+        raise OSError(f"{len(data)} of {size} bytes came")
+    return data
+
+
 def _local_bytes(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
+
+
+def open_shard(fs: fsspec.AbstractFileSystem, path: str) -> BinaryIO:
+    """Open a shard for seeking and reading; a remote one survives faults of its storage."""
+    if is_local(fs):
+        return open(path, "rb")
+    return cast(BinaryIO, RemoteFile(fs, path))
 
 
 def _unreadable(name: str, error: object) -> Member:
@@ -146,7 +175,7 @@ def _shard(
     """Yield the images of a shard; one that fails midway keeps what was read."""
     try:
         fs, path = filesystem(unit.base, unit.options)
-        with storage_errors("read", printable(unit.base)), fs.open(path, "rb") as file:
+        with storage_errors("read", printable(unit.base)), open_shard(fs, path) as file:
             if unit.kind == "tar":
                 yield from tar_members(file, wanted, config.max_bytes, report)
             elif unit.kind == "zip":

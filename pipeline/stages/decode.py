@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.columns import binary_views, pixels_column
-from pipeline.decode import decode
+from pipeline.decode import MAX_PIXELS, Decoded, Sandbox, decode
+from pipeline.decode.sandbox import MEMORY_BYTES, TIMEOUT_S
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
 from pipeline.phash import pdq
@@ -21,11 +23,25 @@ class Decode:
         max_pixels: more than that is `too_large`, known before memory is taken.
         table_pixels: pixels in a table handed on, so that a batch of huge photos is handed on
             in pieces.
+        timeout_s: wall time of one image; more is `timeout`.
+        memory_bytes: what decoding one image may take; more is `out_of_memory`.
+        isolate: whether images are decoded in a child process, without which neither of the two
+            limits holds and a crash in a native decoder is this process's own.
     """
 
-    def __init__(self, max_pixels: int = 200_000_000, table_pixels: int = 16_000_000) -> None:
+    def __init__(
+        self,
+        max_pixels: int = MAX_PIXELS,
+        table_pixels: int = 16_000_000,
+        timeout_s: float = TIMEOUT_S,
+        memory_bytes: int = MEMORY_BYTES,
+        isolate: bool = True,
+    ) -> None:
         self.max_pixels = max_pixels
         self.table_pixels = table_pixels
+        self.timeout_s = timeout_s
+        self.memory_bytes = memory_bytes
+        self.isolate = isolate
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Yield tables of schema `DECODED`, together one row for each row of `batch`."""
@@ -49,12 +65,12 @@ class Decode:
     def _decode(
         self, data: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
     ) -> tuple[Pixels | None, dict[str, object]]:
+        view = memoryview(b"") if data is None else data.data
         try:
-            image = decode(b"" if data is None else data.tobytes(), self.max_pixels)
+            image, phash, quality = self._decoded(view)
         except ImageError as error:
             return None, {"error": error.code.value, "error_detail": error.detail}
         height, width = image.pixels.shape[:2]
-        phash, quality = pdq(image.pixels)
         return image.pixels, {
             "width": width,
             "height": height,
@@ -64,6 +80,18 @@ class Decode:
             "phash": phash,
             "phash_quality": quality,
         }
+
+    def _decoded(self, data: memoryview) -> tuple[Decoded, bytes, int]:
+        if self.isolate:
+            return _sandbox(self.max_pixels, self.timeout_s, self.memory_bytes).decode(data)
+        image = decode(data.tobytes(), self.max_pixels)
+        return image, *pdq(image.pixels)
+
+
+# Ray makes a new `Decode` for every task; the child must outlive it.
+@lru_cache(maxsize=4)
+def _sandbox(max_pixels: int, timeout_s: float, memory_bytes: int) -> Sandbox:
+    return Sandbox(max_pixels, timeout_s, memory_bytes)
 
 
 def _table(

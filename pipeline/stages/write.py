@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.columns import elements
 from pipeline.lake import Lake, Models
+from pipeline.retry import take_counts
 from pipeline.stages.transport import SECONDS
 
 RESULT = pa.schema(
@@ -21,6 +22,7 @@ RESULT = pa.schema(
         ("with_face", pa.int64()),
         ("bytes", pa.int64()),
         ("errors", pa.string()),
+        ("retries", pa.string()),
         *((name, pa.float64()) for name in [*SECONDS, "write_s"]),
     ]
 )
@@ -45,9 +47,10 @@ class Write:
         if not len(batch):  # a part without images would be a name for nothing
             return RESULT.empty_table()
         began = time.perf_counter()
+        take_counts()
         counts, _ = elements(batch["found"])
         images, faces = self.tables(batch)
-        name = self.lake.publish_part(images, faces)
+        name = self.lake.publish_part(images, faces, self.run_id)
         errors = Counter(e for e in batch["error"].to_pylist() if e)
         return pa.Table.from_pylist(
             [
@@ -58,6 +61,7 @@ class Write:
                     "with_face": int((counts > 0).sum()),
                     "bytes": pc.sum(batch["bytes"]).as_py() or 0,
                     "errors": json.dumps(errors),
+                    "retries": json.dumps(take_counts()),
                     **{name: pc.sum(batch[name]).as_py() for name in SECONDS},
                     "write_s": time.perf_counter() - began,
                 }

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.commands.main import main, parser
 from pipeline.commands.options import index_config
+from pipeline.config import DecodeConfig
 from tests.builders import jpeg, put, tar_bytes
 
 
@@ -76,13 +77,14 @@ def test_options_become_the_config():
     text = """index a b --output l --embedder sface --min-face-px 30 --thresholds .1 .2 .3
         --select largest --detection-side 800 --max-pixels 5 --max-bytes 6 --image-column i
         --key-column k --storage-option anon=true --detect-actors 2 --embed-gpus .5
-        --no-thumbnails --device cpu --weights-dir w"""
+        --no-thumbnails --device cpu --weights-dir w --image-timeout 7.5 --image-memory 99000000"""
     options = parser().parse_args(text.split())
     config = index_config(options)
     assert config.inputs == ("a", "b")
     assert config.detect.thresholds == (0.1, 0.2, 0.3)
     assert (config.detect.min_face_px, config.detect.selection) == (30, "largest")
-    assert (config.detect.detection_side, config.max_pixels) == (800, 5)
+    assert config.detect.detection_side == 800
+    assert config.decode == DecodeConfig(max_pixels=5, timeout_s=7.5, memory_bytes=99_000_000)
     assert (config.read.max_bytes, config.read.image_column, config.read.key_column) == (
         6,
         "i",

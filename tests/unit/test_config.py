@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from pipeline.config import DetectConfig, IndexConfig, PoolConfig, ReadConfig
+from pipeline.config import DecodeConfig, DetectConfig, IndexConfig, PoolConfig, ReadConfig
 from pipeline.errors import ConfigError
 
 
@@ -12,7 +12,7 @@ def test_defaults_are_those_of_the_reference():
     assert config.detect.thresholds == (0.6, 0.7, 0.7)
     assert config.detect.factor == 0.709
     assert config.detect.selection == "all"
-    assert config.max_pixels == 200_000_000
+    assert config.decode.max_pixels == 200_000_000
     with pytest.raises(FrozenInstanceError):
         config.output = "other"
 
@@ -37,7 +37,11 @@ def test_defaults_are_those_of_the_reference():
         (lambda: IndexConfig((), "lake"), "no input"),
         (lambda: IndexConfig(("photos", ""), "lake"), "an input is empty"),
         (lambda: IndexConfig(("photos",), ""), "no output"),
-        (lambda: IndexConfig(("photos",), "lake", max_pixels=0), "max_pixels"),
+        (lambda: DecodeConfig(max_pixels=0), "max_pixels"),
+        (lambda: DecodeConfig(timeout_s=0), "timeout_s"),
+        (lambda: DecodeConfig(timeout_s=float("nan")), "timeout_s"),
+        (lambda: DecodeConfig(timeout_s=float("inf")), "timeout_s"),
+        (lambda: DecodeConfig(memory_bytes=10**6), "memory_bytes"),
         (lambda: IndexConfig(("photos",), "lake", device="tpu"), "auto, cpu, cuda"),
     ],
 )

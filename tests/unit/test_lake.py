@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import schema
-from pipeline.errors import ConfigError, LakeMismatchError, StorageError
+from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.lake import Lake, Models, part_name
+from pipeline.lock import RunLock
 
 MODELS = Models("mtcnn@1", "sface@2", 4)
 
@@ -78,7 +79,7 @@ def test_orphans_are_ignored_and_swept(lake):
     lake.publish_part(images, faces)
     orphan = part_name([f"{9:032x}"])
     lake.folder.publish(f"faces/{orphan}", b"whatever a crash left")
-    assert lake.orphans() == [orphan]
+    assert lake.orphans() == {"faces": [orphan], "images": []}
     assert len(lake.parts()) == 1
     assert len(lake.read("faces")) == 2
     assert lake.sweep() == 1
@@ -93,6 +94,42 @@ def test_images_without_their_faces_do_not_count_as_done(lake):
     lake.folder.child("faces").remove(name)
     assert lake.parts() == []
     assert len(lake.ledger()) == 0
+    assert lake.orphans() == {"faces": [], "images": [name]}
+    assert lake.sweep() == 1
+    assert lake.folder.child("images").files() == {}
+
+
+def test_half_written_files_are_swept(tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    lake.publish_part(*rows(1))
+    (tmp_path / "lake" / "faces" / f".part-1.parquet.{'0' * 32}.tmp").write_bytes(b"half")
+    assert lake.sweep() == 1
+    assert len(list((tmp_path / "lake" / "faces").iterdir())) == 1
+
+
+def test_error_rows_go_only_when_their_images_are_read_again(lake):
+    images, faces = rows(1, 2, 3)
+    errors = pa.array(["unreadable", "corrupt", None], pa.string())
+    at = images.column_names.index("error")
+    images = images.set_column(at, images.schema.field("error"), errors)
+    lake.publish_part(images, faces)
+    ids = images["image_id"].to_pylist()
+    retry = frozenset({"unreadable", "corrupt"})
+    assert lake.ledger(retry).again == 2
+    assert len(lake.ledger(frozenset({"unreadable"}))) == 2
+    assert lake.drop_errors(retry, lambda identity, shard: identity == ids[1]) == 1
+    assert lake.read("images", ["image_id"])["image_id"].to_pylist() == [ids[0], ids[2]]
+    assert lake.drop_errors(retry, lambda identity, shard: False) == 0
+
+
+def test_a_run_that_lost_the_lake_publishes_no_part(lake):
+    with RunLock(lake.folder, "second"):
+        with pytest.raises(LakeBusyError, match="second has taken over"):
+            lake.publish_part(*rows(1), "first")
+        assert lake.parts() == []
+        lake.publish_part(*rows(1), "second")
+    lake.publish_part(*rows(2), "anyone")
+    assert len(lake.parts()) == 2
 
 
 def test_a_failing_write_of_images_leaves_an_orphan_and_no_row(tmp_path, monkeypatch):
@@ -111,9 +148,9 @@ def test_a_failing_write_of_images_leaves_an_orphan_and_no_row(tmp_path, monkeyp
     with pytest.raises(StorageError, match="the disk is full"):
         lake.publish_part(*rows(1))
     assert len(lake.ledger()) == 0
-    assert len(lake.orphans()) == 1
+    assert sum(map(len, lake.orphans().values())) == 1
     lake.publish_part(*rows(1))
-    assert lake.orphans() == []
+    assert lake.orphans() == {"faces": [], "images": []}
     assert len(lake.read("faces")) == 2
 
 

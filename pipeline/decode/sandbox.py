@@ -1,0 +1,283 @@
+"""Decodes in a child process, so that no image can crash, hang or fill the process that asks.
+
+Native decoders meet strangers' bytes. A crash in one ends its process, a hang holds it, a bomb
+takes its node's memory; here each costs one child, and the image gets an error like any other.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.decode.image import MAX_DETAIL_CHARACTERS, MAX_PIXELS, Decoded
+from pipeline.decode.pillow import PLUGINS
+from pipeline.decode.protocol import (
+    Message,
+    NonsenseError,
+    fill,
+    put_bytes,
+    receive,
+    send,
+    shared_file,
+)
+from pipeline.environment import MALLOC
+from pipeline.errors import ErrorCode, ImageError, ResourceError
+from pipeline.phash import HASH_BYTES
+
+TIMEOUT_S = 60.0
+MEMORY_BYTES = 4 * 2**30
+
+# A child starts in half a second; a node that swaps or starts a hundred workers takes its time.
+START_TIMEOUT_S = 120
+START_ATTEMPTS = 3
+# Between the closing of a process's pipes and its end.
+DEATH_S = 10
+# The shared file is kept between images up to this size: warm pages take half the time of new
+# ones, and this holds a photo of 20 megapixels.
+KEPT_BYTES = 64 * 2**20
+# A child gives freed memory back beyond this; glibc's own 128 KiB makes every image pay for its
+# pages again. Half a gigabyte, as in `environment`, would be kept by a process that may idle.
+TRIM_BYTES = 128 * 2**20
+
+FORMATS = frozenset({*PLUGINS, "JPEG", "MPO"})
+
+# What a child does not survive, or should not.
+_ENDING = frozenset({ErrorCode.CRASHED, ErrorCode.TIMEOUT, ErrorCode.OUT_OF_MEMORY})
+
+
+class Limits(NamedTuple):
+    """What one image may cost; see `Sandbox`."""
+
+    max_pixels: int
+    timeout_s: float
+    memory_bytes: int
+
+
+class Sandbox:
+    """Decodes and hashes images, one at a time, in a child process that is started when needed.
+
+    Threads may share it and take turns. A process that forks leaves the child to its parent.
+
+    Args:
+        max_pixels: as of `decode`.
+        timeout_s: wall time of one image.
+        memory_bytes: what the child may take beyond what it needs when idle. Without Linux's
+            limit on address space there is none.
+    """
+
+    module = "pipeline.decode.worker"
+
+    def __init__(
+        self,
+        max_pixels: int = MAX_PIXELS,
+        timeout_s: float = TIMEOUT_S,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self.limits = Limits(max_pixels, timeout_s, memory_bytes)
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self._ended = weakref.finalize(self, lambda: None)
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child; the next `decode` starts another."""
+        with self._lock:
+            self._end()
+
+    def decode(self, data: bytes | memoryview) -> tuple[Decoded, bytes, int]:
+        """Return the image, its perceptual hash and the hash's quality; see `decode` and `pdq`.
+
+        Raises:
+            ImageError: what `decode` raises, and TIMEOUT, CRASHED, OUT_OF_MEMORY.
+            ResourceError: no child can be started.
+        """
+        with self._lock:
+            while True:
+                child = self._ready()
+                was_fresh, child.fresh = child.fresh, False
+                try:
+                    return child.decode(data)
+                except ImageError as error:
+                    if error.code not in _ENDING:
+                        raise
+                    self._end()
+                    # An earlier image may have left the child damaged or full, or the system may
+                    # have ended it: only in a child of its own is an image to blame.
+                    if was_fresh or error.code == ErrorCode.TIMEOUT:
+                        raise
+                except BaseException:  # Ctrl-C and the like: an answer is still under way
+                    self._end()
+                    raise
+
+    def _ready(self) -> "_Child":
+        if self._child is not None and not self._child.is_alive():
+            self._end()
+        if self._child is None:
+            self._child = _start(self.module, self.limits)
+            self._ended = weakref.finalize(self, self._child.end)
+        return self._child
+
+    def _end(self) -> None:
+        self._ended()
+        self._child = None
+
+
+def _start(module: str, limits: Limits) -> "_Child":
+    problem = ""
+    for attempt in range(START_ATTEMPTS):
+        time.sleep(attempt)
+        try:
+            return _Child(module, limits)
+        except (OSError, NonsenseError) as error:
+            problem = str(error) or type(error).__name__
+    raise ResourceError(
+        f"No process for decoding can be started: {problem}; check that the node has memory and "
+        f"processes left, and that {sys.executable} -c 'import {module}' works"
+    )
+
+
+class _Child:
+    """One worker process, with its pipes and the shared file."""
+
+    def __init__(self, module: str, limits: Limits) -> None:
+        self.limits = limits
+        self.fresh = True
+        self.parent = os.getpid()
+        self.shared = shared_file()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                [sys.executable, "-P", "-m", module, str(self.shared)],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[self.shared],
+                env=_environment(),
+                start_new_session=True,  # a terminal's Ctrl-C is for the parent
+            )
+        except BaseException:
+            os.close(self.shared)
+            raise
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.requests = self.process.stdin.fileno()
+        self.replies = self.process.stdout.fileno()
+        try:
+            send(self.requests, limits._asdict())
+            if receive(self.replies, START_TIMEOUT_S) != {"ready": True}:
+                raise OSError(f"it {self._last_words()}")
+        except BaseException:
+            self.end()
+            raise
+
+    def is_alive(self) -> bool:
+        return self.parent == os.getpid() and self.process.poll() is None
+
+    def end(self) -> None:
+        """Kill and reap the process, unless it is another's, and close everything."""
+        if self.parent == os.getpid():
+            self.process.kill()
+            self.process.wait()
+        else:
+            self.process.returncode = 0
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+        os.close(self.shared)
+
+    def decode(self, data: bytes | memoryview) -> tuple[Decoded, bytes, int]:
+        """Have one image decoded; after an error of `_ENDING` this child is of no use."""
+        timeout_s = self.limits.timeout_s
+        try:
+            put_bytes(self.shared, data)
+            send(self.requests, {"bytes": memoryview(data).nbytes})
+            reply = receive(self.replies, timeout_s)
+            if reply is None:
+                raise self._death()
+            return self._result(reply)
+        except BrokenPipeError:
+            raise self._death() from None
+        except TimeoutError:
+            raise ImageError(
+                ErrorCode.TIMEOUT, f"decoding took more than {timeout_s:g} s"
+            ) from None
+        except (NonsenseError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise ImageError(
+                ErrorCode.CRASHED, "the decoder's process answered nonsense"
+            ) from error
+        except OSError as error:  # the shared file has no room
+            raise ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory: {error}") from error
+        finally:
+            if os.fstat(self.shared).st_size > KEPT_BYTES:
+                os.ftruncate(self.shared, 0)
+
+    def _result(self, reply: Message) -> tuple[Decoded, bytes, int]:
+        """Check what the child says, as if it meant harm, and fetch the pixels."""
+        if "error" in reply:
+            detail = reply["detail"]
+            if not isinstance(detail, str) or len(detail) > MAX_DETAIL_CHARACTERS:
+                raise NonsenseError("detail")
+            raise ImageError(ErrorCode(reply["error"]), detail)
+        max_pixels = self.limits.max_pixels
+        height = _integer(reply["height"], 1, max_pixels)
+        width = _integer(reply["width"], 1, max_pixels // height)
+        if reply["format"] not in FORMATS:
+            raise NonsenseError("format")
+        taken_at = reply["taken_at"]
+        if taken_at is not None:
+            taken_at = datetime.fromisoformat(taken_at).replace(tzinfo=None)
+        orientation = _integer(reply["orientation"], 1, 8)
+        quality = _integer(reply["quality"], 0, 100)
+        phash = bytes.fromhex(reply["phash"])
+        if len(phash) != HASH_BYTES:
+            raise NonsenseError("phash")
+        pixels = np.empty((height, width, 3), np.uint8)
+        if not fill(self.shared, pixels.data):
+            raise NonsenseError("fewer pixels than promised")
+        return Decoded(pixels, reply["format"], orientation, taken_at), phash, quality
+
+    def _death(self) -> ImageError:
+        words = self._last_words()
+        if self.process.returncode == -signal.SIGKILL:
+            return ImageError(
+                ErrorCode.OUT_OF_MEMORY, f"the decoder {words}, most likely for want of memory"
+            )
+        return ImageError(ErrorCode.CRASHED, f"the decoder {words}")
+
+    def _last_words(self) -> str:
+        """Wait for a process whose pipe has closed, and say how it ended."""
+        try:
+            code = self.process.wait(DEATH_S)
+        except subprocess.TimeoutExpired:
+            return "closed its pipes"
+        if code >= 0:
+            return f"ended with status {code}"
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:  # a real-time signal
+            return f"was ended by signal {-code}"
+
+
+def _integer(value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise NonsenseError(f"{value!r} is not within {low} and {high}")
+    return value
+
+
+def _environment() -> dict[str, str]:
+    # -P keeps the current folder out; an empty entry of sys.path means that folder
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    limits = MALLOC | {"MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES)}
+    return {**os.environ, **limits, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

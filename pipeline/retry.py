@@ -1,0 +1,73 @@
+"""Tries again what remote storage failed to do: bounded, with growing, random pauses."""
+
+import errno
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar
+
+from pipeline.errors import FacelakeError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# With the back ends' own quick retries below, this spans about half a minute of trouble.
+ATTEMPTS = 6
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 12.0
+
+# Failures that the same request will meet again.
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError,
+            FileExistsError, FacelakeError, ImportError, TypeError, MemoryError)  # fmt: skip
+_LASTING_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+                    errno.ENAMETOOLONG, errno.ENOENT}  # fmt: skip
+# Credentials that ran out may have been renewed by whoever renews them.
+_EXPIRED = ("ExpiredToken", "expired", "RequestTimeTooSkewed")
+
+_taken: Counter[str] = Counter()
+_taken_lock = Lock()
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Return whether trying again is pointless."""
+    if any(sign in str(error) for sign in _EXPIRED):
+        return False
+    return isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
+
+
+def attempt(work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
+    """Return what `work` returns, trying again after failures that may pass.
+
+    Pauses double from a quarter of a second, each with full jitter (Brooker, "Exponential Backoff
+    And Jitter", 2015), so that a thousand workers do not come back at once.
+
+    Raises:
+        Whatever `work` raised last.
+    """
+    for number in range(1, attempts + 1):
+        try:
+            return work()
+        except Exception as error:  # back ends raise trees of their own
+            if number == attempts or is_lasting(error):
+                raise
+            count(type(error).__name__)
+            logger.info("try %d failed: %s: %s", number, type(error).__name__, error)
+            longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)
+            time.sleep(random.uniform(longest / 4, longest))  # noqa: S311  # no secret
+    raise AssertionError("unreachable")
+
+
+def count(kind: str) -> None:
+    """Count one retry of this process."""
+    with _taken_lock:
+        _taken[kind] += 1
+
+
+def take_counts() -> dict[str, int]:
+    """Return the retries of this process by kind of failure since the last call."""
+    with _taken_lock:
+        counts = dict(_taken)
+        _taken.clear()
+    return counts
