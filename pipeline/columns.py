@@ -1,11 +1,13 @@
 """Views and builders between Arrow columns and NumPy arrays, without copies where possible."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.geometry import Pixels
 
@@ -93,3 +95,32 @@ def elements(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.StructA
         array = pa.concat_arrays(array.chunks)
     counts = np.diff(np.asarray(array.offsets)).astype(np.int64)
     return counts, array.flatten()
+
+
+def digest(table: pa.Table) -> str:
+    """Return a hash of what a table holds, 32 hex digits: names, nulls and values.
+
+    It does not depend on chunks, offsets or file format, so it can be kept in a Parquet file's
+    metadata and compared with what is read back.
+    """
+    hasher = hashlib.blake2b(digest_size=16)
+    for column in table.schema:
+        hasher.update(f"{column.name};".encode())
+        chunks = table[column.name].chunks or [pa.array([], column.type)]
+        _feed(hasher, pa.concat_arrays(chunks))
+    return hasher.hexdigest()
+
+
+def _feed(hasher: hashlib.blake2b, array: pa.Array) -> None:
+    hasher.update(np.packbits(np.asarray(array.is_valid())).tobytes())
+    kept = array.drop_null()
+    if pa.types.is_fixed_size_list(kept.type):
+        _feed(hasher, kept.flatten())
+    elif pa.types.is_fixed_size_binary(kept.type):
+        hasher.update(b"".join(kept.to_pylist()))
+    elif pa.types.is_string(kept.type) or pa.types.is_binary(kept.type):
+        lengths = np.asarray(pc.binary_length(kept), dtype=np.int64)
+        hasher.update(lengths.tobytes())
+        hasher.update(b"".join(kept.cast(pa.binary()).to_pylist()))
+    else:
+        hasher.update(np.asarray(kept).tobytes())

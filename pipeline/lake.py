@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline import lock, schema
+from pipeline.columns import digest
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.ledger import COLUMNS, Ledger
 from pipeline.models.card import known_cards
@@ -26,6 +27,8 @@ from pipeline.storage import REACH_TIMEOUT_S, Folder, is_local, storage_errors, 
 
 FORMAT = 1
 ABOUT = "lake.json"
+# Key in a part's Parquet metadata: `columns.digest` of its rows, for `facelake check`.
+DIGEST = b"facelake.digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,8 @@ def part_name(image_ids: Sequence[str]) -> str:
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return the table as a Parquet file; the same table gives the same bytes."""
     buffer = io.BytesIO()
+    known = {**(table.schema.metadata or {}), DIGEST: digest(table).encode()}
+    table = table.replace_schema_metadata(known)
     # Vectors and pictures do not repeat; text columns do.
     texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
     pq.write_table(table, buffer, compression="zstd", use_dictionary=texts)

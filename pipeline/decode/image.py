@@ -14,6 +14,7 @@ from pipeline.decode.formats import is_start_of_magic, probe, unsupported_kind
 from pipeline.decode.jpeg import decode_jpeg, read_header_of
 from pipeline.decode.modes import to_rgb
 from pipeline.decode.pillow import PLUGINS, check_size, open_with, quiet_pillow
+from pipeline.decode.png import without_texts
 from pipeline.decode.tiff import raw_kind
 from pipeline.decode.truncation import ends_early, says_truncated
 from pipeline.errors import ErrorCode, ImageError
@@ -89,6 +90,8 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:
         raise ImageError(ErrorCode.CORRUPT, f"{name}: the list of items is damaged")
     if name == "WEBP":
         check_size(*_webp_canvas(data), max_pixels)
+    if name == "PNG":
+        data = without_texts(data)
     with quiet_pillow(max_pixels):
         image = open_with(PLUGINS[name], data)
         check_size(*image.size, max_pixels)

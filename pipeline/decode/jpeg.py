@@ -4,6 +4,7 @@ Both wrap libjpeg-turbo. With the accurate DCT and upsampling they agree exactly
 and grey files; CMYK, YCCK and RGB go to Pillow, and so does whatever simplejpeg complains about.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ TAIL_ROWS = 8
 APP1, APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
 STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
+MARKER = re.compile(rb"\xff[^\x00\xff]")
 MPF_COUNT = 0xB001  # number of pictures (CIPA DC-007)
 
 
@@ -51,12 +53,13 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield marker and payload of each segment up to the first scan."""
     at = 2
     while at + 4 <= len(data):
-        if data[at] != 0xFF:  # stray bytes between segments
-            at += 1
-            continue
+        found = MARKER.search(data, at)  # there may be stray and filling bytes between segments
+        if found is None or found.end() + 2 > len(data):
+            return
+        at = found.end() - 2
         marker = data[at + 1]
-        if marker in (0x00, 0xFF) or marker in STANDALONE_MARKERS:
-            at += 1 if marker == 0xFF else 2
+        if marker in STANDALONE_MARKERS:
+            at += 2
             continue
         if marker in (SOS, EOI):
             return
@@ -95,6 +98,8 @@ def decode_jpeg(data: bytes, header: JpegHeader, max_pixels: int) -> npt.NDArray
         ImageError: TRUNCATED when the picture stops before its last row.
         Exception: whatever Pillow raises for data that it rejects.
     """
+    if not header.width:
+        raise ValueError("no frame before the first scan")
     check_size(header.width, header.height, max_pixels)
     complaint = ""
     try:

@@ -25,6 +25,11 @@ from pipeline.phash import pdq
 # The parent kills a late worker; the alarm is for a worker that has no parent any more.
 ALARM_GRACE_S = 5
 
+# Some decoders that got no memory call the data damaged (OpenJPEG: "broken data stream"). Where an
+# image took more than half of its share, memory is blamed; in a worker that had other images
+# before, `Sandbox` asks once more.
+BLAMED = {ErrorCode.CORRUPT.value, ErrorCode.TRUNCATED.value}
+
 DecodeFunction = Callable[[bytes, int], Decoded]
 
 
@@ -43,27 +48,40 @@ def main(decode: DecodeFunction = decode) -> None:
         if limits is None:
             return
         pdq(np.zeros((8, 8, 3), np.uint8))  # what it allocates once is no image's
-        confine(limits["memory_bytes"], limits["max_pixels"] * 3)
+        base = confine(limits["memory_bytes"], limits["max_pixels"] * 3)
         send(replies, {"ready": True})
         while (request := receive(requests)) is not None:
             signal.setitimer(signal.ITIMER_REAL, limits["timeout_s"] + ALARM_GRACE_S)
             reply = answer(decode, shared, request["bytes"], limits["max_pixels"])
             signal.setitimer(signal.ITIMER_REAL, 0)
+            if reply.get("error") in BLAMED and memory_peak() > base + limits["memory_bytes"] / 2:
+                reply["error"] = ErrorCode.OUT_OF_MEMORY.value
             send(replies, reply)
 
 
-def confine(memory_bytes: int, file_bytes: int) -> None:
-    """Limit what this process may take from now on.
+def confine(memory_bytes: int, file_bytes: int) -> int:
+    """Limit what this process may take from now on; return the bytes that it has taken.
 
-    The limit on address space is Linux's; elsewhere only what Python counts is limited.
+    The limit on address space is Linux's; elsewhere there is none.
     """
+    base = 0
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, file_bytes)  # of the shared file, in memory
     with suppress(OSError):
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
+        base = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        _lower(resource.RLIMIT_AS, base + memory_bytes)
     with suppress(OSError):  # when a node runs out of memory, the kernel should choose this one
         Path("/proc/self/oom_score_adj").write_text("1000")
+    return base
+
+
+def memory_peak() -> int:
+    """Return the largest address space, in bytes, that this process ever had; 0 if unknown."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmPeak:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _lower(kind: int, limit: int) -> None:

@@ -20,6 +20,7 @@ from pipeline.storage import visible
 
 # A hostile name is shown, not repeated whole.
 NAME_SHOWN = 200
+ERROR_SHOWN = 300
 NOTICES = 20
 
 
@@ -65,6 +66,12 @@ def shown(name: str) -> str:
     """Return a member's name fit for a message."""
     text = visible(name)
     return text if len(text) <= NAME_SHOWN else text[:NAME_SHOWN] + "..."
+
+
+def told(error: BaseException) -> str:
+    """Return what a library says of damaged data, fit for a message: it may quote the data."""
+    text = visible(str(error)) or type(error).__name__
+    return text if len(text) <= ERROR_SHOWN else text[:ERROR_SHOWN] + "..."
 
 
 def is_unsafe(name: str) -> bool:

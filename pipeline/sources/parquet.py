@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.sources.identity import Keys
-from pipeline.sources.members import Member, Report, Wanted, note_repeated, too_many_bytes
+from pipeline.sources.members import Member, Report, Wanted, note_repeated, told, too_many_bytes
 
 # Rows decompressed at once: encoded photos of some megabytes each.
 PARQUET_BATCH = 32
@@ -26,7 +26,7 @@ def parquet_members(
     try:
         table = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
-        report.damage.append(f"not a readable Parquet file: {error}")
+        report.damage.append(f"not a readable Parquet file: {told(error)}")
         return
     missing = [c for c in (image_column, key_column) if c and c not in table.schema_arrow.names]
     if missing:
@@ -65,5 +65,5 @@ def parquet_members(
                 f"the Parquet file promises {table.metadata.num_rows} rows and has {row}"
             )
     except (pa.ArrowException, OSError) as error:
-        report.damage.append(f"the Parquet file is damaged after row {row}: {error}")
+        report.damage.append(f"the Parquet file is damaged after row {row}: {told(error)}")
     note_repeated(keys, report)

@@ -15,6 +15,7 @@ from pipeline.sources.members import (
     note_repeated,
     shown,
     skip,
+    told,
     too_many_bytes,
     unsafe,
 )
@@ -61,7 +62,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     try:
         archive = _Tar.open(fileobj=file, mode="r|*", tarinfo=_Header)
     except (tarfile.TarError, OSError, *TORN) as error:
-        report.damage.append(f"not a readable tar: {error}")
+        report.damage.append(f"not a readable tar: {told(error)}")
         return
     with archive:
         while True:
@@ -70,7 +71,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
                 more = info is None and _has_more(archive)
             except (tarfile.TarError, OSError, *TORN) as error:
                 report.damage.append(
-                    f"the tar is damaged or cut after {len(keys)} members: {error}"
+                    f"the tar is damaged or cut after {len(keys)} members: {told(error)}"
                 )
                 return
             if info is None:
@@ -104,7 +105,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
                     yield Member(
                         key,
                         error=ErrorCode.TRUNCATED,
-                        detail=f"the tar ends inside this image: {error}",
+                        detail=f"the tar ends inside this image: {told(error)}",
                         size=info.size,
                     )
                     report.damage.append(

@@ -15,6 +15,7 @@ from pipeline.sources.members import (
     is_unsafe,
     note_repeated,
     skip,
+    told,
     too_many_bytes,
     unsafe,
 )
@@ -26,7 +27,7 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, OSError, *TORN) as error:
-        report.damage.append(f"not a readable zip (cut, or no zip at all): {error}")
+        report.damage.append(f"not a readable zip (cut, or no zip at all): {told(error)}")
         return
     with archive:
         entries = archive.infolist()
@@ -37,7 +38,7 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
                 f"{len(entries)}"
             )
         for info in entries:
-            if info.is_dir() or skip(info.filename, report):
+            if info.filename.endswith("/") or skip(info.filename, report):
                 continue
             key = keys.key(info.filename)
             if not wanted(key):
@@ -82,5 +83,5 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Me
         # bz2 raises OSError for bad data, without a number; storage's own have one
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        return Member(key, error=ErrorCode.CORRUPT, detail=f"damaged in the zip: {error}")
+        return Member(key, error=ErrorCode.CORRUPT, detail=f"damaged in the zip: {told(error)}")
     return Member(key, data, size=len(data))

@@ -1,0 +1,240 @@
+"""Verifies a lake part by part, and repairs what can be repaired without guessing.
+
+A part that cannot be trusted goes to `quarantine/` whole: its images count as new then, and the
+next run does them again. Nothing is deleted but leftovers of crashes and rows that are there twice.
+"""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import schema
+from pipeline.columns import digest, matrix
+from pipeline.errors import ConfigError, ErrorCode, StorageError
+from pipeline.lake import DIGEST, Lake, Models, parquet_bytes
+from pipeline.ledger import halves
+
+NORM_TOLERANCE = 1e-3
+THREADS = 8
+CODES = pa.array([code.value for code in ErrorCode])
+
+# What is wrong, in words; those in `QUARANTINED` make a part untrustworthy.
+KINDS = {
+    "damaged": "a file cannot be read, or does not hold what was written",
+    "schema": "the columns of a file are not those of this version",
+    "inconsistent": "an image has an error and a number of faces, or neither, or an unknown code",
+    "count": "an image has another number of faces than its row says",
+    "vector": "a vector is not finite or not of unit length",
+    "models": "rows were made by other models than the lake's",
+    "stray": "faces whose image is not in their part",
+    "doubled": "an image has more than one row",
+    "leftover": "a file without a twin, or half-written, left by a crash",
+}
+QUARANTINED = frozenset({"damaged", "schema", "inconsistent", "count", "vector", "models"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with one part.
+
+    Attributes:
+        kind: one of `KINDS`.
+        part: file name.
+        detail: what exactly, for people.
+        rows: how many rows it concerns.
+        ids: the images concerned (doubled) or the faces (stray).
+    """
+
+    kind: str
+    part: str
+    detail: str
+    rows: int = 0
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Result:
+    """What `check` saw.
+
+    Attributes:
+        parts, images, faces: how much was verified.
+        findings: empty for a sound lake.
+    """
+
+    parts: int = 0
+    images: int = 0
+    faces: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check(lake: Lake) -> Result:
+    """Verify every part of a lake.
+
+    Memory is bounded by some parts and 20 bytes an image.
+
+    Raises:
+        ConfigError: there is no lake.
+        StorageError: its storage cannot be reached.
+    """
+    models = lake.models()
+    if models is None:
+        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    result = Result()
+    ids: list[list[str]] = []
+    names = lake.parts()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for part in pool.map(lambda name: check_part(lake, name, models), names):
+            result.parts += 1
+            result.images += len(part.image_ids)
+            result.faces += part.faces
+            result.findings.extend(part.findings)
+            ids.append(part.image_ids)
+    result.findings.extend(doubled(names, ids))
+    for table, orphans in lake.orphans().items():
+        leftovers = [*orphans, *lake.folder.child(table).temporary_files()]
+        result.findings.extend(Finding("leftover", n, f"{table}/{n}") for n in leftovers)
+    return result
+
+
+@dataclass(slots=True)
+class Part:
+    """What is known of one part: its image ids, its number of faces, and what is wrong."""
+
+    image_ids: list[str] = field(default_factory=list)
+    faces: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check_part(lake: Lake, name: str, models: Models) -> Part:
+    """Verify one part."""
+    part = Part()
+    try:
+        images, faces = (_table(lake, f"{table}/{name}") for table in ("images", "faces"))
+    except (StorageError, pa.ArrowException, OSError) as error:
+        part.findings.append(Finding("damaged", name, f"{type(error).__name__}: {error}"))
+        return part
+    wanted = {"images": schema.IMAGES, "faces": schema.faces_schema(models.dimension)}
+    for table, rows in (("images", images), ("faces", faces)):
+        if not rows.schema.equals(wanted[table]):
+            part.findings.append(Finding("schema", name, f"{table}/{name}", len(rows)))
+    if part.findings:
+        return part
+    part.image_ids, part.faces = images["image_id"].to_pylist(), len(faces)
+    for finding in (*_images(name, images), *_faces(name, images, faces, models)):
+        part.findings.append(finding)
+    return part
+
+
+def _table(lake: Lake, path: str) -> pa.Table:
+    table = pq.read_table(io.BytesIO(lake.folder.read(path)))
+    promised = (table.schema.metadata or {}).get(DIGEST, b"").decode()
+    if digest(table) != promised:
+        raise StorageError(f"{path} does not hold what was written: its checksum differs")
+    return table
+
+
+def _images(name: str, images: pa.Table) -> Iterator[Finding]:
+    good, counted = pc.is_null(images["error"]), pc.is_valid(images["faces"])
+    known = pc.or_(good, pc.is_in(images["error"], CODES))
+    wrong = pc.invert(pc.and_(pc.equal(good, counted), known))
+    count = pc.sum(wrong).as_py() or 0
+    if count:
+        first = images.filter(wrong)["uri"][0].as_py()
+        yield Finding("inconsistent", name, f"for example {first}", count)
+
+
+def _faces(name: str, images: pa.Table, faces: pa.Table, models: Models) -> Iterator[Finding]:
+    owners = pc.is_in(faces["image_id"], images["image_id"].combine_chunks())
+    stray = faces.filter(pc.invert(owners))
+    if len(stray):
+        ids = tuple(stray["face_id"].to_pylist())
+        yield Finding("stray", name, f"for example {ids[0]}", len(ids), ids)
+    counts = faces.filter(owners).group_by("image_id").aggregate([([], "count_all")])
+    found = dict(zip(counts["image_id"].to_pylist(), counts["count_all"].to_pylist(), strict=True))
+    rows = zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True)
+    wrong = [i for i, promised in rows if (promised or 0) != found.get(i, 0)]
+    if wrong:
+        yield Finding("count", name, f"for example image {wrong[0]}", len(wrong))
+    vectors = matrix(faces["embedding"])
+    norms = np.linalg.norm(vectors, axis=1)
+    bad = ~(np.abs(norms - 1) <= NORM_TOLERANCE)  # so that NaN is bad as well
+    if bad.any():
+        first = faces["face_id"][int(np.flatnonzero(bad)[0])].as_py()
+        yield Finding("vector", name, f"for example face {first}", int(bad.sum()))
+    for column, wanted in (("detector", models.detector), ("embedder", models.embedder)):
+        others = pc.sum(pc.not_equal(faces[column], wanted)).as_py() or 0
+        if others:
+            yield Finding("models", name, f"{column} is not {wanted}", others)
+
+
+def doubled(names: list[str], ids: list[list[str]]) -> Iterator[Finding]:
+    """Yield the parts that hold images which an earlier part, or row, has too."""
+    if not any(ids):
+        return
+    high, low = halves([i for part in ids for i in part])
+    owner = np.repeat(np.arange(len(ids)), [len(part) for part in ids])
+    order = np.lexsort((owner, low, high))
+    again = np.zeros(len(order), dtype=bool)
+    again[1:] = (np.diff(high[order]) == 0) & (np.diff(low[order]) == 0)
+    rows = order[again]
+    starts = np.cumsum([0, *(len(part) for part in ids)])
+    for part in np.unique(owner[rows]):
+        mine: npt.NDArray[np.int64] = np.sort(rows[owner[rows] == part]) - starts[part]
+        images = tuple(ids[part][k] for k in mine)
+        yield Finding("doubled", names[part], f"for example {images[0]}", len(images), images)
+
+
+def repair(lake: Lake, findings: list[Finding]) -> None:
+    """Mend what `check` found; the caller holds the lake's lock.
+
+    Untrustworthy parts move to `quarantine/`, so that the next run does their images again; second
+    rows and stray faces go; leftovers are removed. Each step leaves a lake that can be read.
+    """
+    bad = {finding.part for finding in findings if finding.kind in QUARANTINED}
+    for name in sorted(bad):
+        for table in ("images", "faces"):  # images first: from then on the rows count as missing
+            data = lake.folder.read(f"{table}/{name}")
+            lake.folder.publish(f"quarantine/{table}-{name}", data)
+            lake.folder.remove(f"{table}/{name}")
+    for finding in findings:
+        if finding.part in bad:
+            continue
+        if finding.kind == "doubled":
+            _drop_second_rows(lake, finding.part, set(finding.ids))
+        elif finding.kind == "stray":
+            faces = _table(lake, f"faces/{finding.part}")
+            keep = pc.invert(pc.is_in(faces["face_id"], pa.array(finding.ids)))
+            lake.folder.publish(f"faces/{finding.part}", parquet_bytes(faces.filter(keep)))
+    lake.sweep()
+
+
+def _drop_second_rows(lake: Lake, name: str, doubled: set[str]) -> None:
+    """Drop images that another part has, or all rows but the first where it is this part."""
+    images, faces = _table(lake, f"images/{name}"), _table(lake, f"faces/{name}")
+    ids = images["image_id"].to_pylist()
+    others = [n for n in lake.parts() if n != name]
+    elsewhere = set()
+    for other in others:
+        known = pq.read_table(io.BytesIO(lake.folder.read(f"images/{other}")), columns=["image_id"])
+        elsewhere |= doubled.intersection(known["image_id"].to_pylist())
+    first = _first_rows(ids)
+    keep = [one and i not in elsewhere for i, one in zip(ids, first, strict=True)]
+    images = images.filter(pa.array(keep))
+    kept = pc.is_in(faces["image_id"], images["image_id"].combine_chunks())
+    first = _first_rows(faces["face_id"].to_pylist())
+    faces = faces.filter(pc.and_(kept, pa.array(first)))
+    lake.folder.publish(f"images/{name}", parquet_bytes(images))
+    lake.folder.publish(f"faces/{name}", parquet_bytes(faces))
+
+
+def _first_rows(ids: list[str]) -> list[bool]:
+    """Return for each id whether it stands there for the first time."""
+    seen: set[str] = set()
+    return [not (i in seen or seen.add(i)) for i in ids]  # type: ignore[func-returns-value]

@@ -1,0 +1,84 @@
+"""`facelake check`: verify a lake, and repair it."""
+
+import argparse
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.check import KINDS, Finding, Result, check, repair
+from pipeline.commands.progress import duration
+from pipeline.errors import EXIT_UNSOUND
+from pipeline.lake import Lake
+from pipeline.lock import RunLock
+from pipeline.storage import REACH_TIMEOUT_S, parse_options, visible, within
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "check",
+        help="verify a lake, and repair it",
+        description="Read every part of a lake and verify checksums, columns, unique ids, twins, "
+        "numbers of faces and vectors. With --repair, leftovers of crashes and second rows go, "
+        "and parts that cannot be trusted move to quarantine/: the next run does their images "
+        f"again. Exit code 0 for a sound lake, {EXIT_UNSOUND} when something is wrong.",
+    )
+    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    parser.add_argument("--repair", action="store_true", help="mend what is found")
+    parser.add_argument(
+        "--storage-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for the storage back end; may be repeated",
+    )
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Verify, repair if asked to, and return the exit code."""
+    began = time.monotonic()
+    lake = Lake(options.lake, parse_options(options.storage_option))
+    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    result = check(lake)
+    show(lake, result, time.monotonic() - began)
+    if not result.findings:
+        return 0
+    if not options.repair:
+        return EXIT_UNSOUND
+    with RunLock(lake.folder, f"check-{datetime.now(UTC):%Y%m%dT%H%M%S}"):
+        repair(lake, check(lake).findings)  # again: what another run was writing is no leftover
+        left = check(lake)
+    print("\nRepaired; run `facelake index` again to do the images of quarantined parts")
+    show(lake, left, time.monotonic() - began)
+    return EXIT_UNSOUND if left.findings else 0
+
+
+def show(lake: Lake, result: Result, seconds: float) -> None:
+    """Print what was verified and what is wrong."""
+    console = Console()
+    console.print(
+        f"{visible(lake.folder.url)}: {result.parts:,} parts, {result.images:,} images, "
+        f"{result.faces:,} faces verified in {duration(seconds)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if not result.findings:
+        print("sound: nothing is missing, doubled or damaged")
+        return
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
+    for finding in result.findings:
+        by_kind[finding.kind].append(finding)
+    table = Table("what", "files", "rows", "meaning", "first")
+    for kind in KINDS:
+        if mine := by_kind.get(kind):
+            rows = sum(finding.rows for finding in mine)
+            first = Text(visible(f"{mine[0].part}: {mine[0].detail}"), overflow="fold")
+            table.add_row(kind, f"{len(mine):,}", f"{rows:,}" if rows else "", KINDS[kind], first)
+    console.print(table)
