@@ -25,10 +25,10 @@ from pipeline.phash import pdq
 # The parent kills a late worker; the alarm is for a worker that has no parent any more.
 ALARM_GRACE_S = 5
 
-# Some decoders that got no memory call the data damaged (OpenJPEG: "broken data stream"). Where an
-# image took more than half of its share, memory is blamed; in a worker that had other images
-# before, `Sandbox` asks once more.
-BLAMED = {ErrorCode.CORRUPT.value, ErrorCode.TRUNCATED.value}
+# A decoder that gets no memory may call the data damaged (OpenJPEG: "broken data stream"). Where an
+# image took more than this share of what it may, memory is blamed; in a worker that had other
+# images before, `Sandbox` then asks once more.
+BLAMED_SHARE = 0.5
 
 DecodeFunction = Callable[[bytes, int], Decoded]
 
@@ -54,7 +54,8 @@ def main(decode: DecodeFunction = decode) -> None:
             signal.setitimer(signal.ITIMER_REAL, limits["timeout_s"] + ALARM_GRACE_S)
             reply = answer(decode, shared, request["bytes"], limits["max_pixels"])
             signal.setitimer(signal.ITIMER_REAL, 0)
-            if reply.get("error") in BLAMED and memory_peak() > base + limits["memory_bytes"] / 2:
+            suspicious = base + limits["memory_bytes"] * BLAMED_SHARE
+            if reply.get("error") == ErrorCode.CORRUPT.value and memory_peak() > suspicious:
                 reply["error"] = ErrorCode.OUT_OF_MEMORY.value
             send(replies, reply)
 

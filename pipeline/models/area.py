@@ -35,12 +35,15 @@ def bins(size: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return steps * size // cells, ((steps + 1) * size + cells - 1) // cells
 
 
-def resize(table: Tensor, height: int, width: int) -> Tensor:
-    """Return the whole image as float32 [height, width, 3], cells averaged."""
-    y0, y1 = bins(table.shape[0] - 1, height, table.device)
+def resize(table: Tensor, height: int, width: int, rows: slice = slice(None)) -> Tensor:
+    """Return the image at `height` x `width` as float32 [rows, width, 3], cells averaged.
+
+    `rows` picks rows of the result, so that a large one can be made in strips.
+    """
+    y0, y1 = (edge[rows] for edge in bins(table.shape[0] - 1, height, table.device))
     x0, x1 = bins(table.shape[1] - 1, width, table.device)
-    rows = table.index_select(0, y1) - table.index_select(0, y0)
-    sums = rows.index_select(1, x1) - rows.index_select(1, x0)
+    strips = table.index_select(0, y1) - table.index_select(0, y0)
+    sums = strips.index_select(1, x1) - strips.index_select(1, x0)
     count = (y1 - y0)[:, None] * (x1 - x0)[None, :]
     return sums.float() / count[..., None]
 

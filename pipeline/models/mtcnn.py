@@ -33,6 +33,8 @@ from pipeline.models.mtcnn_networks import (
 NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
 # Largest batch of crops for R- and O-net; bounds their memory at some 200 MB.
 CROP_BATCH = 512
+# Pixels of a pyramid level that P-net is given at once; bounds its activations at some 300 MB.
+STRIP_PIXELS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +156,13 @@ class MTCNN:
         for (height, width), members in same_size.items():
             levels = pyramid(height, width, self.config.min_face_px, self.config.factor)
             for scale, level_height, level_width in levels:
-                level = torch.stack(
-                    [area.resize(tables[i], level_height, level_width) for i in members]
-                )
-                probability, regression = self.pnet(normalise(level))
-                hits = (probability >= self.config.thresholds[0]).nonzero()
-                image, y, x = hits.unbind(1)
-                cell = torch.stack([x, y], dim=1).float() * PNET_STRIDE
-                candidate = torch.cat(
-                    [((cell + 1) / scale).floor(), ((cell + PNET_CELL) / scale).floor()], dim=1
-                ).numpy(force=True)
-                score = probability[image, y, x].numpy(force=True)
-                shift = regression[image, :, y, x].numpy(force=True)
-                owner = image.numpy(force=True)
-                for place, i in enumerate(members):
-                    mine = np.flatnonzero(owner == place)
-                    mine = mine[geometry.nms(candidate[mine], score[mine], NMS_LEVEL)]
-                    boxes[i].append(candidate[mine])
-                    scores[i].append(score[mine])
-                    shifts[i].append(shift[mine])
+                size = (level_height, level_width)
+                found = self._level([tables[i] for i in members], size, scale)
+                for i, (candidate, score, shift) in zip(members, found, strict=True):
+                    keep = geometry.nms(candidate, score, NMS_LEVEL)
+                    boxes[i].append(candidate[keep])
+                    scores[i].append(score[keep])
+                    shifts[i].append(shift[keep])
         proposals = []
         for mine_boxes, mine_scores, mine_shifts in zip(boxes, scores, shifts, strict=True):
             if not mine_boxes:  # smaller than a face: an empty pyramid
@@ -183,6 +173,41 @@ class MTCNN:
             moved = regress(candidate[keep], np.concatenate(mine_shifts)[keep], 0)
             proposals.append(geometry.square(moved))
         return proposals
+
+    def _level(
+        self, tables: list[Tensor], size: tuple[int, int], scale: float
+    ) -> list[tuple[Floats, Floats, Floats]]:
+        """P-net on one pyramid level of images of one size: boxes, scores and shifts by image.
+
+        In strips of rows that overlap by what P-net sees, so that memory stays bounded for any
+        image; the strips' answers are those of the whole level.
+        """
+        height, width = size
+        cells = (height - 1) // PNET_STRIDE - 4  # rows of P-net's answer
+        step = max(1, STRIP_PIXELS // (len(tables) * width * PNET_STRIDE))
+        parts: list[tuple[Floats, Floats, Floats, npt.NDArray[np.int64]]] = []
+        for first in range(0, cells, step):
+            last = height if first + step >= cells else (first + step) * PNET_STRIDE + PNET_CELL - 2
+            rows = slice(first * PNET_STRIDE, last)
+            level = torch.stack([area.resize(table, height, width, rows) for table in tables])
+            probability, regression = self.pnet(normalise(level))
+            hits = (probability >= self.config.thresholds[0]).nonzero()
+            image, y, x = hits.unbind(1)
+            cell = torch.stack([x, y + first], dim=1).float() * PNET_STRIDE
+            corners = [((cell + 1) / scale).floor(), ((cell + PNET_CELL) / scale).floor()]
+            parts.append(
+                (
+                    torch.cat(corners, dim=1).numpy(force=True),
+                    probability[image, y, x].numpy(force=True),
+                    regression[image, :, y, x].numpy(force=True),
+                    image.numpy(force=True),
+                )
+            )
+        candidate, score, shift, owner = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return [
+            (candidate[owner == k], score[owner == k], shift[owner == k])
+            for k in range(len(tables))
+        ]
 
     def _crops(
         self, tables: list[Tensor], boxes: list[Floats], side: int

@@ -122,4 +122,13 @@ def note_repeated(keys: Keys, report: Report) -> None:
 
 # What archive readers and decompressors raise for damaged data, their own classes apart; tarfile
 # takes the ord() of a byte that is not there.
-TORN = (ValueError, TypeError, EOFError, struct.error, zlib.error, lzma.LZMAError)
+TORN = (
+    ValueError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    RecursionError,  # a long name of a long name of ...
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)

@@ -7,10 +7,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.sources.identity import Keys
-from pipeline.sources.members import Member, Report, Wanted, note_repeated, told, too_many_bytes
+from pipeline.sources.members import (
+    TORN,
+    Member,
+    Report,
+    Wanted,
+    note_repeated,
+    shown,
+    told,
+    too_many_bytes,
+)
 
 # Rows decompressed at once: encoded photos of some megabytes each.
 PARQUET_BATCH = 32
+COLUMNS_SHOWN = 8
+# What pyarrow raises for a damaged file, and for values that Python cannot hold (a date in the year
+# 300,000 as a key).
+DAMAGED = (pa.ArrowException, OSError, OverflowError, *TORN)
 
 
 def parquet_members(
@@ -25,14 +38,14 @@ def parquet_members(
     image_column, key_column = columns
     try:
         table = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         report.damage.append(f"not a readable Parquet file: {told(error)}")
         return
     missing = [c for c in (image_column, key_column) if c and c not in table.schema_arrow.names]
     if missing:
+        names = ", ".join(shown(name) for name in table.schema_arrow.names[:COLUMNS_SHOWN])
         report.damage.append(
-            f"no column {missing[0]!r}, only {', '.join(table.schema_arrow.names[:20])}; name it "
-            "with --image-column or --key-column"
+            f"no column {missing[0]!r}, only {names}; name it with --image-column or --key-column"
         )
         return
     row = 0
@@ -41,7 +54,7 @@ def parquet_members(
             PARQUET_BATCH, columns=[c for c in (image_column, key_column) if c]
         ):
             for i in range(batch.num_rows):
-                name = str(batch[key_column][i].as_py()) if key_column else str(row)
+                name = _name(batch[key_column][i]) if key_column else str(row)
                 row += 1
                 key = keys.key(name)
                 if not wanted(key):
@@ -50,9 +63,10 @@ def parquet_members(
                 if isinstance(value, dict):
                     value = value.get("bytes")
                 if value is not None and not isinstance(value, bytes):
+                    kind = shown(str(batch[image_column].type))
                     report.damage.append(
-                        f"column {image_column!r} holds {batch[image_column].type}, not bytes; "
-                        "name another with --image-column"
+                        f"column {image_column!r} holds {kind}, not bytes; name another "
+                        "with --image-column"
                     )
                     return
                 data = value or b""
@@ -64,6 +78,17 @@ def parquet_members(
             report.damage.append(
                 f"the Parquet file promises {table.metadata.num_rows} rows and has {row}"
             )
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         report.damage.append(f"the Parquet file is damaged after row {row}: {told(error)}")
     note_repeated(keys, report)
+
+
+def _name(value: pa.Scalar) -> str:
+    if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
+        # not all that is called text is UTF-8: surrogates stand for the rest, as in tars
+        return (
+            str(value.as_buffer().to_pybytes(), "utf-8", "surrogateescape")
+            if value.is_valid
+            else "None"
+        )
+    return str(value.as_py())

@@ -1,8 +1,10 @@
 """Reads images out of tar shards, plain or compressed, front to back."""
 
+import bz2
+import lzma
 import tarfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from pipeline.errors import ErrorCode
 from pipeline.sources.identity import Keys
@@ -21,6 +23,10 @@ from pipeline.sources.members import (
 )
 
 END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # not in the stubs
+
+# What a long name or a PAX header may hold: names have 4 KiB at most, but attributes of files are
+# stored there too. `tarfile` reads it whole, whatever size it claims.
+MAX_HEADER_BYTES = 1 << 20
 
 
 class _Tar(tarfile.TarFile):
@@ -43,6 +49,34 @@ class _Header(tarfile.TarInfo):
             tarfile.ended = True  # type: ignore[attr-defined]  # of _Tar
             raise
 
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in EXTENDED and not 0 <= self.size <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header claims to have {self.size} bytes")
+        inherited = super()._proc_member  # type: ignore[misc]  # not in the stubs
+        member: tarfile.TarInfo = inherited(archive)
+        return member
+
+
+EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+def _unpacked(file: BinaryIO) -> IO[bytes]:
+    """Return the file, unpacked if it is bzip2 or xz.
+
+    `tarfile` would unpack ten kilobytes of those at a time, out of which come gigabytes.
+    """
+    head = file.read(6)
+    file.seek(0)
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    return lzma.LZMAFile(file) if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0\x80")) else file
+
 
 def _has_more(archive: tarfile.TarFile) -> bool:
     """Return whether anything but padding follows the end mark: tars joined end to end."""
@@ -60,7 +94,7 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     """
     keys = Keys()
     try:
-        archive = _Tar.open(fileobj=file, mode="r|*", tarinfo=_Header)
+        archive = _Tar.open(fileobj=_unpacked(file), mode="r|*", tarinfo=_Header)
     except (tarfile.TarError, OSError, *TORN) as error:
         report.damage.append(f"not a readable tar: {told(error)}")
         return

@@ -1,6 +1,5 @@
 """What integration tests share: running the main job, and comparing lakes."""
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +37,3 @@ def assert_same_tables(left, right) -> None:
     thumbnails = [side[1].pop("thumbnail").notna() for side in (left, right)]
     assert thumbnails[0].equals(thumbnails[1])
     pd.testing.assert_frame_equal(left[1], right[1], atol=1e-3)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from support import EXAMPLES, assert_same_tables, free_port, index, tables
+from support import EXAMPLES, assert_same_tables, index, tables
 
+from benchmarks.weed import free_port
 from pipeline.commands.main import main
 from pipeline.errors import StorageError
 
