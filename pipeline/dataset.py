@@ -11,9 +11,14 @@ import json
 import logging
 import os
 import pickle
+import re
+import shutil
+import socket
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +28,10 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
+from pipeline import errors
 from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.environment import MALLOC, quiet_stderr
-from pipeline.errors import FacelakeError, ResourceError
+from pipeline.errors import FacelakeError, ImageError, ResourceError
 from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
 from pipeline.models.card import find_card
@@ -41,33 +47,70 @@ from pipeline.stages.write import Write
 from pipeline.storage import printable
 
 START_TIMEOUT_S = 300
+REACH_TIMEOUT_S = 8
+LONGEST_FOLDER = 30
 
 
-def start(verbose: bool = False) -> None:
-    """Join the cluster of the environment, or start one on this machine.
+@contextmanager
+def cluster(verbose: bool = False) -> Iterator[None]:
+    """Join the cluster of the environment, or start one on this machine and end it afterwards.
 
     Under `ray job submit`, or with RAY_ADDRESS set, that cluster is joined; otherwise a private
-    one is made, reachable with a random token only, which ends with the process.
+    one is made, reachable with a random token only. Its folder may hold photos that did not fit
+    into memory: it is removed at the end.
+
+    Raises:
+        ResourceError: Ray does not start, or the cluster cannot be reached.
     """
     if ray.is_initialized():
+        yield
         return
     level = logging.INFO if verbose else logging.ERROR
     logging.getLogger("ray").setLevel(level)
-    common: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": level,
         "runtime_env": {"env_vars": MALLOC},
     }
-    if not os.environ.get("RAY_ADDRESS"):
-        common |= {"address": "local", "include_dashboard": False}
-    with quiet_stderr(not verbose):
-        try:
-            ray.init(**common)
-        except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
-            raise ResourceError(
-                f"Ray did not start or cannot be joined: {error}; check RAY_ADDRESS and the "
-                "space in its temporary folder"
-            ) from error
+    folder = None
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        check_reachable(address)
+    else:
+        folder = tempfile.mkdtemp(prefix="facelake-")
+        settings |= {"address": "local", "include_dashboard": False}
+        # Sockets below it may not exceed 107 bytes.
+        if len(folder) < LONGEST_FOLDER:
+            settings["_temp_dir"] = folder
+    try:
+        with quiet_stderr(not verbose):
+            ray.init(**settings)
+        yield
+    except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
+        if ray.is_initialized():
+            raise
+        raise ResourceError(
+            f"Ray did not start or cannot be joined: {str(error).strip().splitlines()[0]}; check "
+            "RAY_ADDRESS and the space in the temporary folder"
+        ) from error
+    finally:
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_reachable(address: str) -> None:
+    """Raise ResourceError unless somebody listens at `host:port`; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():  # "auto", "local"
+        return
+    try:
+        socket.create_connection((host, int(port)), REACH_TIMEOUT_S).close()
+    except OSError as error:
+        raise ResourceError(
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, correct the "
+            "address, or unset it to use this machine alone"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -124,6 +167,8 @@ def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mappin
     context.enable_rich_progress_bars = False
     context.target_max_block_size = sizing.block_bytes
     context.wait_for_min_actors_s = START_TIMEOUT_S
+    # Else the cause stays behind in the worker, and with it what to do.
+    context.raise_original_map_exception = True
     dataset = build(job, plan, ledger, sizing)
     # Ray tells that a small run does not fill its pools; it cannot know beforehand, nor can we.
     warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)
@@ -143,15 +188,22 @@ def unwrapped(error: BaseException) -> FacelakeError:
             return seen
         causes.append(seen)
         seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
-    if "min_actors" in str(error):
+    text = "\n".join(str(cause) for cause in causes)
+    # An actor that fails to start leaves only the text of its traceback.
+    for name, message in reversed(re.findall(r"pipeline\.errors\.(\w+): (.+)", text)):
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, FacelakeError) and kind is not ImageError:
+            return kind(message.strip())
+    if "min_actors" in text:
         return ResourceError(
             f"The actors did not start within {START_TIMEOUT_S} s: is the cluster busy, or "
             "smaller than it says?"
         )
-    inner = next((getattr(e, "cause", None) or e for e in causes), error)
+    inner = getattr(error, "cause", None) or error
+    last = [line for line in str(inner).splitlines() if line.strip()][-1:] or [""]
     return FacelakeError(
-        f"A worker failed: {type(inner).__name__}: {str(inner).strip().splitlines()[-1:]}; what "
-        "is written is kept. Run again to go on, with --verbose to see where it failed"
+        f"A worker failed: {type(inner).__name__}: {last[0].strip()}; what is written is kept. "
+        "Run again to go on, with --verbose to see where it failed"
     )
 
 

@@ -92,21 +92,23 @@ class Lake:
             ConfigError: the folder holds something that is no lake.
         """
         mine = self.models()
-        if mine is None:
-            if self.folder.child("images").files() or self.folder.child("faces").files():
-                raise ConfigError(
-                    f"{self.folder.url} has tables but no {ABOUT}; it is no lake, or lost it: "
-                    "choose an empty output, or restore the file"
-                )
-            about = {
-                "format": FORMAT,
-                "detector": models.detector,
-                "embedder": models.embedder,
-                "dimension": models.dimension,
-            }
-            self.folder.publish(ABOUT, json.dumps(about, indent=2).encode())
-        elif mine != models:
-            raise self._mismatch(mine, models.detector, models.embedder)
+        if mine == models:
+            return
+        # A run that was refused or stopped before it wrote anything claims nothing.
+        if mine is not None and self.parts():
+            raise self._mismatch(mine, models.detector, models.embedder, models.dimension)
+        if mine is None and any(self.folder.child(t).files() for t in ("images", "faces")):
+            raise ConfigError(
+                f"{self.folder.url} has tables but no {ABOUT}; it is no lake, or lost it: "
+                "choose an empty output, or restore the file"
+            )
+        about = {
+            "format": FORMAT,
+            "detector": models.detector,
+            "embedder": models.embedder,
+            "dimension": models.dimension,
+        }
+        self.folder.publish(ABOUT, json.dumps(about, indent=2).encode())
 
     def check_names(self, detector: str, embedder: str) -> None:
         """Check names alone, before weights are fetched for nothing; paths are left to `claim`.
@@ -116,20 +118,25 @@ class Lake:
         """
         mine = self.models()
         known = known_cards()
-        if mine is None or detector not in known or embedder not in known:
+        if mine is None or detector not in known or embedder not in known or not self.parts():
             return
         if (mine.detector.split("@")[0], mine.embedder.split("@")[0]) != (detector, embedder):
             raise self._mismatch(mine, detector, embedder)
 
-    def _mismatch(self, mine: Models, detector: str, embedder: str) -> LakeMismatchError:
+    def _mismatch(
+        self, mine: Models, detector: str, embedder: str, dimension: int | None = None
+    ) -> LakeMismatchError:
         theirs = mine.embedder.split("@")[0]
         way_out = "Index into a new lake (another --output)"
-        if theirs != embedder.split("@")[0]:
+        if theirs != embedder.split("@")[0] and theirs in known_cards():
             way_out += f", or run with --embedder {theirs}"
+        lengths = ""
+        if dimension not in (None, mine.dimension):
+            lengths = f" (vectors of {dimension} numbers, not {mine.dimension})"
         return LakeMismatchError(
-            f"The lake {self.folder.url} was made by {mine.detector} and {mine.embedder}; "
-            f"this run would use {detector} and {embedder}, whose rows cannot be compared with "
-            f"those. {way_out}"
+            f"The lake {self.folder.url} was made by {mine.detector} and {mine.embedder}; this "
+            f"run would use {detector} and {embedder}{lengths}, whose rows cannot be compared "
+            f"with those. {way_out}"
         )
 
     def parts(self) -> list[str]:
@@ -188,6 +195,11 @@ class Lake:
     def ledger(self, retry: frozenset[str] = frozenset()) -> Ledger:
         """Return which images are here; those with an error code in `retry` count as new."""
         return Ledger.from_table(self.read("images", COLUMNS), retry)
+
+    def written_by(self, run_id: str) -> pa.Table:
+        """Return columns `faces` and `error` of the images that a run wrote."""
+        images = self.read("images", ["run_id", "faces", "error"])
+        return images.filter(pc.equal(images["run_id"], run_id)).drop_columns(["run_id"])
 
     def drop_errors(self, retry: frozenset[str], covered: Callable[[str, str], bool]) -> int:
         """Remove rows with an error code in `retry` before their images are read again.

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -27,9 +28,10 @@ from pipeline.ledger import Ledger
 from pipeline.lock import RunLock
 from pipeline.manifest import manifest
 from pipeline.models.card import find_card
+from pipeline.models.embedder import load_embedder
 from pipeline.models.weights import WeightStore
 from pipeline.sources.members import Report
-from pipeline.sources.plan import covers, plan, refuse_inside
+from pipeline.sources.plan import check_columns, covers, plan, refuse_inside
 from pipeline.sources.units import Plan
 from pipeline.storage import REACH_TIMEOUT_S, visible, within
 
@@ -94,13 +96,15 @@ def retried_codes(option: str | None) -> frozenset[str]:
 
 def plan_inputs(config: IndexConfig, ledger: Ledger) -> Plan:
     """Find what there is to read."""
-    return plan(
+    work = plan(
         config.inputs,
         output=config.output,
         ledger=ledger,
         options=config.storage_options,
         parallelism=os.cpu_count() or 1,
     )
+    check_columns(work, config.read.image_column, config.read.key_column)
+    return work
 
 
 def open_lake(config: IndexConfig, lake: Lake, work: Plan, retry: frozenset[str]) -> Models:
@@ -146,18 +150,23 @@ def process(options: argparse.Namespace, lake: Lake, work: Plan, ledger: Ledger,
         try:
             if work.units:
                 live.status("starting Ray")
-                dataset.start(options.verbose)
-                sizing = dataset.cluster_sizing(run.config, work)
-                live.status(
-                    f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
-                    "embed actors"
-                )
-                for result in dataset.run(job, work, ledger, sizing):
-                    live.add(result)
+                with dataset.cluster(options.verbose):
+                    sizing = dataset.cluster_sizing(run.config, work)
+                    live.status(
+                        f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
+                        "embed actors"
+                    )
+                    for result in dataset.run(job, work, ledger, sizing):
+                        live.add(result)
+            live.done()
             status = "finished"
         except KeyboardInterrupt:
+            # A second Ctrl-C must not stop what leaves the lake tidy.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             status = "interrupted"
         finally:
+            if status != "finished":  # parts may be written that nobody told of
+                live.tally.recount(lake.written_by(run.run_id))
             report = dataset.collect_reports(job, work)
             seconds = time.monotonic() - run.began
             record(lake, run, outcome(status, live.tally, report, seconds))
@@ -192,6 +201,9 @@ def prepare(config: IndexConfig) -> Models:
     embedder = find_card(config.embedder, "embedder")
     missing = [card for card in (detector, embedder) if store.state(card) == "missing"]
     fetch_cards(store, missing)
+    if not embedder.bundled:
+        # A model that does not load is told before a cluster is started for it.
+        load_embedder(config.embedder, store=store)
     return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
 
 

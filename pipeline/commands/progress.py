@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -43,6 +45,13 @@ class Tally:
         for name, value in result.items():
             if name.endswith("_s"):
                 self.seconds[name.removesuffix("_s")] += value or 0
+
+    def recount(self, images: pa.Table) -> None:
+        """Count again from the rows that the run wrote (faces, error); for one that was cut."""
+        self.images = len(images)
+        self.faces = pc.sum(images["faces"]).as_py() or 0
+        self.with_face = pc.sum(pc.greater(images["faces"], 0)).as_py() or 0
+        self.errors = Counter(code for code in images["error"].to_pylist() if code)
 
 
 class Live:
@@ -103,21 +112,29 @@ class Live:
             self._last = time.monotonic()
             self.console.print(f"{share:4.0%} {self.line()}", highlight=False, soft_wrap=True)
 
+    def done(self) -> None:
+        """Show that nothing is left: estimates from sizes seldom end at exactly 100 %."""
+        if self._bar and self.tally.parts:
+            self._bar.update(self._task, completed=1.0, text=self.line(left=False))
+        elif self.tally.parts:
+            self.console.print(f"100% {self.line(left=False)}", highlight=False, soft_wrap=True)
+
     def share(self) -> float:
         """Return how much is done, from 0 to 1."""
         if self._images is not None:
             return min(1.0, self.tally.images / max(1, self._images))
         return min(1.0, self.tally.bytes / max(1, self._size))
 
-    def line(self) -> str:
-        """Return counts, speed, errors and the time left in one line."""
+    def line(self, left: bool = True) -> str:
+        """Return counts, speed, errors and, while some is left, the time that it takes."""
         elapsed = max(1e-6, time.monotonic() - self._began)
         share = self.share()
-        left = elapsed * (1 - share) / share if share > 0 else 0
+        rest = elapsed * (1 - share) / share if share > 0 else 0
         errors = ", ".join(f"{n} {code}" for code, n in sorted(self.tally.errors.items()))
         return (
             f"{self.tally.images:,} images ({self.tally.images / elapsed:.1f}/s), "
-            f"{self.tally.faces:,} faces, {errors or 'no errors'}, {duration(left)} left"
+            f"{self.tally.faces:,} faces, {errors or 'no errors'}"
+            + (f", {duration(rest)} left" if left else "")
         )
 
 

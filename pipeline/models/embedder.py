@@ -43,12 +43,15 @@ def load_embedder(
         WeightsError: its weights cannot be had, or are not what they should be.
     """
     card = find_card(name_or_path, "embedder")
-    path = (store or WeightStore()).path(card)
+    store = store or WeightStore()
+    path = store.path(card)
     # each runtime is imported where it is needed: torch alone takes seconds
     if card.runtime == FACENET:
         from pipeline.models.torch_embedder import FaceNetEmbedder
 
-        return FaceNetEmbedder(card, path, device, threads)
+        network = FaceNetEmbedder(card, path, device, threads)
+        store.trust(card)
+        return network
     from pipeline.models.onnx_embedder import OnnxEmbedder
 
     return OnnxEmbedder(card, path, threads or 1, device)

@@ -118,8 +118,19 @@ class WeightStore:
                 self._check_or_remove(file, path, path, f"The cached {path}")
             else:
                 self._download(file, path, progress)
-            _pin(file, path)
+                _pin(file, path)
         return path
+
+    def trust(self, card: ModelCard) -> None:
+        """Pin files that nobody published a checksum of, once they have proved to be a model.
+
+        A file that was put into the cache by hand may be anything until it was loaded.
+        """
+        for file in card.files:
+            path = self.location(card, file)
+            if not (card.bundled or card.folder or file.sha256 or _read_pin(path)):
+                with self._lock(path):
+                    _pin(file, path)
 
     def _check_fixed(self, card: ModelCard, file: ModelFile, path: Path) -> None:
         """Check a file that Facelake did not put there, so does not remove or replace."""

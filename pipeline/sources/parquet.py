@@ -41,12 +41,9 @@ def parquet_members(
     except DAMAGED as error:
         report.damage.append(f"not a readable Parquet file: {told(error)}")
         return
-    missing = [c for c in (image_column, key_column) if c and c not in table.schema_arrow.names]
-    if missing:
-        names = ", ".join(shown(name) for name in table.schema_arrow.names[:COLUMNS_SHOWN])
-        report.damage.append(
-            f"no column {missing[0]!r}, only {names}; name it with --image-column or --key-column"
-        )
+    wrong = _wrong_columns(table.schema_arrow, image_column, key_column)
+    if wrong:
+        report.damage.append(wrong)
         return
     row = 0
     try:
@@ -62,13 +59,6 @@ def parquet_members(
                 value = batch[image_column][i].as_py()
                 if isinstance(value, dict):
                     value = value.get("bytes")
-                if value is not None and not isinstance(value, bytes):
-                    kind = shown(str(batch[image_column].type))
-                    report.damage.append(
-                        f"column {image_column!r} holds {kind}, not bytes; name another "
-                        "with --image-column"
-                    )
-                    return
                 data = value or b""
                 if len(data) > max_bytes:
                     yield too_many_bytes(key, len(data), max_bytes)
@@ -92,3 +82,32 @@ def _name(value: pa.Scalar) -> str:
             else "None"
         )
     return str(value.as_py())
+
+
+def wrong_columns(file: BinaryIO, image_column: str, key_column: str | None) -> str | None:
+    """Return what is wrong with the columns of a Parquet shard; None when they will do.
+
+    A damaged file is not told here: reading it will.
+    """
+    try:
+        return _wrong_columns(pq.ParquetFile(file).schema_arrow, image_column, key_column)
+    except DAMAGED:
+        return None
+
+
+def _wrong_columns(schema: pa.Schema, image_column: str, key_column: str | None) -> str | None:
+    missing = [c for c in (image_column, key_column) if c and c not in schema.names]
+    if missing:
+        names = ", ".join(shown(name) for name in schema.names[:COLUMNS_SHOWN])
+        return (
+            f"no column {missing[0]!r}, only {names}; name it with --image-column or --key-column"
+        )
+    kind = schema.field(image_column).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind)):
+        return (
+            f"column {image_column!r} holds {shown(str(kind))}, not bytes; name another with "
+            "--image-column"
+        )
+    return None

@@ -14,6 +14,7 @@ from pipeline.ledger import Ledger
 from pipeline.sources.expand import LIST_ENDINGS, Found, expand
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Report
+from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
 from pipeline.sources.zips import zip_members
@@ -94,6 +95,26 @@ def plan(
         )
     result.image_bytes = mean_size(result)
     return result
+
+
+def check_columns(result: Plan, image_column: str, key_column: str | None) -> None:
+    """Look into the first Parquet shard when there is nothing but such shards to read.
+
+    Raises:
+        ConfigError: it has no such columns, or the images are no bytes.
+    """
+    if not result.units or any(unit.kind != "parquet" for unit in result.units):
+        return
+    first = result.units[0]
+
+    def look() -> str | None:
+        fs, path = filesystem(first.base, first.options)
+        with fs.open(path, "rb") as file:
+            return wrong_columns(file, image_column, key_column)
+
+    wrong = within(REACH_TIMEOUT_S, look, "read", first.base)
+    if wrong:
+        raise ConfigError(f"{first.base}: {wrong}")
 
 
 def mean_size(result: Plan) -> int:

@@ -1,10 +1,11 @@
 """Reads images out of tar shards, plain or compressed, front to back."""
 
 import bz2
+import gzip
 import lzma
 import tarfile
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from pipeline.errors import ErrorCode
 from pipeline.sources.identity import Keys
@@ -27,6 +28,8 @@ END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]
 # What a long name or a PAX header may hold: names have 4 KiB at most, but attributes of files are
 # stored there too. `tarfile` reads it whole, whatever size it claims.
 MAX_HEADER_BYTES = 1 << 20
+SKIP_BYTES = 1 << 20
+LZMA_MAGIC = (b"\xfd7zXZ\0", b"\x5d\0\0\x80")
 
 
 class _Tar(tarfile.TarFile):
@@ -50,6 +53,8 @@ class _Header(tarfile.TarInfo):
             raise
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0:  # the next header would be this one, or one before
+            raise tarfile.ReadError(f"a header claims {self.size} bytes")
         if self.type in EXTENDED and not 0 <= self.size <= MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header claims to have {self.size} bytes")
         inherited = super()._proc_member  # type: ignore[misc]  # not in the stubs
@@ -66,16 +71,44 @@ EXTENDED = (
 )
 
 
-def _unpacked(file: BinaryIO) -> IO[bytes]:
-    """Return the file, unpacked if it is bzip2 or xz.
+class _Forward:
+    """A file that is read front to back, and notices its end when it skips.
 
-    `tarfile` would unpack ten kilobytes of those at a time, out of which come gigabytes.
+    The stream of `tarfile` goes on for as long as a header claims, up to centuries.
+    """
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._at += len(data)
+        return data
+
+    def seek(self, to: int) -> None:
+        if to < self._at:
+            raise tarfile.ReadError("a header leads backwards")
+        while self._at < to and self.read(min(to - self._at, SKIP_BYTES)):
+            pass
+
+
+def _unpacked(file: BinaryIO) -> IO[bytes] | gzip.GzipFile:
+    """Return the file, unpacked if it is gzip, bzip2 or xz.
+
+    In its own way `tarfile` would unpack ten kilobytes of it at a time, out of which come
+    megabytes, or gigabytes of bzip2, and copies all that is left of those with every read.
     """
     head = file.read(6)
     file.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
     if head.startswith(b"BZh"):
         return bz2.BZ2File(file)
-    return lzma.LZMAFile(file) if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0\x80")) else file
+    return lzma.LZMAFile(file) if head.startswith(LZMA_MAGIC) else file
 
 
 def _has_more(archive: tarfile.TarFile) -> bool:
@@ -94,7 +127,8 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     """
     keys = Keys()
     try:
-        archive = _Tar.open(fileobj=_unpacked(file), mode="r|*", tarinfo=_Header)
+        forward = cast(IO[bytes], _Forward(_unpacked(file)))  # all that `tarfile` needs of one
+        archive = _Tar.open(fileobj=forward, mode="r:", tarinfo=_Header)
     except (tarfile.TarError, OSError, *TORN) as error:
         report.damage.append(f"not a readable tar: {told(error)}")
         return

@@ -72,7 +72,8 @@ def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Ite
         folders, files = _local(folder, skipped) if is_local(fs) else _remote(fs, folder)
         if any(entry.path.rsplit("/", 1)[-1] == ".nomedia" for entry in files):
             skipped["file in a .nomedia folder"] += len(files) - 1
-            skipped["folder below a .nomedia folder"] += len(folders)
+            if folders:
+                skipped["folder below a .nomedia folder"] += len(folders)
             continue
         for entry in sorted(files, key=lambda entry: entry.path):
             reason = reason_to_skip_found(entry.path)

@@ -29,10 +29,16 @@ def decode(data: bytes) -> None:
         data = with_checksums(data)
     try:
         image = decode_image(data, MAX_PIXELS)
-    except ImageError as error:
-        assert isinstance(error.code, ErrorCode)
-        assert error.detail
+    except ImageError as caught:
+        error = caught
+    else:
+        check_image(image)
         return
+    assert isinstance(error.code, ErrorCode)
+    assert error.detail
+
+
+def check_image(image) -> None:
     height, width, channels = image.pixels.shape
     assert (image.pixels.dtype, channels) == (np.uint8, 3)
     assert 1 <= height * width <= MAX_PIXELS

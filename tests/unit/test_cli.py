@@ -153,9 +153,12 @@ def test_an_unknown_embedder_lists_the_known_ones(tmp_path, capsys, no_ray):
 
 def test_a_lake_of_other_models_is_refused_before_anything_starts(tmp_path, capsys, no_ray):
     from pipeline.lake import Lake, Models
+    from tests.unit.test_lake import rows
 
     put(tmp_path, {"p/a.jpg": jpeg()})
-    Lake(str(tmp_path / "lake")).claim(Models("mtcnn@1", "other@2", 9))
+    lake = Lake(str(tmp_path / "lake"))
+    lake.claim(Models("mtcnn@1", "other@2", 4))
+    lake.publish_part(*rows(1))
     code, err = failed(
         capsys, "index", tmp_path / "p", "--output", tmp_path / "lake", "--embedder", "sface"
     )

@@ -169,8 +169,16 @@ def test_publishing_again_gives_the_same_bytes(lake):
     assert len(lake.parts()) == 1
 
 
+def test_a_lake_that_nothing_was_written_to_may_change_its_models(lake):
+    lake.claim(Models("mtcnn@1", "sface@2", 9))  # a run that was refused later, or stopped early
+    lake.check_names("mtcnn", "facenet-vggface2")
+    lake.claim(MODELS)
+    assert lake.models() == MODELS
+
+
 def test_a_lake_of_other_models_is_refused(lake):
     lake.claim(MODELS)
+    lake.publish_part(*rows(1))
     with pytest.raises(LakeMismatchError, match=r"made by mtcnn@1 and sface@2; .*mtcnn@1 and") as e:
         lake.claim(Models("mtcnn@1", "facenet-vggface2@3", 512))
     assert e.value.exit_code == 4
@@ -178,6 +186,8 @@ def test_a_lake_of_other_models_is_refused(lake):
     with pytest.raises(LakeMismatchError) as e:  # the same name, other weights: no way back to it
         lake.claim(Models("mtcnn@1", "sface@3", 4))
     assert "--embedder" not in str(e.value)
+    with pytest.raises(LakeMismatchError, match=r"vectors of 9 numbers, not 4"):
+        lake.claim(Models("mtcnn@1", "sface@2", 9))
     assert lake.models() == MODELS
 
 
