@@ -23,7 +23,8 @@ from pipeline.columns import digest
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.ledger import COLUMNS, Ledger
 from pipeline.models.card import known_cards
-from pipeline.storage import REACH_TIMEOUT_S, Folder, is_local, storage_errors, within
+from pipeline.storage import Folder, is_local
+from pipeline.troubles import REACH_TIMEOUT_S, storage_errors, within
 
 FORMAT = 1
 ABOUT = "lake.json"

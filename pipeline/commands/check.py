@@ -15,7 +15,8 @@ from pipeline.commands.progress import duration
 from pipeline.errors import EXIT_UNSOUND
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
-from pipeline.storage import REACH_TIMEOUT_S, parse_options, visible, within
+from pipeline.storage import parse_options, visible
+from pipeline.troubles import REACH_TIMEOUT_S, within
 
 
 def add_parser(commands: Any) -> None:

@@ -33,7 +33,8 @@ from pipeline.models.weights import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, covers, plan, refuse_inside
 from pipeline.sources.units import Plan
-from pipeline.storage import REACH_TIMEOUT_S, visible, within
+from pipeline.storage import visible
+from pipeline.troubles import REACH_TIMEOUT_S, within
 
 SHOWN = 8
 logger = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ def process(options: argparse.Namespace, lake: Lake, work: Plan, ledger: Ledger,
     # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
     environment.prepare(options.verbose)
     from pipeline import dataset
+    from pipeline.cluster import cluster
 
     job = dataset.Job(run.config, lake, run.models, run.run_id)
     images = work.images if not work.shards else None
@@ -150,7 +152,7 @@ def process(options: argparse.Namespace, lake: Lake, work: Plan, ledger: Ledger,
         try:
             if work.units:
                 live.status("starting Ray")
-                with dataset.cluster(options.verbose):
+                with cluster(options.verbose):
                     sizing = dataset.cluster_sizing(run.config, work)
                     live.status(
                         f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "

@@ -19,7 +19,8 @@ from pipeline.sources.remote import RemoteFile
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import Unit
 from pipeline.sources.zips import zip_members
-from pipeline.storage import filesystem, is_local, printable, storage_errors
+from pipeline.storage import filesystem, is_local, printable
+from pipeline.troubles import storage_errors
 
 # What a read task hands on at a time: enough to amortise the overhead of a block, small enough
 # that a few of them in flight do not fill a node.

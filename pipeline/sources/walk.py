@@ -9,7 +9,8 @@ import fsspec
 
 from pipeline.decode import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
 from pipeline.sources.units import archive_kind
-from pipeline.storage import is_local, printable, storage_errors
+from pipeline.storage import is_local, printable
+from pipeline.troubles import storage_errors
 
 # Folders that photo servers and systems keep beside pictures: previews and thrown-away files.
 SYSTEM_FOLDERS = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin"})

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
-from pipeline.storage import Folder, filesystem, parse_options, printable, storage_errors, within
+from pipeline.storage import Folder, filesystem, parse_options, printable
+from pipeline.troubles import storage_errors, within
 
 
 @pytest.fixture
