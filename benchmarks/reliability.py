@@ -142,6 +142,11 @@ def until_done(source: str, lake: str, row: Row, *options: str, env=None) -> str
     sys.exit(f"{row.fault}: the job does not end well: {output}")
 
 
+def message(output: str) -> str:
+    """Return the line with which the command said what stopped it."""
+    return next((x for x in output.splitlines() if x.startswith("facelake:")), output[-200:])
+
+
 def added(output: str) -> int:
     """Return how many images a run wrote, from the table that ends it."""
     line = next(x for x in output.splitlines() if "images added" in x)
@@ -189,7 +194,10 @@ class Bench:
 
     def finish(self, row: Row, lake: str, options: dict | None = None, *arguments: str) -> None:
         """Let the run end, and compare."""
-        done = len(Lake(lake).ledger()) if "://" not in lake and parts(lake) else 0
+        done = 0
+        if "://" not in lake and parts(lake):  # images whose rows are final
+            errors = Lake(lake).read("images", ["error"])["error"]
+            done = errors.null_count
         output = until_done(str(self.source) if "://" not in lake else self.remote, lake, row,
                             *arguments)  # fmt: skip
         if done:  # what the last run wrote should be what was missing, no more
@@ -269,7 +277,7 @@ class Bench:
                 code, output = job.wait()
                 row.injected += 1
                 row.seconds.append(job.seconds())
-                row.notes = f"exit {code}: {output.strip().splitlines()[-1]}".replace(lake, "LAKE")
+                row.notes = f"exit {code}: {message(output)}".replace(lake, "LAKE")
                 subprocess.run(["mount", "-o", "remount,size=64m", lake], check=True)
                 self.finish(row, lake)
             finally:

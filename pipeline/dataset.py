@@ -40,6 +40,8 @@ from pipeline.stages.write import Write
 from pipeline.storage import printable
 
 START_TIMEOUT_S = 300
+# What Ray Data appends to the message of an exception, with advice on its own settings.
+RAY_HINT = "\nFailed to apply"
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,9 @@ def unwrapped(error: BaseException) -> FacelakeError:
     causes: list[BaseException] = []
     seen: BaseException | None = error
     while seen is not None and seen not in causes:
-        if isinstance(seen, FacelakeError):
-            return seen
+        # Ray makes its own error look like the cause; only the cause has the plain message.
+        if isinstance(seen, FacelakeError) and type(seen).__module__ == errors.__name__:
+            return type(seen)(str(seen).split(RAY_HINT)[0].strip())
         causes.append(seen)
         seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
     text = "\n".join(str(cause) for cause in causes)
