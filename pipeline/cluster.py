@@ -14,6 +14,9 @@ import ray
 from pipeline.environment import MALLOC, quiet_stderr
 from pipeline.errors import ResourceError
 
+# Ray would take a third of the memory for blocks in flight, and Ray Data would fill it by reading
+# ahead. What keeps a core's workers busy is some blocks of at most 32 MB each.
+STORE_BYTES, STORE_BYTES_A_CORE = 256 * 2**20, 128 * 2**20
 REACH_TIMEOUT_S = 8
 LONGEST_FOLDER = 30
 
@@ -45,7 +48,8 @@ def cluster(verbose: bool = False) -> Iterator[None]:
         check_reachable(address)
     else:
         folder = tempfile.mkdtemp(prefix="facelake-")
-        settings |= {"address": "local", "include_dashboard": False}
+        store = STORE_BYTES + STORE_BYTES_A_CORE * (os.cpu_count() or 1)
+        settings |= {"address": "local", "include_dashboard": False, "object_store_memory": store}
         # Sockets below it may not exceed 107 bytes.
         if len(folder) < LONGEST_FOLDER:
             settings["_temp_dir"] = folder

@@ -178,14 +178,14 @@ class Lake:
             wanted = columns or whole.names
             return pa.schema([whole.field(name) for name in wanted]).empty_table()
         folder = self.folder.child(table)
-        with storage_errors("read", folder.url):
-            data = ds.dataset(
-                [folder.path(name) for name in parts],
-                filesystem=folder.fs,
-                format="parquet",
-                schema=whole,
-            )
+        paths = [folder.path(name) for name in parts]
+
+        def load() -> pa.Table:
+            data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
             return data.to_table(columns=list(columns) if columns else None)
+
+        with storage_errors("read", folder.url):
+            return folder.attempt(load)
 
     def _faces_schema(self) -> pa.Schema:
         models = self.models()

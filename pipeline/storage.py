@@ -4,13 +4,14 @@ Every publish is atomic: a hidden temporary name and a rename locally, one PUT o
 """
 
 import contextlib
+import logging
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
@@ -18,7 +19,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
-from pipeline.retry import attempt
+from pipeline.retry import attempt, count
 from pipeline.troubles import storage_errors
 
 T = TypeVar("T")
@@ -29,7 +30,9 @@ _TEXT_OPTIONS = frozenset({"key", "secret", "token", "username", "password"})
 # Connecting is quick or fails; a slow answer is not an error.
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
-S3_ATTEMPTS = 2  # of the back end; `retry` has more
+# botocore tries once, so that every failure is seen and counted by those above it: s3fs, which
+# tries five times at once, and `retry`, which takes its time.
+S3_ATTEMPTS = 1
 TEMPORARY = ".tmp"
 
 
@@ -45,10 +48,11 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
         config = {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "read_timeout": READ_TIMEOUT_S,
-            "retries": {"max_attempts": S3_ATTEMPTS, "mode": "standard"},
+            "retries": {"total_max_attempts": S3_ATTEMPTS, "mode": "standard"},
         }
         settings["config_kwargs"] = config | dict(settings.get("config_kwargs", {}))
         settings.setdefault("use_listings_cache", False)
+        _count_retries_of_s3fs()
     elif protocol == "file":
         # Not through `url_to_fs`, which takes `::` in a file's name for a chain of URLs.
         return LocalFileSystem(), cast(str, LocalFileSystem._strip_protocol(url))
@@ -62,6 +66,22 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
     except TypeError as error:
         raise ConfigError(f"Cannot use {url} with {sorted(options)}: {error}") from error
     return fs, path
+
+
+@cache
+def _count_retries_of_s3fs() -> None:
+    """Count what s3fs tries again by itself; it tells its debug log alone."""
+    logger = logging.getLogger("s3fs")
+
+    def see(record: logging.LogRecord) -> bool:
+        error = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        slow = "SlowDown" in str(error) or "reduce your request rate" in str(error)
+        if "Retryable" in str(record.msg) or slow:
+            count("SlowDown" if slow else type(error).__name__)
+        return record.levelno >= logging.WARNING
+
+    logger.addFilter(see)
+    logger.setLevel(logging.DEBUG)
 
 
 def is_local(fs: fsspec.AbstractFileSystem) -> bool:
@@ -133,7 +153,7 @@ class Folder:
     def exists(self, name: str = "") -> bool:
         """Return whether `name` is there."""
         with storage_errors("reach", f"{self.url}/{name}".rstrip("/")):
-            return bool(self._attempt(lambda: self.fs.exists(self.path(name))))
+            return bool(self.attempt(lambda: self.fs.exists(self.path(name))))
 
     def reach(self) -> None:
         """Ask the storage once whether it answers; for `within`, before a run starts.
@@ -147,7 +167,7 @@ class Folder:
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`."""
         with storage_errors("read", f"{self.url}/{name}"):
-            return cast(bytes, self._attempt(lambda: self.fs.cat_file(self.path(name))))
+            return cast(bytes, self.attempt(lambda: self.fs.cat_file(self.path(name))))
 
     def open(self, name: str) -> BinaryIO:
         """Open file `name` for seeking and reading."""
@@ -161,7 +181,7 @@ class Folder:
         """
         with storage_errors("list", self.url):
             try:
-                entries = self._attempt(lambda: self.fs.ls(self.path(), detail=True, refresh=True))
+                entries = self.attempt(lambda: self.fs.ls(self.path(), detail=True, refresh=True))
             except FileNotFoundError:
                 return {}
         return {
@@ -185,7 +205,7 @@ class Folder:
         """Write file `name` whole or not at all, replacing an older one."""
         with storage_errors("write", f"{self.url}/{name}"):
             if not is_local(self.fs):
-                self._attempt(lambda: self.fs.pipe_file(self.path(name), data))
+                self.attempt(lambda: self.fs.pipe_file(self.path(name), data))
                 return
             final = self.path(name)
             with _complete_file(final, data) as temporary:
@@ -209,7 +229,7 @@ class Folder:
             self.fs.pipe_file(path, data)
             return True
 
-    def _attempt(self, work: Callable[[], T]) -> T:
+    def attempt(self, work: Callable[[], T]) -> T:
         """Do `work`, again if it fails and the storage is remote."""
         return work() if is_local(self.fs) else attempt(work)
 
@@ -223,7 +243,7 @@ class Folder:
         """Remove file `name`; it is no error when it is gone already."""
         with storage_errors("remove", f"{self.url}/{name}"):
             try:
-                self._attempt(lambda: self.fs.rm_file(self.path(name)))
+                self.attempt(lambda: self.fs.rm_file(self.path(name)))
             except FileNotFoundError:
                 return
 

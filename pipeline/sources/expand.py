@@ -88,7 +88,8 @@ def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
     root = _literal(pattern, is_local(fs))
     base = source.url[: len(source.url) - len(pattern)] + root
     with storage_errors("list", source.url):
-        matches = fs.glob(glob.escape(root) + pattern.removeprefix(root), detail=True)
+        whole = glob.escape(root) + pattern.removeprefix(root)
+        matches = source.attempt(lambda: fs.glob(whole, detail=True))
     silent: dict[str, bool] = {}
     walked: set[str] = set()
     for path, info in sorted(matches.items()):

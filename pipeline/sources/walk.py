@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import fsspec
 
 from pipeline.decode import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
+from pipeline.retry import attempt
 from pipeline.sources.units import archive_kind
 from pipeline.storage import is_local, printable
 from pipeline.troubles import storage_errors
@@ -121,7 +122,7 @@ def _local(folder: str, skipped: Counter[str]) -> tuple[list[str], list[Entry]]:
 def _remote(fs: fsspec.AbstractFileSystem, folder: str) -> tuple[list[str], list[Entry]]:
     """List a remote folder."""
     with storage_errors("list", folder):
-        entries = fs.ls(folder, detail=True)
+        entries = attempt(lambda: fs.ls(folder, detail=True))
     here = folder.rstrip("/")
     folders = [e["name"] for e in entries if e["type"] == "directory" and e["name"] != here]
     # Object stores may list the folder itself as an empty file.

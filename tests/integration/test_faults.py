@@ -120,7 +120,7 @@ def test_a_full_disk_is_told_once_and_nothing_is_lost(cluster, photos, tmp_path,
 
 
 @pytest.mark.s3
-def test_a_faulty_object_store_changes_nothing(cluster, s3, photos, tmp_path) -> None:
+def test_a_faulty_object_store_changes_nothing(cluster, s3, photos, tmp_path, capsys) -> None:
     s3.filesystem().put(str(photos), "photos/faulty-in", recursive=True)
     assert index(photos, "--output", tmp_path / "lake") == 0
     proxy = FaultyProxy(s3.address, share=0.2, kinds=("503", "reset", "partial"), seed=3)
@@ -133,4 +133,5 @@ def test_a_faulty_object_store_changes_nothing(cluster, s3, photos, tmp_path) ->
     finally:
         proxy.close()
     assert proxy.injected.total() > 0
+    assert "storage asked again" in capsys.readouterr().out
     assert_same_tables(tables("s3://photos/faulty", s3.settings), tables(tmp_path / "lake"))

@@ -226,4 +226,4 @@ def test_s3_is_told_to_give_up():
     fs, path = filesystem("s3://bucket/a b", {"endpoint_url": "http://h", "anon": True})
     assert path == "bucket/a b"
     assert fs.config_kwargs["connect_timeout"] == storage.CONNECT_TIMEOUT_S
-    assert fs.config_kwargs["retries"]["max_attempts"] == storage.S3_ATTEMPTS
+    assert fs.config_kwargs["retries"]["total_max_attempts"] == storage.S3_ATTEMPTS
