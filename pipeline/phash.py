@@ -8,7 +8,8 @@ anything (below 50).
 Own implementation of "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm"
 (Facebook, 2019). The paper's steps from luminance to the 64 x 64 picture, two passes of box filters
 along rows and columns and then decimation, are linear and separable. So they are one small matrix
-for each side here, made once a size, and the whole hash is a handful of matrix products.
+for each side here, made once a size, and the whole hash is a handful of matrix products. Where even
+windows lie and which median is taken was settled by agreement with other implementations.
 """
 
 from functools import lru_cache

@@ -7,7 +7,7 @@ from pipeline.geometry import Floats, Pixels
 
 # A mean face in space, in units of the distance between the eyes: x right, y down, z towards the
 # camera, in the order of the landmarks. Eyes and mouth corners lie almost in one plane, the tip
-# of the nose stands out by 0.45 (mean proportions of adult heads, Farkas 1994).
+# of the nose stands out by 0.45. Rough proportions: yaw is meant for sorting, not for measuring.
 FACE_3D = np.array(
     [
         [-0.50, -0.45, 0.0],
@@ -18,8 +18,8 @@ FACE_3D = np.array(
     ]
 )
 SHARPNESS_SIDE = 112
-# Where a measure stops mattering: a face of 112 px fills the embedder's input; variance 100 of
-# the Laplacian is the customary border between sharp and blurred at this size (Pech-Pacheco 2000).
+# Where a measure stops mattering: a face of 112 px fills the embedder's input; a variance of the
+# Laplacian (Pech-Pacheco et al., ICPR 2000) of 100 is a starting value, not calibrated.
 FULL_SIZE_PX = 112.0
 FULL_SHARPNESS = 100.0
 
