@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the main job and return its exit code."""
     config = index_config(options)
-    console = Console(stderr=False)
+    console = Console()
     lake = Lake(config.output, config.storage_options)
     within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
     retry = retried_codes(options.retry_errors)
@@ -73,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
             models = open_lake(config, lake, work, retry if ledger.again else frozenset())
             about = manifest(config, models, run_id)
             lake.publish_json(f"runs/{run_id}.json", about | {"status": "running"})
-            return process(options, lake, work, ledger, Run(config, models, run_id, about, began))
+            this = Run(config, models, run_id, about, began)
+            return process(options, console, lake, work, ledger, this)
     finally:
         lake.folder.remove_if_empty()
 
@@ -137,9 +138,15 @@ class Run:
     began: float
 
 
-def process(options: argparse.Namespace, lake: Lake, work: Plan, ledger: Ledger, run: Run) -> int:
+def process(
+    options: argparse.Namespace,
+    console: Console,
+    lake: Lake,
+    work: Plan,
+    ledger: Ledger,
+    run: Run,
+) -> int:
     """Do the work on Ray, show how it gets on, and return the exit code."""
-    console = Console(stderr=False)
     # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
     environment.prepare(options.verbose)
     from pipeline import dataset

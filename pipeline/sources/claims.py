@@ -96,10 +96,14 @@ class Claims:
 
     def _exists(self, shard: str, key: str) -> bool:
         """Return whether the image that holds this place is still where it was indexed."""
-        where = f"{shard}/{key.rsplit('/', 1)[-1]}" if self.unit.kind == "files" else shard
-        if where not in self._there or self.unit.kind == "files":
-            try:
-                self._there[where] = Folder(where, self.unit.options).exists()
-            except (StorageError, ConfigError):
-                self._there[where] = True  # cannot tell: keep both images
-        return self._there[where]
+        if self.unit.kind == "files":
+            return self._found(f"{shard}/{key.rsplit('/', 1)[-1]}")
+        if shard not in self._there:
+            self._there[shard] = self._found(shard)
+        return self._there[shard]
+
+    def _found(self, where: str) -> bool:
+        try:
+            return Folder(where, self.unit.options).exists()
+        except (StorageError, ConfigError):
+            return True  # cannot tell: keep both images
