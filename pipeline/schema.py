@@ -123,6 +123,108 @@ def faces_schema(dimension: int) -> pa.Schema:
     )
 
 
+CLUSTERS = pa.schema(
+    [
+        field("face_id", pa.string(), "the row in `faces`", "", True),
+        field("image_id", pa.string(), "the row in `images`", "32 hex digits", True),
+        field(
+            "person_id",
+            pa.string(),
+            "the person it was grouped with, stable over runs; null for rejected faces",
+            "16 hex digits",
+        ),
+        field("tier", pa.string(), "core, attach or rejected: what the face may link", "", True),
+        field("reason", pa.string(), "why the tier is not core"),
+        field(
+            "similarity",
+            pa.float32(),
+            "average cosine to the person's other core faces; null for one alone",
+            "-1 to 1",
+        ),
+        field(
+            "confidence",
+            pa.float32(),
+            "that the face belongs to the person; null when rejected",
+            "0 to 1",
+        ),
+        field("confirmed", pa.bool_(), "whether somebody's correction put it there", "", True),
+        field("run_id", pa.string(), "the run that wrote the row", "", True),
+    ]
+)
+
+
+def people_schema(dimension: int) -> pa.Schema:
+    """Return the schema of `people` for vectors of `dimension` components."""
+    return pa.schema(
+        [
+            field("person_id", pa.string(), "opaque, stable over runs", "16 hex digits", True),
+            field("name", pa.string(), "given by somebody; null when nobody has"),
+            field("hidden", pa.bool_(), "whether somebody hid the person", "", True),
+            field("faces", pa.int64(), "rows in `clusters`", "", True),
+            field("core_faces", pa.int64(), "those that the mean is made of", "", True),
+            field("images", pa.int64(), "different photos", "", True),
+            field("cover_face_id", pa.string(), "the most central good face", "", True),
+            field(
+                "exemplars",
+                pa.list_(pa.string()),
+                "face ids that show the person's variety, at most 8, the cover first",
+                "",
+                True,
+            ),
+            field("first_taken_at", pa.timestamp("ms"), "of the photos with a date"),
+            field("last_taken_at", pa.timestamp("ms"), "of the photos with a date"),
+            field("confidence", pa.float32(), "mean confidence of the faces", "0 to 1", True),
+            field(
+                "mean",
+                pa.list_(pa.float32(), dimension),
+                "average of the core faces' vectors, not normalised",
+                "",
+                True,
+            ),
+            field("run_id", pa.string(), "the run that wrote the row", "", True),
+        ]
+    )
+
+
+SUGGESTIONS = pa.schema(
+    [
+        field("person_a", pa.string(), "the larger one", "16 hex digits", True),
+        field("person_b", pa.string(), "the other; the same one for a doubtful merge", "", True),
+        field("face_a", pa.string(), "a face of the first side", "", True),
+        field("face_b", pa.string(), "a face of the second side", "", True),
+        field("kind", pa.string(), "apart: might be one person; merged: might be two", "", True),
+        field("similarity", pa.float32(), "average cosine of the two sides", "-1 to 1", True),
+        field("threshold", pa.float32(), "what sides of these sizes need", "-1 to 1", True),
+        field(
+            "doubt", pa.float32(), "1 at the threshold, falling with the distance", "0 to 1", True
+        ),
+        field("run_id", pa.string(), "the run that wrote the row", "", True),
+    ]
+)
+
+CONSTRAINTS = pa.schema(
+    [
+        field("constraint_id", pa.string(), "of the correction", "32 hex digits", True),
+        field("created_at", pa.timestamp("us", "UTC"), "when it was made", "", True),
+        field(
+            "kind",
+            pa.string(),
+            "same, different, name, not-a-face, hide, show, cover or undo",
+            "",
+            True,
+        ),
+        field("faces", pa.list_(pa.string()), "face ids it speaks of", "", True),
+        field(
+            "others", pa.list_(pa.string()), "for `different`: face ids of the other side", "", True
+        ),
+        field("person_id", pa.string(), "the person it was made on; keeps the id"),
+        field("value", pa.string(), "the name; for `undo`: the constraint_id taken back"),
+        field("made_by", pa.string(), "who made it, as the system names them"),
+        field("note", pa.string(), "the command as it was typed, for people"),
+    ]
+)
+
+
 def markdown(schema: pa.Schema) -> str:
     """Return the schema as a Markdown table of column, type and meaning."""
     lines = ["| column | type | meaning |", "|---|---|---|"]

@@ -1,0 +1,1 @@
+"""Groups faces into people: pure computation on arrays, no Ray, no storage."""
