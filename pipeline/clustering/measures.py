@@ -72,7 +72,7 @@ class Contingency:
         size = len(self.identities)
 
         def add(values: npt.NDArray[Any]) -> Doubles:
-            return np.bincount(self.identity, weights=values, minlength=size)
+            return np.bincount(self.identity, values, size).astype(np.float64, copy=False)
 
         pairs = self.count * (self.count - 1) / 2
         own, whole = self.identities[self.identity], self.clusters[self.cluster]

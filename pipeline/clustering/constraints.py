@@ -1,0 +1,94 @@
+"""Constraints: what people said about faces, one row each, and what they amount to.
+
+Rows are never changed. They speak of faces, so that nothing depends on the ids of persons
+surviving: a person's id is kept where it can be.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+KINDS = ("same", "different", "name", "not-a-face", "hide", "show", "cover", "undo")
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One correction, a row of `constraints`; see `schema.CONSTRAINTS`.
+
+    `same`: all `faces` are one person, who keeps the id `person_id` where it is given.
+    `different`: no face of `faces` is the person of any face of `others`; `person_id`: whom the
+    others are, and so the faces are not.
+    `name`: the person of `faces` is called `value`; empty: no longer called anything.
+    `not-a-face`: `faces` are rejected. `hide`, `show`: a flag of the person. `cover`: the first
+    of `faces` stands for the person. `undo`: takes back the correction whose id is `value`.
+    """
+
+    constraint_id: str
+    created_at: datetime
+    kind: str
+    faces: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    person_id: str | None = None
+    value: str | None = None
+    made_by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedSet:
+    """Faces that are one person, as far as people said.
+
+    Attributes:
+        faces: face ids, at least one.
+        person_id: the id that the person keeps; None: no id was given.
+        name, hidden, cover: of the person; the cover is one of `faces`.
+        left: ids of persons that these faces were taken out of, whose id they must not inherit.
+    """
+
+    faces: frozenset[str]
+    person_id: str | None = None
+    name: str | None = None
+    hidden: bool = False
+    cover: str | None = None
+    left: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What clustering must obey.
+
+    Attributes:
+        sets: no face is in two, no person_id on two; in order of their smallest face id.
+        apart: pairs i < j of indices into `sets` that must not become one person. Sets with
+            different names are not listed, see `must_differ`.
+        rejected: face ids that are no faces; in no set.
+    """
+
+    sets: tuple[ConfirmedSet, ...] = ()
+    apart: tuple[tuple[int, int], ...] = ()
+    rejected: frozenset[str] = frozenset()
+
+    def must_differ(self, i: int, j: int) -> bool:
+        """Return whether two sets must be two people: told apart, or named differently."""
+        a, b = self.sets[i].name, self.sets[j].name
+        return (min(i, j), max(i, j)) in self.apart or (a is not None and b not in (None, a))
+
+
+def ordered(constraints: Iterable[Constraint]) -> list[Constraint]:
+    """Return corrections in the order in which they count, each id once."""
+    known = {row.constraint_id: row for row in constraints}
+    return sorted(known.values(), key=lambda row: (row.created_at, row.constraint_id))
+
+
+def undone(constraints: Iterable[Constraint]) -> frozenset[str]:
+    """Return the ids of corrections that an undo which still stands takes back."""
+    gone: set[str] = set()
+    standing: set[str] = set()
+    for row in reversed(ordered(constraints)):  # from the last: an undo can itself be undone
+        if row.constraint_id in gone:
+            continue
+        standing.add(row.constraint_id)
+        # What comes after an undo it cannot mean.
+        if row.kind == "undo" and row.value is not None and row.value not in standing:
+            gone.add(row.value)
+    return frozenset(gone)

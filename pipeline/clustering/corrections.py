@@ -1,0 +1,43 @@
+"""Corrections: what people said about faces, in order, resolved into what clustering must obey.
+
+A later correction beats an earlier one where they contradict, and `undo` takes one back.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.clustering.confirmed import Confirming
+from pipeline.clustering.constraints import (
+    KINDS,
+    ConfirmedSet,
+    Constraint,
+    Corrections,
+    ordered,
+    undone,
+)
+from pipeline.errors import ConfigError
+
+__all__ = ["KINDS", "ConfirmedSet", "Constraint", "Corrections", "ordered", "resolve", "undone"]
+
+
+def resolve(constraints: Sequence[Constraint]) -> Corrections:
+    """Return what the corrections amount to, whatever the order in which they are given.
+
+    Raises:
+        ConfigError: a kind that this version does not know.
+    """
+    gone = undone(constraints)
+    state = Confirming()
+    rejected: set[str] = set()
+    for row in ordered(constraints):
+        if row.kind not in KINDS:
+            raise ConfigError(
+                f"Correction {row.constraint_id} is of the kind {row.kind!r}, which this version "
+                "of Facelake does not know; update Facelake"
+            )
+        if row.constraint_id in gone or row.kind == "undo":
+            continue
+        if row.kind == "not-a-face":
+            rejected.update(row.faces)
+        else:
+            state.apply(row)
+    return state.result(frozenset(rejected))
