@@ -116,6 +116,9 @@ def _feed(hasher: hashlib.blake2b, array: pa.Array) -> None:
     kept = array.drop_null()
     if pa.types.is_fixed_size_list(kept.type):
         _feed(hasher, kept.flatten())
+    elif pa.types.is_list(kept.type):
+        hasher.update(np.asarray(kept.value_lengths(), dtype=np.int64).tobytes())
+        _feed(hasher, kept.flatten())
     elif pa.types.is_fixed_size_binary(kept.type):
         hasher.update(b"".join(kept.to_pylist()))
     elif pa.types.is_string(kept.type) or pa.types.is_binary(kept.type):

@@ -7,6 +7,7 @@ surviving: a person's id is kept where it can be.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 KINDS = ("same", "different", "name", "not-a-face", "hide", "show", "cover", "undo")
 
@@ -53,7 +54,7 @@ class ConfirmedSet:
     left: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Corrections:
     """What clustering must obey.
 
@@ -71,7 +72,11 @@ class Corrections:
     def must_differ(self, i: int, j: int) -> bool:
         """Return whether two sets must be two people: told apart, or named differently."""
         a, b = self.sets[i].name, self.sets[j].name
-        return (min(i, j), max(i, j)) in self.apart or (a is not None and b not in (None, a))
+        return (min(i, j), max(i, j)) in self._apart or (a is not None and b not in (None, a))
+
+    @cached_property
+    def _apart(self) -> frozenset[tuple[int, int]]:
+        return frozenset(self.apart)
 
 
 def ordered(constraints: Iterable[Constraint]) -> list[Constraint]:

@@ -1,0 +1,250 @@
+"""Actions: what somebody does to people, each one file of corrections that can be taken back.
+
+Persons are told by the faces that stand for them, their anchors: the exemplars and the faces
+confirmed before. Every action returns the last correction that it appended; its id, or that of
+any other correction of the same action, undoes the whole action.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.clustering.corrections import Constraint
+from pipeline.errors import ConfigError
+from pipeline.people.log import Said, append, undo
+from pipeline.people.store import People
+from pipeline.people.view import View, view
+from pipeline.storage import visible
+
+__all__ = [
+    "cover",
+    "hide",
+    "merge",
+    "move",
+    "name",
+    "not_a_face",
+    "split",
+    "undo",
+    "unhide",
+    "unname",
+]
+
+# Enough to find a person again when most of them are gone, few enough for a table of corrections
+# that stays small.
+ANCHORS = 64
+LONGEST_NAME = 200
+# Control characters, halves of characters, and line breaks; and what makes a terminal or a page
+# show text in another order than it is. Joiners inside words are fit: Persian names need them.
+UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+REORDERING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+def name(people: People, person_id: str, text: str, note: str | None = None) -> Constraint:
+    """Call a person `text`.
+
+    Raises:
+        ConfigError: there is no such person, or the name cannot be one.
+    """
+    called = checked_name(text)
+    now = view(people)
+    _person(now, person_id)
+    return append(people, [("name", anchors(now, person_id), (), person_id, called)], note)
+
+
+def unname(people: People, person_id: str, note: str | None = None) -> Constraint:
+    """Take a person's name away."""
+    now = view(people)
+    _person(now, person_id)
+    return append(people, [("name", anchors(now, person_id), (), person_id, "")], note)
+
+
+def merge(people: People, person_ids: Sequence[str], note: str | None = None) -> Constraint:
+    """Make persons one, who keeps the id and the name of the first.
+
+    Raises:
+        ConfigError: fewer than two, or no such person.
+    """
+    ids = list(dict.fromkeys(person_ids))
+    if len(ids) < 2:
+        raise ConfigError("Merging needs two different persons; give the id or name of each")
+    now = view(people)
+    for person_id in ids:
+        _person(now, person_id)
+    share = max(1, ANCHORS // len(ids))
+    faces = [face for person_id in ids for face in anchors(now, person_id)[:share]]
+    return append(people, [("same", faces, (), ids[0], None)], note)
+
+
+def split(
+    people: People, person_id: str, face_ids: Sequence[str], note: str | None = None
+) -> Constraint:
+    """Take faces out of a person: they are one other person, who is new.
+
+    Raises:
+        ConfigError: no such person; faces that are not theirs; none of theirs would be left.
+    """
+    now = view(people)
+    person = _person(now, person_id)
+    faces = list(dict.fromkeys(face_ids))
+    if strangers := [face for face, p in _known(now, faces).items() if p != person_id]:
+        raise ConfigError(
+            f"{_list(strangers)} not of {_called(person)}; `facelake people LAKE show "
+            f"{person_id}` lists theirs"
+        )
+    said = _taken_out(now, person, faces)
+    if said is None:
+        raise ConfigError(
+            f"These are all faces of {_called(person)}, nobody would be left; to rename the "
+            "person use name, to move all faces use merge"
+        )
+    return append(people, [*said, ("same", faces, (), None, None)], note)
+
+
+def move(
+    people: People, face_ids: Sequence[str], to_person: str, note: str | None = None
+) -> Constraint:
+    """Say that faces are another person, wherever they are now.
+
+    Raises:
+        ConfigError: no such person or face, or all faces are theirs already.
+    """
+    now = view(people)
+    _person(now, to_person)
+    if rejected := [face for face in face_ids if face in now.rejected]:
+        raise ConfigError(
+            f"{_list(rejected)} rejected as no face; undo that first, see `facelake people LAKE "
+            "history`"
+        )
+    where = _known(now, list(dict.fromkeys(face_ids)))
+    moving = [face for face, person in where.items() if person != to_person]
+    if not moving:
+        raise ConfigError(f"The faces are of {to_person} already; nothing was changed")
+    said: list[Said] = []
+    for former in sorted({p for face in moving if (p := where[face]) is not None}):
+        theirs = [face for face in moving if where[face] == former]
+        said += _taken_out(now, _person(now, former), theirs) or []
+    target = [face for face in anchors(now, to_person) if face not in moving]
+    said.append(("same", [*moving, *target], (), to_person, None))
+    return append(people, said, note)
+
+
+def not_a_face(people: People, face_ids: Sequence[str], note: str | None = None) -> Constraint:
+    """Reject faces: they are no faces, or of nobody who matters.
+
+    Raises:
+        ConfigError: an unknown face.
+    """
+    faces = list(_known(view(people), list(dict.fromkeys(face_ids))))
+    return append(people, [("not-a-face", faces, (), None, None)], note)
+
+
+def hide(people: People, person_id: str, note: str | None = None) -> Constraint:
+    """Hide a person from lists."""
+    return _flag(people, "hide", person_id, note)
+
+
+def unhide(people: People, person_id: str, note: str | None = None) -> Constraint:
+    """Show a hidden person again."""
+    return _flag(people, "show", person_id, note)
+
+
+def _flag(people: People, kind: str, person_id: str, note: str | None) -> Constraint:
+    now = view(people)
+    _person(now, person_id)
+    return append(people, [(kind, anchors(now, person_id), (), person_id, None)], note)
+
+
+def cover(people: People, person_id: str, face_id: str, note: str | None = None) -> Constraint:
+    """Choose the face that stands for a person.
+
+    Raises:
+        ConfigError: no such person, or the face is not theirs.
+    """
+    now = view(people)
+    person = _person(now, person_id)
+    if _known(now, [face_id])[face_id] != person_id:
+        raise ConfigError(
+            f"Face {visible(face_id)} is not of {_called(person)}; move it there first, or choose "
+            f"one of `facelake people LAKE show {person_id}`"
+        )
+    faces = [face_id, *(face for face in anchors(now, person_id) if face != face_id)]
+    return append(people, [("cover", faces[:ANCHORS], (), person_id, None)], note)
+
+
+def anchors(now: View, person_id: str) -> list[str]:
+    """Return the faces that stand for a person, at most `ANCHORS`, exemplars first."""
+    person = _person(now, person_id)
+    confirmed = sorted(now.confirmed.get(person_id, ()))
+    faces = [face for face in [*person["exemplars"], *confirmed] if face not in now.rejected]
+    return list(dict.fromkeys(faces))[:ANCHORS]
+
+
+def checked_name(text: str) -> str:
+    """Return a name without space around it.
+
+    Raises:
+        ConfigError: it is empty, too long, or holds control characters.
+    """
+    stripped = text.strip()
+    if not stripped:
+        raise ConfigError("The name is empty; give one, or take a name away with name --remove")
+    if len(stripped) > LONGEST_NAME:
+        raise ConfigError(
+            f"The name has {len(stripped)} characters; at most {LONGEST_NAME} are kept, shorten it"
+        )
+    if any(unicodedata.category(c) in UNFIT or c in REORDERING for c in stripped):
+        raise ConfigError(
+            f"The name {visible(stripped)!r} holds control characters; leave them out"
+        )
+    return stripped
+
+
+def _taken_out(now: View, person: dict[str, Any], faces: Sequence[str]) -> list[Said] | None:
+    """Return what takes `faces` from a person, who stays with the others; None: none are left."""
+    person_id = person["person_id"]
+    confirmed = now.confirmed.get(person_id, frozenset()) - set(faces)
+    others = [face for face in person["exemplars"] if face not in faces]
+    others = list(dict.fromkeys([*others, *sorted(confirmed)]))[:ANCHORS]
+    if not others:
+        theirs = [row["face_id"] for row in now.faces(person_id)]
+        others = [face for face in theirs if face not in faces][:8]
+    if not others:
+        return None
+    said: list[Said] = [("different", faces, others, person_id, None)]
+    if person["name"] and not confirmed:  # else the name would go with the faces
+        said.insert(0, ("name", others, (), person_id, person["name"]))
+    return said
+
+
+def _person(now: View, person_id: str) -> dict[str, Any]:
+    """Return the row of a person by the whole id."""
+    found = now.person(person_id)
+    if found is not None:
+        return found
+    raise ConfigError(
+        f"There is no person {visible(person_id)!r}; `facelake people LAKE list` shows them"
+    )
+
+
+def _known(now: View, faces: Sequence[str]) -> dict[str, str | None]:
+    """Return the person of each face, in order."""
+    if not faces:
+        raise ConfigError("No face was named; give face ids as `show` lists them")
+    where = now.persons_of(faces)
+    if unknown := [face for face in faces if face not in where]:
+        raise ConfigError(
+            f"{_list(unknown)} not known here; face ids are in `facelake people LAKE show "
+            "PERSON`, and photos added since need `facelake cluster LAKE`"
+        )
+    return {face: where[face] for face in faces}
+
+
+def _list(faces: Sequence[str]) -> str:
+    more = f" and {len(faces) - 3} more" if len(faces) > 3 else ""
+    shown = ", ".join(visible(face) for face in faces[:3]) + more
+    return f"Face {shown} is" if len(faces) == 1 else f"Faces {shown} are"
+
+
+def _called(person: dict[str, Any]) -> str:
+    shown = f" ({visible(person['name'])})" if person["name"] else ""
+    return f"{person['person_id']}{shown}"

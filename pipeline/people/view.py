@@ -1,0 +1,285 @@
+"""The view: the tables of the last clustering with all corrections applied shallowly.
+
+What somebody corrects shows at once, before clustering runs again: names, flags, merged persons as
+one, moved, split and rejected faces. Names and flags come from the corrections alone, so that an
+undo shows too. What a correction means for other faces is left to clustering.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.clustering.corrections import ConfirmedSet, Corrections, resolve
+from pipeline.errors import ConfigError
+from pipeline.people.store import People
+from pipeline.storage import visible
+
+EXEMPLARS = 8
+SHORTEST_PREFIX = 4
+SHOWN = [name for name in schema.people_schema(1).names if name != "mean"]
+MEMBERS = ["face_id", "image_id", "person_id", "tier", "similarity", "confidence", "confirmed"]
+
+
+@dataclass(frozen=True)
+class View:
+    """Who is who, corrections included.
+
+    Attributes:
+        people: the persons, columns `SHOWN`.
+        assigned: person of each face that a correction speaks of.
+        merged: person of the last clustering to the one that it is part of now.
+        rejected: faces that are no faces.
+        confirmed: person to the faces that somebody said are them.
+    """
+
+    store: People
+    people: pa.Table
+    assigned: Mapping[str, str]
+    merged: Mapping[str, str]
+    rejected: frozenset[str]
+    confirmed: Mapping[str, frozenset[str]]
+
+    def person(self, person_id: str) -> dict[str, Any] | None:
+        """Return the person's row of `people`, None if there is no such person."""
+        rows: list[dict[str, Any]] = self.people.filter(
+            pc.equal(self.people["person_id"], person_id)
+        ).to_pylist()
+        return rows[0] if rows else None
+
+    def lookup(self, text: str) -> str:
+        """Return the id of the person with this id, name, or only start of an id.
+
+        Raises:
+            ConfigError: nobody, or several.
+        """
+        if self.person(text) is not None:
+            return text
+        ids = self.people["person_id"]
+        found: list[str] = ids.filter(pc.equal(self.people["name"], text)).to_pylist()
+        if not found and len(text) >= SHORTEST_PREFIX:
+            found = ids.filter(pc.starts_with(ids, text)).to_pylist()
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = ", ".join(sorted(found)[:5]) + (" ..." if len(found) > 5 else "")
+            raise ConfigError(
+                f"{len(found)} persons go by {visible(text)!r}: {shown}; give more of the id"
+            )
+        raise ConfigError(
+            f"There is no person {visible(text)!r}; give an id, the first {SHORTEST_PREFIX} or "
+            "more of its digits, or the exact name, as `facelake people LAKE list --all` shows them"
+        )
+
+    def faces(self, person_id: str) -> list[dict[str, Any]]:
+        """Return the person's rows of `clusters`, columns `MEMBERS`, most central first."""
+        rows = _members(self.store, self.assigned, self.merged, self.rejected, {person_id})
+        return sorted(rows, key=_central)
+
+    def persons_of(self, faces: Iterable[str]) -> dict[str, str | None]:
+        """Return the person of each face, None for rejected ones; unknown faces are left out."""
+        wanted = list(dict.fromkeys(faces))
+        rows = self.store.clusters(
+            ["face_id", "person_id"], pc.field("face_id").isin(pa.array(wanted, pa.string()))
+        )
+        return {
+            face: None if face in self.rejected else self.assigned.get(face, self._now(person))
+            for face, person in zip(*rows.to_pydict().values(), strict=True)
+        }
+
+    def _now(self, person: str | None) -> str | None:
+        return person if person is None else self.merged.get(person, person)
+
+
+def view(store: People) -> View:
+    """Return the current people with all corrections applied.
+
+    Raises:
+        ConfigError: nobody has clustered this lake yet.
+    """
+    corrections = resolve(store.constraints())
+    spoken = [face for one in corrections.sets for face in one.faces] + list(corrections.rejected)
+    where = pc.field("face_id").isin(pa.array(spoken, pa.string()))
+    rows = store.clusters(["face_id", "person_id"], where) if spoken else None
+    was: dict[str, str | None] = (
+        dict(zip(*rows.to_pydict().values(), strict=True)) if rows is not None else {}
+    )
+    people = store.people(SHOWN)
+    owners = _owners(corrections, was)
+    assigned = {
+        face: owner
+        for one, owner in zip(corrections.sets, owners, strict=True)
+        for face in one.faces
+        if face in was  # a face of a photo that is gone, or not clustered yet
+    }
+    merged = _merged(corrections, owners, was)
+    changed = {was[face] for face in corrections.rejected if face in was} | {
+        person for face, owner in assigned.items() if was[face] != owner
+        for person in (was[face], owner)
+    } | set(merged) | set(merged.values())  # fmt: skip
+    confirmed: dict[str, frozenset[str]] = defaultdict(frozenset)
+    about: dict[str, list[ConfirmedSet]] = defaultdict(list)
+    for one, owner in zip(corrections.sets, owners, strict=True):
+        if len(one.faces) > 1 or one.person_id is not None or one.name is not None:
+            confirmed[owner] |= {face for face in one.faces if face in was}
+        about[owner].insert(0 if one.person_id else len(about[owner]), one)
+    members = _members(store, assigned, merged, corrections.rejected, changed - {None})
+    table = _shown(people, members, {p for p in changed if p}, merged, about)
+    return View(store, table, assigned, merged, corrections.rejected, dict(confirmed))
+
+
+def _owners(corrections: Corrections, was: Mapping[str, str | None]) -> list[str]:
+    """Return the person that each set is shown as.
+
+    The one whose id it keeps; else the one that most of its faces are with, unless they were
+    taken out of it, or the person is somebody else already; else a new one.
+    """
+    owners: dict[int, str] = {}
+    taken: dict[str, list[int]] = defaultdict(list)
+    apart: dict[int, set[int]] = defaultdict(set)
+    names = [one.name for one in corrections.sets]
+    for i, j in corrections.apart:
+        apart[i].add(j)
+        apart[j].add(i)
+    for at, one in enumerate(corrections.sets):
+        if one.person_id is not None:
+            owners[at] = one.person_id
+            taken[one.person_id].append(at)
+
+    def free(person: str, at: int) -> bool:
+        return not any(
+            other in apart[at] or names[other] not in (None, names[at] or names[other])
+            for other in taken[person]
+        )
+
+    for at, one in enumerate(corrections.sets):
+        if at in owners:
+            continue
+        votes = Counter(p for face in one.faces if (p := was.get(face)) and p not in one.left)
+        ranked = sorted(votes, key=lambda person: (-votes[person], person))
+        owners[at] = next((p for p in ranked if free(p, at)), _new_id(one))
+        taken[owners[at]].append(at)
+    return [owners[at] for at in range(len(corrections.sets))]
+
+
+def _new_id(one: ConfirmedSet) -> str:
+    """Return the id of a person that clustering does not know yet: the same at each look."""
+    return hashlib.blake2b(min(one.faces).encode(), digest_size=8).hexdigest()
+
+
+def _merged(
+    corrections: Corrections, owners: list[str], was: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return which persons follow their confirmed faces to another person, whole."""
+    claimed = set(owners)
+    merged: dict[str, str] = {}
+    for one, owner in zip(corrections.sets, owners, strict=True):
+        for face in sorted(one.faces):
+            person = was.get(face)
+            if person is not None and person not in claimed and person not in one.left:
+                merged.setdefault(person, owner)
+    return merged
+
+
+def _members(
+    store: People,
+    assigned: Mapping[str, str],
+    merged: Mapping[str, str],
+    rejected: frozenset[str],
+    persons: set[Any],
+) -> list[dict[str, Any]]:
+    """Return the rows of `clusters` of these persons, `person_id` as it is now."""
+    if not persons:
+        return []
+    sources = persons | {old for old, new in merged.items() if new in persons}
+    gained = [face for face, person in assigned.items() if person in persons]
+    where = pc.field("person_id").isin(pa.array(sorted(sources), pa.string())) | pc.field(
+        "face_id"
+    ).isin(pa.array(gained, pa.string()))
+    rows: list[dict[str, Any]] = store.clusters(MEMBERS, where).to_pylist()
+    for row in rows:
+        old = row["person_id"]
+        row["confirmed"] = row["confirmed"] or row["face_id"] in assigned
+        row["person_id"] = assigned.get(row["face_id"], merged.get(old, old))
+    return [row for row in rows if row["person_id"] in persons and row["face_id"] not in rejected]
+
+
+def _shown(
+    people: pa.Table,
+    members: list[dict[str, Any]],
+    changed: set[str],
+    merged: Mapping[str, str],
+    about: Mapping[str, list[ConfirmedSet]],
+) -> pa.Table:
+    """Return the persons with changed members counted anew, and names and flags as corrected."""
+    hidden_or_named = pc.or_(people["hidden"], pc.is_valid(people["name"]))
+    touched = pc.or_(
+        hidden_or_named,
+        pc.is_in(people["person_id"], pa.array(sorted(changed | set(about)), pa.string())),
+    )
+    known = {row["person_id"]: row for row in people.filter(touched).to_pylist()}
+    by_person: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for member in members:
+        by_person[member["person_id"]].append(member)
+    parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for old, new in merged.items():
+        if old in known:
+            parts[new].append(known[old])
+    rows = []
+    for person in sorted(known.keys() | by_person.keys()):
+        row: dict[str, Any] | None = known.get(person)
+        if person in changed:
+            if person in merged or not by_person[person]:
+                continue
+            row = _counted(person, row, parts[person], by_person[person])
+        assert row is not None
+        sets = about.get(person, [])
+        row["name"] = next((one.name for one in sets if one.name), None)
+        row["hidden"] = any(one.hidden for one in sets)
+        if cover := next((one.cover for one in sets if one.cover), None):
+            row["cover_face_id"] = cover
+            others = [face for face in row["exemplars"] if face != cover]
+            row["exemplars"] = [cover, *others][:EXEMPLARS]
+        rows.append(row)
+    untouched = people.filter(pc.invert(touched))
+    return pa.concat_tables([untouched, pa.Table.from_pylist(rows, untouched.schema)])
+
+
+def _counted(
+    person: str,
+    row: dict[str, Any] | None,
+    parts: list[dict[str, Any]],
+    members: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the person's row for these members; `parts` are persons merged into it."""
+    sources = ([row] if row else []) + parts
+    here = {member["face_id"] for member in members}
+    exemplars = [face for part in sources for face in part["exemplars"] if face in here]
+    by_rank = sorted(members, key=lambda member: (member["tier"] != "core", *_central(member)))
+    exemplars = list(dict.fromkeys(exemplars + [member["face_id"] for member in by_rank]))
+    confidences = [m["confidence"] for m in members if m["confidence"] is not None]
+    first = [part["first_taken_at"] for part in sources if part["first_taken_at"]]
+    last = [part["last_taken_at"] for part in sources if part["last_taken_at"]]
+    return {
+        "person_id": person,
+        "faces": len(members),
+        "core_faces": sum(member["tier"] == "core" for member in members),
+        "images": len({member["image_id"] for member in members}),
+        "cover_face_id": exemplars[0],
+        "exemplars": exemplars[:EXEMPLARS],
+        "first_taken_at": min(first, default=None),
+        "last_taken_at": max(last, default=None),
+        "confidence": sum(confidences) / len(confidences) if confidences else 0.0,
+        "run_id": sources[0]["run_id"] if sources else "",
+    }
+
+
+def _central(member: Mapping[str, Any]) -> tuple[float, str]:
+    """Order faces by similarity to their person, the most central first."""
+    similarity = member["similarity"]
+    return (1.0 if similarity is None else -similarity, member["face_id"])
