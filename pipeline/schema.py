@@ -225,6 +225,18 @@ CONSTRAINTS = pa.schema(
 )
 
 
+def tables(dimension: int) -> dict[str, pa.Schema]:
+    """Return the schema of every table of a lake for vectors of `dimension` components."""
+    return {
+        "images": IMAGES,
+        "faces": faces_schema(dimension),
+        "clusters": CLUSTERS,
+        "people": people_schema(dimension),
+        "suggestions": SUGGESTIONS,
+        "constraints": CONSTRAINTS,
+    }
+
+
 def markdown(schema: pa.Schema) -> str:
     """Return the schema as a Markdown table of column, type and meaning."""
     lines = ["| column | type | meaning |", "|---|---|---|"]

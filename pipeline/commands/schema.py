@@ -22,9 +22,10 @@ def positive(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print both tables as Markdown."""
-    print("### images\n")
-    print(schema.markdown(schema.IMAGES))
-    print("\n### faces\n")
-    print(schema.markdown(schema.faces_schema(options.dimension)))
+    """Print every table as Markdown."""
+    texts = (
+        f"### {name}\n\n{schema.markdown(columns)}"
+        for name, columns in schema.tables(options.dimension).items()
+    )
+    print("\n\n".join(texts))
     return 0

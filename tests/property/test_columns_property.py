@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from pipeline.columns import (
     binary_views,
+    digest,
     elements,
     fixed_lists,
     lists_of,
@@ -120,3 +121,18 @@ def test_elements_of_no_chunk():
 def test_structs_take_arrays_of_the_right_type_only():
     with pytest.raises(pa.ArrowInvalid):
         structs([pa.field("n", pa.float32())], [pa.array([1], pa.int64())])
+
+
+@FAST
+@given(st.lists(st.none() | st.lists(st.none() | st.text(max_size=3), max_size=3)), st.data())
+def test_the_digest_of_lists_is_that_of_their_values(values, data):
+    def table(rows):
+        return pa.table({"a": pa.array(rows, pa.list_(pa.string()))})
+
+    start, stop = sliced(data, len(values))
+    assert digest(table(values).slice(start, stop - start)) == digest(table(values[start:stop]))
+    for at, value in enumerate(values):
+        assert digest(table([*values[:at], [*(value or []), "x"], *values[at + 1 :]])) != digest(
+            table(values)
+        )
+    assert digest(table([["a"], ["b", "c"]])) != digest(table([["a", "b"], ["c"]]))

@@ -1,6 +1,6 @@
 import io
+from datetime import UTC, datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -8,16 +8,20 @@ import pytest
 from pipeline import schema
 from pipeline.stages.transport import DECODED, DETECTED, embedded
 
-TABLES = {"images": schema.IMAGES, "faces": schema.faces_schema(8)}
+TABLES = schema.tables(8)
 
 
 def value(kind):
     if pa.types.is_fixed_size_list(kind):
         return [0.5] * kind.list_size
+    if pa.types.is_list(kind):
+        return [value(kind.value_type)] * 2
+    if pa.types.is_boolean(kind):
+        return True
     if pa.types.is_fixed_size_binary(kind):
         return b"\xff" * kind.byte_width
     if pa.types.is_timestamp(kind):
-        return np.datetime64("2020-02-29T12:00:00", "s").item()
+        return datetime(2020, 2, 29, 12, tzinfo=UTC if kind.tz else None)
     if pa.types.is_floating(kind):
         return 0.5
     return {pa.string(): "ü", pa.binary(): b"\0"}.get(kind, 7)

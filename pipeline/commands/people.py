@@ -1,0 +1,222 @@
+"""`facelake people`: who is who in a lake, and corrections to it."""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.clustering.corrections import Constraint
+from pipeline.commands import people_tables
+from pipeline.errors import ConfigError
+from pipeline.lake import Lake
+from pipeline.people import People, actions
+from pipeline.people.names import exported, import_names
+from pipeline.people.view import view
+from pipeline.storage import Folder, parse_options, visible
+from pipeline.troubles import REACH_TIMEOUT_S, within
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command and its actions."""
+    parser = commands.add_parser(
+        "people",
+        help="list the people of a lake, name and correct them",
+        description="List the people that `facelake cluster` found, and correct them. PERSON is "
+        "an id, the first digits of one (4 or more), or an exact name; FACE is a face id. "
+        "Corrections show at once, are kept apart from the tables, beat the machine in every "
+        "later clustering, and can be taken back.",
+    )
+    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    parser.set_defaults(func=run)
+    subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--storage-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for the storage back end; may be repeated",
+    )
+
+    def add(name: str, work: Callable[[People, argparse.Namespace], None], about: str) -> Any:
+        added = subparsers.add_parser(name, parents=[common], help=about, description=about)
+        added.set_defaults(work=work)
+        return added
+
+    listing = add("list", _list, "list the people")
+    listing.add_argument("--all", action="store_true", help="hidden people too")
+    listing.add_argument(
+        "--sort",
+        choices=sorted(people_tables.ORDERS),
+        default="size",
+        help="most faces, name, or latest photo first; default: %(default)s",
+    )
+    listing.add_argument("--limit", type=int, metavar="N", help="show so many; default: all")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    showing = add("show", _show, "show a person and the faces")
+    _person(showing)
+    showing.add_argument("--json", action="store_true", help="print JSON")
+    naming = add("name", _name, "give a person a name")
+    _person(naming)
+    naming.add_argument("name", nargs="?", metavar="NAME", help="what the person is called")
+    naming.add_argument("--remove", action="store_true", help="take the name away instead")
+    merging = add("merge", _merge, "say that persons are one, who keeps the first one's id")
+    merging.add_argument("persons", nargs="+", metavar="PERSON", help="two or more persons")
+    splitting = add("split", _split, "take faces out of a person; they become a new one")
+    _person(splitting)
+    _faces(splitting)
+    moving = add("move", _move, "say that faces are another person")
+    _faces(moving)
+    moving.add_argument("--to", required=True, metavar="PERSON", help="who they are")
+    _faces(add("not-a-face", _not_a_face, "reject faces: they are no faces, or nobody's"))
+    _person(add("hide", _hide, "leave a person out of lists"))
+    _person(add("unhide", _unhide, "show a hidden person again"))
+    covering = add("cover", _cover, "choose the face that stands for a person")
+    _person(covering)
+    covering.add_argument("face", metavar="FACE", help="a face of the person")
+    history = add("history", _history, "list all corrections, those taken back marked")
+    history.add_argument("--json", action="store_true", help="print JSON")
+    undoing = add("undo", _undo, "take a correction back, or bring back what an undo took")
+    undoing.add_argument(
+        "correction", nargs="?", metavar="ID", help="as history shows it; default: the last one"
+    )
+    exporting = add("export", _export, "write the faces of named people to a CSV file")
+    exporting.add_argument(
+        "file", metavar="FILE", help="columns person_id, name, face_id, uri; replaced if there"
+    )
+    importing = add("import", _import, "name the faces of a CSV file")
+    importing.add_argument("file", metavar="FILE", help="with the columns face_id and name")
+
+
+def _person(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("person", metavar="PERSON", help="id, start of the id, or exact name")
+
+
+def _faces(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("faces", nargs="+", metavar="FACE", help="face ids, as show lists them")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the options say; return the exit code."""
+    lake = Lake(options.lake, parse_options(options.storage_option))
+    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    if lake.models() is None:
+        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    options.work(People(lake), options)
+    return 0
+
+
+def _list(people: People, options: argparse.Namespace) -> None:
+    if options.limit is not None and options.limit < 1:
+        raise ConfigError(f"--limit {options.limit} shows nobody; give 1 or more, or leave it out")
+    people_tables.show_list(
+        view(people).people, options.sort, options.all, options.limit, options.json
+    )
+
+
+def _show(people: People, options: argparse.Namespace) -> None:
+    now = view(people)
+    people_tables.show_person(people, now, now.lookup(options.person), options.json)
+
+
+def _name(people: People, options: argparse.Namespace) -> None:
+    if (options.name is None) != options.remove:
+        raise ConfigError("Give either a name or --remove")
+    person = view(people).lookup(options.person)
+    if options.remove:
+        _done(actions.unname(people, person, _note("name", person, "--remove")), "name removed")
+    else:
+        made = actions.name(people, person, options.name, _note("name", person, options.name))
+        _done(made, f"{person} is called {visible(made.value or '')}")
+
+
+def _merge(people: People, options: argparse.Namespace) -> None:
+    now = view(people)
+    persons = [now.lookup(text) for text in options.persons]
+    made = actions.merge(people, persons, _note("merge", *persons))
+    _done(made, f"{len(set(persons))} persons are one, {persons[0]}")
+
+
+def _split(people: People, options: argparse.Namespace) -> None:
+    person = view(people).lookup(options.person)
+    made = actions.split(people, person, options.faces, _note("split", person, *options.faces))
+    new = view(people).persons_of(options.faces[:1]).get(options.faces[0])
+    _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {new}")
+
+
+def _move(people: People, options: argparse.Namespace) -> None:
+    person = view(people).lookup(options.to)
+    note = _note("move", *options.faces, "--to", person)
+    made = actions.move(people, options.faces, person, note)
+    _done(made, f"{len(set(options.faces))} faces are {person} now")
+
+
+def _not_a_face(people: People, options: argparse.Namespace) -> None:
+    made = actions.not_a_face(people, options.faces, _note("not-a-face", *options.faces))
+    _done(made, f"{len(made.faces)} faces rejected")
+
+
+def _hide(people: People, options: argparse.Namespace) -> None:
+    person = view(people).lookup(options.person)
+    _done(actions.hide(people, person, _note("hide", person)), f"{person} is hidden")
+
+
+def _unhide(people: People, options: argparse.Namespace) -> None:
+    person = view(people).lookup(options.person)
+    _done(actions.unhide(people, person, _note("unhide", person)), f"{person} is shown")
+
+
+def _cover(people: People, options: argparse.Namespace) -> None:
+    person = view(people).lookup(options.person)
+    made = actions.cover(people, person, options.face, _note("cover", person, options.face))
+    _done(made, f"{visible(options.face)} stands for {person}")
+
+
+def _history(people: People, options: argparse.Namespace) -> None:
+    people_tables.show_history(people.constraints(), options.json)
+
+
+def _undo(people: People, options: argparse.Namespace) -> None:
+    made = actions.undo(
+        people, options.correction, _note("undo", *filter(None, [options.correction]))
+    )
+    print(f"taken back: {made.value}; to bring it back: undo {made.constraint_id}")
+
+
+def _export(people: People, options: argparse.Namespace) -> None:
+    text = exported(people)
+    folder, name = _place(options.file)
+    folder.publish(name, text.encode())
+    print(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
+
+
+def _import(people: People, options: argparse.Namespace) -> None:
+    folder, name = _place(options.file)
+    data = folder.read(name)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{visible(options.file)} is not UTF-8; save it as UTF-8") from error
+    result = import_names(people, text, _note("import", options.file))
+    print(f"{result.names:,} names given to {result.faces:,} faces")
+    if result.unknown:
+        print(f"{result.unknown:,} faces of the file are not in the clusters of this lake")
+
+
+def _place(file: str) -> tuple[Folder, str]:
+    """Return the folder and the name of a file."""
+    if "://" in file:
+        head, _, tail = file.rpartition("/")
+        return Folder(head), tail
+    head, tail = os.path.split(os.path.abspath(os.path.expanduser(file)))
+    return Folder(head), tail
+
+
+def _note(*words: str) -> str:
+    """Return the command as it was typed, persons by their ids, for people to read."""
+    shown = " ".join(words[:12]) + (f" ... ({len(words)} words)" if len(words) > 12 else "")
+    return visible(shown)
+
+
+def _done(made: Constraint, what: str) -> None:
+    print(f"{what}; to take it back: undo {made.constraint_id}")
