@@ -211,7 +211,7 @@ class Lake:
         """
         dropped = 0
         for name in self.parts():
-            errors = self._read_part(name, ["image_id", "shard", "error"])
+            errors = self.read_part("images", name, ["image_id", "shard", "error"])
             doomed = [
                 row["image_id"]
                 for row in errors.to_pylist()
@@ -219,16 +219,18 @@ class Lake:
             ]
             if not doomed:
                 continue
-            images = self._read_part(name)
+            images = self.read_part("images", name)
             gone = pc.is_in(images["image_id"], pa.array(doomed))
             self.folder.publish(f"images/{name}", parquet_bytes(images.filter(pc.invert(gone))))
             dropped += len(doomed)
         return dropped
 
-    def _read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the images of one part."""
-        data = io.BytesIO(self.folder.read(f"images/{name}"))
-        with storage_errors("read", f"{self.folder.url}/images/{name}"):
+    def read_part(
+        self, table: str, name: str, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return "images" or "faces" of one part."""
+        data = io.BytesIO(self.folder.read(f"{table}/{name}"))
+        with storage_errors("read", f"{self.folder.url}/{table}/{name}"):
             return pq.read_table(data, columns=list(columns) if columns else None)
 
     def publish_part(self, images: pa.Table, faces: pa.Table, run_id: str | None = None) -> str:

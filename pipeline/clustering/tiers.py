@@ -1,0 +1,64 @@
+"""Which faces may link people, which only join them, and which are left out, and why."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import require
+
+CORE, ATTACH, REJECTED = 0, 1, 2
+NAMES = ("core", "attach", "rejected")
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TierConfig:
+    """Least measures of a face for each tier; the figures are from the ablation in docs/people.md.
+
+    Attributes:
+        core_score, core_px, core_sharpness, core_yaw: a face that misses one of them never links
+            others, it only joins a finished group.
+        attach_score, attach_px: a face that misses one of them is left out.
+    """
+
+    core_score: float = 0.90
+    core_px: float = 24.0
+    core_sharpness: float = 5.0
+    core_yaw: float = 75.0
+    attach_score: float = 0.70
+    attach_px: float = 16.0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("core_score", "attach_score"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"{name} is {value}; it must lie between 0 and 1")
+        for name in ("core_px", "attach_px", "core_sharpness"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} is {value}; it must not be negative")
+        require(0 <= self.core_yaw <= 90, f"core_yaw is {self.core_yaw}; give 0 to 90 degrees")
+
+
+def tiers(
+    score: Values, size_px: Values, sharpness: Values, yaw: Values, config: TierConfig
+) -> tuple[npt.NDArray[np.int8], list[str | None]]:
+    """Return each face's tier, int8 [N], and why it is not core (None for core faces).
+
+    A measure that is not known (NaN) does not speak against a face.
+    """
+    tests: list[tuple[int, Values, float, str]] = [
+        (REJECTED, score, config.attach_score, "score below {:g}"),
+        (REJECTED, size_px, config.attach_px, "smaller than {:g} px"),
+        (ATTACH, score, config.core_score, "score below {:g}"),
+        (ATTACH, size_px, config.core_px, "smaller than {:g} px"),
+        (ATTACH, sharpness, config.core_sharpness, "sharpness below {:g}"),
+        (ATTACH, -np.abs(yaw), -config.core_yaw, "turned away by more than {:g} degrees"),
+    ]
+    tier = np.full(len(score), CORE, np.int8)
+    reasons: list[str | None] = [None] * len(score)
+    for kind, values, least, text in tests:
+        for row in np.flatnonzero((values < least) & (tier == CORE)):
+            tier[row] = kind
+            reasons[row] = text.format(abs(least))
+    return tier, reasons

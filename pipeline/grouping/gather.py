@@ -1,0 +1,119 @@
+"""Reads the faces of a lake for clustering, verifies them, and leaves them as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clustering.grid import to_grid
+from pipeline.columns import matrix
+from pipeline.errors import StorageError
+from pipeline.grouping.workspace import Workspace
+from pipeline.lake import Lake
+
+NORM_TOLERANCE = 1e-3
+SHARD_FACES = 131_072
+MEASURES = ("score", "size_px", "sharpness", "yaw", "quality")
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What is known of the faces of a lake without their vectors, in the order of the shards.
+
+    Attributes:
+        face_id, image_id: str [N], fixed width bytes.
+        box: float32 [N, 4].
+        measures: float32 [N] each, of `MEASURES`.
+        taken_at: milliseconds, NaN when not known, float64 [N].
+        starts: number of each shard's first face, and the total, int64 [S + 1].
+    """
+
+    face_id: np.ndarray
+    image_id: np.ndarray
+    box: np.ndarray
+    measures: dict[str, np.ndarray]
+    taken_at: np.ndarray
+    starts: np.ndarray
+
+
+def plan_shards(lake: Lake) -> list[list[str]]:
+    """Return the parts of each shard: about `SHARD_FACES` faces by the size of their files."""
+    sizes = lake.folder.child("faces").files()
+    shards: list[list[str]] = []
+    room = 0.0
+    models = lake.models()
+    face_bytes = 4.0 * (models.dimension if models else 512) + 500
+    for name in lake.parts():
+        if room <= 0 or not shards:
+            shards.append([])
+            room = SHARD_FACES * face_bytes
+        shards[-1].append(name)
+        room -= sizes.get(name, 0)
+    return shards
+
+
+def gather(work: Workspace, name: str, lake: Lake, parts: list[str]) -> None:
+    """Leave vectors and measures of some parts.
+
+    Raises:
+        StorageError: the lake is broken: vectors that are missing, not finite or not of unit
+            norm, or images that promise another number of faces.
+    """
+    columns = ["face_id", "image_id", "box", *MEASURES, "embedding"]
+    tables = [lake.read_part("faces", part, columns) for part in parts]
+    images = [lake.read_part("images", p, ["image_id", "faces", "taken_at"]) for p in parts]
+    faces, photos = pa.concat_tables(tables), pa.concat_tables(images)
+    verify(lake, parts, faces, photos)
+    place = pc.index_in(faces["image_id"], photos["image_id"].combine_chunks())
+    taken = pc.cast(photos["taken_at"].take(place), pa.int64()).to_numpy().astype(np.float64)
+    work.save_large(f"{name}-vectors", to_grid(matrix(faces["embedding"])))
+    work.save(
+        name,
+        {
+            "face_id": texts(faces["face_id"]),
+            "image_id": texts(faces["image_id"]),
+            "box": matrix(faces["box"]),
+            "taken_at": taken,
+            **{m: np.asarray(faces[m].to_numpy(), np.float32) for m in MEASURES},
+        },
+    )
+
+
+def texts(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of ASCII ids as fixed-width bytes."""
+    return np.array(column.to_pylist() or [""], dtype="S")[: len(column)]
+
+
+def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table) -> None:
+    """Raise StorageError when the tables cannot be clustered as they are."""
+    where = f"{lake.folder.url}, parts {parts[0]} to {parts[-1]}"
+    way_out = f"run `facelake check {lake.folder.url}` and repair the lake before clustering"
+    if faces["embedding"].null_count:
+        raise StorageError(f"{faces['embedding'].null_count} faces have no vector in {where}; {way_out}")
+    norms = np.linalg.norm(matrix(faces["embedding"]), axis=1)
+    bad = int((~(np.abs(norms - 1) <= NORM_TOLERANCE)).sum())
+    if bad:
+        raise StorageError(f"{bad} vectors are not finite or not of unit norm in {where}; {way_out}")
+    promised = pc.sum(photos["faces"]).as_py() or 0
+    if promised != len(faces):
+        raise StorageError(
+            f"images promise {promised} faces, there are {len(faces)} in {where}; {way_out}"
+        )
+
+
+def load_faces(work: Workspace, shards: int) -> Faces:
+    """Return what `gather` left, without the vectors."""
+    loaded = [work.load(f"gather-{i:05}") for i in range(shards)]
+
+    def whole(name: str) -> np.ndarray:
+        return np.concatenate([one[name] for one in loaded])
+
+    return Faces(
+        whole("face_id"),
+        whole("image_id"),
+        whole("box"),
+        {m: whole(m) for m in MEASURES},
+        whole("taken_at"),
+        np.cumsum([0, *(len(one["face_id"]) for one in loaded)]),
+    )

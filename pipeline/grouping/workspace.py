@@ -1,0 +1,102 @@
+"""Arrays of a run in a folder of the lake: what one step leaves, the next one and a restart find."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.storage import Folder, is_local
+from pipeline.troubles import storage_errors
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Mapper(Protocol):
+    """Calls a function on many argument lists, wherever it likes, and yields in order."""
+
+    def __call__(
+        self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+    ) -> Iterator[Any]:
+        """Yield `function(*each)` for each of `arguments`."""
+
+
+def in_process(
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[Any]:
+    """Call one after the other in this process: a `Mapper` for small lakes and tests."""
+    for each in arguments:
+        yield function(*each)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder of arrays; a file is there whole or not at all.
+
+    Attributes:
+        folder: where; pickles as its address.
+    """
+
+    folder: Folder
+
+    def save(self, name: str, arrays: Arrays) -> None:
+        """Write several arrays under one name."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.folder.publish(f"{name}.npz", buffer.getvalue())
+
+    def load(self, name: str) -> Arrays:
+        """Return the arrays of a name."""
+        with np.load(io.BytesIO(self.folder.read(f"{name}.npz"))) as file:
+            return {key: file[key] for key in file.files}
+
+    def save_large(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Write one array that others read parts of."""
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        self.folder.publish(f"{name}.npy", buffer.getvalue())
+
+    def open_large(self, name: str) -> npt.NDArray[Any]:
+        """Return an array, mapped into memory where the folder is local."""
+        if not is_local(self.folder.fs):
+            loaded: npt.NDArray[Any] = np.load(io.BytesIO(self.folder.read(f"{name}.npy")))
+            return loaded
+        with storage_errors("read", f"{self.folder.url}/{name}.npy"):
+            mapped: npt.NDArray[Any] = np.load(self.folder.path(f"{name}.npy"), mmap_mode="r")
+            return mapped
+
+    def names(self) -> set[str]:
+        """Return the names that are there, of both kinds."""
+        return {name.rsplit(".", 1)[0] for name in self.folder.files()}
+
+    def run(
+        self,
+        mapper: Mapper,
+        step: str,
+        function: Callable[..., None],
+        arguments: Sequence[tuple[Any, ...]],
+        progress: Callable[[str, int, int], None] = lambda *_: None,
+    ) -> int:
+        """Call `function(self, name, *each)` for each unit that has not left its file yet.
+
+        The function leaves `name` when it is done: a run that was killed goes on from there.
+        Returns how many were done before.
+        """
+        there = self.names()
+        names = [f"{step}-{i:05}" for i in range(len(arguments))]
+        todo = [(name, each) for name, each in zip(names, arguments, strict=True)
+                if name not in there]  # fmt: skip
+        done = len(arguments) - len(todo)
+        progress(step, done, len(arguments))
+        for _ in mapper(function, [(self, name, *each) for name, each in todo]):
+            done += 1
+            progress(step, done, len(arguments))
+        return len(arguments) - len(todo)
+
+    def remove(self) -> None:
+        """Remove the folder and all that is in it."""
+        with storage_errors("remove", self.folder.url):
+            if self.folder.fs.exists(self.folder.path()):
+                self.folder.fs.rm(self.folder.path(), recursive=True)
