@@ -166,8 +166,10 @@ class Lake:
                 count += 1
         return count
 
-    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return "images" or "faces" from all complete parts.
+    def read(
+        self, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """Return "images" or "faces" from all complete parts; `where` keeps rows while reading.
 
         Raises:
             StorageError: a part cannot be read.
@@ -182,7 +184,7 @@ class Lake:
 
         def load() -> pa.Table:
             data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
-            return data.to_table(columns=list(columns) if columns else None)
+            return data.to_table(columns=list(columns) if columns else None, filter=where)
 
         with storage_errors("read", folder.url):
             return folder.attempt(load)

@@ -25,7 +25,7 @@ Values = npt.NDArray[np.float64]
 # Expected false neighbours of a face at the threshold of two single faces.
 FALSE_NEIGHBOURS = 0.1
 # Shares of variance; the third, of what only this pair of pictures shares, is what remains.
-IDENTITY, PICTURE = 0.40, 0.30
+IDENTITY, PICTURE = 0.50, 0.25
 # Pairs that the prior of the model card counts as, beside those of the lake.
 PRIOR_PAIRS = 2000
 PRIOR_MEAN, PRIOR_SD = 0.1, 0.1

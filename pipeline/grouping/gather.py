@@ -37,14 +37,14 @@ class Faces:
     starts: np.ndarray
 
 
-def plan_shards(lake: Lake) -> list[list[str]]:
-    """Return the parts of each shard: about `SHARD_FACES` faces by the size of their files."""
+def plan_shards(lake: Lake, done: frozenset[str]) -> list[list[str]]:
+    """Return the new parts of each shard: about `SHARD_FACES` faces by the size of their files."""
     sizes = lake.folder.child("faces").files()
     shards: list[list[str]] = []
     room = 0.0
     models = lake.models()
     face_bytes = 4.0 * (models.dimension if models else 512) + 500
-    for name in lake.parts():
+    for name in (n for n in lake.parts() if n not in done):
         if room <= 0 or not shards:
             shards.append([])
             room = SHARD_FACES * face_bytes
@@ -53,18 +53,25 @@ def plan_shards(lake: Lake) -> list[list[str]]:
     return shards
 
 
-def gather(work: Workspace, name: str, lake: Lake, parts: list[str]) -> None:
-    """Leave vectors and measures of some parts.
+def gather(
+    work: Workspace, name: str, lake: Lake, parts: list[str], only: frozenset[str] | None
+) -> None:
+    """Leave vectors and measures of some parts, or of `only` some of their faces.
 
     Raises:
         StorageError: the lake is broken: vectors that are missing, not finite or not of unit
             norm, or images that promise another number of faces.
     """
     columns = ["face_id", "image_id", "box", *MEASURES, "embedding"]
-    tables = [lake.read_part("faces", part, columns) for part in parts]
-    images = [lake.read_part("images", p, ["image_id", "faces", "taken_at"]) for p in parts]
-    faces, photos = pa.concat_tables(tables), pa.concat_tables(images)
-    verify(lake, parts, faces, photos)
+    photo_columns = ["image_id", "faces", "taken_at"]
+    if only is None:
+        faces = pa.concat_tables([lake.read_part("faces", part, columns) for part in parts])
+        photos = pa.concat_tables([lake.read_part("images", p, photo_columns) for p in parts])
+    else:
+        faces = lake.read("faces", columns, pc.field("face_id").isin(sorted(only)))
+        owners = pc.unique(faces["image_id"]).to_pylist()
+        photos = lake.read("images", photo_columns, pc.field("image_id").isin(owners))
+    verify(lake, parts, faces, photos if only is None else None)
     place = pc.index_in(faces["image_id"], photos["image_id"].combine_chunks())
     taken = pc.cast(photos["taken_at"].take(place), pa.int64()).to_numpy().astype(np.float64)
     work.save_large(f"{name}-vectors", to_grid(matrix(faces["embedding"])))
@@ -85,7 +92,7 @@ def texts(column: pa.ChunkedArray) -> np.ndarray:
     return np.array(column.to_pylist() or [""], dtype="S")[: len(column)]
 
 
-def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table) -> None:
+def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table | None) -> None:
     """Raise StorageError when the tables cannot be clustered as they are."""
     where = f"{lake.folder.url}, parts {parts[0]} to {parts[-1]}"
     way_out = f"run `facelake check {lake.folder.url}` and repair the lake before clustering"
@@ -95,7 +102,7 @@ def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table) -> N
     bad = int((~(np.abs(norms - 1) <= NORM_TOLERANCE)).sum())
     if bad:
         raise StorageError(f"{bad} vectors are not finite or not of unit norm in {where}; {way_out}")
-    promised = pc.sum(photos["faces"]).as_py() or 0
+    promised = len(faces) if photos is None else pc.sum(photos["faces"]).as_py() or 0
     if promised != len(faces):
         raise StorageError(
             f"images promise {promised} faces, there are {len(faces)} in {where}; {way_out}"

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clustering.components import spanning_forest, units
-from pipeline.clustering.grid import UNIT, Ints
+from pipeline.clustering.grid import Ints
 from pipeline.clustering.linkage import NOBODY, Nodes, link
 from pipeline.clustering.threshold import Threshold, Values
+from pipeline.clustering.neighbours import TopK, search
 from pipeline.grouping.store import (
     Shape,
     Sorted,
     find_centroids,
+    mix,
     plan_search,
     search_nodes,
     sort_shard,
@@ -38,7 +40,6 @@ class Evidence:
         person: confirmed person, or `NOBODY`, int64 [N].
         conflicts: pairs of nodes with something against merging, int64 [C, 2].
         against: how much, float64 [C].
-        links: pairs of nodes that are one person for sure; they share a unit, int64 [L, 2].
     """
 
     person: Ints
@@ -74,19 +75,13 @@ def cluster_level(
 ) -> tuple[Result, Sorted]:
     """Cluster the nodes of `shape`; `evidence` is asked once their order is known."""
     prefix = shape.prefix
-    work.run(mapper, f"{prefix}-centroids", find_centroids, [(shape,)], progress)
-    shards = [(shape, i) for i in range(shape.shards)]
-    work.run(mapper, f"{prefix}-sorted", sort_shard, shards, progress)
-    tasks = [(shape, threshold, nodes) for (nodes,) in plan_search(work, shape)]
-    work.run(mapper, f"{prefix}-edges", search_nodes, tasks, progress)
-    nodes = Sorted(work, shape)
+    tasks, nodes = search_level(work, mapper, shape, threshold, progress)
     known = evidence(nodes)
-    unit = find_units(work, shape, len(tasks), threshold, nodes)
-    batch = pack(unit, nodes.column("rank"))
+    batch = pack(unit := find_units(work, shape, tasks, threshold))
     batches = int(batch.max()) + 1 if len(batch) else 0
-    routes = [(shape, i, unit, batch) for i in range(len(tasks))]
+    routes = [(shape, i, unit, batch) for i in range(tasks)]
     work.run(mapper, f"{prefix}-routed", route, routes, progress)
-    joins = [(shape, threshold, penalty, len(tasks), b, np.flatnonzero(batch == b),
+    joins = [(shape, threshold, penalty, tasks, b, np.flatnonzero(batch == b),
               of_nodes(known, np.flatnonzero(batch == b))) for b in range(batches)]  # fmt: skip
     work.run(mapper, f"{prefix}-linked", join, joins, progress)
     labels = np.arange(shape.total)
@@ -98,15 +93,26 @@ def cluster_level(
     result = Result(
         labels,
         np.concatenate([np.zeros((0, 4)), *merges]),
-        nearest_others(work, shape, len(tasks), labels),
-        recall(work, shape, threshold, len(tasks), nodes) if nodes.cells > 1 else None,
+        nearest_others(work, shape, tasks, labels),
+        recall(work, shape, threshold, tasks, nodes) if nodes.cells > 1 else None,
     )
     return result, nodes
 
 
-def find_units(
-    work: Workspace, shape: Shape, tasks: int, threshold: Threshold, nodes: Sorted
-) -> Ints:
+def search_level(
+    work: Workspace, mapper: Mapper, shape: Shape, threshold: Threshold, progress: Progress
+) -> tuple[int, Sorted]:
+    """Find neighbours of all queries, and return the number of files of edges, and the nodes."""
+    prefix = shape.prefix
+    work.run(mapper, f"{prefix}-centroids", find_centroids, [(shape,)], progress)
+    shards = [(shape, i) for i in range(shape.shards)]
+    work.run(mapper, f"{prefix}-sorted", sort_shard, shards, progress)
+    tasks = [(shape, threshold, nodes) for (nodes,) in plan_search(work, shape)]
+    work.run(mapper, f"{prefix}-edges", search_nodes, tasks, progress)
+    return len(tasks), Sorted(work, shape)
+
+
+def find_units(work: Workspace, shape: Shape, tasks: int, threshold: Threshold) -> Ints:
     """Return the work unit of each node: components of what may link, large ones split."""
     none = np.zeros(0, np.int64)
     first, second, strength = none, none, np.zeros(0)
@@ -121,12 +127,11 @@ def find_units(
     return units(shape.total, first, second, strength, threshold.z, TASK_NODES)
 
 
-def pack(unit: Ints, ranks: Ints) -> Ints:
+def pack(unit: Ints) -> Ints:
     """Return the batch of each node: whole units, about `TASK_NODES` nodes each.
 
     Nodes alone in their unit have nothing to link; they get batch -1 and no task.
     """
-    del ranks
     sizes = np.bincount(unit, minlength=len(unit))
     several = np.flatnonzero(sizes > 1)
     number = np.cumsum(sizes[several]) // TASK_NODES
@@ -216,9 +221,6 @@ def recall(
     work: Workspace, shape: Shape, threshold: Threshold, tasks: int, nodes: Sorted
 ) -> float | None:
     """Return the share of true neighbours above the threshold that were found, on a sample."""
-    from pipeline.clustering.neighbours import TopK, search
-    from pipeline.grouping.store import mix
-
     query = np.flatnonzero(nodes.column("query"))
     mixed = mix(nodes.column("rank")[query])
     sample = np.sort(query[np.argsort(mixed)[:RECALL_SAMPLE]])
@@ -264,5 +266,3 @@ def group_means(nodes: Sorted, labels: Ints) -> tuple[Ints, npt.NDArray[np.int16
         means[first:last] = np.rint(sums / counts[first:last, None])
     return names, means, counts, ranks
 
-
-assert UNIT < 2**24  # noqa: S101  # what makes sums exact

@@ -55,7 +55,8 @@ class ModelCard:
         mean, std: a channel each, in that order: the network sees (pixel - mean) / std.
         dimension: length of the vector.
         metric: how vectors are compared; "cosine".
-        thresholds: similarities by name, for example `verify`.
+        thresholds: similarities by name: `verify`; `impostor_mean` and `impostor_sd` of the cosine
+            of two people's faces, for lakes too small to measure it.
     """
 
     name: str

@@ -1,0 +1,482 @@
+"""Clusters a lake from its tables to its tables: the order of the steps.
+
+gather -> tiers -> calibrate -> level of faces -> level of groups -> corrections -> weak faces join
+-> confidence -> tables. What is heavy runs in tasks; this process holds some dozens of bytes a face.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.clustering.constraints import Corrections
+from pipeline.clustering.corrections import resolve
+from pipeline.clustering.grid import Ints, similarity
+from pipeline.clustering.linkage import NOBODY
+from pipeline.clustering.settings import ClusterConfig
+from pipeline.clustering.threshold import (
+    NORMAL,
+    PRIOR_MEAN,
+    PRIOR_SD,
+    Threshold,
+    Values,
+    calibrate,
+    curve,
+    describe,
+)
+from pipeline.clustering.tiers import ATTACH, CORE, REJECTED, tiers
+from pipeline.errors import ConfigError
+from pipeline.grouping.evidence import Confirmed, all_against, photo_conflicts
+from pipeline.grouping.gather import Faces, gather, load_faces, plan_shards
+from pipeline.grouping.level import (
+    Evidence,
+    Progress,
+    Result,
+    cluster_level,
+    group_means,
+    search_level,
+)
+from pipeline.grouping.outcome import Outcome, publish
+from pipeline.grouping.past import Past, look_back
+from pipeline.grouping.store import Shape, Sorted, mix, put_shard
+from pipeline.grouping.workspace import Mapper, Workspace
+from pipeline.models.card import known_cards
+from pipeline.people.store import People
+
+SAMPLE_FACES, SAMPLE_SHIFTS = 20_000, 25
+GROUP_SHARD = 131_072
+WORK = "clusters/_work"
+NOT_A_FACE = "somebody said that it is no face"
+LIKE_NOBODY = "unlike every person that it could join"
+
+
+@dataclass
+class Run:
+    """One clustering: what every step needs.
+
+    Attributes:
+        about: figures of the run, for its manifest.
+    """
+
+    people: People
+    config: ClusterConfig
+    mapper: Mapper
+    run_id: str
+    progress: Progress = lambda *_: None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def cluster(self) -> dict[str, Any]:
+        """Cluster, publish a generation, and return what is to be said about it.
+
+        Raises:
+            ConfigError: there is no lake, or no face in it.
+            StorageError: the lake is broken, see `gather.verify`.
+        """
+        lake = self.people.lake
+        if lake.models() is None:
+            raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+        corrections = resolve(self.people.constraints())
+        past = look_back(self.people, self.config)
+        work = self._workspace(past)
+        plan = plan_shards(lake, past.parts_done)
+        shards: list[tuple[Any, ...]] = [(lake, parts, None) for parts in plan]
+        if past.again:
+            shards.append((lake, lake.parts(), past.again))
+        work.run(self.mapper, "gather", gather, shards, self.progress)
+        faces = load_faces(work, len(shards))
+        if not len(faces.face_id) and not past.people:
+            raise ConfigError(f"There are no faces in {lake.folder.url}; index photos first")
+        outcome = self._group(work, faces, corrections, past)
+        about = self.about | {"settings": settings_of(self.config), "parts": part_sizes(self.people)}
+        publish(self.people, self.run_id, outcome, past, about)
+        work.remove()
+        return about
+
+    def _workspace(self, past: Past) -> Workspace:
+        """Return this run's work folder, that of a killed run with the same input included."""
+        parent = self.people.lake.folder.child(WORK)
+        said = sorted(row.constraint_id for row in self.people.constraints())
+        same = [asdict(self.config), part_sizes(self.people), said, past.run_id]
+        key = hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
+        fs = parent.fs
+        if fs.exists(parent.path()):
+            for entry in fs.ls(parent.path(), detail=False):
+                if entry.rstrip("/").rsplit("/", 1)[-1] != key:
+                    fs.rm(entry, recursive=True)
+        work = Workspace(parent.child(key))
+        self.about["resumed_steps"] = len(work.names())
+        return work
+
+    def _group(
+        self, work: Workspace, faces: Faces, corrections: Corrections, past: Past
+    ) -> Outcome:
+        tier, reasons = self._tiers(faces, corrections)
+        order = np.argsort(faces.face_id, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        core = np.flatnonzero(tier == CORE)
+        counts = np.diff(faces.starts)
+        self._put(work, "faces", faces, core, rank)
+        core_total = len(core) + past.core_faces
+        threshold = self._calibrate(work, faces, core, rank, core_total, past)
+        confirmed = Confirmed(corrections, {f.decode(): i for i, f in enumerate(faces.face_id)})
+        starts = np.cumsum([0, *np.bincount(shard_of(faces, core), minlength=len(counts))])
+        shape = self._shape("faces", starts)
+        links: dict[str, Any] = {}
+
+        def evidence(nodes: Sorted) -> Evidence:
+            face = nodes.column("face")
+            place = np.full(len(tier), NOBODY)
+            place[face] = np.arange(len(face))
+            pairs = photo_conflicts(faces.image_id[face], faces.box[face], LazyRows(nodes))
+            apart = place[confirmed.forbidden()]
+            links["conflicts"] = face[pairs]
+            return Evidence(
+                confirmed.person(len(tier))[face],
+                *all_against(pairs, apart[(apart != NOBODY).all(axis=1)]),
+            )
+
+        first, nodes = cluster_level(
+            work, self.mapper, shape, threshold, evidence, self.config.penalty, self.progress
+        )
+        face = nodes.column("face")
+        label = np.full(len(tier), NOBODY)
+        label[face] = face[first.labels]
+        label[face] = only(confirmed, tier, label)[face]
+        self.about |= {"recall": first.recall, "groups_of_faces": len(np.unique(label[face]))}
+        groups = self._level_of_groups(
+            work, faces, nodes, label, rank, threshold, confirmed, links["conflicts"], past
+        )
+        return self._finish(work, faces, tier, reasons, groups, threshold, confirmed, past)
+
+    def _tiers(
+        self, faces: Faces, corrections: Corrections
+    ) -> tuple[np.ndarray, list[str | None]]:
+        values = {name: faces.measures[name].astype(np.float64) for name in faces.measures}
+        tier, reasons = tiers(
+            values["score"], values["size_px"], values["sharpness"], values["yaw"],
+            self.config.tiers,
+        )  # fmt: skip
+        confirmed = {face for one in corrections.sets for face in one.faces}
+        for i, face in enumerate(faces.face_id):
+            name = face.decode()
+            if name in corrections.rejected:
+                tier[i], reasons[i] = REJECTED, NOT_A_FACE
+            elif name in confirmed:  # somebody looked at it
+                tier[i], reasons[i] = CORE, None
+        return tier, reasons
+
+    def _shape(self, prefix: str, starts: np.ndarray) -> Shape:
+        exact = int(starts[-1]) < self.config.exact_below
+        probes = 0 if exact else self.config.probes
+        return Shape(prefix, starts, probes, self.config.neighbours, self.config.device)
+
+    def _put(
+        self, work: Workspace, prefix: str, faces: Faces, rows: Ints, rank: Ints
+    ) -> None:
+        shard = shard_of(faces, rows)
+        units = [
+            (i, rows[shard == i] - faces.starts[i], rows[shard == i], rank[rows[shard == i]])
+            for i in range(len(faces.starts) - 1)
+        ]
+        work.run(self.mapper, f"{prefix}-nodes", put_faces, units, self.progress)
+
+    def _calibrate(
+        self, work: Workspace, faces: Faces, core: Ints, rank: Ints, total: int, past: Past
+    ) -> Threshold:
+        """Measure strangers on pairs of a sample; a run that adds keeps what was measured."""
+        models = self.people.lake.models()
+        card = known_cards().get(models.embedder.split("@")[0]) if models else None
+        known = card.thresholds if card else {}
+        prior = (known.get("impostor_mean", PRIOR_MEAN), known.get("impostor_sd", PRIOR_SD))
+        if past.impostors:
+            fixed = calibrate(
+                np.zeros(0), total, self.config.false_neighbours, past.impostors,
+                self.config.threshold,
+            )  # fmt: skip
+            self.about |= {"threshold": describe(fixed), "curve": past.curve}
+            return fixed
+        sample = core[np.argsort(mix(rank[core]), kind="stable")[:SAMPLE_FACES]]
+        vectors = rows_of(work, faces, sample)
+        shifts = range(1, min(SAMPLE_SHIFTS, len(sample) - 1) + 1)
+        cosines = [similarity(vectors, np.roll(vectors, s, axis=0)) for s in shifts]
+        values = np.concatenate([np.zeros(0), *cosines])
+        threshold = calibrate(
+            values, total, self.config.false_neighbours, prior, self.config.threshold
+        )
+        self.about |= {
+            "threshold": describe(threshold),
+            "curve": curve(threshold, values, total),
+        }
+        return threshold
+
+    def _level_of_groups(
+        self, work: Workspace, faces: Faces, nodes: Sorted, label: Ints, rank: Ints,
+        threshold: Threshold, confirmed: Confirmed, conflicts: Ints, past: Past,
+    ) -> "Groups":  # fmt: skip
+        """Merge groups, and the people of the past, by their means."""
+        face = nodes.column("face")
+        names, means, counts, ranks = group_means(nodes, label[face])
+        size = len(names)
+        means = np.concatenate([means, past.means])
+        counts = np.concatenate([counts, past.counts])
+        ranks = np.concatenate([ranks, len(rank) + np.arange(len(past.counts))])
+        total = len(means)
+        starts = np.array([*range(0, total, GROUP_SHARD), total])
+        new = np.arange(total) < size
+        for i, (a, b) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+            put_shard(work, "groups", i, means[a:b], {
+                "rank": ranks[a:b], "count": counts[a:b], "member": np.ones(b - a, bool),
+                "query": new[a:b], "group": np.arange(a, b),
+            })  # fmt: skip
+        groups = past.groups_total + size - len(past.counts) if past.people else total
+        level = threshold
+        if threshold.fixed is None:
+            rate = min(0.5, self.config.false_neighbours / max(2, groups))
+            level = threshold.at(-NORMAL.inv_cdf(rate))
+        self.about["threshold_of_groups"] = describe(level)
+        of_face = np.full(len(label), NOBODY)
+        of_face[face] = np.searchsorted(names, label[face])
+        person = np.full(total, NOBODY)
+        known = confirmed.person(len(label))
+        np.maximum.at(person, of_face[face], known[face])
+        person[size:] = [confirmed.names.get(name, NOBODY) for name in past.names]
+        apart = of_face[confirmed.forbidden()]
+        apart = np.concatenate([apart[(apart != NOBODY).all(axis=1)], past.apart + size])
+        pairs, against = all_against(of_face[conflicts], apart)
+
+        def evidence(groups: Sorted) -> Evidence:
+            group = groups.column("group")
+            place = np.empty(total, np.int64)
+            place[group] = np.arange(total)
+            return Evidence(person[group], place[pairs], against)
+
+        shape = self._shape("groups", starts)
+        result, sorted_ = cluster_level(
+            work, self.mapper, shape, level, evidence, self.config.penalty, self.progress
+        )
+        group = sorted_.column("group")
+        merged = np.empty(total, np.int64)
+        merged[group] = group[result.labels]
+        nearest = np.full((total, result.nearest.shape[1]), NOBODY)
+        nearest[group] = np.where(result.nearest == NOBODY, NOBODY, group[result.nearest])
+        merges = result.merges.copy()
+        merges[:, :2] = group[merges[:, :2].astype(np.int64)]
+        self.about["recall_of_groups"] = result.recall
+        return Groups(of_face, merged, nearest, merges, means, counts, ranks, size, level)
+
+    def _finish(
+        self, work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
+        groups: "Groups", threshold: Threshold, confirmed: Confirmed, past: Past,
+    ) -> Outcome:  # fmt: skip
+        """Obey corrections, let weak faces join, and measure how sure everything is."""
+        of_face = groups.of_face
+        label = np.full(len(tier), NOBODY)
+        core = np.flatnonzero(tier == CORE)
+        # A person is named by a face row, or by its place among those of the past, behind them.
+        lowest = np.full(len(groups.merged), NOBODY)
+        old = len(tier) + np.arange(len(past.counts))
+        lowest[groups.size :] = old
+        first_rows = core[np.argsort(of_face[core], kind="stable")]
+        at = np.flatnonzero(np.diff(of_face[first_rows], prepend=-1))
+        lowest[of_face[first_rows[at]]] = first_rows[at]
+        label[core] = lowest[groups.merged[of_face[core]]]
+        label[core] = only(confirmed, tier, label)[core]
+        old_label = lowest[groups.merged[groups.size :]]
+        named = np.concatenate([label[core], old_label])
+        persons, place = np.unique(named, return_inverse=True)
+        weights = np.concatenate([np.ones(len(core)), past.counts])
+        sizes = np.bincount(place, weights=weights, minlength=len(persons))
+        means = person_means(work, faces, core, place, sizes, past, len(persons))
+        work.save_large("people-means", means)
+        of = np.full(len(tier), NOBODY)
+        of[core] = place[: len(core)]
+        alternatives = np.full((len(tier), groups.nearest.shape[1]), NOBODY)
+        to_person = np.searchsorted(persons, lowest[groups.merged])
+        to_person = np.minimum(to_person, len(persons) - 1)
+        near = groups.nearest[of_face[core]]
+        alternatives[core] = np.where(near == NOBODY, NOBODY, to_person[near])
+        weak = np.flatnonzero(tier == ATTACH)
+        self._attach(work, faces, weak, means, sizes, of, alternatives, reasons, groups.level)
+        shards = len(faces.starts) - 1
+        units = [
+            (i, of[faces.starts[i] : faces.starts[i + 1]],
+             alternatives[faces.starts[i] : faces.starts[i + 1]])
+            for i in range(shards)
+        ]  # fmt: skip
+        work.run(self.mapper, "scored", score_faces, units, self.progress)
+        scored = [work.load(f"scored-{i:05}") for i in range(shards)]
+        empty = np.zeros(0)
+        own = np.concatenate([empty, *(s["own"] for s in scored)])
+        other = np.concatenate([empty, *(s["other"] for s in scored)])
+        return Outcome(
+            faces=faces, tier=tier, reasons=reasons, of=of, own=own, other=other, sizes=sizes,
+            means=means, old=np.searchsorted(persons, old_label), level=groups.level,
+            merges=groups.merges, to_person=to_person, nearest=groups.nearest,
+            group_means=groups.means, group_counts=groups.counts, group_faces=lowest,
+            confirmed=confirmed,
+        )  # fmt: skip
+
+    def _attach(
+        self, work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Values,
+        of: Ints, alternatives: Ints, reasons: list[str | None], level: Threshold,
+    ) -> None:  # fmt: skip
+        """Let weak faces join the person that they clearly prefer; changes `of`."""
+        if not len(weak) or not len(means):
+            return
+        count = len(means)
+        vectors = np.concatenate([means, rows_of(work, faces, weak)])
+        total = len(vectors)
+        starts = np.array([*range(0, total, GROUP_SHARD), total])
+        person = np.arange(total) < count
+        sized = np.concatenate([sizes, np.ones(len(weak))])
+        for i, (a, b) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+            put_shard(work, "weak", i, vectors[a:b], {
+                "rank": np.arange(a, b), "count": sized[a:b], "member": person[a:b],
+                "query": ~person[a:b], "item": np.arange(a, b),
+            })  # fmt: skip
+        shape = self._shape("weak", starts)
+        tasks, nodes = search_level(work, self.mapper, shape, level, self.progress)
+        item = nodes.column("item")
+        for i in range(tasks):
+            edges = work.load(f"weak-edges-{i:05}")
+            source, target = item[edges["source"]], item[edges["target"]]
+            starts_of = np.flatnonzero(np.diff(source, prepend=-1))
+            for a, b in zip(starts_of, np.append(starts_of[1:], len(source)), strict=True):
+                row = weak[source[a] - count]
+                best, cosine = target[a:b], edges["cosine"][a:b]
+                needed = float(level.cosine(1, sizes[best[0]]))
+                second = float(cosine[1]) if b - a > 1 else -1.0
+                if cosine[0] >= needed and cosine[0] - second >= self.config.margin:
+                    of[row] = best[0]
+                    best = best[1:]
+                rest = best[: alternatives.shape[1]]
+                alternatives[row, : len(rest)] = rest
+        for row in weak[of[weak] == NOBODY]:
+            reasons[row] = f"{reasons[row]}; {LIKE_NOBODY}"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The level of groups: of faces first, people of the past behind them.
+
+    Attributes:
+        of_face: group of each core face, int64 [N], `NOBODY` for others.
+        merged: lowest group of what each group became, int64 [G].
+        nearest: similar groups of others, int64 [G, 3].
+        merges: doubtful joins of groups: first, second, cosine, needed.
+        means, counts, ranks: of the groups.
+        size: groups of faces; the others are people of the past.
+        level: threshold of the level.
+    """
+
+    of_face: Ints
+    merged: Ints
+    nearest: Ints
+    merges: Values
+    means: np.ndarray
+    counts: Values
+    ranks: Ints
+    size: int
+    level: Threshold
+
+
+class LazyRows:
+    """Grid vectors of nodes, read when they are asked for."""
+
+    def __init__(self, nodes: Sorted) -> None:
+        self.nodes = nodes
+
+    def __getitem__(self, rows: Ints) -> np.ndarray:
+        """Return the vectors of some nodes."""
+        return self.nodes.rows(rows)
+
+
+def only(confirmed: Confirmed, tier: np.ndarray, label: Ints) -> Ints:
+    """Return labels that obey corrections."""
+    del tier
+    return confirmed.together(label)
+
+
+def shard_of(faces: Faces, rows: Ints) -> Ints:
+    """Return the shard of each face."""
+    found: Ints = np.searchsorted(faces.starts, rows, side="right") - 1
+    return found
+
+
+def rows_of(work: Workspace, faces: Faces, rows: Ints) -> np.ndarray:
+    """Return the grid vectors of some faces."""
+    shard = shard_of(faces, rows)
+    parts = [work.open_large(f"gather-{i:05}-vectors") for i in range(len(faces.starts) - 1)]
+    width = parts[0].shape[1] if parts else 0
+    out = np.empty((len(rows), width), np.int16)
+    for i in np.unique(shard):
+        mine = shard == i
+        out[mine] = parts[i][rows[mine] - faces.starts[i]]
+    return out
+
+
+def put_faces(
+    work: Workspace, name: str, shard: int, places: Ints, faces: Ints, ranks: Ints
+) -> None:
+    """Leave the core faces of one gathered shard as nodes."""
+    vectors = work.open_large(f"gather-{shard:05}-vectors")
+    there = np.ones(len(faces), bool)
+    put_shard(work, name.rsplit("-", 2)[0], shard, vectors[places], {
+        "rank": ranks, "count": np.ones(len(faces)), "member": there, "query": there,
+        "face": faces,
+    })  # fmt: skip
+
+
+def score_faces(work: Workspace, name: str, shard: int, of: Ints, alternatives: Ints) -> None:
+    """Leave each face's average cosine to its person, and to the best other one."""
+    vectors = np.asarray(work.open_large(f"gather-{shard:05}-vectors"))
+    means = work.open_large("people-means")
+    own, other = np.full(len(of), np.nan), np.full(len(of), np.nan)
+    mine = np.flatnonzero(of != NOBODY)
+    own[mine] = similarity(vectors[mine], means[of[mine]])
+    for column in alternatives.T:
+        rows = np.flatnonzero((column != NOBODY) & (column != of))
+        other[rows] = np.fmax(other[rows], similarity(vectors[rows], means[column[rows]]))
+    work.save(name, {"own": own, "other": other})
+
+
+def person_means(
+    work: Workspace, faces: Faces, core: Ints, place: Ints, sizes: Values, past: Past, count: int
+) -> np.ndarray:
+    """Return the mean of each person's core faces and its own past, grid vectors [P, D]."""
+    width = past.means.shape[1]
+    sums = np.zeros((count, width))
+    step = 50_000
+    for start in range(0, len(core), step):
+        rows = slice(start, start + step)
+        order = np.argsort(place[rows], kind="stable")
+        mine = place[rows][order]
+        starts = np.flatnonzero(np.diff(mine, prepend=-1))
+        vectors = rows_of(work, faces, core[rows])[order].astype(np.float64)
+        if len(mine):
+            sums[mine[starts]] += np.add.reduceat(vectors, starts, axis=0)
+    old = place[len(core) : len(core) + len(past.counts)]
+    np.add.at(sums, old, past.means * past.counts[:, None])
+    means: np.ndarray = np.rint(sums / np.maximum(sizes, 1)[:, None]).astype(np.int16)
+    return means
+
+
+def settings_of(config: ClusterConfig) -> Mapping[str, Any]:
+    """Return what a run must have in common with the one before to add to its people."""
+    settings = asdict(config)
+    for name in ("full", "device"):
+        del settings[name]
+    return settings
+
+
+def part_sizes(people: People) -> dict[str, int]:
+    """Return the parts of the lake that have faces files, with their sizes."""
+    sizes = people.lake.folder.child("faces").files()
+    return {name: sizes[name] for name in people.lake.parts()}
+
+
+__all__ = ["Result", "Run"]
