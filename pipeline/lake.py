@@ -227,9 +227,7 @@ class Lake:
             dropped += len(doomed)
         return dropped
 
-    def read_part(
-        self, table: str, name: str, columns: Sequence[str] | None = None
-    ) -> pa.Table:
+    def read_part(self, table: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return "images" or "faces" of one part."""
         data = io.BytesIO(self.folder.read(f"{table}/{name}"))
         with storage_errors("read", f"{self.folder.url}/{table}/{name}"):

@@ -32,8 +32,13 @@ def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]
         "detector": models.detector,
         "embedder": models.embedder,
         "config": settings,
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of what the figures depend on."""
+    return {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
 
 
 def redacted(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,9 +105,7 @@ def _forget_self(scores: torch.Tensor, query_rows: Ints, names: Ints) -> None:
     scores[torch.from_numpy(same), torch.from_numpy(column[same])] = -torch.inf
 
 
-def _top(
-    scores: torch.Tensor, k: int, lowest: float
-) -> tuple[npt.NDArray[np.float32], Ints]:
+def _top(scores: torch.Tensor, k: int, lowest: float) -> tuple[npt.NDArray[np.float32], Ints]:
     """Return score and column of the best `k` of each row; of equal ones the first columns."""
     more = min(k + 1, scores.shape[1])
     value, column = (t.cpu().numpy() for t in torch.topk(scores, more, dim=1))

@@ -48,7 +48,9 @@ class ClusterConfig:
         )
         require(self.neighbours >= 2, f"neighbours is {self.neighbours}; it must be 2 or more")
         require(self.probes >= 1, f"probes is {self.probes}; it must be 1 or more")
-        require(self.exact_below >= 0, f"exact_below is {self.exact_below}; it must not be negative")
+        require(
+            self.exact_below >= 0, f"exact_below is {self.exact_below}; it must not be negative"
+        )
         require(0 <= self.penalty <= 1, f"penalty is {self.penalty}; give 0 to 1")
         require(0 <= self.margin <= 1, f"margin is {self.margin}; give 0 to 1")
         require(self.device in ("cpu", "cuda"), f"device is {self.device!r}; choose cpu or cuda")

@@ -52,7 +52,8 @@ class Threshold:
 
     def spread(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Values:
         """Return the deviation of the average cosine of groups of sizes `a` and `b`."""
-        first, second = 1 / np.asarray(a, np.float64), 1 / np.asarray(b, np.float64)
+        # Copies of one picture count as less than one face; together they are one.
+        first, second = (1 / np.maximum(np.asarray(n, np.float64), 1) for n in (a, b))
         rest = 1 - self.identity - 2 * self.picture
         share = self.identity + self.picture * (first + second) + rest * first * second
         values: Values = self.sd * np.sqrt(share)
@@ -152,7 +153,5 @@ def describe(threshold: Threshold) -> dict[str, Any]:
     sizes: Ints = np.array([1, 2, 5, 20, 100])
     return asdict(threshold) | {
         "single_faces": float(threshold.cosine()),
-        "equal_groups": {
-            str(n): round(float(threshold.cosine(n, n)), 4) for n in sizes.tolist()
-        },
+        "equal_groups": {str(n): round(float(threshold.cosine(n, n)), 4) for n in sizes.tolist()},
     }

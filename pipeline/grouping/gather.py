@@ -97,11 +97,15 @@ def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table | Non
     where = f"{lake.folder.url}, parts {parts[0]} to {parts[-1]}"
     way_out = f"run `facelake check {lake.folder.url}` and repair the lake before clustering"
     if faces["embedding"].null_count:
-        raise StorageError(f"{faces['embedding'].null_count} faces have no vector in {where}; {way_out}")
+        raise StorageError(
+            f"{faces['embedding'].null_count} faces have no vector in {where}; {way_out}"
+        )
     norms = np.linalg.norm(matrix(faces["embedding"]), axis=1)
     bad = int((~(np.abs(norms - 1) <= NORM_TOLERANCE)).sum())
     if bad:
-        raise StorageError(f"{bad} vectors are not finite or not of unit norm in {where}; {way_out}")
+        raise StorageError(
+            f"{bad} vectors are not finite or not of unit norm in {where}; {way_out}"
+        )
     promised = len(faces) if photos is None else pc.sum(photos["faces"]).as_py() or 0
     if promised != len(faces):
         raise StorageError(

@@ -40,11 +40,13 @@ class Evidence:
         person: confirmed person, or `NOBODY`, int64 [N].
         conflicts: pairs of nodes with something against merging, int64 [C, 2].
         against: how much, float64 [C].
+        weight: what each node counts in averages, float64 [N]; None: its `count`.
     """
 
     person: Ints
     conflicts: Ints
     against: Values
+    weight: Values | None = None
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,17 @@ def cluster_level(
     mapper: Mapper,
     shape: Shape,
     threshold: Threshold,
-    evidence: Callable[[Sorted], Evidence],
+    evidence: Callable[[Sorted, int], Evidence],
     penalty: float,
     progress: Progress,
 ) -> tuple[Result, Sorted]:
-    """Cluster the nodes of `shape`; `evidence` is asked once their order is known."""
+    """Cluster the nodes of `shape`.
+
+    `evidence` is asked once their order is known, and in how many files their edges are.
+    """
     prefix = shape.prefix
     tasks, nodes = search_level(work, mapper, shape, threshold, progress)
-    known = evidence(nodes)
+    known = evidence(nodes, tasks)
     batch = pack(unit := find_units(work, shape, tasks, threshold))
     batches = int(batch.max()) + 1 if len(batch) else 0
     routes = [(shape, i, unit, batch) for i in range(tasks)]
@@ -146,7 +151,8 @@ def of_nodes(known: Evidence, nodes: Ints) -> Evidence:
     """Return the evidence on some nodes (ascending), renumbered."""
     inside = np.isin(known.conflicts, nodes).all(axis=1)
     pairs = np.searchsorted(nodes, known.conflicts[inside])
-    return Evidence(known.person[nodes], pairs, known.against[inside])
+    weight = None if known.weight is None else known.weight[nodes]
+    return Evidence(known.person[nodes], pairs, known.against[inside], weight)
 
 
 def route(work: Workspace, name: str, shape: Shape, task: int, unit: Ints, batch: Ints) -> None:
@@ -173,7 +179,8 @@ def join(
         pairs.append(np.stack([one["source"][part], one["target"][part]], axis=1))
     edges = np.concatenate([np.zeros((0, 2), np.int64), *pairs])
     sorted_ = Sorted(work, shape)
-    count, rank = sorted_.column("count")[nodes], sorted_.column("rank")[nodes]
+    count = sorted_.column("count")[nodes] if known.weight is None else known.weight
+    rank = sorted_.column("rank")[nodes]
     order = np.argsort(rank)  # nodes are numbered by rank, so that ties do not depend on layout
     place = np.empty(len(nodes), np.int64)
     place[order] = np.arange(len(nodes))
@@ -200,7 +207,9 @@ def join(
     )
 
 
-def nearest_others(work: Workspace, shape: Shape, tasks: int, labels: Ints, wanted: int = 3) -> Ints:
+def nearest_others(
+    work: Workspace, shape: Shape, tasks: int, labels: Ints, wanted: int = 3
+) -> Ints:
     """Return for each node the most similar ones of other groups, int64 [N, wanted]."""
     nearest = np.full((shape.total, wanted), NOBODY, np.int64)
     for i in range(tasks):
@@ -243,14 +252,27 @@ def recall(
     return float(np.isin(true, np.concatenate(found)).mean()) if len(true) else None
 
 
-def group_means(nodes: Sorted, labels: Ints) -> tuple[Ints, npt.NDArray[np.int16], Values, Ints]:
-    """Return each group's name, mean on the grid, count and lowest rank; by name.
+def copy_weights(work: Workspace, shape: Shape, tasks: int) -> Values:
+    """Return what each node counts beside its copies: a burst of ten counts as one, float64 [N].
+
+    In 1/1024 steps, so that weighted sums are exact.
+    """
+    weight = np.ones(shape.total)
+    for i in range(tasks):
+        edges = work.load(f"{shape.prefix}-edges-{i:05}")
+        weight[edges["nodes"]] = np.ceil(1024 / (1 + edges["copies"])) / 1024
+    return weight
+
+
+def group_means(
+    nodes: Sorted, labels: Ints, weight: Values
+) -> tuple[Ints, npt.NDArray[np.int16], Values, Ints]:
+    """Return each group's name, mean on the grid, weight (at least 1) and lowest rank; by name.
 
     Rounded to the grid, the mean is exact from there on. Memory: a chunk of nodes at a time.
     """
     names, inverse = np.unique(labels, return_inverse=True)
-    count = nodes.column("count").astype(np.float64)
-    counts = np.bincount(inverse, weights=count, minlength=len(names))
+    counts = np.bincount(inverse, weights=weight, minlength=len(names))
     ranks = np.full(len(names), np.iinfo(np.int64).max)
     np.minimum.at(ranks, inverse, nodes.column("rank"))
     means = np.empty((len(names), nodes.vectors[0].shape[1]), np.int16)
@@ -261,8 +283,7 @@ def group_means(nodes: Sorted, labels: Ints) -> tuple[Ints, npt.NDArray[np.int16
         last = min(first + step, len(names))
         mine = order[starts[first] : starts[last]]
         sums = np.add.reduceat(
-            nodes.rows(mine) * count[mine, None], starts[first:last] - starts[first], axis=0
+            nodes.rows(mine) * weight[mine, None], starts[first:last] - starts[first], axis=0
         )
         means[first:last] = np.rint(sums / counts[first:last, None])
-    return names, means, counts, ranks
-
+    return names, means, np.maximum(counts, 1), ranks

@@ -118,7 +118,9 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
         before = dict(zip(named["face_id"], named["person_id"], strict=True))
     mine = np.flatnonzero(outcome.of != NOBODY)
     old = [before.get(face_ids[i].decode()) for i in mine]
-    old = [None if p in left.get(int(g), ()) else p for p, g in zip(old, outcome.of[mine], strict=True)]
+    old = [
+        None if p in left.get(int(g), ()) else p for p, g in zip(old, outcome.of[mine], strict=True)
+    ]
     found = transfer(
         np.concatenate([outcome.of[mine], outcome.old]),
         [*old, *past.people],
@@ -144,7 +146,9 @@ def certainty(outcome: Outcome) -> tuple[Values, Values]:
     in deviations of strangers, with a logistic curve.
     """
     mine = outcome.of != NOBODY
-    size = np.where(mine, outcome.sizes[np.where(mine, outcome.of, 0)] if len(outcome.sizes) else 1, 1)
+    size = np.where(
+        mine, outcome.sizes[np.where(mine, outcome.of, 0)] if len(outcome.sizes) else 1, 1
+    )
     core = outcome.tier == CORE
     others = np.where(core, size - 1, size)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -206,7 +210,9 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
     if now:
         person = [now.get(p, p) for p in kept["person_id"].to_pylist()]
         at = kept.schema.get_field_index("person_id")
-        kept = kept.set_column(at, schema.CLUSTERS.field("person_id"), pa.array(person, pa.string()))
+        kept = kept.set_column(
+            at, schema.CLUSTERS.field("person_id"), pa.array(person, pa.string())
+        )
     return kept
 
 
@@ -214,10 +220,14 @@ def changed(kept: pa.Table, rows: pa.Table, past: Past) -> int:
     """Return how many faces that had a person before have another one now."""
     if past.clusters is None:
         return 0
-    before = dict(zip(*past.clusters.select(["face_id", "person_id"]).to_pydict().values(), strict=True))
+    before = dict(
+        zip(*past.clusters.select(["face_id", "person_id"]).to_pydict().values(), strict=True)
+    )
     count = 0
     for table in (kept, rows):
-        for face, person in zip(table["face_id"].to_pylist(), table["person_id"].to_pylist(), strict=True):
+        for face, person in zip(
+            table["face_id"].to_pylist(), table["person_id"].to_pylist(), strict=True
+        ):
             was = before.get(face)
             count += was is not None and person is not None and was != person
     return count
@@ -238,7 +248,9 @@ def people_rows(
     old_rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     if past.table is not None:
         columns = [f.name for f in kind if f.name != "mean"]
-        for person, row in zip(outcome.old.tolist(), past.table.select(columns).to_pylist(), strict=True):
+        for person, row in zip(
+            outcome.old.tolist(), past.table.select(columns).to_pylist(), strict=True
+        ):
             old_rows[person].append(row)
     mine = np.flatnonzero(outcome.of != NOBODY)
     mine = mine[np.argsort(outcome.of[mine], kind="stable")]
@@ -260,7 +272,9 @@ def people_rows(
     ) if result else pa.array([], kind.field("mean").type)  # fmt: skip
     columns = {f.name: pa.array([row[f.name] for row in result], f.type)
                for f in kind if f.name != "mean"}  # fmt: skip
-    return pa.table({f.name: mean if f.name == "mean" else columns[f.name] for f in kind}, schema=kind)
+    return pa.table(
+        {f.name: mean if f.name == "mean" else columns[f.name] for f in kind}, schema=kind
+    )
 
 
 def described(
@@ -271,7 +285,9 @@ def described(
     faces = outcome.faces
     core = rows[outcome.tier[rows] == CORE]
     pool = core if len(core) else rows
-    worth = np.nan_to_num(similar[pool], nan=0.0) + 0.1 * np.nan_to_num(faces.measures["quality"][pool])
+    worth = np.nan_to_num(similar[pool], nan=0.0) + 0.1 * np.nan_to_num(
+        faces.measures["quality"][pool]
+    )
     best = pool[np.lexsort((faces.face_id[pool], -worth))]
     # Evenly from the most central to the least: what the person can look like.
     chosen = best[np.unique(np.linspace(0, len(best) - 1, min(EXEMPLARS, len(best))).astype(int))]
@@ -334,7 +350,9 @@ def suggest(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> pa.Tab
     face_of[to[::-1]] = np.arange(len(to))[::-1]
     cosines = similarity(outcome.means[pairs[:, 0]], outcome.means[pairs[:, 1]])
     needs = level.cosine(outcome.sizes[pairs[:, 0]], outcome.sizes[pairs[:, 1]])
-    for (a, b), cosine, needed in zip(pairs.tolist(), cosines.tolist(), needs.tolist(), strict=True):
+    for (a, b), cosine, needed in zip(
+        pairs.tolist(), cosines.tolist(), needs.tolist(), strict=True
+    ):
         add(int(face_of[a]), int(face_of[b]), cosine, needed, "apart")
     rows.sort(key=lambda row: (-row["doubt"], row["person_a"], row["person_b"], row["face_a"]))
     return pa.Table.from_pylist(rows[:MOST_SUGGESTIONS], schema.SUGGESTIONS)

@@ -36,6 +36,7 @@ from pipeline.grouping.level import (
     Progress,
     Result,
     cluster_level,
+    copy_weights,
     group_means,
     search_level,
 )
@@ -90,7 +91,10 @@ class Run:
         if not len(faces.face_id) and not past.people:
             raise ConfigError(f"There are no faces in {lake.folder.url}; index photos first")
         outcome = self._group(work, faces, corrections, past)
-        about = self.about | {"settings": settings_of(self.config), "parts": part_sizes(self.people)}
+        about = self.about | {
+            "settings": settings_of(self.config),
+            "parts": part_sizes(self.people),
+        }
         publish(self.people, self.run_id, outcome, past, about)
         work.remove()
         return about
@@ -127,8 +131,9 @@ class Run:
         shape = self._shape("faces", starts)
         links: dict[str, Any] = {}
 
-        def evidence(nodes: Sorted) -> Evidence:
+        def evidence(nodes: Sorted, tasks: int) -> Evidence:
             face = nodes.column("face")
+            links["weight"] = copy_weights(work, shape, tasks)
             place = np.full(len(tier), NOBODY)
             place[face] = np.arange(len(face))
             pairs = photo_conflicts(faces.image_id[face], faces.box[face], LazyRows(nodes))
@@ -137,6 +142,7 @@ class Run:
             return Evidence(
                 confirmed.person(len(tier))[face],
                 *all_against(pairs, apart[(apart != NOBODY).all(axis=1)]),
+                links["weight"],
             )
 
         first, nodes = cluster_level(
@@ -145,16 +151,14 @@ class Run:
         face = nodes.column("face")
         label = np.full(len(tier), NOBODY)
         label[face] = face[first.labels]
-        label[face] = only(confirmed, tier, label)[face]
+        label[face] = confirmed.together(label)[face]
         self.about |= {"recall": first.recall, "groups_of_faces": len(np.unique(label[face]))}
         groups = self._level_of_groups(
-            work, faces, nodes, label, rank, threshold, confirmed, links["conflicts"], past
+            work, faces, nodes, label, rank, threshold, confirmed, links, past
         )
         return self._finish(work, faces, tier, reasons, groups, threshold, confirmed, past)
 
-    def _tiers(
-        self, faces: Faces, corrections: Corrections
-    ) -> tuple[np.ndarray, list[str | None]]:
+    def _tiers(self, faces: Faces, corrections: Corrections) -> tuple[np.ndarray, list[str | None]]:
         values = {name: faces.measures[name].astype(np.float64) for name in faces.measures}
         tier, reasons = tiers(
             values["score"], values["size_px"], values["sharpness"], values["yaw"],
@@ -174,9 +178,7 @@ class Run:
         probes = 0 if exact else self.config.probes
         return Shape(prefix, starts, probes, self.config.neighbours, self.config.device)
 
-    def _put(
-        self, work: Workspace, prefix: str, faces: Faces, rows: Ints, rank: Ints
-    ) -> None:
+    def _put(self, work: Workspace, prefix: str, faces: Faces, rows: Ints, rank: Ints) -> None:
         shard = shard_of(faces, rows)
         units = [
             (i, rows[shard == i] - faces.starts[i], rows[shard == i], rank[rows[shard == i]])
@@ -215,11 +217,11 @@ class Run:
 
     def _level_of_groups(
         self, work: Workspace, faces: Faces, nodes: Sorted, label: Ints, rank: Ints,
-        threshold: Threshold, confirmed: Confirmed, conflicts: Ints, past: Past,
+        threshold: Threshold, confirmed: Confirmed, links: Mapping[str, Any], past: Past,
     ) -> "Groups":  # fmt: skip
         """Merge groups, and the people of the past, by their means."""
         face = nodes.column("face")
-        names, means, counts, ranks = group_means(nodes, label[face])
+        names, means, counts, ranks = group_means(nodes, label[face], links["weight"])
         size = len(names)
         means = np.concatenate([means, past.means])
         counts = np.concatenate([counts, past.counts])
@@ -246,9 +248,9 @@ class Run:
         person[size:] = [confirmed.names.get(name, NOBODY) for name in past.names]
         apart = of_face[confirmed.forbidden()]
         apart = np.concatenate([apart[(apart != NOBODY).all(axis=1)], past.apart + size])
-        pairs, against = all_against(of_face[conflicts], apart)
+        pairs, against = all_against(of_face[links["conflicts"]], apart)
 
-        def evidence(groups: Sorted) -> Evidence:
+        def evidence(groups: Sorted, _: int) -> Evidence:
             group = groups.column("group")
             place = np.empty(total, np.int64)
             place[group] = np.arange(total)
@@ -284,7 +286,7 @@ class Run:
         at = np.flatnonzero(np.diff(of_face[first_rows], prepend=-1))
         lowest[of_face[first_rows[at]]] = first_rows[at]
         label[core] = lowest[groups.merged[of_face[core]]]
-        label[core] = only(confirmed, tier, label)[core]
+        label[core] = confirmed.together(label)[core]
         old_label = lowest[groups.merged[groups.size :]]
         named = np.concatenate([label[core], old_label])
         persons, place = np.unique(named, return_inverse=True)
@@ -393,12 +395,6 @@ class LazyRows:
     def __getitem__(self, rows: Ints) -> np.ndarray:
         """Return the vectors of some nodes."""
         return self.nodes.rows(rows)
-
-
-def only(confirmed: Confirmed, tier: np.ndarray, label: Ints) -> Ints:
-    """Return labels that obey corrections."""
-    del tier
-    return confirmed.together(label)
 
 
 def shard_of(faces: Faces, rows: Ints) -> Ints:

@@ -19,6 +19,8 @@ from pipeline.grouping.workspace import Arrays, Workspace
 # Queries that one task searches for: seconds to a minute of work, bounded memory.
 TASK_QUERIES = 32_768
 SAMPLE_PER_CELL = 32
+# Faces as alike as this come from one burst, or one picture published twice.
+COPY_COSINE = 0.95
 
 
 @dataclass(frozen=True)
@@ -182,5 +184,6 @@ def search_nodes(
     # Only nodes that may link make units hang together.
     strong = strength >= threshold.z
     forest = spanning_forest(shape.total, source[strong], target[strong], strength[strong])
-    work.save(name, {"source": source, "target": target, "cosine": cosine,
-                     "first": forest[0], "second": forest[1], "strength": forest[2]})  # fmt: skip
+    copies = np.bincount(source[cosine >= COPY_COSINE], minlength=shape.total)[nodes]
+    work.save(name, {"source": source, "target": target, "cosine": cosine, "nodes": nodes,
+                     "copies": copies, "first": forest[0], "second": forest[1], "strength": forest[2]})  # fmt: skip

@@ -23,9 +23,7 @@ class Mapper(Protocol):
         """Yield `function(*each)` for each of `arguments`."""
 
 
-def in_process(
-    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
-) -> Iterator[Any]:
+def in_process(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
     """Call one after the other in this process: a `Mapper` for small lakes and tests."""
     for each in arguments:
         yield function(*each)

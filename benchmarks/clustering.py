@@ -1,0 +1,248 @@
+"""Clustering on real people, among distractors, at scale, and when photos are added.
+
+    FACELAKE_DATA=... python -m benchmarks.clustering dev LAKE_OF_LFW LAKE_OF_WILD
+    python -m benchmarks.clustering distractors LAKE_OF_LFW [--factors 10 100]
+    python -m benchmarks.clustering scale [--faces 100000 1000000]
+    python -m benchmarks.clustering incremental LAKE_OF_LFW
+
+The lakes are made with `facelake index ... --embedder sface`. Labels are used for the measures
+alone, and for the settings of the algorithms that are compared.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import data_folder
+from benchmarks.memory import pss
+from benchmarks.reliability import children
+from benchmarks.synthetic import Archive, write_lake
+from pipeline.clustering.measures import Contingency
+from pipeline.columns import matrix
+from pipeline.lake import Lake
+from pipeline.people.store import People
+
+
+def labelled(lake: Lake, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return face ids, vectors and labels (None where unknown) of a lake of `lfw-dev` or wild.
+
+    A photo's label belongs to its central face in LFW, to the largest one in the wild set.
+    """
+    truth = {}
+    for path in sorted((data_folder() / name).glob("*.tar")):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.name.endswith(".cls"):
+                    truth[member.name[:-4]] = archive.extractfile(member).read().decode().strip()
+    images = lake.read("images", ["image_id", "uri", "width", "height"]).to_pylist()
+    faces = lake.read("faces", ["face_id", "image_id", "box", "embedding"])
+    box, owner = matrix(faces["box"]), faces["image_id"].to_pylist()
+    rows: dict[str, list[int]] = {}
+    for i, image in enumerate(owner):
+        rows.setdefault(image, []).append(i)
+    label = np.full(len(owner), None, object)
+    for image in images:
+        mine = np.array(rows.get(image["image_id"], []), int)
+        if not len(mine):
+            continue
+        if name == "lfw-dev":
+            centre = (box[mine, :2] + box[mine, 2:]) / 2
+            best = np.linalg.norm(centre - [image["width"] / 2, image["height"] / 2], axis=1).argmin()
+        else:
+            best = np.prod(box[mine, 2:] - box[mine, :2], axis=1).argmax()
+        key = image["uri"].rsplit("#", 1)[-1].rsplit("/", 1)[-1].removesuffix(".jpg")
+        label[mine[best]] = truth[key]
+    return np.array(faces["face_id"].to_pylist()), matrix(faces["embedding"]), label
+
+
+def cluster(lake: str, *options: str) -> dict[str, Any]:
+    """Run `facelake cluster`; return its manifest with `wall_s`, and `peak` bytes of all processes."""
+    command = [sys.executable, "-m", "pipeline.commands.main", "cluster", lake, *options]
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        tree = [process.pid, *(pid for pid, _ in children(process.pid))]
+        peak = max(peak, sum(map(pss, tree)))
+        time.sleep(0.5)
+    if process.returncode:
+        sys.exit(f"facelake cluster ended with {process.returncode}")
+    run_id = People(Lake(lake)).current()["run_id"]
+    about = json.loads(Lake(lake).folder.read(f"runs/{run_id}.json"))
+    return about | {"wall_s": time.monotonic() - began, "peak": peak}
+
+
+def found(lake: Lake, face_ids: np.ndarray) -> list[str | None]:
+    """Return the person of each face."""
+    rows = People(lake).clusters(["face_id", "person_id"]).to_pydict()
+    by_id = dict(zip(rows["face_id"], rows["person_id"], strict=True))
+    return [by_id[i] for i in face_ids]
+
+
+def rates(label: np.ndarray, clusters: list[Any]) -> Contingency:
+    known = np.array([one is not None for one in label])
+    return Contingency.of(label[known].tolist(), np.array(clusters, object)[known].tolist())
+
+
+def line(name: str, table: Contingency, more: str = "") -> str:
+    r = table.rates()
+    return (
+        f"| {name} | {r['pairwise_f']:.4f} | {r['bcubed_precision']:.4f} / "
+        f"{r['bcubed_recall']:.4f} / {r['bcubed_f']:.4f} | {len(table.clusters):,} |{more}"
+    )
+
+
+def dev(options: argparse.Namespace) -> None:
+    """Compare with other algorithms at their own best setting, and show F over thresholds."""
+    from pipeline.clustering.baselines import ALGORITHMS
+
+    for path, name in zip(options.lakes, ("lfw-dev", "wild-dev"), strict=True):
+        lake = Lake(path)
+        face_ids, vectors, label = labelled(lake, name)
+        print(f"\n### {name}: {len(face_ids):,} faces\n")
+        print("| method | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|")
+        cluster(path, "--full", "--false-neighbours", "0.1")
+        table = rates(label, found(lake, face_ids))
+        print(line("Facelake, defaults, no labels", table), flush=True)
+        print({k: tuple(round(x, 4) for x in v) for k, v in table.intervals().items()})
+        known = np.array([one is not None for one in label])
+        for scope, chosen in (("all faces", np.ones(len(label), bool)), ("labelled only", known)):
+            for kind, function in ALGORITHMS.items():
+                best = None
+                for t in (0,) if kind == "hdbscan" else np.arange(0.26, 0.66, 0.02):
+                    one = rates(label[chosen], function(vectors[chosen], float(t)).tolist())
+                    if best is None or one.rates()["bcubed_f"] > best[0].rates()["bcubed_f"]:
+                        best = one, t
+                print(line(f"{kind} at its best, {best[1]:.2f}, {scope}", best[0]), flush=True)
+        print("\n| false neighbours | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|")
+        for fn in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
+            cluster(path, "--full", "--false-neighbours", str(fn))
+            print(line(str(fn), rates(label, found(lake, face_ids))), flush=True)
+
+
+def distractors(options: argparse.Namespace) -> None:
+    """Add synthetic strangers to LFW, and see what becomes of LFW's people."""
+    from pipeline.clustering.baselines import ALGORITHMS
+
+    face_ids, vectors, label = labelled(Lake(options.lake), "lfw-dev")
+    known = np.array([one is not None for one in label])
+    vectors, label = vectors[known], label[known]
+    print("| distractors | threshold | pairwise F | BCubed P / R / F | clusters | minutes |")
+    for factor in (0, *options.factors):
+        with tempfile.TemporaryDirectory() as folder:
+            names = [f"lfw-{i}" for i in range(len(vectors))]
+            write_lake(Path(folder), vectors, names)
+            if factor:
+                more = strangers(vectors, factor * len(vectors))
+                write_lake(Path(folder), more, [f"stranger-{i}" for i in range(len(more))])
+            about = cluster(folder)
+            lake = Lake(folder)
+            rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
+            place = {u: f for u, f in zip(rows["uri"], rows["face_id"], strict=True)}
+            persons = found(lake, [place[f"synthetic/{n}"] for n in names])
+            t = about["threshold"]["single_faces"]
+            print(line(f"{factor}x | {t:.3f}", rates(label, persons),
+                       f" {about['wall_s'] / 60:.1f} |"), flush=True)  # fmt: skip
+            if factor and factor * len(vectors) < 100_000:
+                everything = np.concatenate([vectors, more])
+                for fixed in (0.46, 0.54):
+                    out = ALGORITHMS["components"](everything, fixed)[: len(vectors)]
+                    print(line(f"{factor}x, components | {fixed}", rates(label, out.tolist())))
+
+
+def strangers(vectors: np.ndarray, count: int, seed: int = 1) -> np.ndarray:
+    """Draw unit vectors from a normal distribution with the mean and covariance of `vectors`."""
+    random = np.random.default_rng(seed)
+    mean, covariance = vectors.mean(axis=0), np.cov(vectors.T)
+    factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
+    drawn = mean + random.standard_normal((count, len(mean))) @ factor.T
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def scale(options: argparse.Namespace) -> None:
+    """Cluster long-tailed synthetic archives of growing size."""
+    print("| faces | minutes | exponent | bytes a face | neighbours found | pairwise F | BCubed F |")
+    last = None
+    for count in options.faces:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            archive = Archive()
+            person = archive.long_tail(count)
+            write_lake(Path(folder), archive.faces(person), [f"f{i}" for i in range(count)])
+            about = cluster(folder, *options.options)
+            lake = Lake(folder)
+            rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
+            truth = person[[int(u.rsplit("/f", 1)[1]) for u in rows["uri"]]]
+            table = Contingency.of(truth.tolist(), found(lake, rows["face_id"]))
+            r = table.rates()
+            growth = "" if last is None else (
+                f"{np.log(about['wall_s'] / last[1]) / np.log(count / last[0]):.2f}"
+            )  # fmt: skip
+            recall = "exact" if about["recall"] is None else f"{about['recall']:.4f}"
+            print(
+                f"| {count:,} | {about['wall_s'] / 60:.1f} | {growth} | {about['peak'] / count:,.0f}"
+                f" | {recall} | {r['pairwise_f']:.4f} | {r['bcubed_f']:.4f} |", flush=True,
+            )  # fmt: skip
+            print({k: about.get(k) for k in ("threshold", "recall_of_groups", "people", "peak")})
+            last = count, about["wall_s"]
+
+
+def incremental(options: argparse.Namespace) -> None:
+    """Cluster 95 % of a lake, add the rest, and compare with clustering all at once."""
+    source = Lake(options.lake)
+    faces = source.read("faces", ["face_id", "embedding"])
+    vectors = matrix(faces["embedding"])
+    names = faces["face_id"].to_pylist()
+    order = np.random.default_rng(0).permutation(len(names))
+    cut = int(len(names) * 0.95)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as whole:
+        write_lake(Path(folder), vectors[order[:cut]], [names[i] for i in order[:cut]])
+        cluster(folder)
+        before = People(Lake(folder)).clusters(["face_id", "person_id"]).to_pydict()
+        write_lake(Path(folder), vectors[order[cut:]], [names[i] for i in order[cut:]])
+        added = cluster(folder)
+        write_lake(Path(whole), vectors[order], [names[i] for i in order])
+        full = cluster(whole)
+        ids = Lake(folder).read("faces", ["face_id"])["face_id"].to_pylist()
+        one, two = found(Lake(folder), ids), found(Lake(whole), ids)
+        agree = Contingency.of([str(p or f) for p, f in zip(two, ids, strict=True)], one)
+        after = dict(zip(ids, one, strict=True))
+        moved = sum(after[f] != p for f, p in zip(*before.values(), strict=True) if p)
+        print(
+            f"{len(ids) - cut:,} of {len(ids):,} faces new: {added['wall_s']:.1f} s against "
+            f"{full['wall_s']:.1f} s in full ({added['wall_s'] / full['wall_s']:.0%}), agreement "
+            f"BCubed F {agree.rates()['bcubed_f']:.4f}, {moved} of {cut:,} faces changed person"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("dev")
+    one.add_argument("lakes", nargs=2)
+    one.set_defaults(func=dev)
+    one = commands.add_parser("distractors")
+    one.add_argument("lake")
+    one.add_argument("--factors", type=int, nargs="+", default=[10, 100])
+    one.set_defaults(func=distractors)
+    one = commands.add_parser("scale")
+    one.add_argument("--faces", type=int, nargs="+", default=[100_000, 1_000_000])
+    one.add_argument("--folder")
+    one.add_argument("options", nargs="*")
+    one.set_defaults(func=scale)
+    one = commands.add_parser("incremental")
+    one.add_argument("lake")
+    one.set_defaults(func=incremental)
+    options = parser.parse_args()
+    options.func(options)
+
+
+if __name__ == "__main__":
+    main()
