@@ -55,7 +55,9 @@ def labelled(lake: Lake, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             continue
         if name == "lfw-dev":
             centre = (box[mine, :2] + box[mine, 2:]) / 2
-            best = np.linalg.norm(centre - [image["width"] / 2, image["height"] / 2], axis=1).argmin()
+            best = np.linalg.norm(
+                centre - [image["width"] / 2, image["height"] / 2], axis=1
+            ).argmin()
         else:
             best = np.prod(box[mine, 2:] - box[mine, :2], axis=1).argmax()
         key = image["uri"].rsplit("#", 1)[-1].rsplit("/", 1)[-1].removesuffix(".jpg")
@@ -122,7 +124,9 @@ def dev(options: argparse.Namespace) -> None:
                     if best is None or one.rates()["bcubed_f"] > best[0].rates()["bcubed_f"]:
                         best = one, t
                 print(line(f"{kind} at its best, {best[1]:.2f}, {scope}", best[0]), flush=True)
-        print("\n| false neighbours | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|")
+        print(
+            "\n| false neighbours | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|"
+        )
         for fn in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
             cluster(path, "--full", "--false-neighbours", str(fn))
             print(line(str(fn), rates(label, found(lake, face_ids))), flush=True)
@@ -169,7 +173,9 @@ def strangers(vectors: np.ndarray, count: int, seed: int = 1) -> np.ndarray:
 
 def scale(options: argparse.Namespace) -> None:
     """Cluster long-tailed synthetic archives of growing size."""
-    print("| faces | minutes | exponent | bytes a face | neighbours found | pairwise F | BCubed F |")
+    print(
+        "| faces | minutes | exponent | bytes a face | neighbours found | pairwise F | BCubed F |"
+    )
     last = None
     for count in options.faces:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:

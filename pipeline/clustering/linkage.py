@@ -17,6 +17,8 @@ from pipeline.clustering.threshold import Threshold, Values
 
 # Thresholds from "surely one person" down to the calibrated one.
 LEVELS = 16
+# Edges whose sums are gathered at once: 64 MB of 512 numbers.
+GATHER = 8192
 HIGHEST = 0.9
 SAME_PHOTO_PENALTY = 0.10
 NOBODY = -1
@@ -37,6 +39,7 @@ class Nodes:
         counts: how many vectors that are, float64 [N].
         person: number of the confirmed person, or `NOBODY`, int64 [N]; two never merge.
         edges: pairs of nodes that may merge, int64 [E, 2].
+        cosines: of the edges where they are known, float64 [E]; empty: computed.
         conflicts: pairs of nodes with evidence against merging, int64 [C, 2].
         against: how many pictures speak against it, float64 [C]; `FORBIDDEN` for never.
     """
@@ -45,6 +48,7 @@ class Nodes:
     counts: Values
     person: Ints
     edges: Ints
+    cosines: Values = field(default_factory=lambda: np.zeros(0))
     conflicts: Ints = field(default_factory=no_pairs)
     against: Values = field(default_factory=lambda: np.zeros(0))
 
@@ -104,16 +108,23 @@ class _State:
         self.person = nodes.person.copy()
         self.parent = np.arange(len(nodes.counts))
         self.conflicts, self.against = _unique_sums(nodes.conflicts, nodes.against)
-        self.edges = _unique(nodes.edges)
-        self.cosine = self._cosines(self.edges)
+        if len(nodes.cosines):
+            pairs = np.sort(nodes.edges, axis=1)
+            keys, first = np.unique(_keys(pairs), return_index=True)
+            different = pairs[first, 0] != pairs[first, 1]
+            self.edges = pairs[first][different]
+            self.cosine = nodes.cosines[first][different]
+        else:
+            self.edges = _unique(nodes.edges)
+            self.cosine = self._cosines(self.edges)
         self.merges: list[Merge] = []
 
     def _cosines(self, edges: Ints) -> Values:
         cosine = np.empty(len(edges))
-        for start in range(0, len(edges), 65_536):  # bounds the gathered sums
-            a, b = edges[start : start + 65_536].T
+        for start in range(0, len(edges), GATHER):
+            a, b = edges[start : start + GATHER].T
             dots = np.einsum("ed,ed->e", self.sums[a], self.sums[b])
-            cosine[start : start + 65_536] = dots / (self.counts[a] * self.counts[b] * UNIT)
+            cosine[start : start + GATHER] = dots / (self.counts[a] * self.counts[b] * UNIT)
         return cosine
 
     def strengths(self) -> Values:

@@ -1,5 +1,6 @@
 """The k nearest neighbours of vectors: exact search in blocks, ties in a fixed order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,48 +11,47 @@ from pipeline.clustering.grid import UNIT, Grid, Ints
 
 # Scores of one block: 64 MB of float32, whatever the number of members.
 BLOCK_QUERIES, BLOCK_MEMBERS = 1024, 16_384
-NOBODY = -1
 
 
-@dataclass
-class TopK:
-    """The best `k` members of each query so far, in order of similarity, then rank.
+@dataclass(frozen=True)
+class Found:
+    """Neighbours of queries, as a list of entries in any order.
 
     Attributes:
-        score: in grid units, float32 [Q, k]; -inf where there are fewer.
-        member: row of the member in the caller's numbering, int64 [Q, k]; `NOBODY` likewise.
-        rank: what breaks ties between equal scores, lower first, int64 [Q, k].
+        query: row of the query, int64 [E].
+        member: name of the member, int64 [E].
+        score: in grid units, float32 [E].
+        rank: what breaks ties between equal scores, lower first, int64 [E].
     """
 
-    score: npt.NDArray[np.float32]
+    query: Ints
     member: Ints
+    score: npt.NDArray[np.float32]
     rank: Ints
 
+    @property
+    def cosine(self) -> npt.NDArray[np.float32]:
+        """Similarities, float32 [E]."""
+        return self.score / np.float32(UNIT)
+
+    def of(self, queries: Ints) -> "Found":
+        """Return the entries with row i named `queries[i]`."""
+        return Found(queries[self.query], self.member, self.score, self.rank)
+
     @staticmethod
-    def empty(queries: int, k: int) -> "TopK":
-        """Return lists without anybody."""
-        shape = (queries, k)
-        return TopK(
-            np.full(shape, -np.inf, np.float32),
-            np.full(shape, NOBODY, np.int64),
-            np.full(shape, np.iinfo(np.int64).max, np.int64),
+    def best(parts: Sequence["Found"], k: int) -> "Found":
+        """Return the best `k` entries of each query, in order; no entry may be there twice."""
+        none = np.zeros(0, np.int64)
+        query, member, rank = (
+            np.concatenate([none, *(getattr(part, name) for part in parts)])
+            for name in ("query", "member", "rank")
         )
-
-    def merge(self, rows: Ints, other: "TopK") -> None:
-        """Merge the lists of `other` into `rows`; no member may be in both."""
-        score = np.concatenate([self.score[rows], other.score], axis=1)
-        rank = np.concatenate([self.rank[rows], other.rank], axis=1)
-        member = np.concatenate([self.member[rows], other.member], axis=1)
-        order = np.lexsort((rank, -score), axis=1)[:, : self.score.shape[1]]
-        self.score[rows] = np.take_along_axis(score, order, axis=1)
-        self.rank[rows] = np.take_along_axis(rank, order, axis=1)
-        self.member[rows] = np.take_along_axis(member, order, axis=1)
-
-    def edges(self, query_rows: Ints) -> tuple[Ints, Ints, npt.NDArray[np.float32]]:
-        """Return (query, member, cosine) of all entries, a query's in order."""
-        there = self.member != NOBODY
-        sources = np.repeat(query_rows, there.sum(axis=1))
-        return sources, self.member[there], self.score[there] / np.float32(UNIT)
+        score = np.concatenate([np.zeros(0, np.float32), *(part.score for part in parts)])
+        order = np.lexsort((rank, -score, query))
+        starts = np.flatnonzero(np.diff(query[order], prepend=-1))
+        lengths = np.diff(np.append(starts, len(order)))
+        keep = order[np.arange(len(order)) - np.repeat(starts, lengths) < k]
+        return Found(query[keep], member[keep], score[keep], rank[keep])
 
 
 def search(
@@ -63,7 +63,7 @@ def search(
     floor: float,
     query_rows: Ints | None = None,
     device: str = "cpu",
-) -> TopK:
+) -> Found:
     """Return the `k` most similar members of each query, those below `floor` left out.
 
     Args:
@@ -74,27 +74,28 @@ def search(
         query_rows: what the queries are called; a query does not find itself.
         device: of torch; the scores are the same on each, unless TF32 is allowed.
     """
-    best = TopK.empty(len(queries), k)
-    if not len(members):
-        return best
     # Ranks in order: then a stable sort by score alone keeps ties by rank.
     order = np.argsort(member_ranks, kind="stable")
     rows, ranks = member_rows[order], member_ranks[order]
     lowest = float(np.floor(floor * UNIT))
-    for first in range(0, len(members), BLOCK_MEMBERS):
-        block = slice(first, first + BLOCK_MEMBERS)
-        theirs = torch.from_numpy(members[order[block]].astype(np.float32)).to(device)
-        names, block_ranks = rows[block], ranks[block]
-        for start in range(0, len(queries), BLOCK_QUERIES):
-            mine = slice(start, start + BLOCK_QUERIES)
-            ours = torch.from_numpy(queries[mine].astype(np.float32)).to(device)
+    parts: list[Found] = []
+    for start in range(0, len(queries), BLOCK_QUERIES):
+        mine = slice(start, start + BLOCK_QUERIES)
+        ours = torch.from_numpy(queries[mine].astype(np.float32)).to(device)
+        found: list[Found] = []
+        for first in range(0, len(members), BLOCK_MEMBERS):
+            block = slice(first, first + BLOCK_MEMBERS)
+            theirs = torch.from_numpy(members[order[block]].astype(np.float32)).to(device)
+            names, block_ranks = rows[block], ranks[block]
             scores = ours @ theirs.T
             if query_rows is not None:
                 _forget_self(scores, query_rows[mine], names)
-            found = _top(scores, min(k, len(names)), lowest)
-            here = np.arange(start, min(start + BLOCK_QUERIES, len(queries)))
-            best.merge(here, _named(*found, names, block_ranks))
-    return best
+            value, column = _top(scores, min(k, len(names)), lowest)
+            query, place = np.nonzero(value >= lowest)
+            at = column[query, place]
+            found.append(Found(query + start, names[at], value[query, place], block_ranks[at]))
+        parts.append(found[0] if len(found) == 1 else Found.best(found, k))
+    return Found.best(parts, k)
 
 
 def _forget_self(scores: torch.Tensor, query_rows: Ints, names: Ints) -> None:
@@ -117,12 +118,4 @@ def _top(scores: torch.Tensor, k: int, lowest: float) -> tuple[npt.NDArray[np.fl
             chosen = candidates[np.argsort(-whole[candidates], kind="stable")][:k]
             value[row, :k], column[row, :k] = whole[chosen], chosen
         value, column = value[:, :k], column[:, :k]
-    value = np.where(value >= lowest, value, -np.inf).astype(np.float32)
     return value, column.astype(np.int64)
-
-
-def _named(value: npt.NDArray[np.float32], column: Ints, names: Ints, ranks: Ints) -> TopK:
-    nobody = ~np.isfinite(value)
-    member, rank = names[column], ranks[column]
-    member[nobody], rank[nobody] = NOBODY, np.iinfo(np.int64).max
-    return TopK(value, member, rank)

@@ -13,7 +13,7 @@ from pipeline.clustering.components import spanning_forest, units
 from pipeline.clustering.grid import Ints
 from pipeline.clustering.linkage import NOBODY, Nodes, link
 from pipeline.clustering.threshold import Threshold, Values
-from pipeline.clustering.neighbours import TopK, search
+from pipeline.clustering.neighbours import Found, search
 from pipeline.grouping.store import (
     Shape,
     Sorted,
@@ -160,11 +160,12 @@ def route(work: Workspace, name: str, shape: Shape, task: int, unit: Ints, batch
     edges = work.load(f"{shape.prefix}-edges-{task:05}")
     source, target = edges["source"], edges["target"]
     inside = unit[source] == unit[target]
-    source, target = source[inside], target[inside]
+    source, target, cosine = source[inside], target[inside], edges["cosine"][inside]
     order = np.argsort(batch[source], kind="stable")
     count = int(batch.max()) + 1 if len(batch) else 0
     offsets = np.searchsorted(batch[source[order]], np.arange(count + 1))
-    work.save(name, {"source": source[order], "target": target[order], "offsets": offsets})
+    routed = {"source": source, "target": target, "cosine": cosine}
+    work.save(name, {key: value[order] for key, value in routed.items()} | {"offsets": offsets})
 
 
 def join(
@@ -172,11 +173,12 @@ def join(
     batch: int, nodes: Ints, known: Evidence,
 ) -> None:  # fmt: skip
     """Leave the groups of a batch of units."""
-    pairs = []
+    pairs, cosines = [], [np.zeros(0)]
     for i in range(tasks):
         one = work.load(f"{shape.prefix}-routed-{i:05}")
         part = slice(one["offsets"][batch], one["offsets"][batch + 1])
         pairs.append(np.stack([one["source"][part], one["target"][part]], axis=1))
+        cosines.append(one["cosine"][part].astype(np.float64))
     edges = np.concatenate([np.zeros((0, 2), np.int64), *pairs])
     sorted_ = Sorted(work, shape)
     count = sorted_.column("count")[nodes] if known.weight is None else known.weight
@@ -189,6 +191,7 @@ def join(
         counts=count[order],
         person=known.person[order],
         edges=place[np.searchsorted(nodes, edges)],
+        cosines=np.concatenate(cosines),
         conflicts=place[known.conflicts],
         against=known.against,
     )
@@ -234,16 +237,15 @@ def recall(
     mixed = mix(nodes.column("rank")[query])
     sample = np.sort(query[np.argsort(mixed)[:RECALL_SAMPLE]])
     vectors = nodes.rows(sample)
-    best = TopK.empty(len(sample), shape.k)
-    every = np.arange(len(sample))
+    parts: list[Found] = []
     for i, column in enumerate(nodes.columns):
         member = np.flatnonzero(column["member"])
-        best.merge(every, search(
+        parts.append(search(
             vectors, nodes.vectors[i][member], member + shape.starts[i], column["rank"][member],
             shape.k, float(threshold.cosine()), sample, shape.device,
         ))  # fmt: skip
-    source, target, _ = best.edges(sample)
-    true = source * shape.total + target
+    best = Found.best(parts, shape.k)
+    true = sample[best.query] * shape.total + best.member
     found = []
     for i in range(tasks):
         edges = work.load(f"{shape.prefix}-edges-{i:05}")

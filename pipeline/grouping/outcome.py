@@ -261,7 +261,10 @@ def people_rows(
         rows = members.get(person, mine[:0])
         if not len(rows) and not old_rows[person]:
             continue
-        row = described(outcome, rows, similar, confidence, old_rows[person], sets[person])
+        if len(rows) == 1 and not old_rows[person] and not sets[person]:
+            row = described_alone(outcome, int(rows[0]), confidence)
+        else:
+            row = described(outcome, rows, similar, confidence, old_rows[person], sets[person])
         row |= {"person_id": ids[person], "core_faces": int(outcome.sizes[person]), "at": person,
                 "run_id": run_id}  # fmt: skip
         result.append(row)
@@ -275,6 +278,17 @@ def people_rows(
     return pa.table(
         {f.name: mean if f.name == "mean" else columns[f.name] for f in kind}, schema=kind
     )
+
+
+def described_alone(outcome: Outcome, face: int, confidence: Values) -> dict[str, Any]:
+    """Return what `described` says of somebody seen once: most people of a large archive."""
+    name, taken = outcome.faces.face_id[face].decode(), outcome.faces.taken_at[face]
+    when = None if np.isnan(taken) else np.datetime64(int(taken), "ms")
+    return {
+        "name": None, "hidden": False, "faces": 1, "images": 1, "cover_face_id": name,
+        "exemplars": [name], "first_taken_at": when, "last_taken_at": when,
+        "confidence": float(confidence[face]),
+    }  # fmt: skip
 
 
 def described(

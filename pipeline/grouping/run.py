@@ -175,7 +175,8 @@ class Run:
 
     def _shape(self, prefix: str, starts: np.ndarray) -> Shape:
         exact = int(starts[-1]) < self.config.exact_below
-        probes = 0 if exact else self.config.probes
+        # Groups are looked for twice as far: what links two of them is weaker than between faces.
+        probes = 0 if exact else self.config.probes * (2 if prefix == "groups" else 1)
         return Shape(prefix, starts, probes, self.config.neighbours, self.config.device)
 
     def _put(self, work: Workspace, prefix: str, faces: Faces, rows: Ints, rank: Ints) -> None:

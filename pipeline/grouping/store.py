@@ -12,12 +12,12 @@ import numpy as np
 from pipeline.clustering.cells import assign, centroids, number_of_cells
 from pipeline.clustering.components import spanning_forest
 from pipeline.clustering.grid import Grid, Ints
-from pipeline.clustering.neighbours import TopK, search
+from pipeline.clustering.neighbours import Found, search
 from pipeline.clustering.threshold import Threshold
 from pipeline.grouping.workspace import Arrays, Workspace
 
 # Queries that one task searches for: seconds to a minute of work, bounded memory.
-TASK_QUERIES = 32_768
+TASK_QUERIES = 65_536
 SAMPLE_PER_CELL = 32
 # Faces as alike as this come from one burst, or one picture published twice.
 COPY_COSINE = 0.95
@@ -158,7 +158,7 @@ def search_nodes(
 ) -> None:
     """Leave the edges from some query nodes: source, target, cosine; and their forest."""
     sorted_ = Sorted(work, shape)
-    best = TopK.empty(len(nodes), shape.k)
+    parts: list[Found] = []
     vectors = sorted_.rows(nodes)
     shard = np.searchsorted(shape.starts, nodes, side="right") - 1
     cells = np.concatenate(
@@ -177,8 +177,9 @@ def search_nodes(
             vectors[mine], members, their_nodes, ranks, shape.k, threshold.floor,
             nodes[mine], shape.device,
         )  # fmt: skip
-        best.merge(mine, found)
-    source, target, cosine = best.edges(nodes)
+        parts.append(found.of(mine))
+    best = Found.best(parts, shape.k)
+    source, target, cosine = nodes[best.query], best.member, best.cosine
     counts = sorted_.column("count")
     strength = threshold.standardise(cosine, counts[source], counts[target])
     # Only nodes that may link make units hang together.
