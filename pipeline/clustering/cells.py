@@ -4,6 +4,8 @@ Inverted-file search (Jegou, Douze, Schmid, PAMI 33, 2011): each vector is store
 its nearest centroid and looked for in its nearest `probes` cells.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,7 +19,7 @@ Cells = npt.NDArray[np.int32]
 
 def number_of_cells(vectors: int, probes: int) -> int:
     """Return sqrt(N p): then assigning and searching cost the same, 2 d N^1.5 sqrt(p) each."""
-    return max(1, round((vectors * probes) ** 0.5))
+    return max(1, round(math.sqrt(vectors * probes)))
 
 
 def centroids(sample: Grid, count: int) -> Grid:

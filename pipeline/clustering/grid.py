@@ -21,15 +21,17 @@ UNIT = SCALE * SCALE
 
 def to_grid(vectors: npt.NDArray[np.floating]) -> Grid:
     """Return vectors [N, D] of norm at most 1 on the grid, int16 [N, D]."""
-    return np.rint(vectors * SCALE).astype(np.int16)
+    grid: Grid = np.rint(vectors * SCALE).astype(np.int16)
+    return grid
 
 
 def from_grid(vectors: Grid) -> Floats:
     """Return grid vectors [N, D] as float32 [N, D]."""
-    return vectors.astype(np.float32) / SCALE
+    return vectors.astype(np.float32) / np.float32(SCALE)
 
 
 def similarity(a: Grid, b: Grid) -> npt.NDArray[np.float64]:
     """Return the dot products of two lists of grid vectors, row by row, float64 [N]."""
     products = np.einsum("nd,nd->n", a.astype(np.float32), b.astype(np.float32))
-    return products.astype(np.float64) / UNIT
+    cosines: npt.NDArray[np.float64] = products.astype(np.float64) / UNIT
+    return cosines

@@ -265,13 +265,15 @@ class _State:
 
 
 def _keys(pairs: Ints) -> Ints:
-    return (pairs[:, 0] << 32) | pairs[:, 1]
+    keys: Ints = (pairs[:, 0] << 32) | pairs[:, 1]
+    return keys
 
 
 def _ordered(pairs: Ints) -> Ints:
     """Return pairs (low, high) of different nodes."""
-    pairs = np.sort(pairs, axis=1)
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+    ordered: Ints = np.sort(pairs, axis=1)
+    different: Ints = ordered[ordered[:, 0] != ordered[:, 1]]
+    return different
 
 
 def _unique(pairs: Ints) -> Ints:
@@ -283,5 +285,5 @@ def _unique_sums(pairs: Ints, values: Values) -> tuple[Ints, Values]:
     different = pairs[:, 0] != pairs[:, 1]
     ordered = np.sort(pairs[different], axis=1)
     keys, inverse = np.unique(_keys(ordered), return_inverse=True)
-    sums = np.bincount(inverse, weights=values[different], minlength=len(keys))
+    sums = np.bincount(inverse, weights=values[different], minlength=len(keys)).astype(np.float64)
     return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1), sums

@@ -1,6 +1,6 @@
 """What speaks for and against two faces being one person, beside their vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,9 +18,11 @@ MIRROR_COSINE = 0.75
 COLLAGE_PAIRS = 3
 COLLAGE_COSINE = 0.6
 MOST_FACES = 100
+# Photos whose vectors are read at once.
+PHOTOS = 4096
 
 
-def photo_conflicts(image: np.ndarray, box: Floats, vectors: Grid) -> Ints:
+def photo_conflicts(image: np.ndarray, box: Floats, read: Callable[[Ints], Grid]) -> Ints:
     """Return pairs of rows that one photo shows side by side, int64 [C, 2].
 
     Left out are faces found twice, mirror images, and all of a collage: there one person is seen
@@ -29,16 +31,20 @@ def photo_conflicts(image: np.ndarray, box: Floats, vectors: Grid) -> Ints:
     Args:
         image: id of each face's photo [N].
         box: x1, y1, x2, y2, float32 [N, 4].
-        vectors: grid vectors [N, D].
+        read: returns the grid vectors of rows.
     """
     order = np.argsort(image, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], image[order][1:] != image[order][:-1]]))
     ends = np.append(starts[1:], len(order))
+    several = (ends - starts > 1) & (ends - starts <= MOST_FACES)
+    starts, ends = starts[several], ends[several]
     pairs = []
-    for start, end in zip(starts, ends, strict=True):
-        if 1 < end - start <= MOST_FACES:
-            rows = np.sort(order[start:end])
-            own = vectors[rows].astype(np.float32)
+    for first_photo in range(0, len(starts), PHOTOS):
+        block = slice(first_photo, first_photo + PHOTOS)
+        photos = [np.sort(order[a:b]) for a, b in zip(starts[block], ends[block], strict=True)]
+        vectors = read(np.concatenate(photos)).astype(np.float32)
+        splits = np.cumsum([len(rows) for rows in photos])[:-1]
+        for rows, own in zip(photos, np.split(vectors, splits), strict=True):
             cosine = own @ own.T / UNIT
             first, second = np.triu_indices(len(rows), 1)
             if (cosine[first, second] >= COLLAGE_COSINE).sum() >= COLLAGE_PAIRS:

@@ -273,11 +273,11 @@ def people_rows(
         from_grid(outcome.means[[row.pop("at") for row in result]]).reshape(len(result), -1),
         kind.field("mean").type,
     ) if result else pa.array([], kind.field("mean").type)  # fmt: skip
-    columns = {f.name: pa.array([row[f.name] for row in result], f.type)
-               for f in kind if f.name != "mean"}  # fmt: skip
-    return pa.table(
-        {f.name: mean if f.name == "mean" else columns[f.name] for f in kind}, schema=kind
-    )
+    arrays = {
+        f.name: mean if f.name == "mean" else pa.array([one[f.name] for one in result], f.type)
+        for f in kind
+    }
+    return pa.table(arrays, schema=kind)
 
 
 def described_alone(outcome: Outcome, face: int, confidence: Values) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def described_alone(outcome: Outcome, face: int, confidence: Values) -> dict[str
 
 def described(
     outcome: Outcome, rows: Ints, similar: Values, confidence: Values,
-    old: list[Mapping[str, Any]], sets: list[ConfirmedSet],
+    old: list[dict[str, Any]], sets: list[ConfirmedSet],
 ) -> dict[str, Any]:  # fmt: skip
     """Return what is to be said about one person, from its faces here and its rows of before."""
     faces = outcome.faces

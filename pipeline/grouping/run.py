@@ -136,7 +136,7 @@ class Run:
             links["weight"] = copy_weights(work, shape, tasks)
             place = np.full(len(tier), NOBODY)
             place[face] = np.arange(len(face))
-            pairs = photo_conflicts(faces.image_id[face], faces.box[face], LazyRows(nodes))
+            pairs = photo_conflicts(faces.image_id[face], faces.box[face], nodes.rows)
             apart = place[confirmed.forbidden()]
             links["conflicts"] = face[pairs]
             return Evidence(
@@ -246,7 +246,7 @@ class Run:
         person = np.full(total, NOBODY)
         known = confirmed.person(len(label))
         np.maximum.at(person, of_face[face], known[face])
-        person[size:] = [confirmed.names.get(name, NOBODY) for name in past.names]
+        person[size:] = [confirmed.names.get(name or "", NOBODY) for name in past.names]
         apart = of_face[confirmed.forbidden()]
         apart = np.concatenate([apart[(apart != NOBODY).all(axis=1)], past.apart + size])
         pairs, against = all_against(of_face[links["conflicts"]], apart)
@@ -292,7 +292,7 @@ class Run:
         named = np.concatenate([label[core], old_label])
         persons, place = np.unique(named, return_inverse=True)
         weights = np.concatenate([np.ones(len(core)), past.counts])
-        sizes = np.bincount(place, weights=weights, minlength=len(persons))
+        sizes = np.bincount(place, weights=weights, minlength=len(persons)).astype(np.float64)
         means = person_means(work, faces, core, place, sizes, past, len(persons))
         work.save_large("people-means", means)
         of = np.full(len(tier), NOBODY)
@@ -385,17 +385,6 @@ class Groups:
     ranks: Ints
     size: int
     level: Threshold
-
-
-class LazyRows:
-    """Grid vectors of nodes, read when they are asked for."""
-
-    def __init__(self, nodes: Sorted) -> None:
-        self.nodes = nodes
-
-    def __getitem__(self, rows: Ints) -> np.ndarray:
-        """Return the vectors of some nodes."""
-        return self.nodes.rows(rows)
 
 
 def shard_of(faces: Faces, rows: Ints) -> Ints:

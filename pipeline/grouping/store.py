@@ -8,6 +8,7 @@ its queries probe.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.clustering.cells import assign, centroids, number_of_cells
 from pipeline.clustering.components import spanning_forest
@@ -61,7 +62,7 @@ def put_shard(work: Workspace, prefix: str, shard: int, vectors: Grid, columns: 
 def find_centroids(work: Workspace, name: str, shape: Shape) -> None:
     """Leave the centroids of all members: those of a sample, chosen by rank."""
     members = 0
-    chosen: list[tuple[Ints, Grid]] = []
+    chosen: list[tuple[npt.NDArray[np.uint64], Grid]] = []
     columns = [work.load(f"{shape.prefix}-nodes-{i:05}") for i in range(shape.shards)]
     members = sum(int(c["member"].sum()) for c in columns)
     count = number_of_cells(members, shape.probes) if shape.probes else 1
@@ -78,13 +79,14 @@ def find_centroids(work: Workspace, name: str, shape: Shape) -> None:
     work.save(name, {"centres": centres})
 
 
-def mix(ranks: Ints) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def mix(ranks: Ints) -> npt.NDArray[np.uint64]:
     """Return a fixed pseudo-random number for each rank (splitmix64, Steele et al., 2014)."""
     with np.errstate(over="ignore"):
         z = ranks.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+        return mixed
 
 
 def sort_shard(work: Workspace, name: str, shape: Shape, shard: int) -> None:

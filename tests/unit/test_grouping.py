@@ -1,0 +1,210 @@
+"""Clustering of whole lakes, without Ray: results, corrections, additions, restarts."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.clustering.measures import Contingency
+from pipeline.clustering.settings import ClusterConfig
+from pipeline.errors import ConfigError, StorageError
+from pipeline.grouping import level, store
+from pipeline.grouping.run import Run
+from pipeline.grouping.workspace import in_process
+from pipeline.lake import Lake
+from pipeline.people import actions
+from pipeline.people.log import undo
+from pipeline.people.store import People
+from tests import lakes
+
+COUNT = iter(range(10_000))
+
+
+def cluster(people, **settings):
+    return Run(people, ClusterConfig(**settings), in_process, f"run-{next(COUNT)}").cluster()
+
+
+@pytest.fixture
+def twelve(tmp_path):
+    vectors, label = lakes.archive()
+    return lakes.make(tmp_path / "lake", vectors), label
+
+
+def test_planted_people_are_found(twelve):
+    people, label = twelve
+    about = cluster(people)
+    found = lakes.persons(people)
+    clusters = [found[lakes.face_id(f"f{i}")] for i in range(len(label))]
+    assert Contingency.of(label.tolist(), clusters).rates()["bcubed_f"] == 1
+    assert about["people"] == 12
+    table = people.people()
+    assert table["faces"].to_pylist() == [6] * 12
+    assert all(len(set(e)) == 6 for e in table["exemplars"].to_pylist())
+    assert set(table["cover_face_id"].to_pylist()) <= set(found)
+    rows = people.clusters()
+    assert min(rows["confidence"].to_pylist()) > 0.5
+    assert not people.lake.folder.exists("clusters/_work")
+
+
+def test_cells_find_what_exact_search_finds(tmp_path, monkeypatch):
+    vectors, _ = lakes.archive(150, 5)
+    exact, cells = (lakes.make(tmp_path / name, vectors) for name in "ab")
+    cluster(exact)
+    monkeypatch.setattr(store, "TASK_QUERIES", 100)
+    monkeypatch.setattr(level, "TASK_NODES", 50)
+    about = cluster(cells, exact_below=0)
+    assert about["recall"] > 0.99
+    assert lakes.partition(exact) == lakes.partition(cells)
+
+
+def test_ids_survive_a_full_run(twelve):
+    people, _ = twelve
+    cluster(people)
+    before = lakes.persons(people)
+    about = cluster(people, full=True)
+    assert lakes.persons(people) == before
+    assert about["ids_changed"] == 0
+
+
+def test_adding_photos_keeps_ids_and_equals_a_full_run(tmp_path):
+    vectors, label = lakes.archive(15, 8)
+    names = [f"f{i}" for i in range(len(label))]
+    order = np.random.default_rng(0).permutation(len(label))
+    first, rest = order[:96], order[96:]
+    people = lakes.make(tmp_path / "a", vectors[first], [names[i] for i in first])
+    cluster(people)
+    before = lakes.persons(people)
+    lakes.make(tmp_path / "a", vectors[rest], [names[i] for i in rest])
+    about = cluster(people)
+    assert about["incremental"]
+    assert about["new_faces"] == len(rest)
+    after = lakes.persons(people)
+    assert {f: after[f] for f in before} == before
+    whole = lakes.make(tmp_path / "b", vectors, names)
+    cluster(whole)
+    assert lakes.partition(people) == lakes.partition(whole)
+    table = people.people()
+    assert sum(table["faces"].to_pylist()) == len(label)
+
+
+def test_corrections_survive_every_run(twelve):
+    people, label = twelve
+    cluster(people)
+    found = lakes.persons(people)
+    faces = {k: [lakes.face_id(f"f{i}") for i in np.flatnonzero(label == k)] for k in range(12)}
+    person = {k: found[faces[k][0]] for k in range(12)}
+    actions.name(people, person[0], "Ada")
+    actions.merge(people, [person[1], person[2]])
+    actions.split(people, person[3], faces[3][:2])
+    actions.move(people, [faces[4][0]], person[5])
+    actions.not_a_face(people, [faces[6][0]])
+    actions.hide(people, person[7])
+    for settings in ({}, {"full": True}):
+        cluster(people, **settings)
+        now = lakes.persons(people)
+        rows = {row["person_id"]: row for row in people.people().to_pylist()}
+        assert rows[now[faces[0][0]]]["name"] == "Ada"
+        assert now[faces[0][0]] == person[0]
+        assert len({now[f] for f in faces[1] + faces[2]}) == 1
+        assert len({now[f] for f in faces[3][:2]}) == len({now[f] for f in faces[3][2:]}) == 1
+        assert now[faces[3][0]] != now[faces[3][2]] == person[3]
+        assert now[faces[4][0]] == now[faces[5][0]] == person[5]
+        assert now[faces[6][0]] is None
+        assert rows[now[faces[7][0]]]["hidden"]
+    while any(row.kind != "undo" for row in people.constraints()):
+        try:
+            undo(people)
+        except ConfigError:
+            break
+    cluster(people, full=True)
+    assert {frozenset(f) for f in faces.values()} == lakes.partition(people)
+
+
+def test_two_named_people_never_merge_by_themselves(tmp_path):
+    vectors, _ = lakes.archive(1, 12)  # one person, as far as vectors say
+    people = lakes.make(tmp_path / "lake", vectors)
+    cluster(people)
+    person = next(iter(lakes.persons(people).values()))
+    ids = [lakes.face_id(f"f{i}") for i in range(12)]
+    actions.split(people, person, ids[:6])
+    cluster(people)
+    now = lakes.persons(people)
+    actions.name(people, now[ids[0]], "Ada")
+    actions.name(people, now[ids[11]], "Eve")
+    for _ in range(2):
+        cluster(people, full=True)
+        now = lakes.persons(people)
+        assert len({now[i] for i in ids[:6]}) == len({now[i] for i in ids[6:]}) == 1
+        assert now[ids[0]] != now[ids[11]]
+
+
+def test_a_killed_run_goes_on_from_its_finished_units(twelve, monkeypatch):
+    people, _ = twelve
+    monkeypatch.setattr(store, "TASK_QUERIES", 20)
+    done = []
+
+    def dying(function, arguments):
+        for each in arguments:
+            yield function(*each)
+            done.append(each[1])
+            if each[1] == "faces-edges-00001":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(people, ClusterConfig(), dying, "dead").cluster()
+    again = []
+
+    def noting(function, arguments):
+        for each in arguments:
+            again.append(each[1])
+            yield function(*each)
+
+    about = Run(people, ClusterConfig(), noting, "alive").cluster()
+    assert about["resumed_steps"] >= len(done)
+    assert not set(again) & set(done)
+    assert about["people"] == 12
+
+
+def test_a_photo_of_two_people_keeps_them_apart_unless_it_is_a_mirror():
+    from pipeline.clustering.grid import to_grid
+    from pipeline.grouping.evidence import photo_conflicts
+
+    angle = np.radians([0, 70, 10, 72])
+    grid = to_grid(np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    box = np.array([[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9], [20, 1, 29, 10]], np.float32)
+    image = np.array([b"a", b"a", b"a", b"b"])
+    # 0 and 2 are alike (a mirror); 0 and 1, 1 and 2 are two people
+    assert photo_conflicts(image, box, lambda rows: grid[rows]).tolist() == [[0, 1], [1, 2]]
+    image = np.array([b"a", b"a", b"b", b"a"])  # 1 and 3: one face found twice
+    assert photo_conflicts(image, box, lambda rows: grid[rows]).tolist() == [[0, 1], [0, 3]]
+
+
+@pytest.mark.parametrize("how", ["nan", "norm", "count"])
+def test_a_broken_lake_is_refused(tmp_path, how):
+    vectors, _ = lakes.archive(3, 3)
+    if how != "count":
+        vectors[4] = np.nan if how == "nan" else 2 * vectors[4]
+    people = lakes.make(tmp_path / "lake", vectors)
+    if how == "count":
+        path = next((tmp_path / "lake" / "images").glob("*.parquet"))
+        table = pq.read_table(path)
+        at = table.schema.get_field_index("faces")
+        import pyarrow as pa
+
+        counts = pa.array([2] + [1] * (len(table) - 1), pa.int32())
+        pq.write_table(table.set_column(at, table.schema.field("faces"), counts), path)
+    with pytest.raises(StorageError, match="facelake check"):
+        cluster(people)
+
+
+def test_no_lake_and_no_faces_have_messages(tmp_path):
+    with pytest.raises(ConfigError, match="no lake"):
+        cluster(People(Lake(str(tmp_path / "nothing"))))
+    empty = lakes.make(tmp_path / "empty", np.zeros((0, 8), np.float32))
+    with pytest.raises(ConfigError, match="no faces"):
+        cluster(empty)
+
+
+def test_one_face_is_one_person(tmp_path):
+    vectors, _ = lakes.archive(1, 1)
+    people = lakes.make(tmp_path / "lake", vectors)
+    assert cluster(people)["people"] == 1
