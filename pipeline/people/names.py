@@ -102,14 +102,18 @@ def _read(text: str) -> dict[str, list[str]]:
             f"The file has no column {' and '.join(sorted(missing))}; its first line must name "
             "the columns face_id and name"
         )
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ConfigError(f"The file is no CSV ({error}); check its quotes") from error
     called: dict[str, str] = {}
-    for row in reader:
+    for line, row in rows:
         if not (row["name"] or "").strip():
             continue  # a face that is nobody yet
         text = checked_name(row["name"])
         if called.setdefault(row["face_id"], text) != text:
             raise ConfigError(
-                f"Line {reader.line_num}: face {visible(row['face_id'])} is called "
+                f"Line {line}: face {visible(row['face_id'])} is called "
                 f"{visible(text)} here and {visible(called[row['face_id']])} above; keep one"
             )
     by_name: dict[str, list[str]] = defaultdict(list)
