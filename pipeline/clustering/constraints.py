@@ -43,7 +43,6 @@ class ConfirmedSet:
         faces: face ids, at least one.
         person_id: the id that the person keeps; None: no id was given.
         name, hidden, cover: of the person; the cover is one of `faces`.
-        left: ids of persons that these faces were taken out of, whose id they must not inherit.
     """
 
     faces: frozenset[str]
@@ -51,7 +50,6 @@ class ConfirmedSet:
     name: str | None = None
     hidden: bool = False
     cover: str | None = None
-    left: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,14 @@ class Corrections:
         apart: pairs i < j of indices into `sets` that must not become one person. Sets with
             different names are not listed, see `must_differ`.
         rejected: face ids that are no faces; in no set.
+        left: pairs of a face and a person_id that it was taken out of; what a face alone has
+            left, the rest of the person did not leave.
     """
 
     sets: tuple[ConfirmedSet, ...] = ()
     apart: tuple[tuple[int, int], ...] = ()
     rejected: frozenset[str] = frozenset()
+    left: frozenset[tuple[str, str]] = frozenset()
 
     def must_differ(self, i: int, j: int) -> bool:
         """Return whether two sets must be two people: told apart, or named differently."""

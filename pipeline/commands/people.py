@@ -139,8 +139,7 @@ def _merge(people: People, options: argparse.Namespace) -> None:
 def _split(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.person)
     made = actions.split(people, person, options.faces, _note("split", person, *options.faces))
-    new = view(people).persons_of(options.faces[:1]).get(options.faces[0])
-    _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {new}")
+    _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {made.person_id}")
 
 
 def _move(people: People, options: argparse.Namespace) -> None:

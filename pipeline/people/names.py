@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.people.actions import checked_name
-from pipeline.people.log import append
+from pipeline.people.log import append, new_id
 from pipeline.people.store import People, scan
 from pipeline.people.view import view
 from pipeline.schema import faces_schema
@@ -89,7 +89,11 @@ def import_names(people: People, text: str, note: str | None = None) -> Imported
         )
     names = dict(zip(*now.people.select(["person_id", "name"]).to_pydict().values(), strict=True))
     owners = _owners(known, where, names)
-    append(people, [("name", faces, (), owners.get(n), n) for n, faces in known.items()], note)
+    append(
+        people,
+        [("name", faces, (), owners.get(n) or new_id(), n) for n, faces in known.items()],
+        note,
+    )
     count = sum(map(len, known.values()))
     return Imported(len(known), count, sum(map(len, by_name.values())) - count)
 

@@ -100,10 +100,11 @@ def test_a_later_different_splits_and_the_others_keep_the_person():
         row("different", "a b", others="c", person_id="P"),
     )
     assert sets(found) == {
-        "a b": ConfirmedSet(frozenset("ab"), left=frozenset("P")),
+        "a b": ConfirmedSet(frozenset("ab")),
         "c d e": ConfirmedSet(frozenset("cde"), "P", "Ann"),
     }
     assert apart(found) == {("a b", "c d e")}
+    assert found.left == {("a", "P"), ("b", "P")}
 
 
 def test_a_merge_back_makes_good_a_split():
