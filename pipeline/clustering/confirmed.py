@@ -208,5 +208,8 @@ class Confirming:
         return Corrections(sets, tuple(sorted(apart)), rejected, left)
 
     def _confirmed(self, one: _Set, faces: set[str]) -> ConfirmedSet:
+        left = set().union(*(self.left.get(face, ()) for face in faces)) - {one.person_id}
         cover = one.cover if one.cover in faces else None
-        return ConfirmedSet(frozenset(faces), one.person_id, one.name, one.hidden, cover)
+        return ConfirmedSet(
+            frozenset(faces), one.person_id, one.name, one.hidden, cover, frozenset(left)
+        )

@@ -43,6 +43,7 @@ class ConfirmedSet:
         faces: face ids, at least one.
         person_id: the id that the person keeps; None: no id was given.
         name, hidden, cover: of the person; the cover is one of `faces`.
+        left: ids of persons that some of the faces were taken out of; see `Corrections.left`.
     """
 
     faces: frozenset[str]
@@ -50,6 +51,7 @@ class ConfirmedSet:
     name: str | None = None
     hidden: bool = False
     cover: str | None = None
+    left: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

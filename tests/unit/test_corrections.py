@@ -100,7 +100,7 @@ def test_a_later_different_splits_and_the_others_keep_the_person():
         row("different", "a b", others="c", person_id="P"),
     )
     assert sets(found) == {
-        "a b": ConfirmedSet(frozenset("ab")),
+        "a b": ConfirmedSet(frozenset("ab"), left=frozenset("P")),
         "c d e": ConfirmedSet(frozenset("cde"), "P", "Ann"),
     }
     assert apart(found) == {("a b", "c d e")}
