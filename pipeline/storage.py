@@ -278,6 +278,14 @@ def _complete_file(final: str, data: bytes) -> Iterator[str]:
             os.unlink(temporary)
 
 
+def split_file(file: str, options: Mapping[str, Any] | None = None) -> tuple[Folder, str]:
+    """Return the folder of a file, given by path or URL, and its name in it."""
+    if "://" not in file:
+        file = os.path.abspath(os.path.expanduser(file))
+    head, _, tail = file.rpartition("/")
+    return Folder(head or "/", options or {}), tail
+
+
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Return `key=value` options as a dict; true, false and whole numbers get their type."""
     options: dict[str, Any] = {}

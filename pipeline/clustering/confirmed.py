@@ -199,7 +199,13 @@ class Confirming:
                 for b in {self.of[face] for face in other}:
                     if a != b and a in place and b in place:
                         apart.add((min(place[a], place[b]), max(place[a], place[b])))
-        return Corrections(sets, tuple(sorted(apart)), rejected)
+        left = frozenset(
+            (face, person)
+            for face, persons in self.left.items()
+            for person in persons
+            if face not in rejected and self.sets[self.of[face]].person_id != person
+        )
+        return Corrections(sets, tuple(sorted(apart)), rejected, left)
 
     def _confirmed(self, one: _Set, faces: set[str]) -> ConfirmedSet:
         left = set().union(*(self.left.get(face, ()) for face in faces)) - {one.person_id}

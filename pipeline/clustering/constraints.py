@@ -43,7 +43,7 @@ class ConfirmedSet:
         faces: face ids, at least one.
         person_id: the id that the person keeps; None: no id was given.
         name, hidden, cover: of the person; the cover is one of `faces`.
-        left: ids of persons that these faces were taken out of, whose id they must not inherit.
+        left: ids of persons that some of the faces were taken out of; see `Corrections.left`.
     """
 
     faces: frozenset[str]
@@ -63,11 +63,14 @@ class Corrections:
         apart: pairs i < j of indices into `sets` that must not become one person. Sets with
             different names are not listed, see `must_differ`.
         rejected: face ids that are no faces; in no set.
+        left: pairs of a face and a person_id that it was taken out of; what a face alone has
+            left, the rest of the person did not leave.
     """
 
     sets: tuple[ConfirmedSet, ...] = ()
     apart: tuple[tuple[int, int], ...] = ()
     rejected: frozenset[str] = frozenset()
+    left: frozenset[tuple[str, str]] = frozenset()
 
     def must_differ(self, i: int, j: int) -> bool:
         """Return whether two sets must be two people: told apart, or named differently."""

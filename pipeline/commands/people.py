@@ -1,7 +1,6 @@
 """`facelake people`: who is who in a lake, and corrections to it."""
 
 import argparse
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from pipeline.lake import Lake
 from pipeline.people import People, actions
 from pipeline.people.names import exported, import_names
 from pipeline.people.view import view
-from pipeline.storage import Folder, parse_options, visible
+from pipeline.storage import parse_options, split_file, visible
 from pipeline.troubles import REACH_TIMEOUT_S, within
 
 
@@ -140,8 +139,7 @@ def _merge(people: People, options: argparse.Namespace) -> None:
 def _split(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.person)
     made = actions.split(people, person, options.faces, _note("split", person, *options.faces))
-    new = view(people).persons_of(options.faces[:1]).get(options.faces[0])
-    _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {new}")
+    _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {made.person_id}")
 
 
 def _move(people: People, options: argparse.Namespace) -> None:
@@ -185,13 +183,13 @@ def _undo(people: People, options: argparse.Namespace) -> None:
 
 def _export(people: People, options: argparse.Namespace) -> None:
     text = exported(people)
-    folder, name = _place(options.file)
+    folder, name = split_file(options.file)
     folder.publish(name, text.encode())
     print(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
 
 
 def _import(people: People, options: argparse.Namespace) -> None:
-    folder, name = _place(options.file)
+    folder, name = split_file(options.file)
     data = folder.read(name)
     try:
         text = data.decode("utf-8-sig")
@@ -201,15 +199,6 @@ def _import(people: People, options: argparse.Namespace) -> None:
     print(f"{result.names:,} names given to {result.faces:,} faces")
     if result.unknown:
         print(f"{result.unknown:,} faces of the file are not in the clusters of this lake")
-
-
-def _place(file: str) -> tuple[Folder, str]:
-    """Return the folder and the name of a file."""
-    if "://" in file:
-        head, _, tail = file.rpartition("/")
-        return Folder(head), tail
-    head, tail = os.path.split(os.path.abspath(os.path.expanduser(file)))
-    return Folder(head), tail
 
 
 def _note(*words: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.clustering.corrections import Constraint
 from pipeline.errors import ConfigError
-from pipeline.people.log import Said, append, undo
+from pipeline.people.log import Said, append, new_id, undo
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage import visible
@@ -78,7 +78,9 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
 def split(
     people: People, person_id: str, face_ids: Sequence[str], note: str | None = None
 ) -> Constraint:
-    """Take faces out of a person: they are one other person, who is new.
+    """Take faces out of a person: they are one other person, who is new and gets an id for good.
+
+    The returned correction's `person_id` is the new person.
 
     Raises:
         ConfigError: no such person; faces that are not theirs; none of theirs would be left.
@@ -97,7 +99,7 @@ def split(
             f"These are all faces of {_called(person)}, nobody would be left; to rename the "
             "person use name, to move all faces use merge"
         )
-    return append(people, [*said, ("same", faces, (), None, None)], note)
+    return append(people, [*said, ("same", faces, (), new_id(), None)], note)
 
 
 def move(

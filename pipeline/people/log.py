@@ -17,6 +17,11 @@ PLACE_DIGITS = 4
 Said = tuple[str, Sequence[str], Sequence[str], str | None, str | None]
 
 
+def new_id() -> str:
+    """Return the id of a person who is new."""
+    return secrets.token_hex(8)
+
+
 def append(people: People, said: Iterable[Said], note: str | None) -> Constraint:
     """Append the corrections of one action, after all that are there, and return the last."""
     before = people.constraints()

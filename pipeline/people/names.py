@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.people.actions import checked_name
-from pipeline.people.log import append
+from pipeline.people.log import append, new_id
 from pipeline.people.store import People, scan
 from pipeline.people.view import view
 from pipeline.schema import faces_schema
@@ -89,7 +89,11 @@ def import_names(people: People, text: str, note: str | None = None) -> Imported
         )
     names = dict(zip(*now.people.select(["person_id", "name"]).to_pydict().values(), strict=True))
     owners = _owners(known, where, names)
-    append(people, [("name", faces, (), owners.get(n), n) for n, faces in known.items()], note)
+    append(
+        people,
+        [("name", faces, (), owners.get(n) or new_id(), n) for n, faces in known.items()],
+        note,
+    )
     count = sum(map(len, known.values()))
     return Imported(len(known), count, sum(map(len, by_name.values())) - count)
 
@@ -102,14 +106,18 @@ def _read(text: str) -> dict[str, list[str]]:
             f"The file has no column {' and '.join(sorted(missing))}; its first line must name "
             "the columns face_id and name"
         )
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ConfigError(f"The file is no CSV ({error}); check its quotes") from error
     called: dict[str, str] = {}
-    for row in reader:
+    for line, row in rows:
         if not (row["name"] or "").strip():
             continue  # a face that is nobody yet
         text = checked_name(row["name"])
         if called.setdefault(row["face_id"], text) != text:
             raise ConfigError(
-                f"Line {reader.line_num}: face {visible(row['face_id'])} is called "
+                f"Line {line}: face {visible(row['face_id'])} is called "
                 f"{visible(text)} here and {visible(called[row['face_id']])} above; keep one"
             )
     by_name: dict[str, list[str]] = defaultdict(list)

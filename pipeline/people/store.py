@@ -209,7 +209,13 @@ def scan(
 
     def load() -> pa.Table:
         data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
-        return data.to_table(columns=list(columns) if columns else None, filter=where)
+        return data.to_table(
+            columns=list(columns) if columns else None,
+            filter=where,
+            # Arrow's threads may outlive the read, and abort the process if it ends while they
+            # hold a remote file system, which is Python's.
+            use_threads=is_local(folder.fs),
+        )
 
     with storage_errors("read", folder.url):
         return folder.attempt(load)

@@ -6,8 +6,10 @@ undo shows too. What a correction means for other faces is left to clustering.
 """
 
 import hashlib
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +144,7 @@ def _owners(corrections: Corrections, was: Mapping[str, str | None]) -> list[str
     owners: dict[int, str] = {}
     taken: dict[str, list[int]] = defaultdict(list)
     apart: dict[int, set[int]] = defaultdict(set)
+    used = set(was.values()) | {person for _, person in corrections.left}
     names = [one.name for one in corrections.sets]
     for i, j in corrections.apart:
         apart[i].add(j)
@@ -150,6 +153,7 @@ def _owners(corrections: Corrections, was: Mapping[str, str | None]) -> list[str
         if one.person_id is not None:
             owners[at] = one.person_id
             taken[one.person_id].append(at)
+            used.add(one.person_id)
 
     def free(person: str, at: int) -> bool:
         return not any(
@@ -160,16 +164,26 @@ def _owners(corrections: Corrections, was: Mapping[str, str | None]) -> list[str
     for at, one in enumerate(corrections.sets):
         if at in owners:
             continue
-        votes = Counter(p for face in one.faces if (p := was.get(face)) and p not in one.left)
+        votes = Counter(
+            person
+            for face in one.faces
+            if (person := was.get(face)) and (face, person) not in corrections.left
+        )
         ranked = sorted(votes, key=lambda person: (-votes[person], person))
-        owners[at] = next((p for p in ranked if free(p, at)), _new_id(one))
+        owners[at] = next((p for p in ranked if free(p, at)), None) or _new_id(one, used)
         taken[owners[at]].append(at)
+        used.add(owners[at])
     return [owners[at] for at in range(len(corrections.sets))]
 
 
-def _new_id(one: ConfirmedSet) -> str:
+def _new_id(one: ConfirmedSet, used: AbstractSet[str | None]) -> str:
     """Return the id of a person that clustering does not know yet: the same at each look."""
-    return hashlib.blake2b(min(one.faces).encode(), digest_size=8).hexdigest()
+    face = min(one.faces)
+    ids = (
+        hashlib.blake2b(f"{face}/{k}".encode(), digest_size=8).hexdigest()
+        for k in itertools.count()
+    )
+    return next(person_id for person_id in ids if person_id not in used)
 
 
 def _merged(
@@ -181,7 +195,8 @@ def _merged(
     for one, owner in zip(corrections.sets, owners, strict=True):
         for face in sorted(one.faces):
             person = was.get(face)
-            if person is not None and person not in claimed and person not in one.left:
+            taken_out = (face, person) in corrections.left
+            if person is not None and person not in claimed and not taken_out:
                 merged.setdefault(person, owner)
     return merged
 

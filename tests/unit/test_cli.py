@@ -17,6 +17,8 @@ def subcommands(node, path=()):
             for name, child in action.choices.items():
                 yield (*path, name)
                 yield from subcommands(child, (*path, name))
+        elif not action.option_strings:  # what comes before the next word, such as LAKE
+            path = (*path, action.metavar)
 
 
 COMMANDS = [" ".join(path) for path in subcommands(parser())]

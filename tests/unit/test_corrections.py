@@ -104,6 +104,7 @@ def test_a_later_different_splits_and_the_others_keep_the_person():
         "c d e": ConfirmedSet(frozenset("cde"), "P", "Ann"),
     }
     assert apart(found) == {("a b", "c d e")}
+    assert found.left == {("a", "P"), ("b", "P")}
 
 
 def test_a_merge_back_makes_good_a_split():

@@ -28,6 +28,8 @@ def commands(root: argparse.ArgumentParser, name: str = "facelake"):
         if isinstance(action, argparse._SubParsersAction):
             for word, child in action.choices.items():
                 yield from commands(child, f"{name} {word}")
+        elif not action.option_strings:
+            name += f" {action.metavar}"
 
 
 def option_lines(command: argparse.ArgumentParser):
