@@ -66,7 +66,7 @@ def labelled(lake: Lake, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def cluster(lake: str, *options: str) -> dict[str, Any]:
-    """Run `facelake cluster`; return its manifest with `wall_s`, and `peak` bytes of all processes."""
+    """Run `facelake cluster`; return its manifest, `wall_s`, and `peak` bytes of its processes."""
     command = [sys.executable, "-m", "pipeline.commands.main", "cluster", lake, *options]
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -136,7 +136,7 @@ def distractors(options: argparse.Namespace) -> None:
     """Add synthetic strangers to LFW, and see what becomes of LFW's people."""
     from pipeline.clustering.baselines import ALGORITHMS
 
-    face_ids, vectors, label = labelled(Lake(options.lake), "lfw-dev")
+    _, vectors, label = labelled(Lake(options.lake), "lfw-dev")
     known = np.array([one is not None for one in label])
     vectors, label = vectors[known], label[known]
     print("| distractors | threshold | pairwise F | BCubed P / R / F | clusters | minutes |")
@@ -150,7 +150,7 @@ def distractors(options: argparse.Namespace) -> None:
             about = cluster(folder)
             lake = Lake(folder)
             rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
-            place = {u: f for u, f in zip(rows["uri"], rows["face_id"], strict=True)}
+            place = dict(zip(rows["uri"], rows["face_id"], strict=True))
             persons = found(lake, [place[f"synthetic/{n}"] for n in names])
             t = about["threshold"]["single_faces"]
             print(line(f"{factor}x | {t:.3f}", rates(label, persons),
@@ -193,7 +193,8 @@ def scale(options: argparse.Namespace) -> None:
             )  # fmt: skip
             recall = "exact" if about["recall"] is None else f"{about['recall']:.4f}"
             print(
-                f"| {count:,} | {about['wall_s'] / 60:.1f} | {growth} | {about['peak'] / count:,.0f}"
+                f"| {count:,} | {about['wall_s'] / 60:.1f} | {growth} | "
+                f"{about['peak'] / count:,.0f}"
                 f" | {recall} | {r['pairwise_f']:.4f} | {r['bcubed_f']:.4f} |", flush=True,
             )  # fmt: skip
             print({k: about.get(k) for k in ("threshold", "recall_of_groups", "people", "peak")})

@@ -184,7 +184,12 @@ class Lake:
 
         def load() -> pa.Table:
             data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
-            return data.to_table(columns=list(columns) if columns else None, filter=where)
+            # Arrow's threads may outlive a read through Python, and abort the process at its end.
+            return data.to_table(
+                columns=list(columns) if columns else None,
+                filter=where,
+                use_threads=is_local(folder.fs),
+            )
 
         with storage_errors("read", folder.url):
             return folder.attempt(load)

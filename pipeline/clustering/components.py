@@ -22,7 +22,8 @@ def spanning_forest(
 
     Args:
         nodes: how many there are; ends of edges lie below.
-        first, second: ends of the edges, int64 [E]; an edge may be there twice.
+        first: one end of each edge, int64 [E]; an edge may be there twice.
+        second: the other end, int64 [E].
         strength: any numbers, float [E].
     """
     if not len(first):

@@ -110,7 +110,7 @@ class _State:
         self.conflicts, self.against = _unique_sums(nodes.conflicts, nodes.against)
         if len(nodes.cosines):
             pairs = np.sort(nodes.edges, axis=1)
-            keys, first = np.unique(_keys(pairs), return_index=True)
+            _, first = np.unique(_keys(pairs), return_index=True)
             different = pairs[first, 0] != pairs[first, 1]
             self.edges = pairs[first][different]
             self.cosine = nodes.cosines[first][different]

@@ -67,7 +67,9 @@ def search(
     """Return the `k` most similar members of each query, those below `floor` left out.
 
     Args:
-        queries, members: grid vectors [Q, D] and [M, D].
+        queries: grid vectors [Q, D].
+        members: grid vectors [M, D].
+        k: how many at most.
         member_rows: what to call each member, int64 [M].
         member_ranks: breaks ties, different for each member, int64 [M].
         floor: lowest cosine.

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from pipeline.clustering.components import spanning_forest, units
 from pipeline.clustering.grid import Ints
 from pipeline.clustering.linkage import NOBODY, Nodes, link
-from pipeline.clustering.threshold import Threshold, Values
 from pipeline.clustering.neighbours import Found, search
+from pipeline.clustering.threshold import Threshold, Values
 from pipeline.grouping.store import (
     Shape,
     Sorted,

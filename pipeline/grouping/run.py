@@ -1,13 +1,14 @@
 """Clusters a lake from its tables to its tables: the order of the steps.
 
 gather -> tiers -> calibrate -> level of faces -> level of groups -> corrections -> weak faces join
--> confidence -> tables. What is heavy runs in tasks; this process holds some dozens of bytes a face.
+-> confidence -> tables. What is heavy runs in tasks; this process holds some bytes a face.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,10 @@ from pipeline.grouping.level import (
     group_means,
     search_level,
 )
-from pipeline.grouping.outcome import Outcome, publish
+from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past, look_back
 from pipeline.grouping.store import Shape, Sorted, mix, put_shard
+from pipeline.grouping.tables import publish
 from pipeline.grouping.workspace import Mapper, Workspace
 from pipeline.models.card import known_cards
 from pipeline.people.store import People
@@ -87,8 +89,10 @@ class Run:
         if past.again:
             shards.append((lake, lake.parts(), past.again))
         work.run(self.mapper, "gather", gather, shards, self.progress)
-        faces = load_faces(work, len(shards))
-        if not len(faces.face_id) and not past.people:
+        if not shards and past.people:  # nothing is new since
+            return (self.people.current() or {}) | {"new_faces": 0, "incremental": True}
+        faces = load_faces(work, len(shards)) if shards else None
+        if faces is None or not (len(faces.face_id) or past.people):
             raise ConfigError(f"There are no faces in {lake.folder.url}; index photos first")
         outcome = self._group(work, faces, corrections, past)
         about = self.about | {
@@ -97,6 +101,7 @@ class Run:
         }
         publish(self.people, self.run_id, outcome, past, about)
         work.remove()
+        lake.folder.child(WORK).remove_if_empty()
         return about
 
     def _workspace(self, past: Past) -> Workspace:
@@ -230,7 +235,7 @@ class Run:
         total = len(means)
         starts = np.array([*range(0, total, GROUP_SHARD), total])
         new = np.arange(total) < size
-        for i, (a, b) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for i, (a, b) in enumerate(pairwise(starts.tolist())):
             put_shard(work, "groups", i, means[a:b], {
                 "rank": ranks[a:b], "count": counts[a:b], "member": np.ones(b - a, bool),
                 "query": new[a:b], "group": np.arange(a, b),
@@ -336,7 +341,7 @@ class Run:
         starts = np.array([*range(0, total, GROUP_SHARD), total])
         person = np.arange(total) < count
         sized = np.concatenate([sizes, np.ones(len(weak))])
-        for i, (a, b) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for i, (a, b) in enumerate(pairwise(starts.tolist())):
             put_shard(work, "weak", i, vectors[a:b], {
                 "rank": np.arange(a, b), "count": sized[a:b], "member": person[a:b],
                 "query": ~person[a:b], "item": np.arange(a, b),
@@ -438,7 +443,7 @@ def person_means(
     sums = np.zeros((count, width))
     step = 50_000
     for start in range(0, len(core), step):
-        rows = slice(start, start + step)
+        rows = slice(start, min(start + step, len(core)))  # behind it stand those of the past
         order = np.argsort(place[rows], kind="stable")
         mine = place[rows][order]
         starts = np.flatnonzero(np.diff(mine, prepend=-1))

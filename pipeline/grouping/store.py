@@ -189,4 +189,5 @@ def search_nodes(
     forest = spanning_forest(shape.total, source[strong], target[strong], strength[strong])
     copies = np.bincount(source[cosine >= COPY_COSINE], minlength=shape.total)[nodes]
     work.save(name, {"source": source, "target": target, "cosine": cosine, "nodes": nodes,
-                     "copies": copies, "first": forest[0], "second": forest[1], "strength": forest[2]})  # fmt: skip
+                     "copies": copies, "first": forest[0], "second": forest[1],
+                     "strength": forest[2]})  # fmt: skip

@@ -1,4 +1,4 @@
-"""Arrays of a run in a folder of the lake: what one step leaves, the next one and a restart find."""
+"""Arrays of a run in a folder of the lake: what a step leaves, the next or a restart finds."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence

@@ -44,7 +44,7 @@ def test_order_parts_and_workers_do_not_change_the_result(
 ):
     random = np.random.default_rng(seed)
     label = random.integers(0, 25, 120)
-    vectors = synthetic.Archive(64, seed).faces(label)
+    vectors = synthetic.Archive(128, seed).faces(label)
     vectors[5:8] = vectors[4]  # ties
     names = [f"f{i}" for i in range(len(label))]
     config = ClusterConfig(exact_below=exact_below, neighbours=8)

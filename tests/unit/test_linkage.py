@@ -111,7 +111,7 @@ def test_a_blurred_face_between_two_people_does_not_join_them():
 
 
 def test_confirmed_people_and_forbidden_pairs_never_merge():
-    grid, label = planted(1, 6)
+    grid, _ = planted(1, 6)
     person = np.array([0, -1, -1, 1, -1, -1])
     found = link(Nodes.of_vectors(grid, all_pairs(6), person), FIXED).labels
     assert found[0] != found[3]
