@@ -264,4 +264,6 @@ class DecodeDetect:
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Yield detected tables, decoded and searched in pieces of bounded pixels."""
         for part in self.decode(batch):
-            yield self.detect(part)
+            found = self.detect(part)
+            del part  # its pixels would live on while the next are decoded
+            yield found
