@@ -38,3 +38,9 @@ def test_holes_in_the_heap_are_given_back_now_and_then():
     full, soon, after = map(int, done.stdout.split())
     assert soon > full - 10_000_000
     assert after < full - 80_000_000
+
+
+def test_read_tasks_do_without_torch():
+    code = "import sys, pipeline.dataset; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
