@@ -139,7 +139,7 @@ def unwrapped(error: BaseException) -> FacelakeError:
 
 def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
     """Return the lazy Ray Dataset of the run; consuming it does the work."""
-    # Here, for what reads unpickles a function of this module: torch is 150 MB that it never needs.
+    # Here, for what reads unpickles a function of this module: torch is 120 MB that it never needs.
     from pipeline.stages.detect import Detect
     from pipeline.stages.embed import Embed
 

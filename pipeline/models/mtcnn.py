@@ -32,7 +32,7 @@ from pipeline.models.mtcnn_networks import (
 # over the smaller area): the published implementation's values.
 NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
 # Largest batch of crops that R- and O-net are given, and that are cut, at once; bounds their
-# activations at some 70 MB. On a CPU 512 take 1 % longer: activations fall out of the caches.
+# activations at some 70 MB. 512 at a time are no faster on a CPU.
 CROP_BATCH = 128
 # Pixels of a pyramid level that P-net is given at once; bounds its activations at some 150 MB.
 STRIP_PIXELS = 1_000_000
