@@ -1,16 +1,20 @@
 """Peak memory of the main job for few and for many images.
 
-    FACELAKE_DATA=... python -m benchmarks.memory [--images 1000 20000]
+    FACELAKE_DATA=... python -m benchmarks.memory [--images 1000 20000] [--series memory.tsv]
 
 LFW photos are repeated under new names until there are enough. Memory is the sum of the
 proportional set sizes (PSS) of the job's process and all below it, Ray's included, seen every half
 second. Large faces only are searched, to spare time; memory does not depend on it.
+
+By kind of process it is what is theirs alone; what they share in memory is the object store. The
+kinds' peaks need not fall together.
 """
 
 import argparse
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +23,17 @@ from benchmarks.reliability import Job, children
 from pipeline.lake import Lake
 
 PER_SHARD = 500
+DRIVER, STORE, TASKS, RAY = "driver", "object store", "read and write tasks, idle", "Ray"
+# What stands in a process's title; Ray renames its workers with every task.
+KINDS = {
+    "MapBatches(DecodeDetect)": "detect actors",
+    "MapBatches(Embed)": "embed actors",
+    "pipeline.decode.worker": "decoders",
+    "/raylet/raylet": "raylet",
+    "/gcs/gcs_server": "gcs",
+    "ray::IDLE": TASKS,
+    "ray::MapBatches(": TASKS,
+}
 
 
 def make(folder: Path, count: int) -> None:
@@ -43,43 +58,86 @@ def make(folder: Path, count: int) -> None:
                     archive.addfile(info, file)
 
 
-def pss(pid: int) -> int:
-    """Return a process's proportional set size in bytes, 0 when it is gone."""
-    with suppress(OSError):
+def kind(title: str) -> str:
+    """Return what a process below the driver is."""
+    return next((name for words, name in KINDS.items() if words in title), RAY)
+
+
+def pss(pid: int) -> tuple[int, int]:
+    """Return a process's proportional set size in bytes, and how much of it is shared memory."""
+    sizes = {"Pss:": 0, "Pss_Shmem:": 0}
+    with suppress(OSError):  # it is gone
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
+            name, _, rest = line.partition(" ")
+            if name in sizes:
+                sizes[name] = int(rest.split()[0]) * 1024
+    return sizes["Pss:"], sizes["Pss_Shmem:"]
+
+
+def sample(root: int) -> Counter[str]:
+    """Return the memory of a process and all below it, by kind."""
+    found: Counter[str] = Counter()
+    for pid, name in [(root, DRIVER), *((pid, kind(title)) for pid, title in children(root))]:
+        total, shared = pss(pid)
+        found[name] += total - shared
+        found[STORE] += shared
+    return found
+
+
+def report(series: list[tuple[float, Counter[str]]]) -> str:
+    """Return a table of what each kind took: when the sum was highest, at most, and usually."""
+    highest = max((one for _, one in series), key=Counter.total)
+    lines = ["| kind of process | at the peak | its own peak | median |", "|---|---|---|---|"]
+    for name, _ in highest.most_common():
+        sizes = sorted(one[name] for _, one in series)
+        shown = " | ".join(f"{x / 1e9:.2f}" for x in (highest[name], sizes[-1], middle(sizes)))
+        lines.append(f"| {name} | {shown} |")
+    return "\n".join(lines)
+
+
+def middle(sizes: list[int]) -> int:
+    return sorted(sizes)[len(sizes) // 2]
+
+
+def write_series(path: Path, count: int, series: list[tuple[float, Counter[str]]]) -> None:
+    """Append every sample: images of the run, seconds, kind, bytes."""
+    with path.open("a") as file:
+        for seconds, one in series:
+            for name, size in sorted(one.items()):
+                file.write(f"{count}\t{seconds:.1f}\t{name}\t{size}\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 20_000])
+    parser.add_argument("--series", type=Path, help="file to which every sample is appended")
+    options = parser.parse_args()
     peaks = []
-    for count in parser.parse_args().images:
+    for count in options.images:
         with tempfile.TemporaryDirectory() as folder:
             source, lake = Path(folder) / "in", Path(folder) / "lake"
             source.mkdir()
             make(source, count)
             job = Job(str(source), str(lake), "--min-face-px", "60", "--no-thumbnails")
-            peak, series = 0, []
+            series = []
             while job.running():
-                tree = [job.process.pid, *(pid for pid, _ in children(job.process.pid))]
-                now = sum(map(pss, tree))
-                series.append(now)
-                peak = max(peak, now)
+                series.append((job.seconds(), sample(job.process.pid)))
                 time.sleep(0.5)
             code, output = job.wait()
+            seconds = job.seconds()
             rows = len(Lake(str(lake)).ledger())
-            steady = sorted(series)[len(series) // 2]
+            totals = [one.total() for _, one in series]
             print(
-                f"{count:,} images: {rows:,} rows, exit {code}, {job.seconds():.0f} s, "
-                f"peak {peak / 1e9:.2f} GB, median {steady / 1e9:.2f} GB",
+                f"{count:,} images: {rows:,} rows, exit {code}, {seconds:.0f} s, "
+                f"peak {max(totals) / 1e9:.2f} GB, median {middle(totals) / 1e9:.2f} GB\n"
+                f"{report(series)}\n",
                 flush=True,
             )
+            if options.series:
+                write_series(options.series, count, series)
             if code:
                 print(output)
-            peaks.append(peak)
+            peaks.append(max(totals))
     print(f"peak of the last against the first: {peaks[-1] / peaks[0] - 1:+.1%}")
 
 

@@ -34,8 +34,6 @@ from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
 from pipeline.stages.decode import Decode
-from pipeline.stages.detect import Detect
-from pipeline.stages.embed import Embed
 from pipeline.stages.write import Write
 from pipeline.storage import printable
 
@@ -141,6 +139,10 @@ def unwrapped(error: BaseException) -> FacelakeError:
 
 def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
     """Return the lazy Ray Dataset of the run; consuming it does the work."""
+    # Here, for what reads unpickles a function of this module: torch is 120 MB that it never needs.
+    from pipeline.stages.detect import Detect
+    from pipeline.stages.embed import Embed
+
     config = job.config
     card = find_card(config.embedder)
     known = ray.put(ledger)
@@ -257,6 +259,8 @@ class DecodeDetect:
     def __init__(self, decode: DecodeConfig, detect: dict[str, Any]) -> None:
         import torch
 
+        from pipeline.stages.detect import Detect
+
         torch.set_num_threads(1)
         self.decode = decode_stage(decode)
         self.detect = Detect(**detect)
@@ -264,4 +268,6 @@ class DecodeDetect:
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Yield detected tables, decoded and searched in pieces of bounded pixels."""
         for part in self.decode(batch):
-            yield self.detect(part)
+            found = self.detect(part)
+            del part  # its pixels would live on while the next are decoded
+            yield found

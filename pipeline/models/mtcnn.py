@@ -31,10 +31,11 @@ from pipeline.models.mtcnn_networks import (
 # Suppression inside a pyramid level, over all levels and after R-net, and after O-net (the last
 # over the smaller area): the published implementation's values.
 NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
-# Largest batch of crops for R- and O-net; bounds their memory at some 200 MB.
-CROP_BATCH = 512
-# Pixels of a pyramid level that P-net is given at once; bounds its activations at some 300 MB.
-STRIP_PIXELS = 2_000_000
+# Largest batch of crops that R- and O-net are given, and that are cut, at once; bounds their
+# activations at some 70 MB. 512 at a time are no faster on a CPU.
+CROP_BATCH = 128
+# Pixels of a pyramid level that P-net is given at once; bounds its activations at some 150 MB.
+STRIP_PIXELS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +210,14 @@ class MTCNN:
             for k in range(len(tables))
         ]
 
-    def _crops(
-        self, tables: list[Tensor], boxes: list[Floats], side: int
-    ) -> tuple[Tensor, list[Floats]]:
-        """Cut square crops for a network, and drop the boxes that miss their image."""
-        parts, inside = [], []
+    def _corners(
+        self, tables: list[Tensor], boxes: list[Floats]
+    ) -> tuple[list[Tensor], list[Floats]]:
+        """Return the whole pixels of square crops by image, and the boxes that they are of.
+
+        Boxes that miss their image are dropped.
+        """
+        whole, inside = [], []
         for table, mine in zip(tables, boxes, strict=True):
             corners = np.trunc(mine).astype(np.int64)
             # The published crops count pixels from 1 and take both ends; stretched at the border.
@@ -222,16 +226,31 @@ class MTCNN:
             corners[:, 3] = np.minimum(corners[:, 3], table.shape[0] - 1)
             valid = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
             inside.append(mine[valid])
-            if valid.any():
-                index = torch.from_numpy(corners[valid]).to(self.device)
-                parts.append(area.crops(table, index, side))
-        crops = torch.cat(parts) if parts else torch.zeros((0, side, side, 3), device=self.device)
-        return normalise(crops), inside
+            whole.append(torch.from_numpy(corners[valid]).to(self.device))
+        return whole, inside
+
+    def _crops(self, tables: list[Tensor], corners: list[Tensor], side: int) -> Iterator[Tensor]:
+        """Cut crops for a network, `CROP_BATCH` at a time whatever image they are of.
+
+        Cut all at once they would be most of what a chunk takes.
+        """
+        parts = [torch.zeros((0, side, side, 3), device=self.device)]
+        room = CROP_BATCH
+        for table, mine in zip(tables, corners, strict=True):
+            while len(mine):
+                parts.append(area.crops(table, mine[:room], side))
+                mine = mine[room:]
+                room -= len(parts[-1])
+                if not room:
+                    yield normalise(torch.cat(parts))
+                    parts, room = parts[:1], CROP_BATCH
+        if room < CROP_BATCH or not any(map(len, corners)):
+            yield normalise(torch.cat(parts))
 
     def _refine(self, tables: list[Tensor], boxes: list[Floats]) -> list[Floats]:
         """R-net on every candidate: fewer, better square boxes by image."""
-        crops, boxes = self._crops(tables, boxes, RNET_SIDE)
-        outputs = [self.rnet(part) for part in torch.split(crops, CROP_BATCH)]
+        corners, boxes = self._corners(tables, boxes)
+        outputs = [self.rnet(crops) for crops in self._crops(tables, corners, RNET_SIDE)]
         probability, regression = (
             torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
         )
@@ -244,8 +263,8 @@ class MTCNN:
 
     def _decide(self, tables: list[Tensor], boxes: list[Floats]) -> list[Detections]:
         """O-net on every candidate: final boxes, scores and landmarks by image."""
-        crops, boxes = self._crops(tables, boxes, ONET_SIDE)
-        outputs = [self.onet(part) for part in torch.split(crops, CROP_BATCH)]
+        corners, boxes = self._corners(tables, boxes)
+        outputs = [self.onet(crops) for crops in self._crops(tables, corners, ONET_SIDE)]
         probability, regression, points = (
             torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
         )

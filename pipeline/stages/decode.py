@@ -56,6 +56,7 @@ class Decode:
             images.append(pixels)
             facts.append(known)
             total += 0 if pixels is None else pixels.size // 3
+            del pixels  # a huge photo would live on here while it is searched
             if total >= self.table_pixels:
                 yield _table(batch.slice(start, i + 1 - start), images, facts)
                 images, facts, start, total = [], [], i + 1, 0
@@ -97,7 +98,7 @@ def _sandbox(max_pixels: int, timeout_s: float, memory_bytes: int) -> Sandbox:
 def _table(
     batch: pa.Table, images: list[Pixels | None], facts: list[dict[str, object]]
 ) -> pa.Table:
-    """Join what is known of the images to their rows."""
+    """Join what is known of the images to their rows; `images` is emptied, so as to free them."""
     known = pa.Table.from_pylist(facts, schema=pa.schema([DECODED.field(n) for n in _LEARNED]))
     columns = {name: known[name] for name in _LEARNED}
     for name in ("error", "error_detail"):
@@ -106,6 +107,7 @@ def _table(
             [old or new.get(name) for old, new in zip(before, facts, strict=True)], pa.string()
         )
     columns["pixels"] = pixels_column(images)
+    images.clear()
     return pa.table(
         [columns[f.name] if f.name in columns else batch[f.name] for f in DECODED], schema=DECODED
     )

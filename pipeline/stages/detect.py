@@ -9,6 +9,7 @@ import simplejpeg
 from pipeline import quality
 from pipeline.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.config import DetectConfig
+from pipeline.environment import give_back
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard
 from pipeline.models.detector import load_detector
@@ -43,6 +44,7 @@ class Detect:
         self.card = embedder
         self.thumbnails = thumbnails
         self.detector = load_detector(detector, config, store=store, device=device)
+        give_back()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return a table of schema `DETECTED`, a row for each row of `batch`."""
@@ -62,6 +64,7 @@ class Detect:
         columns["found"] = lists_of([len(mine) for mine in faces], self._structs(faces, crops))
         seconds = (time.perf_counter() - began) / max(1, len(images))
         columns["detect_s"] = pa.array(np.full(len(images), seconds))
+        give_back()
         return pa.table([columns[f.name] for f in DETECTED], schema=DETECTED)
 
     def _structs(self, faces: list[Detections], crops: list[Pixels]) -> pa.StructArray:
