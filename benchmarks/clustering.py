@@ -3,7 +3,7 @@
     FACELAKE_DATA=... python -m benchmarks.clustering dev LAKE_OF_LFW LAKE_OF_WILD
     python -m benchmarks.clustering distractors LAKE_OF_LFW [--factors 10 100]
     python -m benchmarks.clustering scale [--faces 100000 1000000]
-    python -m benchmarks.clustering incremental LAKE_OF_LFW
+    python -m benchmarks.clustering incremental LAKE_OF_LFW|NUMBER_OF_SYNTHETIC_FACES
 
 The lakes are made with `facelake index ... --embedder sface`. Labels are used for the measures
 alone, and for the settings of the algorithms that are compared.
@@ -73,7 +73,7 @@ def cluster(lake: str, *options: str) -> dict[str, Any]:
     peak = 0
     while process.poll() is None:
         tree = [process.pid, *(pid for pid, _ in children(process.pid))]
-        peak = max(peak, sum(map(pss, tree)))
+        peak = max(peak, sum(pss(pid)[0] for pid in tree))
         time.sleep(0.5)
     if process.returncode:
         sys.exit(f"facelake cluster ended with {process.returncode}")
@@ -203,10 +203,13 @@ def scale(options: argparse.Namespace) -> None:
 
 def incremental(options: argparse.Namespace) -> None:
     """Cluster 95 % of a lake, add the rest, and compare with clustering all at once."""
-    source = Lake(options.lake)
-    faces = source.read("faces", ["face_id", "embedding"])
-    vectors = matrix(faces["embedding"])
-    names = faces["face_id"].to_pylist()
+    if options.lake.isdecimal():
+        archive = Archive()
+        vectors = archive.faces(archive.long_tail(int(options.lake)))
+        names = [f"f{i}" for i in range(len(vectors))]
+    else:
+        faces = Lake(options.lake).read("faces", ["face_id", "embedding"])
+        vectors, names = matrix(faces["embedding"]), faces["face_id"].to_pylist()
     order = np.random.default_rng(0).permutation(len(names))
     cut = int(len(names) * 0.95)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as whole:
@@ -223,8 +226,9 @@ def incremental(options: argparse.Namespace) -> None:
         after = dict(zip(ids, one, strict=True))
         moved = sum(after[f] != p for f, p in zip(*before.values(), strict=True) if p)
         print(
-            f"{len(ids) - cut:,} of {len(ids):,} faces new: {added['wall_s']:.1f} s against "
-            f"{full['wall_s']:.1f} s in full ({added['wall_s'] / full['wall_s']:.0%}), agreement "
+            f"{len(ids) - cut:,} of {len(ids):,} faces new: {added['seconds']:.1f} s against "
+            f"{full['seconds']:.1f} s in full ({added['seconds'] / full['seconds']:.0%}), "
+            "agreement "
             f"BCubed F {agree.rates()['bcubed_f']:.4f}, {moved} of {cut:,} faces changed person"
         )
 

@@ -65,7 +65,9 @@ class Archive:
         return self.random.permutation(person)
 
 
-def write_lake(folder: Path, vectors: np.ndarray, names: list[str], start: int = 0) -> None:
+def write_lake(
+    folder: Path, vectors: np.ndarray, names: list[str], scores: np.ndarray | None = None
+) -> None:
     """Add a face and a photo for each vector; `names` are the last parts of the uris."""
     lake = Lake(str(folder))
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
@@ -97,6 +99,8 @@ def write_lake(folder: Path, vectors: np.ndarray, names: list[str], start: int =
             **{c: pa.array(["synthetic@1"] * count) for c in ("detector", "embedder")},
             "run_id": pa.array(["synthetic"] * count),
         }  # fmt: skip
+        if scores is not None:
+            faces["score"] = pa.array(scores[first : first + count], pa.float32())
         lake.publish_part(
             pa.table({f.name: images[f.name] for f in schema.IMAGES}, schema=schema.IMAGES),
             pa.table({f.name: faces[f.name] for f in kind}, schema=kind),

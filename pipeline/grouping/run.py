@@ -352,6 +352,8 @@ class Run:
         for i in range(tasks):
             edges = work.load(f"weak-edges-{i:05}")
             source, target = item[edges["source"]], item[edges["target"]]
+            if not len(source):
+                continue
             starts_of = np.flatnonzero(np.diff(source, prepend=-1))
             for a, b in zip(starts_of, np.append(starts_of[1:], len(source)), strict=True):
                 row = weak[source[a] - count]

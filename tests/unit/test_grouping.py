@@ -180,6 +180,44 @@ def test_a_photo_of_two_people_keeps_them_apart_unless_it_is_a_mirror():
     assert photo_conflicts(image, box, lambda rows: grid[rows]).tolist() == [[0, 1], [0, 3]]
 
 
+def test_weak_faces_join_but_never_bridge(tmp_path):
+    vectors, label = lakes.archive(4, 6)
+    between = vectors[:6].mean(axis=0) + vectors[6:12].mean(axis=0)
+    stranger = lakes.archive(1, 1, seed=9)[0]
+    weak = np.stack([between / np.linalg.norm(between), vectors[12], stranger[0]])
+    names = [f"f{i}" for i in range(len(vectors) + 4)]
+    scores = np.array([1.0] * len(vectors) + [0.8, 0.8, 0.8, 0.5])
+    whole = np.concatenate([vectors, weak, vectors[:1]]).astype(np.float32)
+    lakes.write_lake(tmp_path / "lake", whole, names, scores)
+    people = lakes.People(Lake(str(tmp_path / "lake")))
+    cluster(people)
+    rows = {r["face_id"]: r for r in people.clusters().to_pylist()}
+    row = [rows[lakes.face_id(n)] for n in names]
+    found = [r["person_id"] for r in row]
+    assert len(set(found[:24])) == 4
+    assert row[24]["person_id"] is None  # likes two people alike
+    assert found[25] == found[12]
+    assert [r["tier"] for r in row[24:]] == ["attach", "attach", "attach", "rejected"]
+    assert found[26] is found[27] is None
+    assert "unlike every person" in row[26]["reason"]
+    assert row[27]["reason"] == "score below 0.7"
+
+
+def test_nobody_resembles_the_only_weak_face(tmp_path):
+    vectors, _ = lakes.archive(2, 1)
+    lakes.write_lake(tmp_path / "lake", vectors, ["a", "b"], np.array([1.0, 0.8]))
+    assert cluster(lakes.People(Lake(str(tmp_path / "lake"))))["people"] == 1
+
+
+def test_a_run_with_nothing_new_changes_nothing(twelve):
+    people, _ = twelve
+    first = cluster(people)
+    run_id = people.current()["run_id"]
+    again = cluster(people)
+    assert (again["new_faces"], again["people"]) == (0, first["people"])
+    assert people.current()["run_id"] == run_id
+
+
 @pytest.mark.parametrize("how", ["nan", "norm", "count"])
 def test_a_broken_lake_is_refused(tmp_path, how):
     vectors, _ = lakes.archive(3, 3)
