@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.grid import to_grid
+from pipeline.clustering.grid import Ints, to_grid
 from pipeline.columns import matrix
 from pipeline.errors import StorageError
 from pipeline.grouping.workspace import Workspace
@@ -128,3 +128,21 @@ def load_faces(work: Workspace, shards: int) -> Faces:
         whole("taken_at"),
         np.cumsum([0, *(len(one["face_id"]) for one in loaded)]),
     )
+
+
+def shard_of(faces: Faces, rows: Ints) -> Ints:
+    """Return the shard of each face."""
+    found: Ints = np.searchsorted(faces.starts, rows, side="right") - 1
+    return found
+
+
+def rows_of(work: Workspace, faces: Faces, rows: Ints) -> np.ndarray:
+    """Return the grid vectors of some faces."""
+    shard = shard_of(faces, rows)
+    parts = [work.open_large(f"gather-{i:05}-vectors") for i in range(len(faces.starts) - 1)]
+    width = parts[0].shape[1] if parts else 0
+    out = np.empty((len(rows), width), np.int16)
+    for i in np.unique(shard):
+        mine = shard == i
+        out[mine] = parts[i][rows[mine] - faces.starts[i]]
+    return out

@@ -23,23 +23,28 @@ from pipeline.clustering.threshold import (
     PRIOR_MEAN,
     PRIOR_SD,
     Threshold,
-    Values,
     calibrate,
     curve,
     describe,
 )
-from pipeline.clustering.tiers import ATTACH, CORE, REJECTED, tiers
+from pipeline.clustering.tiers import CORE, REJECTED, tiers
 from pipeline.errors import ConfigError
 from pipeline.grouping.evidence import Confirmed, all_against, photo_conflicts
-from pipeline.grouping.gather import Faces, gather, load_faces, plan_shards
+from pipeline.grouping.finish import GROUP_SHARD, Groups, finish
+from pipeline.grouping.gather import (
+    Faces,
+    gather,
+    load_faces,
+    plan_shards,
+    rows_of,
+    shard_of,
+)
 from pipeline.grouping.level import (
     Evidence,
     Progress,
-    Result,
     cluster_level,
     copy_weights,
     group_means,
-    search_level,
 )
 from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past, look_back
@@ -50,10 +55,8 @@ from pipeline.models.card import known_cards
 from pipeline.people.store import People
 
 SAMPLE_FACES, SAMPLE_SHIFTS = 20_000, 25
-GROUP_SHARD = 131_072
 WORK = "clusters/_work"
 NOT_A_FACE = "somebody said that it is no face"
-LIKE_NOBODY = "unlike every person that it could join"
 
 
 @dataclass
@@ -133,12 +136,13 @@ class Run:
         threshold = self._calibrate(work, faces, core, rank, core_total, past)
         confirmed = Confirmed(corrections, {f.decode(): i for i, f in enumerate(faces.face_id)})
         starts = np.cumsum([0, *np.bincount(shard_of(faces, core), minlength=len(counts))])
-        shape = self._shape("faces", starts)
+        shape = self.shape("faces", starts)
         links: dict[str, Any] = {}
 
         def evidence(nodes: Sorted, tasks: int) -> Evidence:
             face = nodes.column("face")
             links["weight"] = copy_weights(work, shape, tasks)
+            links["files"], links["face"] = tasks, face
             place = np.full(len(tier), NOBODY)
             place[face] = np.arange(len(face))
             pairs = photo_conflicts(faces.image_id[face], faces.box[face], nodes.rows)
@@ -161,7 +165,7 @@ class Run:
         groups = self._level_of_groups(
             work, faces, nodes, label, rank, threshold, confirmed, links, past
         )
-        return self._finish(work, faces, tier, reasons, groups, threshold, confirmed, past)
+        return finish(self, work, faces, tier, reasons, groups, links, confirmed, past)
 
     def _tiers(self, faces: Faces, corrections: Corrections) -> tuple[np.ndarray, list[str | None]]:
         values = {name: faces.measures[name].astype(np.float64) for name in faces.measures}
@@ -178,7 +182,8 @@ class Run:
                 tier[i], reasons[i] = CORE, None
         return tier, reasons
 
-    def _shape(self, prefix: str, starts: np.ndarray) -> Shape:
+    def shape(self, prefix: str, starts: np.ndarray) -> Shape:
+        """Return how many nodes are searched: exactly if they are few."""
         exact = int(starts[-1]) < self.config.exact_below
         # Groups are looked for twice as far: what links two of them is weaker than between faces.
         probes = 0 if exact else self.config.probes * (2 if prefix == "groups" else 1)
@@ -224,7 +229,7 @@ class Run:
     def _level_of_groups(
         self, work: Workspace, faces: Faces, nodes: Sorted, label: Ints, rank: Ints,
         threshold: Threshold, confirmed: Confirmed, links: Mapping[str, Any], past: Past,
-    ) -> "Groups":  # fmt: skip
+    ) -> Groups:  # fmt: skip
         """Merge groups, and the people of the past, by their means."""
         face = nodes.column("face")
         names, means, counts, ranks = group_means(nodes, label[face], links["weight"])
@@ -262,7 +267,7 @@ class Run:
             place[group] = np.arange(total)
             return Evidence(person[group], place[pairs], against)
 
-        shape = self._shape("groups", starts)
+        shape = self.shape("groups", starts)
         result, sorted_ = cluster_level(
             work, self.mapper, shape, level, evidence, self.config.penalty, self.progress
         )
@@ -275,141 +280,6 @@ class Run:
         merges[:, :2] = group[merges[:, :2].astype(np.int64)]
         self.about["recall_of_groups"] = result.recall
         return Groups(of_face, merged, nearest, merges, means, counts, ranks, size, level)
-
-    def _finish(
-        self, work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
-        groups: "Groups", threshold: Threshold, confirmed: Confirmed, past: Past,
-    ) -> Outcome:  # fmt: skip
-        """Obey corrections, let weak faces join, and measure how sure everything is."""
-        of_face = groups.of_face
-        label = np.full(len(tier), NOBODY)
-        core = np.flatnonzero(tier == CORE)
-        # A person is named by a face row, or by its place among those of the past, behind them.
-        lowest = np.full(len(groups.merged), NOBODY)
-        old = len(tier) + np.arange(len(past.counts))
-        lowest[groups.size :] = old
-        first_rows = core[np.argsort(of_face[core], kind="stable")]
-        at = np.flatnonzero(np.diff(of_face[first_rows], prepend=-1))
-        lowest[of_face[first_rows[at]]] = first_rows[at]
-        label[core] = lowest[groups.merged[of_face[core]]]
-        label[core] = confirmed.together(label)[core]
-        old_label = lowest[groups.merged[groups.size :]]
-        named = np.concatenate([label[core], old_label])
-        persons, place = np.unique(named, return_inverse=True)
-        weights = np.concatenate([np.ones(len(core)), past.counts])
-        sizes = np.bincount(place, weights=weights, minlength=len(persons)).astype(np.float64)
-        means = person_means(work, faces, core, place, sizes, past, len(persons))
-        work.save_large("people-means", means)
-        of = np.full(len(tier), NOBODY)
-        of[core] = place[: len(core)]
-        alternatives = np.full((len(tier), groups.nearest.shape[1]), NOBODY)
-        to_person = np.searchsorted(persons, lowest[groups.merged])
-        to_person = np.minimum(to_person, len(persons) - 1)
-        near = groups.nearest[of_face[core]]
-        alternatives[core] = np.where(near == NOBODY, NOBODY, to_person[near])
-        weak = np.flatnonzero(tier == ATTACH)
-        self._attach(work, faces, weak, means, sizes, of, alternatives, reasons, groups.level)
-        shards = len(faces.starts) - 1
-        units = [
-            (i, of[faces.starts[i] : faces.starts[i + 1]],
-             alternatives[faces.starts[i] : faces.starts[i + 1]])
-            for i in range(shards)
-        ]  # fmt: skip
-        work.run(self.mapper, "scored", score_faces, units, self.progress)
-        scored = [work.load(f"scored-{i:05}") for i in range(shards)]
-        empty = np.zeros(0)
-        own = np.concatenate([empty, *(s["own"] for s in scored)])
-        other = np.concatenate([empty, *(s["other"] for s in scored)])
-        return Outcome(
-            faces=faces, tier=tier, reasons=reasons, of=of, own=own, other=other, sizes=sizes,
-            means=means, old=np.searchsorted(persons, old_label), level=groups.level,
-            merges=groups.merges, to_person=to_person, nearest=groups.nearest,
-            group_means=groups.means, group_counts=groups.counts, group_faces=lowest,
-            confirmed=confirmed,
-        )  # fmt: skip
-
-    def _attach(
-        self, work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Values,
-        of: Ints, alternatives: Ints, reasons: list[str | None], level: Threshold,
-    ) -> None:  # fmt: skip
-        """Let weak faces join the person that they clearly prefer; changes `of`."""
-        if not len(weak) or not len(means):
-            return
-        count = len(means)
-        vectors = np.concatenate([means, rows_of(work, faces, weak)])
-        total = len(vectors)
-        starts = np.array([*range(0, total, GROUP_SHARD), total])
-        person = np.arange(total) < count
-        sized = np.concatenate([sizes, np.ones(len(weak))])
-        for i, (a, b) in enumerate(pairwise(starts.tolist())):
-            put_shard(work, "weak", i, vectors[a:b], {
-                "rank": np.arange(a, b), "count": sized[a:b], "member": person[a:b],
-                "query": ~person[a:b], "item": np.arange(a, b),
-            })  # fmt: skip
-        shape = self._shape("weak", starts)
-        tasks, nodes = search_level(work, self.mapper, shape, level, self.progress)
-        item = nodes.column("item")
-        for i in range(tasks):
-            edges = work.load(f"weak-edges-{i:05}")
-            source, target = item[edges["source"]], item[edges["target"]]
-            if not len(source):
-                continue
-            starts_of = np.flatnonzero(np.diff(source, prepend=-1))
-            for a, b in zip(starts_of, np.append(starts_of[1:], len(source)), strict=True):
-                row = weak[source[a] - count]
-                best, cosine = target[a:b], edges["cosine"][a:b]
-                needed = float(level.cosine(1, sizes[best[0]]))
-                second = float(cosine[1]) if b - a > 1 else -1.0
-                if cosine[0] >= needed and cosine[0] - second >= self.config.margin:
-                    of[row] = best[0]
-                    best = best[1:]
-                rest = best[: alternatives.shape[1]]
-                alternatives[row, : len(rest)] = rest
-        for row in weak[of[weak] == NOBODY]:
-            reasons[row] = f"{reasons[row]}; {LIKE_NOBODY}"
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The level of groups: of faces first, people of the past behind them.
-
-    Attributes:
-        of_face: group of each core face, int64 [N], `NOBODY` for others.
-        merged: lowest group of what each group became, int64 [G].
-        nearest: similar groups of others, int64 [G, 3].
-        merges: doubtful joins of groups: first, second, cosine, needed.
-        means, counts, ranks: of the groups.
-        size: groups of faces; the others are people of the past.
-        level: threshold of the level.
-    """
-
-    of_face: Ints
-    merged: Ints
-    nearest: Ints
-    merges: Values
-    means: np.ndarray
-    counts: Values
-    ranks: Ints
-    size: int
-    level: Threshold
-
-
-def shard_of(faces: Faces, rows: Ints) -> Ints:
-    """Return the shard of each face."""
-    found: Ints = np.searchsorted(faces.starts, rows, side="right") - 1
-    return found
-
-
-def rows_of(work: Workspace, faces: Faces, rows: Ints) -> np.ndarray:
-    """Return the grid vectors of some faces."""
-    shard = shard_of(faces, rows)
-    parts = [work.open_large(f"gather-{i:05}-vectors") for i in range(len(faces.starts) - 1)]
-    width = parts[0].shape[1] if parts else 0
-    out = np.empty((len(rows), width), np.int16)
-    for i in np.unique(shard):
-        mine = shard == i
-        out[mine] = parts[i][rows[mine] - faces.starts[i]]
-    return out
 
 
 def put_faces(
@@ -424,40 +294,6 @@ def put_faces(
     })  # fmt: skip
 
 
-def score_faces(work: Workspace, name: str, shard: int, of: Ints, alternatives: Ints) -> None:
-    """Leave each face's average cosine to its person, and to the best other one."""
-    vectors = np.asarray(work.open_large(f"gather-{shard:05}-vectors"))
-    means = work.open_large("people-means")
-    own, other = np.full(len(of), np.nan), np.full(len(of), np.nan)
-    mine = np.flatnonzero(of != NOBODY)
-    own[mine] = similarity(vectors[mine], means[of[mine]])
-    for column in alternatives.T:
-        rows = np.flatnonzero((column != NOBODY) & (column != of))
-        other[rows] = np.fmax(other[rows], similarity(vectors[rows], means[column[rows]]))
-    work.save(name, {"own": own, "other": other})
-
-
-def person_means(
-    work: Workspace, faces: Faces, core: Ints, place: Ints, sizes: Values, past: Past, count: int
-) -> np.ndarray:
-    """Return the mean of each person's core faces and its own past, grid vectors [P, D]."""
-    width = past.means.shape[1]
-    sums = np.zeros((count, width))
-    step = 50_000
-    for start in range(0, len(core), step):
-        rows = slice(start, min(start + step, len(core)))  # behind it stand those of the past
-        order = np.argsort(place[rows], kind="stable")
-        mine = place[rows][order]
-        starts = np.flatnonzero(np.diff(mine, prepend=-1))
-        vectors = rows_of(work, faces, core[rows])[order].astype(np.float64)
-        if len(mine):
-            sums[mine[starts]] += np.add.reduceat(vectors, starts, axis=0)
-    old = place[len(core) : len(core) + len(past.counts)]
-    np.add.at(sums, old, past.means * past.counts[:, None])
-    means: np.ndarray = np.rint(sums / np.maximum(sizes, 1)[:, None]).astype(np.int16)
-    return means
-
-
 def settings_of(config: ClusterConfig) -> Mapping[str, Any]:
     """Return what a run must have in common with the one before to add to its people."""
     settings = asdict(config)
@@ -470,6 +306,3 @@ def part_sizes(people: People) -> dict[str, int]:
     """Return the parts of the lake that have faces files, with their sizes."""
     sizes = people.lake.folder.child("faces").files()
     return {name: sizes[name] for name in people.lake.parts()}
-
-
-__all__ = ["Result", "Run"]

@@ -181,7 +181,7 @@ def test_a_photo_of_two_people_keeps_them_apart_unless_it_is_a_mirror():
 
 
 def test_weak_faces_join_but_never_bridge(tmp_path):
-    vectors, label = lakes.archive(4, 6)
+    vectors, _ = lakes.archive(4, 6)
     between = vectors[:6].mean(axis=0) + vectors[6:12].mean(axis=0)
     stranger = lakes.archive(1, 1, seed=9)[0]
     weak = np.stack([between / np.linalg.norm(between), vectors[12], stranger[0]])

@@ -1,0 +1,185 @@
+"""The last steps of a clustering: corrections obeyed, weak faces joined, certainty measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.clustering.grid import Ints, similarity
+from pipeline.clustering.linkage import NOBODY
+from pipeline.clustering.threshold import Threshold, Values
+from pipeline.clustering.tiers import ATTACH, CORE
+from pipeline.grouping.evidence import Confirmed
+from pipeline.grouping.gather import Faces, rows_of
+from pipeline.grouping.level import search_level
+from pipeline.grouping.outcome import Outcome
+from pipeline.grouping.past import Past
+from pipeline.grouping.store import put_shard
+from pipeline.grouping.support import supported
+from pipeline.grouping.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipeline.grouping.run import Run
+
+GROUP_SHARD = 131_072
+LIKE_NOBODY = "unlike every person that it could join"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The level of groups: of faces first, people of the past behind them.
+
+    Attributes:
+        of_face: group of each core face, int64 [N], `NOBODY` for others.
+        merged: lowest group of what each group became, int64 [G].
+        nearest: similar groups of others, int64 [G, 3].
+        merges: doubtful joins of groups: first, second, cosine, needed.
+        means, counts, ranks: of the groups.
+        size: groups of faces; the others are people of the past.
+        level: threshold of the level.
+    """
+
+    of_face: Ints
+    merged: Ints
+    nearest: Ints
+    merges: Values
+    means: np.ndarray
+    counts: Values
+    ranks: Ints
+    size: int
+    level: Threshold
+
+
+def finish(
+    run: "Run", work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
+    groups: "Groups", links: Mapping[str, Any], confirmed: Confirmed, past: Past,
+) -> Outcome:  # fmt: skip
+    """Obey corrections, let weak faces join, and measure how sure everything is."""
+    of_face = groups.of_face
+    label = np.full(len(tier), NOBODY)
+    core = np.flatnonzero(tier == CORE)
+    # A person is named by a face row, or by its place among those of the past, behind them.
+    lowest = np.full(len(groups.merged), NOBODY)
+    old = len(tier) + np.arange(len(past.counts))
+    lowest[groups.size :] = old
+    first_rows = core[np.argsort(of_face[core], kind="stable")]
+    at = np.flatnonzero(np.diff(of_face[first_rows], prepend=-1))
+    lowest[of_face[first_rows[at]]] = first_rows[at]
+    label[core] = lowest[groups.merged[of_face[core]]]
+    said = [row for rows in confirmed.rows for row in rows]
+    label = supported(
+        work, links["files"], links["face"], label, float(groups.level.cosine()),
+        np.array(said, np.int64), links["conflicts"],
+    )  # fmt: skip
+    label[core] = confirmed.together(label)[core]
+    old_label = lowest[groups.merged[groups.size :]]
+    named = np.concatenate([label[core], old_label])
+    persons, place = np.unique(named, return_inverse=True)
+    weights = np.concatenate([np.ones(len(core)), past.counts])
+    sizes = np.bincount(place, weights=weights, minlength=len(persons)).astype(np.float64)
+    means = person_means(work, faces, core, place, sizes, past, len(persons))
+    work.save_large("people-means", means)
+    of = np.full(len(tier), NOBODY)
+    of[core] = place[: len(core)]
+    alternatives = np.full((len(tier), groups.nearest.shape[1]), NOBODY)
+    to_person = np.searchsorted(persons, lowest[groups.merged])
+    to_person = np.minimum(to_person, len(persons) - 1)
+    near = groups.nearest[of_face[core]]
+    alternatives[core] = np.where(near == NOBODY, NOBODY, to_person[near])
+    weak = np.flatnonzero(tier == ATTACH)
+    attach(run, work, faces, weak, means, sizes, of, alternatives, reasons, groups.level)
+    shards = len(faces.starts) - 1
+    units = [
+        (i, of[faces.starts[i] : faces.starts[i + 1]],
+         alternatives[faces.starts[i] : faces.starts[i + 1]])
+        for i in range(shards)
+    ]  # fmt: skip
+    work.run(run.mapper, "scored", score_faces, units, run.progress)
+    scored = [work.load(f"scored-{i:05}") for i in range(shards)]
+    empty = np.zeros(0)
+    own = np.concatenate([empty, *(s["own"] for s in scored)])
+    other = np.concatenate([empty, *(s["other"] for s in scored)])
+    return Outcome(
+        faces=faces, tier=tier, reasons=reasons, of=of, own=own, other=other, sizes=sizes,
+        means=means, old=np.searchsorted(persons, old_label), level=groups.level,
+        merges=groups.merges, to_person=to_person, nearest=groups.nearest,
+        group_means=groups.means, group_counts=groups.counts, group_faces=lowest,
+        confirmed=confirmed,
+    )  # fmt: skip
+
+
+def attach(
+    run: "Run", work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Values,
+    of: Ints, alternatives: Ints, reasons: list[str | None], level: Threshold,
+) -> None:  # fmt: skip
+    """Let weak faces join the person that they clearly prefer; changes `of`."""
+    if not len(weak) or not len(means):
+        return
+    count = len(means)
+    vectors = np.concatenate([means, rows_of(work, faces, weak)])
+    total = len(vectors)
+    starts = np.array([*range(0, total, GROUP_SHARD), total])
+    person = np.arange(total) < count
+    sized = np.concatenate([sizes, np.ones(len(weak))])
+    for i, (a, b) in enumerate(pairwise(starts.tolist())):
+        put_shard(work, "weak", i, vectors[a:b], {
+            "rank": np.arange(a, b), "count": sized[a:b], "member": person[a:b],
+            "query": ~person[a:b], "item": np.arange(a, b),
+        })  # fmt: skip
+    shape = run.shape("weak", starts)
+    tasks, nodes = search_level(work, run.mapper, shape, level, run.progress)
+    item = nodes.column("item")
+    for i in range(tasks):
+        edges = work.load(f"weak-edges-{i:05}")
+        source, target = item[edges["source"]], item[edges["target"]]
+        if not len(source):
+            continue
+        starts_of = np.flatnonzero(np.diff(source, prepend=-1))
+        for a, b in zip(starts_of, np.append(starts_of[1:], len(source)), strict=True):
+            row = weak[source[a] - count]
+            best, cosine = target[a:b], edges["cosine"][a:b]
+            needed = float(level.cosine(1, sizes[best[0]]))
+            second = float(cosine[1]) if b - a > 1 else -1.0
+            if cosine[0] >= needed and cosine[0] - second >= run.config.margin:
+                of[row] = best[0]
+                best = best[1:]
+            rest = best[: alternatives.shape[1]]
+            alternatives[row, : len(rest)] = rest
+    for row in weak[of[weak] == NOBODY]:
+        reasons[row] = f"{reasons[row]}; {LIKE_NOBODY}"
+
+
+def score_faces(work: Workspace, name: str, shard: int, of: Ints, alternatives: Ints) -> None:
+    """Leave each face's average cosine to its person, and to the best other one."""
+    vectors = np.asarray(work.open_large(f"gather-{shard:05}-vectors"))
+    means = work.open_large("people-means")
+    own, other = np.full(len(of), np.nan), np.full(len(of), np.nan)
+    mine = np.flatnonzero(of != NOBODY)
+    own[mine] = similarity(vectors[mine], means[of[mine]])
+    for column in alternatives.T:
+        rows = np.flatnonzero((column != NOBODY) & (column != of))
+        other[rows] = np.fmax(other[rows], similarity(vectors[rows], means[column[rows]]))
+    work.save(name, {"own": own, "other": other})
+
+
+def person_means(
+    work: Workspace, faces: Faces, core: Ints, place: Ints, sizes: Values, past: Past, count: int
+) -> np.ndarray:
+    """Return the mean of each person's core faces and its own past, grid vectors [P, D]."""
+    width = past.means.shape[1]
+    sums = np.zeros((count, width))
+    step = 50_000
+    for start in range(0, len(core), step):
+        rows = slice(start, min(start + step, len(core)))  # behind it stand those of the past
+        order = np.argsort(place[rows], kind="stable")
+        mine = place[rows][order]
+        starts = np.flatnonzero(np.diff(mine, prepend=-1))
+        vectors = rows_of(work, faces, core[rows])[order].astype(np.float64)
+        if len(mine):
+            sums[mine[starts]] += np.add.reduceat(vectors, starts, axis=0)
+    old = place[len(core) : len(core) + len(past.counts)]
+    np.add.at(sums, old, past.means * past.counts[:, None])
+    means: np.ndarray = np.rint(sums / np.maximum(sizes, 1)[:, None]).astype(np.int16)
+    return means
