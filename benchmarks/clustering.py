@@ -111,7 +111,7 @@ def dev(options: argparse.Namespace) -> None:
         face_ids, vectors, label = labelled(lake, name)
         print(f"\n### {name}: {len(face_ids):,} faces\n")
         print("| method | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|")
-        cluster(path, "--full", "--false-neighbours", "0.1")
+        cluster(path, "--full")
         table = rates(label, found(lake, face_ids))
         print(line("Facelake, defaults, no labels", table), flush=True)
         print({k: tuple(round(x, 4) for x in v) for k, v in table.intervals().items()})
@@ -158,7 +158,7 @@ def distractors(options: argparse.Namespace) -> None:
             if factor and factor * len(vectors) < 100_000:
                 everything = np.concatenate([vectors, more])
                 for fixed in (0.46, 0.54):
-                    out = ALGORITHMS["components"](everything, fixed)[: len(vectors)]
+                    out = ALGORITHMS["connected_components"](everything, fixed)[: len(vectors)]
                     print(line(f"{factor}x, components | {fixed}", rates(label, out.tolist())))
 
 

@@ -23,7 +23,7 @@ from pipeline.clustering.grid import Ints
 Values = npt.NDArray[np.float64]
 
 # Expected false neighbours of a face at the threshold of two single faces.
-FALSE_NEIGHBOURS = 0.1
+FALSE_NEIGHBOURS = 0.05
 # Shares of variance; the third, of what only this pair of pictures shares, is what remains.
 IDENTITY, PICTURE = 0.50, 0.25
 # Pairs that the prior of the model card counts as, beside those of the lake.

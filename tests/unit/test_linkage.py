@@ -139,7 +139,7 @@ def test_threshold_rises_with_the_number_of_faces_and_falls_with_group_size():
     t = calibrate(cosines, 10_000)
     assert t.cosine(1, 1) > t.cosine(1, 9) > t.cosine(9, 9) > t.floor
     # N x FMR(t) is what was asked for
-    assert t.false_neighbours(float(t.cosine()), 10_000) == pytest.approx(0.1, rel=1e-3)
+    assert t.false_neighbours(float(t.cosine()), 10_000) == pytest.approx(0.05, rel=1e-3)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.2])
@@ -155,7 +155,7 @@ def test_strangers_are_measured_beside_pairs_of_one_person(share):
 def test_a_tiny_lake_uses_the_models_own_figures():
     t = calibrate(np.array([0.5]), 2, prior=(0.1, 0.09))
     assert t.mean == pytest.approx(0.1, abs=1e-3)
-    assert t.z == pytest.approx(-NORMAL.inv_cdf(0.05))
+    assert t.z == pytest.approx(-NORMAL.inv_cdf(0.025))
 
 
 def test_a_fixed_threshold_does_not_depend_on_sizes():
