@@ -1,6 +1,6 @@
 """What an earlier clustering left: its people, whose parts are done, and who must be made again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.clustering.constraints import Constraint
 from pipeline.clustering.corrections import resolve
 from pipeline.clustering.grid import Ints, to_grid
 from pipeline.clustering.settings import ClusterConfig
@@ -62,7 +63,7 @@ class Past:
         return len(self.people)
 
 
-def look_back(people: People, config: ClusterConfig) -> Past:
+def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint]) -> Past:
     """Return what of the current generation this run may build on.
 
     All of it is made again with `--full`, with other settings, when photos are gone from the
@@ -88,12 +89,12 @@ def look_back(people: People, config: ClusterConfig) -> Past:
         or new > MOST_NEW * sum(parts.values())
     ):
         return from_scratch
-    again = touched(people, before, clusters)
+    again = touched(rows, before, clusters)
     table = people.people()
     # Someone without core faces has nothing to grow from: stays as made again.
     table = table.filter(pc.invert(pc.is_in(table["person_id"], pa.array(again, pa.string()))))
-    rows = clusters.filter(pc.is_in(clusters["person_id"], pa.array(again, pa.string())))
-    said = {f for row in people.constraints() for f in (*row.faces, *row.others)}
+    theirs = clusters.filter(pc.is_in(clusters["person_id"], pa.array(again, pa.string())))
+    said = {f for row in rows for f in (*row.faces, *row.others)}
     loose = clusters.filter(
         pc.and_(
             pc.is_null(clusters["person_id"]),
@@ -108,7 +109,7 @@ def look_back(people: People, config: ClusterConfig) -> Past:
         to_grid(matrix(table["mean"])) if len(table) else nothing.means,
         table["core_faces"].to_numpy().astype(np.float64),
         frozenset(done),
-        frozenset(rows["face_id"].to_pylist() + loose["face_id"].to_pylist()),
+        frozenset(theirs["face_id"].to_pylist() + loose["face_id"].to_pylist()),
         clusters,
         table,
         (threshold["mean"], threshold["sd"]),
@@ -116,10 +117,9 @@ def look_back(people: People, config: ClusterConfig) -> Past:
     )
 
 
-def touched(people: People, before: Mapping[str, Any], clusters: pa.Table) -> list[str]:
+def touched(rows: Sequence[Constraint], before: Mapping[str, Any], clusters: pa.Table) -> list[str]:
     """Return ids of the persons that corrections since then, or apart ones, speak of."""
     known = set(before.get("constraints", []))
-    rows = people.constraints()
     undone = {row.value for row in rows if row.kind == "undo" and row.constraint_id not in known}
     faces = {
         face

@@ -6,14 +6,14 @@ gather -> tiers -> calibrate -> level of faces -> level of groups -> corrections
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from pipeline.clustering.constraints import Corrections
+from pipeline.clustering.constraints import Constraint, Corrections
 from pipeline.clustering.corrections import resolve
 from pipeline.clustering.grid import Ints, similarity
 from pipeline.clustering.linkage import NOBODY
@@ -84,9 +84,11 @@ class Run:
         lake = self.people.lake
         if lake.models() is None:
             raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
-        corrections = resolve(self.people.constraints())
-        past = look_back(self.people, self.config)
-        work = self._workspace(past)
+        # Read once: what somebody says while this runs is left to the next run.
+        said = self.people.constraints()
+        corrections = resolve(said)
+        past = look_back(self.people, self.config, said)
+        work = self._workspace(past, said)
         plan = plan_shards(lake, past.parts_done)
         shards: list[tuple[Any, ...]] = [(lake, parts, None) for parts in plan]
         if past.again:
@@ -101,17 +103,18 @@ class Run:
         about = self.about | {
             "settings": settings_of(self.config),
             "parts": part_sizes(self.people),
+            "constraints": [row.constraint_id for row in said],
         }
         publish(self.people, self.run_id, outcome, past, about)
         work.remove()
         lake.folder.child(WORK).remove_if_empty()
         return about
 
-    def _workspace(self, past: Past) -> Workspace:
+    def _workspace(self, past: Past, said: Sequence[Constraint]) -> Workspace:
         """Return this run's work folder, that of a killed run with the same input included."""
         parent = self.people.lake.folder.child(WORK)
-        said = sorted(row.constraint_id for row in self.people.constraints())
-        same = [asdict(self.config), part_sizes(self.people), said, past.run_id]
+        rows = sorted(row.constraint_id for row in said)
+        same = [asdict(self.config), part_sizes(self.people), rows, past.run_id]
         key = hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
         fs = parent.fs
         if fs.exists(parent.path()):

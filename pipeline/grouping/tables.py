@@ -40,7 +40,6 @@ def publish(
         "tiers": {k["values"]: k["counts"] for k in clusters["tier"].value_counts().to_pylist()},
         "suggestions": len(suggestions),
         "ids_changed": changed(kept, rows, past),
-        "constraints": [row.constraint_id for row in people.constraints()],
         "incremental": bool(past.people),
     }
     people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)

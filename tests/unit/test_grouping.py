@@ -209,6 +209,23 @@ def test_nobody_resembles_the_only_weak_face(tmp_path):
     assert cluster(lakes.People(Lake(str(tmp_path / "lake"))))["people"] == 1
 
 
+def test_a_correction_made_while_a_run_is_at_work_is_obeyed_by_the_next(twelve):
+    people, _ = twelve
+    cluster(people)
+    found = lakes.persons(people)
+    first, second = sorted(set(found.values()))[:2]
+
+    def slow(function, arguments):
+        if not people.constraints():
+            actions.merge(people, [first, second])
+        yield from in_process(function, arguments)
+
+    Run(people, ClusterConfig(full=True), slow, "during").cluster()
+    assert len(people.people()) == 12
+    cluster(people)
+    assert len(people.people()) == 11
+
+
 def test_a_run_with_nothing_new_changes_nothing(twelve):
     people, _ = twelve
     first = cluster(people)
