@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import EXAMPLES, assert_same_tables, index, tables
 
 from benchmarks.faulty_proxy import FaultyProxy
 from pipeline.check import check
@@ -17,6 +16,7 @@ from pipeline.commands.main import main
 from pipeline.errors import LakeBusyError, StorageError
 from pipeline.lake import Lake
 from pipeline.lock import NAME, RunLock
+from tests.integration.support import EXAMPLES, assert_same_tables, index, tables
 
 NAMES = ["obama-2012-closeup.jpg", "collins-nasa-portrait.png", "cat-no-face.png"]
 

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from support import EXAMPLES, assert_same_tables, index, tables
 
 from benchmarks.examples import margin, people
 from pipeline import schema
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, LakeMismatchError
 from pipeline.lake import Lake
+from tests.integration.support import EXAMPLES, assert_same_tables, index, tables
 
 FACES = {  # faces that a person sees, by photo
     "biden-2011-office.jpg": 1,

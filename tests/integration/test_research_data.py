@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support import index
 
 from benchmarks.data import shards
 from benchmarks.mtcnn_parity import Score, stored
 from benchmarks.verification import central_vectors, k_fold, read_pairs, similarities
 from pipeline.lake import Lake
 from pipeline.models import load_detector
+from tests.integration.support import index
 
 pytestmark = pytest.mark.data
 
