@@ -14,7 +14,7 @@ LARGE = 1 << 16
 
 
 class RayMapper:
-    """A `grouping.workspace.Mapper` whose calls are Ray tasks of one core and one thread.
+    """A `workspace.Mapper` whose calls are Ray tasks of one core and one thread.
 
     Args:
         gpus: of each task.

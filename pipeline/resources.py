@@ -80,7 +80,7 @@ def size(
         embed_actors=embed_actors,
         embed_cpus=EMBED_CPUS,
         embed_gpus=embed_gpus,
-        read_tasks=max(2, int(cpus) // 2),
+        read_tasks=max(1, int(cpus) // 2),
         write_tasks=max(1, int(cpus) // 4),
         # Its tasks take a whole CPU each; where none is left, detectors decode.
         decode_apart=detect_gpus > 0

@@ -47,10 +47,24 @@ IMAGES = pa.schema(
             pa.timestamp("ms"),
             "EXIF time of capture, camera's local time; null when absent",
         ),
+        field("camera", pa.string(), "EXIF make and model; null when absent"),
         field(
             "phash", pa.binary(PHASH_BYTES), "PDQ perceptual hash of the upright image", "256 bits"
         ),
         field("phash_quality", pa.int8(), "PDQ quality; below 50 the hash says little", "0 to 100"),
+        field(
+            "phash_inner",
+            pa.binary(PHASH_BYTES),
+            "PDQ hash of what lies inside bars of one colour; null when there are none",
+            "256 bits",
+        ),
+        field(
+            "pixels_sha256",
+            pa.string(),
+            "of size and pixels of the upright image, whatever the container or metadata",
+            "64 hex digits",
+        ),
+        field("sharpness", pa.float32(), "variance of the Laplacian of the grey image, in samples"),
         field("faces", pa.int32(), "number of rows in `faces`; null when there is an error"),
         field("error", pa.string(), "null, or a code from the closed list"),
         field("error_detail", pa.string(), "what went wrong, for people"),
@@ -225,6 +239,50 @@ CONSTRAINTS = pa.schema(
 )
 
 
+DUPLICATES = pa.schema(
+    [
+        field("image_id", pa.string(), "the row in `images`", "32 hex digits", True),
+        field("group_id", pa.string(), "of the copies of one picture, or of a burst", "", True),
+        field(
+            "kind",
+            pa.string(),
+            "kept; or what it is of the kept one: exact, pixels, near, mirrored, rotated, crop; "
+            "or burst",
+            "",
+            True,
+        ),
+        field(
+            "distance",
+            pa.int16(),
+            "between its hash and the kept one's; null where another evidence speaks",
+            "bits",
+        ),
+        field("keep", pa.bool_(), "whether it stays when copies go", "", True),
+        field("reason", pa.string(), "why, for people", "", True),
+        field("run_id", pa.string(), "the run that wrote the row", "", True),
+    ]
+)
+
+# What a later run need not search again; in `duplicates/_pairs` and `_crops`, which readers of
+# tables pass by.
+HASH_PAIRS = pa.schema(
+    [
+        field("first", pa.binary(PHASH_BYTES), "a PDQ hash", "256 bits", True),
+        field("second", pa.binary(PHASH_BYTES), "one that is close to it", "256 bits", True),
+        field("bits", pa.int16(), "by which they differ", "bits", True),
+        field("turn", pa.string(), "what was done to one of them before; null: nothing"),
+    ]
+)
+
+
+CROP_PAIRS = pa.schema(
+    [
+        field("first", pa.string(), "image_id of a picture", "32 hex digits", True),
+        field("second", pa.string(), "one that lies inside it", "32 hex digits", True),
+    ]
+)
+
+
 def tables(dimension: int) -> dict[str, pa.Schema]:
     """Return the schema of every table of a lake for vectors of `dimension` components."""
     return {
@@ -234,6 +292,7 @@ def tables(dimension: int) -> dict[str, pa.Schema]:
         "people": people_schema(dimension),
         "suggestions": SUGGESTIONS,
         "constraints": CONSTRAINTS,
+        "duplicates": DUPLICATES,
     }
 
 

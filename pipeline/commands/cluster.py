@@ -1,34 +1,25 @@
 """`facelake cluster`: faces of a lake in, people out."""
 
 import argparse
-import logging
-import os
 import time
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import environment
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.clustering.tiers import TierConfig
 from pipeline.commands.progress import duration
-from pipeline.errors import ConfigError
+from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
 from pipeline.grouping.run import Run, settings_of
-from pipeline.grouping.workspace import Mapper, in_process
 from pipeline.lake import Lake
-from pipeline.lock import RunLock
 from pipeline.manifest import versions
 from pipeline.people.store import People
-from pipeline.storage import parse_options, visible
-from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.storage import visible
 
 # Below it, starting Ray takes longer than the work.
 FACES_FOR_RAY = 30_000
-logger = logging.getLogger(__name__)
 
 TIER_HELP = {
     "core_score": "detector probability that a face needs to link others",
@@ -66,13 +57,7 @@ def add_parser(commands: Any) -> None:
         "more joins more; default: %(default)s",
     )
     parser.add_argument("--full", action="store_true", help="make all people again; ids survive")
-    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
-    parser.add_argument("--verbose", action="store_true", help="log what is going on")
-    parser.add_argument(
-        "--ray", choices=("auto", "always", "never"), default="auto",
-        help="whether tasks run on a Ray cluster; auto: on one that is named by RAY_ADDRESS, and "
-        f"on this machine's cores from {FACES_FOR_RAY:,} faces; default: %(default)s",
-    )  # fmt: skip
+    add_task_options(parser, FACES_FOR_RAY, "faces")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where neighbours are searched"
     )
@@ -103,10 +88,6 @@ def add_parser(commands: Any) -> None:
             f"--{tier.name.replace('_', '-')}", type=float, default=tier.default, metavar="X",
             help=f"{TIER_HELP[tier.name]}; default: %(default)s",
         )  # fmt: skip
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )  # fmt: skip
     parser.set_defaults(func=run)
 
 
@@ -134,31 +115,15 @@ def run(options: argparse.Namespace) -> int:
     """Cluster, print what was found, and return the exit code."""
     config = cluster_config(options)
     console = Console()
-    lake = Lake(options.lake, parse_options(options.storage_option))
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
-    models = lake.models()
-    if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    lake, models = open_lake(options)
     began = time.monotonic()
-    run_id = f"cluster-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+    run_id = new_run_id("cluster")
     people = People(lake)
-    with RunLock(lake.folder, run_id, options.wait), console.status("reading faces") as status:
-
-        def progress(step: str, done: int, total: int) -> None:
-            status.update(f"{step} {done} of {total}")
-            logger.info("%s %d of %d", step, done, total)
-
-        if on_ray(options.ray, lake):
-            from pipeline.cluster import cluster
-
-            environment.prepare(options.verbose)
-            with cluster(options.verbose):
-                from pipeline.mapper import RayMapper
-
-                mapper: Mapper = RayMapper(1 if config.device == "cuda" else 0)
-                about = Run(people, config, mapper, run_id, progress).cluster()
-        else:
-            about = Run(people, config, in_process, run_id, progress).cluster()
+    file_bytes = sum(lake.folder.child("faces").files().values())
+    ray = on_ray(options.ray, file_bytes, FACES_FOR_RAY * (4 * models.dimension + 500))
+    gpus = 1 if config.device == "cuda" else 0
+    with tasks(options, console, lake, run_id, ray, gpus) as (mapper, progress):
+        about = Run(people, config, mapper, run_id, progress).cluster()
         seconds = time.monotonic() - began
         facts = {k: v for k, v in about.items() if k not in ("parts", "constraints")}
         lake.publish_json(
@@ -169,17 +134,6 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     show(console, lake, about, seconds)
     return 0
-
-
-def on_ray(choice: str, lake: Lake) -> bool:
-    """Return whether the work is worth a Ray cluster."""
-    if choice != "auto":
-        return choice == "always"
-    if "RAY_ADDRESS" in os.environ:
-        return True
-    rows = sum(lake.folder.child("faces").files().values())
-    models = lake.models()
-    return rows > FACES_FOR_RAY * (4 * (models.dimension if models else 0) + 500)
 
 
 def show(console: Console, lake: Lake, about: dict[str, Any], seconds: float) -> None:

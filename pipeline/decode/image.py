@@ -35,12 +35,14 @@ class Decoded:
         format: Pillow's name: JPEG, PNG, HEIF ...
         orientation: EXIF orientation that was applied, 1 to 8; for HEIF and AVIF their own turns.
         taken_at: EXIF time of capture, the camera's local time; None when absent or impossible.
+        camera: EXIF make and model; None when absent.
     """
 
     pixels: npt.NDArray[np.uint8]
     format: str
     orientation: int
     taken_at: datetime | None
+    camera: str | None = None
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:

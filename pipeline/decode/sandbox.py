@@ -4,6 +4,7 @@ Native decoders meet strangers' bytes. A crash in one ends its process, a hang h
 takes its node's memory; here each costs one child, and the image gets an error like any other.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.decode.exif import MAX_CAMERA_CHARACTERS
 from pipeline.decode.image import MAX_DETAIL_CHARACTERS, MAX_PIXELS, Decoded
 from pipeline.decode.pillow import PLUGINS
 from pipeline.decode.protocol import (
@@ -29,6 +31,7 @@ from pipeline.decode.protocol import (
 )
 from pipeline.environment import MALLOC
 from pipeline.errors import ErrorCode, ImageError, ResourceError
+from pipeline.fingerprint import Fingerprint
 from pipeline.phash import HASH_BYTES
 
 TIMEOUT_S = 60.0
@@ -45,6 +48,10 @@ KEPT_BYTES = 64 * 2**20
 # A child gives freed memory back beyond this; glibc's own 128 KiB makes every image pay for its
 # pages again. Half a gigabyte, as in `environment`, would be kept by a process that may idle.
 TRIM_BYTES = 128 * 2**20
+
+# A name of `exif.MAX_CAMERA_CHARACTERS`, none of them longer than this in UTF-8.
+MAX_CAMERA_BYTES = 4 * MAX_CAMERA_CHARACTERS
+SHA256_BYTES = 32
 
 FORMATS = frozenset({*PLUGINS, "JPEG", "MPO"})
 
@@ -96,8 +103,8 @@ class Sandbox:
         with self._lock:
             self._end()
 
-    def decode(self, data: bytes | memoryview) -> tuple[Decoded, bytes, int]:
-        """Return the image, its perceptual hash and the hash's quality; see `decode` and `pdq`.
+    def decode(self, data: bytes | memoryview) -> tuple[Decoded, Fingerprint]:
+        """Return the image and what is kept of its pixels; see `decode` and `fingerprint`.
 
         Raises:
             ImageError: what `decode` raises, and TIMEOUT, CRASHED, OUT_OF_MEMORY.
@@ -197,7 +204,7 @@ class _Child:
             pipe.close()
         os.close(self.shared)
 
-    def decode(self, data: bytes | memoryview) -> tuple[Decoded, bytes, int]:
+    def decode(self, data: bytes | memoryview) -> tuple[Decoded, Fingerprint]:
         """Have one image decoded; after an error of `_ENDING` this child is of no use."""
         timeout_s = self.limits.timeout_s
         try:
@@ -223,7 +230,7 @@ class _Child:
             if os.fstat(self.shared).st_size > KEPT_BYTES:
                 os.ftruncate(self.shared, 0)
 
-    def _result(self, reply: Message) -> tuple[Decoded, bytes, int]:
+    def _result(self, reply: Message) -> tuple[Decoded, Fingerprint]:
         """Check what the child says, as if it meant harm, and fetch the pixels."""
         if "error" in reply:
             detail = reply["detail"]
@@ -239,14 +246,22 @@ class _Child:
         if taken_at is not None:
             taken_at = datetime.fromisoformat(taken_at).replace(tzinfo=None)
         orientation = _integer(reply["orientation"], 1, 8)
-        quality = _integer(reply["quality"], 0, 100)
-        phash = bytes.fromhex(reply["phash"])
-        if len(phash) != HASH_BYTES:
-            raise NonsenseError("phash")
+        camera = reply["camera"]
+        if camera is not None and (
+            not isinstance(camera, str) or len(camera.encode()) > MAX_CAMERA_BYTES
+        ):
+            raise NonsenseError("camera")
+        marks = Fingerprint(
+            _hex(reply["phash"], HASH_BYTES),
+            _integer(reply["quality"], 0, 100),
+            None if reply["inner"] is None else _hex(reply["inner"], HASH_BYTES),
+            _hex(reply["pixels"], SHA256_BYTES).hex(),
+            _measure(reply["sharpness"]),
+        )
         pixels = np.empty((height, width, 3), np.uint8)
         if not fill(self.shared, pixels.data):
             raise NonsenseError("fewer pixels than promised")
-        return Decoded(pixels, reply["format"], orientation, taken_at), phash, quality
+        return Decoded(pixels, reply["format"], orientation, taken_at, camera), marks
 
     def _death(self) -> ImageError:
         words = self._last_words()
@@ -273,6 +288,19 @@ class _Child:
 def _integer(value: Any, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise NonsenseError(f"{value!r} is not within {low} and {high}")
+    return value
+
+
+def _hex(value: Any, size: int) -> bytes:
+    data = bytes.fromhex(value)
+    if len(data) != size:
+        raise NonsenseError(f"{len(data)} bytes where {size} were promised")
+    return data
+
+
+def _measure(value: Any) -> float:
+    if type(value) is not float or not (math.isfinite(value) and value >= 0):
+        raise NonsenseError(f"{value!r} is no measure")
     return value
 
 

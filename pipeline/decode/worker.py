@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.decode.image import MAX_DETAIL_CHARACTERS, Decoded, decode
 from pipeline.decode.protocol import Message, get_bytes, put_bytes, receive, send
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.phash import pdq
+from pipeline.fingerprint import fingerprint
 
 # The parent kills a late worker; the alarm is for a worker that has no parent any more.
 ALARM_GRACE_S = 5
@@ -47,7 +47,7 @@ def main(decode: DecodeFunction = decode) -> None:
         limits = receive(requests)
         if limits is None:
             return
-        pdq(np.zeros((8, 8, 3), np.uint8))  # what it allocates once is no image's
+        fingerprint(np.zeros((8, 8, 3), np.uint8))  # what it allocates once is no image's
         base = confine(limits["memory_bytes"], limits["max_pixels"] * 3)
         send(replies, {"ready": True})
         while (request := receive(requests)) is not None:
@@ -96,7 +96,7 @@ def answer(decode: DecodeFunction, shared: int, size: int, max_pixels: int) -> M
     """Decode what lies in the shared file, leave the pixels there, and return what is known."""
     try:
         image = decode(get_bytes(shared, size), max_pixels)
-        phash, quality = pdq(image.pixels)
+        marks = fingerprint(image.pixels)
         put_bytes(shared, image.pixels.data)
     except ImageError as error:
         return {"error": error.code.value, "detail": error.detail[:MAX_DETAIL_CHARACTERS]}
@@ -112,8 +112,12 @@ def answer(decode: DecodeFunction, shared: int, size: int, max_pixels: int) -> M
         "format": image.format,
         "orientation": image.orientation,
         "taken_at": image.taken_at and image.taken_at.isoformat(),
-        "phash": phash.hex(),
-        "quality": quality,
+        "camera": image.camera,
+        "phash": marks.phash.hex(),
+        "quality": marks.quality,
+        "inner": marks.inner and marks.inner.hex(),
+        "pixels": marks.pixels,
+        "sharpness": marks.sharpness,
     }
 
 

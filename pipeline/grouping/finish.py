@@ -18,7 +18,7 @@ from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past
 from pipeline.grouping.store import put_shard
 from pipeline.grouping.support import supported
-from pipeline.grouping.workspace import Workspace
+from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.grouping.run import Run

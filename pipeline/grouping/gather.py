@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from pipeline.clustering.grid import Ints, to_grid
 from pipeline.columns import matrix
 from pipeline.errors import StorageError
-from pipeline.grouping.workspace import Workspace
 from pipeline.lake import Lake
+from pipeline.workspace import Workspace
 
 NORM_TOLERANCE = 1e-3
 SHARD_FACES = 131_072

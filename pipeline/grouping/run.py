@@ -50,9 +50,9 @@ from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past, look_back
 from pipeline.grouping.store import Shape, Sorted, mix, put_shard
 from pipeline.grouping.tables import publish
-from pipeline.grouping.workspace import Mapper, Workspace
 from pipeline.models.card import known_cards
 from pipeline.people.store import People
+from pipeline.workspace import Mapper, Workspace
 
 SAMPLE_FACES, SAMPLE_SHIFTS = 20_000, 25
 WORK = "clusters/_work"
@@ -116,12 +116,7 @@ class Run:
         rows = sorted(row.constraint_id for row in said)
         same = [asdict(self.config), part_sizes(self.people), rows, past.run_id]
         key = hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
-        fs = parent.fs
-        if fs.exists(parent.path()):
-            for entry in fs.ls(parent.path(), detail=False):
-                if entry.rstrip("/").rsplit("/", 1)[-1] != key:
-                    fs.rm(entry, recursive=True)
-        work = Workspace(parent.child(key))
+        work = Workspace.only(parent, key)
         self.about["resumed_steps"] = len(work.names())
         return work
 

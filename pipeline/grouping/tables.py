@@ -1,6 +1,5 @@
 """Writes what a clustering found as a new generation of tables."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,12 @@ from pipeline import schema
 from pipeline.clustering.linkage import NOBODY
 from pipeline.clustering.threshold import Values
 from pipeline.clustering.tiers import NAMES
+from pipeline.generations import pieces
 from pipeline.grouping.outcome import Outcome, certainty
 from pipeline.grouping.past import Past
 from pipeline.grouping.persons import people_rows, person_ids
 from pipeline.grouping.suggestions import suggest
 from pipeline.people.store import People
-
-PART_ROWS = 500_000
 
 
 def publish(
@@ -43,12 +41,6 @@ def publish(
         "incremental": bool(past.people),
     }
     people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)
-
-
-def pieces(table: pa.Table) -> Iterator[pa.Table]:
-    """Yield a table in parts."""
-    for start in range(0, len(table), PART_ROWS):
-        yield table.slice(start, PART_ROWS)
 
 
 def nullable(values: Values, kind: pa.DataType) -> pa.Array:

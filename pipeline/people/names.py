@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
+from pipeline.generations import scan
 from pipeline.people.actions import checked_name
 from pipeline.people.log import append, new_id
-from pipeline.people.store import People, scan
+from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.schema import faces_schema
 from pipeline.storage import visible

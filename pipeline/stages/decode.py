@@ -11,8 +11,8 @@ from pipeline.columns import binary_views, pixels_column
 from pipeline.decode import MAX_PIXELS, Decoded, Sandbox, decode
 from pipeline.decode.sandbox import MEMORY_BYTES, TIMEOUT_S
 from pipeline.errors import ImageError
+from pipeline.fingerprint import Fingerprint, fingerprint
 from pipeline.geometry import Pixels
-from pipeline.phash import pdq
 from pipeline.stages.transport import DECODED
 
 
@@ -68,7 +68,7 @@ class Decode:
     ) -> tuple[Pixels | None, dict[str, object]]:
         view = memoryview(b"") if data is None else data.data
         try:
-            image, phash, quality = self._decoded(view)
+            image, marks = self._decoded(view)
         except ImageError as error:
             return None, {"error": error.code.value, "error_detail": error.detail}
         height, width = image.pixels.shape[:2]
@@ -78,15 +78,19 @@ class Decode:
             "format": image.format,
             "orientation": image.orientation,
             "taken_at": image.taken_at,
-            "phash": phash,
-            "phash_quality": quality,
+            "camera": image.camera,
+            "phash": marks.phash,
+            "phash_quality": marks.quality,
+            "phash_inner": marks.inner,
+            "pixels_sha256": marks.pixels,
+            "sharpness": marks.sharpness,
         }
 
-    def _decoded(self, data: memoryview) -> tuple[Decoded, bytes, int]:
+    def _decoded(self, data: memoryview) -> tuple[Decoded, Fingerprint]:
         if self.isolate:
             return _sandbox(self.max_pixels, self.timeout_s, self.memory_bytes).decode(data)
         image = decode(data.tobytes(), self.max_pixels)
-        return image, *pdq(image.pixels)
+        return image, fingerprint(image.pixels)
 
 
 # Ray makes a new `Decode` for every task; the child must outlive it.
@@ -114,5 +118,6 @@ def _table(
 
 
 _LEARNED = [
-    "width", "height", "format", "orientation", "taken_at", "phash", "phash_quality", "decode_s",
+    "width", "height", "format", "orientation", "taken_at", "camera", "phash", "phash_quality",
+    "phash_inner", "pixels_sha256", "sharpness", "decode_s",
 ]  # fmt: skip

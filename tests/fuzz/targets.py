@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.decode import decode as decode_image
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.phash import HASH_BYTES, pdq
+from pipeline.fingerprint import fingerprint
+from pipeline.phash import HASH_BYTES
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import parquet_members
 from pipeline.sources.tars import tar_members
@@ -45,9 +46,11 @@ def check_image(image) -> None:
     assert image.pixels.flags.c_contiguous
     assert 1 <= image.orientation <= 8
     assert image.taken_at is None or image.taken_at.tzinfo is None
-    phash, quality = pdq(image.pixels)
-    assert len(phash) == HASH_BYTES
-    assert 0 <= quality <= 100
+    marks = fingerprint(image.pixels)
+    assert len(marks.phash) == HASH_BYTES
+    assert 0 <= marks.quality <= 100
+    assert marks.sharpness >= 0
+    assert image.camera is None or image.camera.isprintable()
 
 
 def with_checksums(png: bytes) -> bytes:

@@ -14,7 +14,7 @@ from pipeline.commands.main import main
 from pipeline.errors import StorageError
 from pipeline.grouping import store
 from pipeline.grouping.run import Run
-from pipeline.grouping.workspace import in_process
+from pipeline.workspace import in_process
 from pipeline.lake import Lake
 from pipeline.people.store import People
 from tests import lakes

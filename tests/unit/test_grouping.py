@@ -9,7 +9,7 @@ from pipeline.clustering.settings import ClusterConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.grouping import level, store
 from pipeline.grouping.run import Run
-from pipeline.grouping.workspace import in_process
+from pipeline.workspace import in_process
 from pipeline.lake import Lake
 from pipeline.people import actions
 from pipeline.people.log import undo

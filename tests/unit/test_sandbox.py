@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.decode import Sandbox, decode
 from pipeline.errors import ErrorCode, ImageError, ResourceError
-from pipeline.phash import pdq
+from pipeline.fingerprint import fingerprint
 from pipeline.sources.read import ENCODED
 from pipeline.stages import decode as stage
 from pipeline.stages.decode import Decode
@@ -50,17 +50,18 @@ def failure(sandbox, data):
 
 
 def same(got, data):
-    image, phash, quality = got
+    image, marks = got
     expected = decode(data)
     assert np.array_equal(image.pixels, expected.pixels)
     assert image.pixels.flags.c_contiguous
     assert image.pixels.flags.writeable
-    assert (image.format, image.orientation, image.taken_at) == (
+    assert (image.format, image.orientation, image.taken_at, image.camera) == (
         expected.format,
         expected.orientation,
         expected.taken_at,
+        expected.camera,
     )
-    assert (phash, quality) == pdq(expected.pixels)
+    assert marks == fingerprint(expected.pixels)
 
 
 @pytest.mark.parametrize("path", PHOTO_FILES, ids=lambda path: path.name)
@@ -207,8 +208,12 @@ GOOD = {
     "format": "PNG",
     "orientation": 1,
     "taken_at": None,
+    "camera": None,
     "phash": "00" * 32,
     "quality": 0,
+    "inner": None,
+    "pixels": "00" * 32,
+    "sharpness": 0.0,
 }
 
 
@@ -244,6 +249,13 @@ def framed(body):
                 {"phash": "00"},
                 {"phash": "zz" * 32},
                 {"phash": 5},
+                {"inner": "00"},
+                {"pixels": "00" * 31},
+                {"sharpness": -1.0},
+                {"sharpness": float("nan")},
+                {"sharpness": 1},
+                {"camera": 5},
+                {"camera": "x" * 500},
                 {"taken_at": "yesterday"},
                 {"taken_at": 5},
                 {"error": "no such code", "detail": ""},

@@ -39,6 +39,17 @@ class Workspace:
 
     folder: Folder
 
+    @classmethod
+    def only(cls, parent: Folder, key: str) -> "Workspace":
+        """Return the folder `key` of `parent`; others, of runs with another input, go."""
+        fs = parent.fs
+        with storage_errors("clear", parent.url):
+            if fs.exists(parent.path()):
+                for entry in fs.ls(parent.path(), detail=False):
+                    if entry.rstrip("/").rsplit("/", 1)[-1] != key:
+                        fs.rm(entry, recursive=True)
+        return cls(parent.child(key))
+
     def save(self, name: str, arrays: Arrays) -> None:
         """Write several arrays under one name."""
         buffer = io.BytesIO()

@@ -1,0 +1,96 @@
+"""What commands that spread tasks have in common: a lake, a lock, a mapper, progress."""
+
+import argparse
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+
+from pipeline import environment
+from pipeline.errors import ConfigError
+from pipeline.lake import Lake, Models
+from pipeline.lock import RunLock
+from pipeline.storage import parse_options
+from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.workspace import Mapper, in_process
+
+Progress = Callable[[str, int, int], None]
+logger = logging.getLogger(__name__)
+
+
+def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
+    """Add the options that say where tasks run."""
+    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
+    parser.add_argument("--verbose", action="store_true", help="log what is going on")
+    parser.add_argument(
+        "--ray", choices=("auto", "always", "never"), default="auto",
+        help="whether tasks run on a Ray cluster; auto: on one that is named by RAY_ADDRESS, and "
+        f"on this machine's cores from {rows_for_ray:,} {of_what}; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage-option", action="append", default=[], metavar="KEY=VALUE",
+        help="for the storage back end; may be repeated",
+    )  # fmt: skip
+
+
+def open_lake(options: argparse.Namespace) -> tuple[Lake, Models]:
+    """Return the lake that the options name, and its models.
+
+    Raises:
+        ConfigError: there is none.
+        StorageError: its storage does not answer.
+    """
+    lake = Lake(options.lake, parse_options(options.storage_option))
+    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    models = lake.models()
+    if models is None:
+        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    return lake, models
+
+
+def new_run_id(command: str) -> str:
+    """Return an id for a run."""
+    return f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
+
+
+def on_ray(choice: str, file_bytes: int, enough: float) -> bool:
+    """Return whether the work is worth a Ray cluster: files of so many bytes are, where it may."""
+    if choice != "auto":
+        return choice == "always"
+    return "RAY_ADDRESS" in os.environ or file_bytes > enough
+
+
+@contextmanager
+def tasks(
+    options: argparse.Namespace,
+    console: Console,
+    lake: Lake,
+    run_id: str,
+    ray: bool,
+    gpus: float = 0,
+) -> Iterator[tuple[Mapper, Progress]]:
+    """Hold the lake's lock, and give what runs tasks and what tells of them."""
+    with (
+        RunLock(lake.folder, run_id, options.wait),
+        console.status("reading the lake") as status,
+    ):
+
+        def progress(step: str, done: int, total: int) -> None:
+            status.update(f"{step} {done} of {total}")
+            logger.info("%s %d of %d", step, done, total)
+
+        if not ray:
+            yield in_process, progress
+            return
+        from pipeline.cluster import cluster
+
+        environment.prepare(options.verbose)
+        with cluster(options.verbose):
+            from pipeline.mapper import RayMapper
+
+            yield RayMapper(gpus), progress

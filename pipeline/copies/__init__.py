@@ -1,0 +1,1 @@
+"""Which pictures are copies of which: engines on arrays, without storage, tables or Ray."""

@@ -1,0 +1,108 @@
+"""What is known of the pictures of an archive when copies are looked for: columns, no pixels."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+
+# Of a SHA-256, enough to tell 10^9 files apart (chance of one collision: 10^-21).
+SHORT = 16
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Columns of N pictures; those without encoded bytes are not among them.
+
+    Attributes:
+        image_id: bytes of the id, uint8 [N, 16].
+        sha: start of the hash of the encoded bytes, uint8 [N, 16].
+        pixels: start of the hash of the pixels, zeros where it could not be decoded, [N, 16].
+        phash, inner: PDQ hashes, uint8 [N, 32].
+        has_phash, has_inner: whether they mean something.
+        area: width times height; 0 where it could not be decoded.
+        width, height, bytes: as in `images`.
+        least_bytes: of the smallest file with the same pixels.
+        sharpness: NaN where unknown.
+        taken_ms: time of capture in milliseconds, NaN where unknown.
+        camera: number of the make and model, 0 where unknown.
+        stem: number of the file's name without folder, ending and marks of a copy.
+        path_length: characters of the place.
+        reference: whether it lies where everything is kept.
+    """
+
+    image_id: Bytes
+    sha: Bytes
+    pixels: Bytes
+    phash: Bytes
+    inner: Bytes
+    has_phash: Bools
+    has_inner: Bools
+    width: Ints
+    height: Ints
+    bytes: Ints
+    least_bytes: Ints
+    sharpness: Floats
+    taken_ms: Floats
+    camera: npt.NDArray[np.uint64]
+    stem: npt.NDArray[np.uint64]
+    path_length: Ints
+    reference: Bools
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    @property
+    def area(self) -> Ints:
+        """Width times height; 0 where it could not be decoded."""
+        return self.width * self.height
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of the columns."""
+        return [f.name for f in fields(cls)]
+
+    @classmethod
+    def join(cls, parts: list["Pictures"]) -> "Pictures":
+        """Return several, at least one, as one."""
+        return cls(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in cls.names()})
+
+    def take(self, rows: Ints | Bools) -> "Pictures":
+        """Return some rows."""
+        return Pictures(**{n: getattr(self, n)[rows] for n in self.names()})
+
+
+def numbered(rows: Bytes) -> Ints:
+    """Return for each row of bytes [N, B] a number, the same for equal rows, int64 [N].
+
+    B is a multiple of 8. Numbers are dense and follow the order of the rows' values.
+    """
+    if not len(rows):
+        return np.zeros(0, np.int64)
+    words = np.ascontiguousarray(rows).view(np.uint64)
+    order = np.lexsort(words.T)
+    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    numbers = np.empty(len(rows), np.int64)
+    numbers[order] = np.concatenate([[0], np.cumsum(changes)])
+    return numbers
+
+
+def classes(pictures: Pictures) -> Ints:
+    """Return a number for each picture, the same for those with the same pixels or bytes.
+
+    One that could not be decoded has the pixels of its copy that could.
+    """
+    by_bytes = numbered(pictures.sha)
+    decoded = pictures.pixels.any(axis=1)
+    by_pixels = numbered(pictures.pixels)
+    count = by_bytes.max() + 1 if len(by_bytes) else 0
+    of_bytes = np.full(count, -1, np.int64)
+    of_bytes[by_bytes[decoded]] = by_pixels[decoded]
+    known = of_bytes[by_bytes]
+    largest = by_pixels.max() + 1 if len(by_pixels) else 0
+    _, dense = np.unique(np.where(known >= 0, known, largest + by_bytes), return_inverse=True)
+    return dense.astype(np.int64)

@@ -1,0 +1,116 @@
+"""Reads what is known of the pictures of a lake, and leaves it as arrays."""
+
+import re
+from hashlib import blake2b
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.copies.pictures import SHORT, Pictures
+from pipeline.lake import Lake
+from pipeline.phash import HASH_BYTES, MIN_QUALITY
+from pipeline.workspace import Arrays, Workspace
+
+COLUMNS = (
+    "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner", "width",
+    "height", "bytes", "sharpness", "taken_at", "camera",
+)  # fmt: skip
+# Images of one task: some hundred bytes each.
+TASK_IMAGES = 500_000
+# " (1)", "-2", "~3", "_copy", "-edited", " - Kopie": what programs add to the name of a copy.
+COPY_MARK = re.compile(
+    r"(?:[ _-]*(?:\(\d{1,3}\)|copy|kopie|copie|copia|edited|bearbeitet)|~\d{1,3})+$", re.IGNORECASE
+)
+
+
+def plan_tasks(lake: Lake, parts: list[str]) -> list[list[str]]:
+    """Return the parts of each task: about `TASK_IMAGES` rows by the size of their files."""
+    sizes = lake.folder.child("images").files()
+    tasks: list[list[str]] = []
+    room = 0
+    for name in parts:
+        if room <= 0 or not tasks:
+            tasks.append([])
+            room = TASK_IMAGES * 200  # bytes of a row in a file, about
+        tasks[-1].append(name)
+        room -= sizes.get(name, 0)
+    return tasks
+
+
+def gather(
+    work: Workspace, name: str, lake: Lake, parts: list[str], reference: tuple[str, ...]
+) -> None:
+    """Leave the columns of `Pictures` for some parts; images without bytes are left out."""
+    table = pa.concat_tables([lake.read_part("images", part, COLUMNS) for part in parts])
+    work.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
+
+
+def load(work: Workspace, tasks: int) -> Pictures:
+    """Return what `gather` left."""
+    loaded = [work.load(f"gather-{i:05}") for i in range(tasks)]
+    return Pictures.join([Pictures(**one) for one in loaded])
+
+
+def columns_of(table: pa.Table, reference: tuple[str, ...]) -> Arrays:
+    """Return rows of `images` as the columns of `Pictures`."""
+    uris = table["uri"].to_pylist()
+    phash, there = binary(table["phash"], HASH_BYTES)
+    inner, has_inner = binary(table["phash_inner"], HASH_BYTES)
+    quality = table["phash_quality"].fill_null(0).to_numpy()
+    taken = pc.cast(table["taken_at"], pa.int64())
+    return {
+        "image_id": hexes(table["image_id"]),
+        "sha": hexes(table["sha256"]),
+        "pixels": hexes(table["pixels_sha256"]),
+        "phash": phash,
+        "inner": inner,
+        "has_phash": there & (quality >= MIN_QUALITY),
+        "has_inner": has_inner,
+        "width": table["width"].fill_null(0).to_numpy().astype(np.int64),
+        "height": table["height"].fill_null(0).to_numpy().astype(np.int64),
+        "bytes": table["bytes"].fill_null(0).to_numpy().astype(np.int64),
+        "least_bytes": table["bytes"].fill_null(0).to_numpy().astype(np.int64),
+        "sharpness": table["sharpness"].to_numpy().astype(np.float64),
+        "taken_ms": taken.to_numpy().astype(np.float64),
+        "camera": np.array([number(c) if c else 0 for c in table["camera"].to_pylist()], np.uint64),
+        "stem": np.array([number(stem(uri)) for uri in uris], np.uint64),
+        "path_length": np.array([len(uri) for uri in uris], np.int64),
+        "reference": np.array([is_below(uri, reference) for uri in uris], bool),
+    }
+
+
+def hexes(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """Return the first `SHORT` bytes of texts of hex digits, zeros for null, uint8 [N, SHORT]."""
+    texts = pc.utf8_slice_codeunits(column.fill_null("0" * 2 * SHORT), 0, 2 * SHORT)
+    data = bytes.fromhex("".join(texts.to_pylist()))
+    return np.frombuffer(data, np.uint8).reshape(-1, SHORT)
+
+
+def binary(column: pa.ChunkedArray, size: int) -> tuple[npt.NDArray[np.uint8], np.ndarray]:
+    """Return a column of fixed-size bytes, zeros for null, uint8 [N, size], and which are there."""
+    there = np.asarray(column.is_valid())
+    found = np.zeros((len(column), size), np.uint8)
+    data = b"".join(column.drop_null().to_pylist())
+    found[there] = np.frombuffer(data, np.uint8).reshape(-1, size)
+    return found, there
+
+
+def number(text: str) -> int:
+    """Return 64 bits that stand for a text, never 0."""
+    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
+
+
+def stem(uri: str) -> str:
+    """Return the name of a file without folder, ending and marks of a copy, in lower case."""
+    name = PurePosixPath(uri.rsplit("#", 1)[-1]).name
+    name = name.rsplit(".", 1)[0] if "." in name[1:] else name
+    return (COPY_MARK.sub("", name) or name).lower()
+
+
+def is_below(uri: str, folders: tuple[str, ...]) -> bool:
+    """Return whether a place lies in one of some folders or archives, or is one of them."""
+    return any(uri == folder or uri.startswith((f"{folder}/", f"{folder}#")) for folder in folders)

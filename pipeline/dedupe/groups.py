@@ -1,0 +1,136 @@
+"""Groups the pictures of a lake: classes of equal pixels, stars of copies, bursts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.copies.bursts import are_shots, bursts
+from pipeline.copies.dihedral import Turn
+from pipeline.copies.hamming import Pairs
+from pipeline.copies.keeper import Preference
+from pipeline.copies.pictures import Bools, Bytes, Ints, Pictures, numbered
+from pipeline.copies.settings import DedupeConfig
+from pipeline.copies.stars import Graph, Lists, Near, Stars, stars
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """The different hashes of an archive.
+
+    Attributes:
+        values: uint8 [U, 32].
+        picture, number: which picture has which hash, int64 [M] each.
+    """
+
+    values: Bytes
+    picture: Ints
+    number: Ints
+
+
+def hashes_of(pictures: Pictures) -> Hashes:
+    """Return the hashes of all pictures, those inside bars included."""
+    outer, inner = np.flatnonzero(pictures.has_phash), np.flatnonzero(pictures.has_inner)
+    rows = np.concatenate([pictures.phash[outer], pictures.inner[inner]])
+    number = numbered(rows)
+    values = np.empty((int(number.max()) + 1 if len(number) else 0, rows.shape[1]), np.uint8)
+    values[number] = rows
+    return Hashes(values, np.concatenate([outer, inner]), number)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What was found.
+
+    Attributes:
+        pictures: as compared.
+        classes: of equal pixels, of each picture.
+        best: best picture of each class.
+        stars: groups of classes.
+        burst: of each picture, -1 for none.
+        preference: the order among pictures.
+        ranks: place of each picture in it.
+        turns: what each kind of evidence from 1 on is; 0 is none, the last one other evidence.
+    """
+
+    pictures: Pictures
+    classes: Ints
+    best: Ints
+    stars: Stars
+    burst: Ints
+    preference: Preference
+    ranks: Ints
+    turns: tuple[Turn, ...]
+
+    @property
+    def kept(self) -> Ints:
+        """The picture that is kept of the group of each picture, itself where it is alone."""
+        kept: Ints = self.best[self.stars.kept[self.classes]]
+        return kept
+
+
+def group(
+    pictures: Pictures,
+    classes: Ints,
+    hashes: Hashes,
+    pairs: Mapping[Turn | None, Pairs],
+    crops: Ints,
+    config: DedupeConfig,
+) -> Groups:
+    """Group pictures.
+
+    Args:
+        pictures: all of them.
+        classes: of equal pixels.
+        hashes: of the pictures.
+        pairs: of close hashes, by what was done to one of them.
+        crops: pairs of pictures, the second inside the first, int64 [P, 2].
+        config: what counts.
+    """
+    count = int(classes.max()) + 1 if len(classes) else 0
+    least = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(least, classes, pictures.bytes)
+    pictures = replace(pictures, least_bytes=least[classes])
+    preference = Preference(pictures, config.prefer)
+    ranks = preference.ranks()
+    order = np.argsort(ranks)
+    best = np.empty(count, np.int64)
+    best[classes[order[::-1]]] = order[::-1]
+    turns = tuple(turn for turn in pairs if turn is not None)
+    graph = graph_of(classes, count, hashes, pairs, turns, crops)
+
+    def may(one: int, others: Ints, bits: Ints) -> Bools:
+        return ~are_shots(pictures, int(best[one]), best[others], bits, config.burst_s)
+
+    weight = np.bincount(classes, minlength=count)
+    found = stars(graph, ranks[best], config.max_group, weight, may)
+    kept = best[found.kept[classes]]
+    alone = np.flatnonzero(kept == np.arange(len(kept)))  # of copies, one counts
+    burst = np.full(len(kept), -1, np.int64)
+    burst[alone] = bursts(pictures.take(alone), config.burst_s, config.max_group)
+    return Groups(pictures, classes, best, found, burst, preference, ranks, turns)
+
+
+def graph_of(
+    classes: Ints,
+    count: int,
+    hashes: Hashes,
+    pairs: Mapping[Turn | None, Pairs],
+    turns: tuple[Turn, ...],
+    crops: Ints,
+) -> Graph:
+    """Return who may be a copy of whom."""
+    both = np.unique(np.stack([classes[hashes.picture], hashes.number], axis=1), axis=0)
+    near = tuple(
+        Near.of(kind, pairs[turn], len(hashes.values))
+        for kind, turn in enumerate((None, *turns))
+        if turn in pairs
+    )
+    ends = classes[crops]
+    return Graph(
+        Lists.of(both[:, 0], both[:, 1], count),
+        Lists.of(both[:, 1], both[:, 0], len(hashes.values)),
+        near,
+        Lists.of(ends[:, 0], ends[:, 1], count),
+        len(turns) + 1,
+    )

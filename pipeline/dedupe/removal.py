@@ -1,0 +1,329 @@
+"""What to do about copies: a plan to read, or files moved aside that can be moved back.
+
+Nothing is ever deleted. A file is moved only while it is, byte for byte, the one that was indexed,
+and the picture that is kept in its stead is there and unchanged.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import ReadConfig
+from pipeline.dedupe.store import Duplicates
+from pipeline.dedupe.tables import KEPT
+from pipeline.errors import ConfigError, StorageError
+from pipeline.generations import scan
+from pipeline.ledger import Ledger
+from pipeline.schema import IMAGES
+from pipeline.sources.members import Report
+from pipeline.sources.read import read
+from pipeline.sources.units import Unit, archive_kind
+from pipeline.storage import Folder, is_local, split_file
+from pipeline.troubles import storage_errors
+
+CHUNK_BYTES = 1 << 20
+PLACES = ("image_id", "uri", "shard", "sha256", "bytes")
+COLUMNS = ("uri", "sha256", "bytes", "kind", "distance", "kept_uri", "group_id", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a picture is, and what its bytes should be."""
+
+    uri: str
+    shard: str
+    sha256: str
+    bytes: int
+
+    @property
+    def archive(self) -> str | None:
+        """The archive or table that holds it; None for a file of its own."""
+        inside = self.uri.startswith(f"{self.shard}#") and archive_kind(self.shard)
+        return self.shard if inside else None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A picture that may go, and the one that is kept instead."""
+
+    place: Place
+    kept: Place
+    row: dict[str, Any]
+
+
+def copies(duplicates: Duplicates, kinds: Sequence[str]) -> list[Copy]:
+    """Return the copies of some kinds that need not be kept, group by group.
+
+    Raises:
+        ConfigError: nobody has searched yet.
+    """
+    rows = duplicates.table()
+    wanted = pa.array(sorted(kinds), pa.string())
+    gone = rows.filter(pc.and_(pc.invert(rows["keep"]), pc.is_in(rows["kind"], wanted))).to_pylist()
+    kept = rows.filter(pc.equal(rows["kind"], KEPT))
+    best = dict(zip(kept["group_id"].to_pylist(), kept["image_id"].to_pylist(), strict=True))
+    lake = duplicates.lake
+    ids = sorted({row["image_id"] for row in gone} | set(best.values()))
+    where = pc.field("image_id").isin(pa.array(ids, pa.string()))
+    table = scan(lake.folder.child("images"), lake.parts(), IMAGES, PLACES, where)
+    places = {
+        row["image_id"]: Place(row["uri"], row["shard"] or "", row["sha256"], row["bytes"] or 0)
+        for row in table.to_pylist()
+    }
+    return [
+        Copy(places[row["image_id"]], places[best[row["group_id"]]], row)
+        for row in gone
+        if row["image_id"] in places and best.get(row["group_id"]) in places
+    ]
+
+
+def as_csv(found: Sequence[Copy]) -> str:
+    """Return the copies as CSV with the columns `COLUMNS`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in found:
+        known = {"uri": one.place.uri, "sha256": one.place.sha256, "bytes": one.place.bytes,
+                 "kept_uri": one.kept.uri} | one.row  # fmt: skip
+        writer.writerow([known[name] for name in COLUMNS])
+    return out.getvalue()
+
+
+SCRIPT = """#!/bin/sh
+# Moves copies aside; nothing is deleted. Read it, take out what should stay, and run it:
+#     sh THIS_FILE FOLDER
+# A file is moved only if it and the picture kept in its stead still have the bytes that were
+# indexed. Pictures inside archives and on remote storage are listed as comments.
+set -u
+folder=${1:?name a folder for the copies}
+aside() { # kept, its sha256, copy, its sha256
+    for pair in "$2  $1" "$4  $3"; do
+        printf '%s\\n' "$pair" | sha256sum --check --status - ||
+            { echo "left: $3 (missing or changed: ${pair#*  })"; return; }
+    done
+    target=$folder/${3#/}
+    [ ! -e "$target" ] || { echo "left: $3 (there is a $target)"; return; }
+    mkdir -p "$(dirname "$target")" && mv -n -- "$3" "$target"
+}
+"""
+
+
+def as_script(found: Sequence[Copy]) -> str:
+    """Return a shell script that moves the copies into a folder."""
+    lines = [SCRIPT]
+    for one in found:
+        reason = one.row["reason"]
+        if any(p.archive or "://" in p.uri or "\n" in p.uri for p in (one.place, one.kept)):
+            lines.append(f"# not a plain file: {json.dumps(one.place.uri)}: {reason}")
+            continue
+        words = (one.kept.uri, one.kept.sha256, one.place.uri, one.place.sha256)
+        lines.append(f"# {reason}\naside {shlex.join(words)}")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Moved:
+    """What became of copies.
+
+    Attributes:
+        moved, bytes: how many, and how large.
+        left: why others stayed, and how many.
+        log: where it is written what was moved.
+    """
+
+    moved: int = 0
+    bytes: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    log: str = ""
+
+
+def move(found: Sequence[Copy], folder: Folder, name: str) -> Moved:
+    """Move copies into `folder`, below their own paths.
+
+    First the log of what will be moved is written there, then files go one by one; a run that
+    stops in between can be repeated or undone.
+
+    Args:
+        found: what to move.
+        folder: where to; on the storage of the copies.
+        name: of the log.
+    """
+    steps = [
+        {"from": one.place.uri, "to": target(one.place.uri), "sha256": one.place.sha256,
+         "bytes": one.place.bytes}
+        for one in found
+        if not one.place.archive
+    ]  # fmt: skip
+    folder.publish(name, "".join(json.dumps(step) + "\n" for step in steps).encode())
+    result = Moved(log=f"{folder.url}/{name}")
+    kept = Kept(folder, [one.kept for one in found])
+    for one in found:
+        why = why_not(one, folder, kept)
+        if why:
+            result.left[why] += 1
+            continue
+        source, file = located(one.place.uri, folder)
+        relocate(source, file, folder, target(one.place.uri), one.place.sha256)
+        result.moved += 1
+        result.bytes += one.place.bytes
+    return result
+
+
+def target(uri: str) -> str:
+    """Return the name below the folder of copies: the whole path, so that none collide."""
+    return uri.split("://", 1)[-1].lstrip("/")
+
+
+def why_not(one: Copy, folder: Folder, kept: "Kept") -> str | None:
+    """Return why a copy must stay where it is, None if it may be moved."""
+    if one.place.archive:
+        return "inside an archive"
+    if ("://" in one.place.uri) != ("://" in folder.url):
+        return "on another storage than the folder"
+    if not kept.is_there(one.kept):
+        return "the picture to keep is missing or has changed"
+    found = sha256_of(*located(one.place.uri, folder))
+    if found is None:
+        return "gone already"
+    if found != one.place.sha256:
+        return "changed since it was indexed"
+    if folder.exists(target(one.place.uri)):
+        return "there is a file of its name in the folder"
+    return None
+
+
+class Kept:
+    """Tells whether kept pictures are still there as they were; archives are read once."""
+
+    def __init__(self, folder: Folder, places: Sequence[Place]) -> None:
+        self.folder = folder
+        self.archives = sorted({place.archive for place in places if place.archive})
+        self.known: dict[str, str | None] = {}
+        self.read = False
+
+    def is_there(self, place: Place) -> bool:
+        """Return whether the picture has the bytes that were indexed."""
+        if place.archive and not self.read:
+            self.read = True
+            for archive in self.archives:
+                self.known |= dict(members(archive, self.folder))
+        if place.uri not in self.known:
+            mine = None if place.archive else sha256_of(*located(place.uri, self.folder))
+            self.known[place.uri] = mine
+        return self.known[place.uri] == place.sha256
+
+
+def members(archive: str, folder: Folder) -> Iterator[tuple[str, str]]:
+    """Yield places and hashes of what an archive holds."""
+    kind = archive_kind(archive)
+    assert kind is not None
+    unit = Unit(kind, archive, options=folder.options if "://" in archive else {})
+    for table in read(unit, Ledger.empty(), ReadConfig(), Report()):
+        yield from zip(table["uri"].to_pylist(), table["sha256"].to_pylist(), strict=True)
+
+
+def located(uri: str, folder: Folder) -> tuple[Folder, str]:
+    """Return the folder and name of a file, with the options of the folder of copies."""
+    return split_file(uri, folder.options)
+
+
+def sha256_of(folder: Folder, name: str) -> str | None:
+    """Return the hash of a file's bytes, None when it is not there."""
+    hasher = hashlib.sha256()
+    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        if is_local(folder.fs):
+            with open(folder.path(name), "rb") as file:
+                while data := file.read(CHUNK_BYTES):
+                    hasher.update(data)
+            return hasher.hexdigest()
+        if folder.exists(name):
+            return hashlib.sha256(folder.read(name)).hexdigest()
+    return None
+
+
+def relocate(source: Folder, file: str, folder: Folder, name: str, sha256: str) -> None:
+    """Move a file without replacing another; it is whole in one of the two places at any time."""
+    with storage_errors("move", f"{source.url}/{file}"):
+        if is_local(source.fs) and is_local(folder.fs):
+            old, new = source.path(file), folder.path(name)
+            os.makedirs(os.path.dirname(new), exist_ok=True)
+            try:
+                os.link(old, new)  # unlike a rename it never replaces what is there
+            except OSError:  # another device, or a file system without links
+                _copy_local(old, new, sha256)
+            os.unlink(old)
+            return
+        data = source.read(file)
+        if hashlib.sha256(data).hexdigest() != sha256 or not folder.create(name, data):
+            raise StorageError(f"{source.url}/{file} changed while it was moved; it stays")
+        source.remove(file)
+
+
+def _copy_local(old: str, new: str, sha256: str) -> None:
+    with open(new, "xb") as out, open(old, "rb") as data:
+        shutil.copyfileobj(data, out, CHUNK_BYTES)
+        out.flush()
+        os.fsync(out.fileno())
+    shutil.copystat(old, new)
+    if sha256_of(*split_file(new)) != sha256:
+        os.unlink(new)
+        raise StorageError(f"{old} could not be copied to {new} as it is; it stays")
+
+
+def undo(log: str, options: Mapping[str, Any]) -> Moved:
+    """Move back what a log tells of; what never moved, or is back already, is left alone.
+
+    Raises:
+        ConfigError: it is no such log.
+    """
+    folder, name = split_file(log, options)
+    try:
+        steps = [json.loads(line) for line in folder.read(name).decode().splitlines()]
+        wanted = [(str(s["from"]), str(s["to"]), str(s["sha256"]), int(s["bytes"])) for s in steps]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{log} is no log of moved copies ({error})") from error
+    result = Moved(log=log)
+    for uri, moved, sha256, size in wanted:
+        if sha256_of(folder, moved) != sha256:
+            result.left["not in the folder, or changed there"] += 1
+            continue
+        home, file = located(uri, folder)
+        if home.exists(file):
+            result.left["there is a file in its old place"] += 1
+            continue
+        relocate(folder, moved, home, file, sha256)
+        result.moved += 1
+        result.bytes += size
+    return result
+
+
+def refuse_target(duplicates: Duplicates, folder: Folder) -> None:
+    """Raise ConfigError for a folder whose files the next `facelake index` would read as photos."""
+    lake = duplicates.lake
+    shards = pc.unique(lake.read("images", ["shard"])["shard"]).drop_null().to_pylist()
+    runs = lake.folder.child("runs")
+    inputs = [
+        text
+        for name in runs.files()
+        if name.endswith(".json")
+        for text in json.loads(runs.read(name)).get("config", {}).get("inputs", [])
+    ]
+    for root in [*shards, *inputs, lake.folder.url]:
+        above = Folder(root).url
+        if folder.url == above or folder.url.startswith(f"{above}/"):
+            raise ConfigError(
+                f"{folder.url} lies inside {above}, where photos are read from; choose a folder "
+                "beside it"
+            )

@@ -1,0 +1,66 @@
+"""The table of duplicates of a lake, and what was searched to make it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.generations import Generations, pieces
+from pipeline.lake import Lake
+
+CURRENT = "duplicates/_current.json"
+TABLE, PAIRS, CROPS = "duplicates", "duplicates/_pairs", "duplicates/_crops"
+
+
+class Duplicates:
+    """The duplicates of a lake.
+
+    Args:
+        lake: whose pictures they are.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.generations = Generations(
+            lake,
+            CURRENT,
+            (TABLE, PAIRS, CROPS),
+            "Nobody has looked for duplicates in {lake} yet; run facelake dedupe {lake}",
+            "run `facelake dedupe` again: it makes the table anew",
+        )
+
+    def current(self) -> dict[str, Any] | None:
+        """Return what is known of the last search, None when there is none or it is damaged."""
+        return self.generations.current_or_none()
+
+    def table(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """Return a row for each picture in a group.
+
+        Raises:
+            ConfigError: nobody has searched yet.
+        """
+        return self.generations.read(TABLE, lambda: schema.DUPLICATES, columns, where)
+
+    def pairs(self) -> pa.Table:
+        """Return the pairs of close hashes that were found."""
+        return self.generations.read(PAIRS, lambda: schema.HASH_PAIRS)
+
+    def crops(self) -> pa.Table:
+        """Return the pairs of pictures of which the second lies inside the first."""
+        return self.generations.read(CROPS, lambda: schema.CROP_PAIRS)
+
+    def publish(
+        self,
+        run_id: str,
+        rows: pa.Table,
+        pairs: pa.Table,
+        crops: pa.Table,
+        about: Mapping[str, Any],
+    ) -> None:
+        """Write a generation; see `Generations.publish`."""
+        tables = {TABLE: pieces(rows), PAIRS: pieces(pairs), CROPS: pieces(crops)}
+        self.generations.publish(run_id, tables, about)

@@ -1,0 +1,155 @@
+"""Rows of `duplicates` from groups of pictures."""
+
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.copies.banding import distances, spread
+from pipeline.copies.dihedral import Turn
+from pipeline.copies.hamming import Pairs
+from pipeline.copies.pictures import Ints, Pictures
+from pipeline.dedupe.groups import Groups, Hashes
+
+KEPT, EXACT, PIXELS, NEAR, CROP, BURST = "kept", "exact", "pixels", "near", "crop", "burst"
+MIRRORED, ROTATED = "mirrored", "rotated"
+# What `--apply` and `--plan` may act on, and in which order people are told of them.
+COPIES = (EXACT, PIXELS, NEAR, MIRRORED, ROTATED, CROP)
+
+WORDS = {
+    EXACT: "the same file",
+    PIXELS: "the same pixels in another file",
+    NEAR: "nearly the same picture",
+    CROP: "a part of it, by a face that both show",
+}
+
+
+def rows(groups: Groups, run_id: str) -> pa.Table:
+    """Return the rows of `duplicates`, group by group, the kept picture first."""
+    found = [*copies(groups, run_id), *shots(groups, run_id)]
+    return pa.Table.from_pylist(found, schema.DUPLICATES)
+
+
+def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
+    """Return the rows of copies."""
+    pictures, kept = groups.pictures, groups.kept
+    sizes = np.bincount(kept, minlength=len(kept))
+    members = np.flatnonzero(sizes[kept] > 1)
+    members = members[np.lexsort((groups.ranks[members], groups.ranks[kept[members]]))]
+    # The runner-up of each group tells best what decided.
+    second: dict[int, int] = {}
+    for one in members.tolist():
+        if kept[one] != one:
+            second.setdefault(int(kept[one]), one)
+    out = []
+    for one in members.tolist():
+        best = int(kept[one])
+        if one == best:
+            kind, distance = KEPT, None
+            text = groups.preference.reason(best, second[best])
+        else:
+            kind, distance, what = evidence(groups, one, best)
+            text = f"{what}; the kept one {groups.preference.reason(best, one)}"
+            if pictures.reference[one]:
+                text = f"{what}, but in a reference folder"
+        out.append(
+            {
+                "image_id": hex_id(groups, one),
+                "group_id": group_id(groups, best, "copies"),
+                "kind": kind,
+                "distance": distance,
+                "keep": one == best or bool(pictures.reference[one]),
+                "reason": text,
+                "run_id": run_id,
+            }
+        )
+    return out
+
+
+def evidence(groups: Groups, one: int, best: int) -> tuple[str, int | None, str]:
+    """Return the kind of a copy, the distance of its hash, and the kind in words."""
+    pictures = groups.pictures
+    if (pictures.sha[one] == pictures.sha[best]).all():
+        return EXACT, 0, WORDS[EXACT]
+    if groups.classes[one] == groups.classes[best]:
+        return PIXELS, 0, WORDS[PIXELS]
+    kind, bits = (int(v[groups.classes[one]]) for v in (groups.stars.kind, groups.stars.bits))
+    if kind == 0:
+        return NEAR, bits, WORDS[NEAR]
+    if kind > len(groups.turns):
+        return CROP, None, WORDS[CROP]
+    turn = groups.turns[kind - 1]
+    return (MIRRORED if turn.mirrored else ROTATED), bits, f"the same picture, {turn.name}"
+
+
+def shots(groups: Groups, run_id: str) -> list[dict[str, Any]]:
+    """Return the rows of bursts: all shots are kept, the best is named."""
+    pictures = groups.pictures
+    members = np.flatnonzero(groups.burst >= 0)
+    members = members[np.lexsort((groups.ranks[members], groups.burst[members]))]
+    out = []
+    best = -1
+    for at, one in enumerate(members.tolist()):
+        if not at or groups.burst[one] != groups.burst[members[at - 1]]:
+            best = sharpest(groups, members[groups.burst[members] == groups.burst[one]])
+        between = (spread(pictures.phash[[i]]) for i in (one, best))
+        out.append(
+            {
+                "image_id": hex_id(groups, one),
+                "group_id": group_id(groups, best, BURST),
+                "kind": BURST,
+                "distance": int(distances(*between)[0]),
+                "keep": True,
+                "reason": "the sharpest of a burst" if one == best else "another shot of a burst",
+                "run_id": run_id,
+            }
+        )
+    return out
+
+
+def sharpest(groups: Groups, members: Ints) -> int:
+    """Return the sharpest of some pictures, the preferred one of equals."""
+    sharp = np.nan_to_num(groups.pictures.sharpness[members])
+    return int(members[np.lexsort((groups.ranks[members], -sharp))[0]])
+
+
+def hex_id(groups: Groups, one: int) -> str:
+    """Return the image_id of a picture."""
+    return bytes(groups.pictures.image_id[one]).hex()
+
+
+def group_id(groups: Groups, best: int, kind: str) -> str:
+    """Return an id that a group keeps as long as its best picture stays the best."""
+    return blake2b(f"{kind}{hex_id(groups, best)}".encode(), digest_size=8).hexdigest()
+
+
+def counts(table: pa.Table) -> dict[str, int]:
+    """Return how many rows there are of each kind."""
+    return dict(Counter(table["kind"].to_pylist()))
+
+
+def crop_rows(pictures: Pictures, crops: Ints) -> pa.Table:
+    """Return pairs of pictures as rows of `schema.CROP_PAIRS`."""
+    ends = [
+        pa.array([bytes(pictures.image_id[i]).hex() for i in end.tolist()], pa.string())
+        for end in crops.T
+    ]
+    return pa.table(ends, schema=schema.CROP_PAIRS)
+
+
+def pair_rows(hashes: Hashes, pairs: Mapping[Turn | None, Pairs]) -> pa.Table:
+    """Return pairs as rows of `schema.HASH_PAIRS`."""
+    parts = [schema.HASH_PAIRS.empty_table()]
+    for turn, found in pairs.items():
+        ends = [
+            pa.array([v.tobytes() for v in hashes.values[end]], pa.binary(hashes.values.shape[1]))
+            for end in (found.first, found.second)
+        ]
+        name = pa.array([turn.name if turn else None] * len(found.bits), pa.string())
+        bits = pa.array(found.bits.astype(np.int16))
+        parts.append(pa.table([*ends, bits, name], schema=schema.HASH_PAIRS))
+    return pa.concat_tables(parts)

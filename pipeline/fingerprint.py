@@ -1,0 +1,80 @@
+"""What a picture is recognised by when it is met again: hashes of its pixels, and its sharpness."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.borders import content
+from pipeline.phash import MIN_QUALITY, pdq
+
+Pixels = npt.NDArray[np.uint8]
+
+# Sharpness is looked at in this many squares each way, spread over the picture: a photo is seldom
+# in focus everywhere, and all pixels of a large one would cost as much as decoding it.
+TILES, TILE = 5, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What is kept of the pixels of an image.
+
+    Attributes:
+        phash: PDQ hash, 32 bytes.
+        quality: PDQ quality, 0 to 100.
+        inner: PDQ hash of what lies inside bars of one colour; None where there are no bars, or
+            too little inside them for a hash to mean something.
+        pixels: SHA-256 of size and pixels, 64 hex digits.
+        sharpness: see `sharpness`.
+    """
+
+    phash: bytes
+    quality: int
+    inner: bytes | None
+    pixels: str
+    sharpness: float
+
+
+def fingerprint(pixels: Pixels) -> Fingerprint:
+    """Return the fingerprint of an upright image.
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB, C-contiguous.
+    """
+    phash, quality = pdq(pixels)
+    hasher = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[0]}:".encode())
+    hasher.update(pixels.data)
+    return Fingerprint(phash, quality, inner_hash(pixels), hasher.hexdigest(), sharpness(pixels))
+
+
+def inner_hash(pixels: Pixels) -> bytes | None:
+    """Return the PDQ hash of the picture inside its bars; see `Fingerprint.inner`."""
+    box = content(pixels)
+    if box is None:
+        return None
+    x1, y1, x2, y2 = box
+    phash, quality = pdq(pixels[y1:y2, x1:x2])
+    return phash if quality >= MIN_QUALITY else None
+
+
+def sharpness(pixels: Pixels) -> float:
+    """Return the mean variance of the Laplacian of the grey image in squares spread over it.
+
+    Says which of two copies of one size is blurred or heavily compressed; pictures of different
+    things do not compare. 0 for images that are smaller than 3 pixels.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < 3:
+        return 0.0
+    tall, wide = min(TILE, height), min(TILE, width)
+    tops = np.unique(np.linspace(0, height - tall, TILES).astype(int))
+    lefts = np.unique(np.linspace(0, width - wide, TILES).astype(int))
+    tiles = np.stack([pixels[y : y + tall, x : x + wide] for y in tops for x in lefts])
+    # Twice green, as the sensors have it: near enough to luminance, in whole numbers.
+    grey = tiles[..., 0].astype(np.int32) + 2 * tiles[..., 1] + tiles[..., 2]
+    laplacian = (
+        grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+        - 4 * grey[:, 1:-1, 1:-1]
+    ) / 4.0  # fmt: skip
+    return float(laplacian.var(axis=(1, 2)).mean())

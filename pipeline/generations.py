@@ -1,0 +1,171 @@
+"""Tables that a run makes anew: generations of parts behind one pointer.
+
+A run writes parts that carry its run id in their names. The pointer names the parts that count; it
+is replaced in one step, so that readers see the old generation or the new one, never half of each.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.lake import Lake, parquet_bytes
+from pipeline.storage import Folder, is_local
+from pipeline.troubles import storage_errors
+
+# A reader whose parts were removed by a new generation starts over; that it happens again within
+# one read means that something else is wrong.
+TRIES = 3
+PART_ROWS = 500_000
+
+
+@dataclass(frozen=True)
+class Generations:
+    """The generations of some tables of a lake.
+
+    Attributes:
+        lake: whose tables they are.
+        pointer: file that names the current parts.
+        tables: folders of the parts.
+        missing: what to say where there is no generation; {lake} stands for its address.
+        damaged: what to do about a pointer that is damaged.
+    """
+
+    lake: Lake
+    pointer: str
+    tables: tuple[str, ...]
+    missing: str
+    damaged: str
+
+    def current(self) -> dict[str, Any] | None:
+        """Return what is known of the current generation, None when there is none.
+
+        `run_id`, `tables` (table to names of its parts), and what `publish` was told `about` it.
+
+        Raises:
+            StorageError: the pointer is damaged.
+        """
+        if not self.lake.folder.exists(self.pointer):
+            return None
+        try:
+            about: dict[str, Any] = json.loads(self.lake.folder.read(self.pointer))
+            if not (
+                about["run_id"] and all(about["tables"][table] is not None for table in self.tables)
+            ):
+                raise ValueError("it names no run")
+            return about
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"{self.lake.folder.url}/{self.pointer} is damaged; {self.damaged}"
+            ) from error
+
+    def current_or_none(self) -> dict[str, Any] | None:
+        """Return what `current` does, and None for a damaged pointer, which a new run replaces."""
+        try:
+            return self.current()
+        except StorageError:
+            return None
+
+    def read(
+        self,
+        table: str,
+        schema: Callable[[], pa.Schema],
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+    ) -> pa.Table:
+        """Return rows of the current generation; `where` keeps rows while they are read.
+
+        Raises:
+            ConfigError: there is none.
+            StorageError: a part cannot be read.
+        """
+        tried: set[str] = set()
+        while True:
+            current = self.current()
+            if current is None:
+                raise ConfigError(self.missing.format(lake=self.lake.folder.url))
+            try:
+                folder = self.lake.folder.child(table)
+                return scan(folder, current["tables"][table], schema(), columns, where)
+            except StorageError:
+                # Did a new generation replace this one in the meantime?
+                tried.add(current["run_id"])
+                latest = self.current()
+                if latest is None or latest["run_id"] in tried or len(tried) >= TRIES:
+                    raise
+
+    def publish(
+        self, run_id: str, pieces: Mapping[str, Iterable[pa.Table]], about: Mapping[str, Any]
+    ) -> None:
+        """Write a generation, make it the current one in one step, and remove the others.
+
+        Only for who holds the lake's lock: what another run is writing would be removed.
+
+        Args:
+            run_id: of the run; a generation is written once.
+            pieces: of each of `tables`, any number of pieces, which become the parts.
+            about: what else to note beside the pointer; must not hold `run_id` or `tables`.
+        """
+        current = self.current_or_none()
+        if current is not None and current["run_id"] == run_id:
+            raise ConfigError(
+                f"Run {run_id} has published its tables already; give the new run another id"
+            )
+        tables = {table: self._write(table, run_id, pieces[table]) for table in self.tables}
+        pointer = {**about, "run_id": run_id, "tables": tables}
+        self.lake.publish_json(self.pointer, pointer)
+        for table, names in tables.items():
+            folder = self.lake.folder.child(table)
+            others = {name for name in folder.files() if name.startswith("part-")} - set(names)
+            for name in [*sorted(others), *folder.temporary_files()]:
+                folder.remove(name)
+
+    def _write(self, table: str, run_id: str, pieces: Iterable[pa.Table]) -> list[str]:
+        names: list[str] = []
+        for rows in pieces:
+            if len(rows):
+                name = f"part-{run_id}-{len(names):05}.parquet"
+                self.lake.folder.publish(f"{table}/{name}", parquet_bytes(rows))
+                names.append(name)
+        return names
+
+
+def pieces(table: pa.Table) -> Iterator[pa.Table]:
+    """Yield a table in parts."""
+    for start in range(0, len(table), PART_ROWS):
+        yield table.slice(start, PART_ROWS)
+
+
+def scan(
+    folder: Folder,
+    names: Sequence[str],
+    whole: pa.Schema,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
+    """Return rows of the named Parquet files that `where` keeps, or all.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    if not names:
+        return pa.schema([whole.field(name) for name in columns or whole.names]).empty_table()
+    paths = [folder.path(name) for name in names]
+
+    def load() -> pa.Table:
+        data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
+        return data.to_table(
+            columns=list(columns) if columns else None,
+            filter=where,
+            # Arrow's threads may outlive the read, and abort the process if it ends while they
+            # hold a remote file system, which is Python's.
+            use_threads=is_local(folder.fs),
+        )
+
+    with storage_errors("read", folder.url):
+        return folder.attempt(load)
