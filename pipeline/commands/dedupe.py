@@ -56,8 +56,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     what.add_argument(
         "--burst-seconds", type=float, default=config.burst_s, metavar="S",
-        help="shots of one camera at most this far apart are a burst, not copies; 0: no bursts; "
-        "default: %(default)s",
+        help="shots of one camera at most this far apart are a burst; 0: no bursts, and other "
+        "times of one camera do not keep pictures from being copies; default: %(default)s",
     )  # fmt: skip
     keep = parser.add_argument_group("what is kept")
     keep.add_argument(

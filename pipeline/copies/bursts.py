@@ -8,28 +8,25 @@ from pipeline.copies.pictures import Bools, Floats, Ints, Pictures
 # Random hashes differ by 128 bits, deviation 8; this is seven deviations closer. Two shots of one
 # scene, some movement between them, are; the next scene of the same camera is not.
 SCENE_BITS = 72
+# Time zones differ by quarters of an hour, and by up to 26 hours.
+ZONE_MS, MOST_ZONES_MS = 15 * 60_000, 26 * 3_600_000
 
 
-def are_shots(pictures: Pictures, kept: int, others: Ints, bits: Ints, burst_s: float) -> Bools:
+def are_shots(pictures: Pictures, kept: int, others: Ints, bits: Ints) -> Bools:
     """Return which of `others` are other shots than `kept` rather than copies of it.
 
-    Other times of one camera within a burst; or the same time, where cameras do not write
-    fractions of a second, under another file name, at the same size, but not the same picture.
+    Other times of one camera, unless a clock was set to another zone; or the same time, where
+    cameras do not write fractions of a second, under another file name, at the same size, but not
+    the same picture.
     """
     same = (pictures.camera[others] == pictures.camera[kept]) & (pictures.camera[others] > 0)
     apart = np.abs(pictures.taken_ms[others] - pictures.taken_ms[kept])
-    shots: Bools = same & (apart > 0) & (apart <= 1000 * burst_s)
+    set_clock = (apart <= MOST_ZONES_MS) & (apart % ZONE_MS == 0)
     sizes = (pictures.width[others] == pictures.width[kept]) & (
         pictures.height[others] == pictures.height[kept]
     )
-    shots |= (
-        same
-        & (apart == 0)
-        & sizes
-        & (pictures.stem[others] != pictures.stem[kept])
-        & (bits > 0)
-        & (burst_s > 0)
-    )
+    twins = sizes & (pictures.stem[others] != pictures.stem[kept]) & (bits > 0)
+    shots: Bools = same & (((apart > 0) & ~set_clock) | ((apart == 0) & twins))
     return shots
 
 

@@ -30,7 +30,7 @@ class DedupeConfig:
         crops: whether a picture that lies inside another, by a face that both show, is a copy.
         prefer: of `RULES`, first the most important.
         reference: starts of places whose pictures are always kept.
-        burst_s: seconds between two shots of a burst.
+        burst_s: seconds between two shots of a burst; 0: times of capture say nothing.
         max_group: pictures of one group, the nearest ones; the rest make groups of their own.
         full: whether all is searched again, rather than what is new.
     """

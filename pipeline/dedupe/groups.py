@@ -100,7 +100,9 @@ def group(
     graph = graph_of(classes, count, hashes, pairs, turns, crops)
 
     def may(one: int, others: Ints, bits: Ints) -> Bools:
-        return ~are_shots(pictures, int(best[one]), best[others], bits, config.burst_s)
+        if not config.burst_s:
+            return np.ones(len(others), bool)
+        return ~are_shots(pictures, int(best[one]), best[others], bits)
 
     weight = np.bincount(classes, minlength=count)
     found = stars(graph, ranks[best], config.max_group, weight, may)

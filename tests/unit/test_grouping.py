@@ -9,11 +9,11 @@ from pipeline.clustering.settings import ClusterConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.grouping import level, store
 from pipeline.grouping.run import Run
-from pipeline.workspace import in_process
 from pipeline.lake import Lake
 from pipeline.people import actions
 from pipeline.people.log import undo
 from pipeline.people.store import People
+from pipeline.workspace import in_process
 from tests import lakes
 
 COUNT = iter(range(10_000))

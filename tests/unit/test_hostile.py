@@ -60,7 +60,7 @@ def sandbox():
 def verdict(sandbox, data):
     """Return the code, or the size of the picture."""
     try:
-        image, _, _ = sandbox.decode(data)
+        image, _ = sandbox.decode(data)
     except ImageError as caught:
         error = caught
     else:
