@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.borders import content
-from pipeline.phash import MIN_QUALITY, pdq
+from pipeline.phash import MIN_QUALITY, pdq, turnable
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,6 +25,7 @@ class Fingerprint:
         quality: PDQ quality, 0 to 100.
         inner: PDQ hash of what lies inside bars of one colour; None where there are no bars, or
             too little inside them for a hash to mean something.
+        turnable: hash that can be mirrored and turned, 32 bytes.
         pixels: SHA-256 of size and pixels, 64 hex digits.
         sharpness: see `sharpness`.
     """
@@ -32,6 +33,7 @@ class Fingerprint:
     phash: bytes
     quality: int
     inner: bytes | None
+    turnable: bytes
     pixels: str
     sharpness: float
 
@@ -45,7 +47,14 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
     phash, quality = pdq(pixels)
     hasher = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[0]}:".encode())
     hasher.update(pixels.data)
-    return Fingerprint(phash, quality, inner_hash(pixels), hasher.hexdigest(), sharpness(pixels))
+    return Fingerprint(
+        phash,
+        quality,
+        inner_hash(pixels),
+        turnable(pixels),
+        hasher.hexdigest(),
+        sharpness(pixels),
+    )
 
 
 def inner_hash(pixels: Pixels) -> bytes | None:

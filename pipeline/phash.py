@@ -39,18 +39,46 @@ def pdq(pixels: npt.NDArray[np.uint8]) -> tuple[bytes, int]:
     Args:
         pixels: uint8 [H, W, 3], RGB. Sides under 5 give a hash of zeros with quality 0.
     """
-    height, width = pixels.shape[:2]
-    if min(height, width) < MIN_SIDE:
+    if min(pixels.shape[:2]) < MIN_SIDE:
         return bytes(HASH_BYTES), 0
-    step_y, step_x = -(-height // MAX_SIDE), -(-width // MAX_SIDE)
-    sampled = pixels[step_y // 2 :: step_y, step_x // 2 :: step_x]
-    luma = sampled.astype(np.float32) @ LUMA
-    small: Floats = _shrinker(height, step_y) @ luma @ _shrinker(width, step_x).T
+    luma, rows, columns = _sampled(pixels)
+    small: Floats = rows @ luma @ columns.T
     waves = _cosines() @ small @ _cosines().T
     # of an even number of values the paper takes the lower middle one, so half the bits are set
     middle = np.partition(waves, waves.size // 2 - 1, axis=None)[waves.size // 2 - 1]
-    bits = (waves > middle).ravel()[::-1]
-    return np.packbits(bits).tobytes(), _quality(small)
+    return _packed(waves > middle), _quality(small)
+
+
+def turnable(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return a hash whose bits tell the hashes of the mirrored and turned picture exactly.
+
+    PDQ picks pixels and lays even windows a little to one side, so the mirrored picture is hashed
+    from other pixels: its hash, told from the bits, would be 21 bits off on average (LFW), of two
+    axes 30. Here each side's filter is averaged with its mirror image, and bits are signs, which
+    mirroring changes, instead of comparisons with the median, which it moves. Not PDQ: 8 to 16
+    bits from it, and as selective (nearest strangers of LFW: 65 bits, PDQ 66).
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB. Sides under 5 give a hash of zeros.
+    """
+    if min(pixels.shape[:2]) < MIN_SIDE:
+        return bytes(HASH_BYTES)
+    luma, rows, columns = _sampled(pixels)
+    rows, columns = (rows + rows[::-1, ::-1]) / 2, (columns + columns[::-1, ::-1]) / 2
+    return _packed(_cosines() @ (rows @ luma @ columns.T) @ _cosines().T > 0)
+
+
+def _sampled(pixels: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+    """Return the luminance of some pixels, and what shrinks its rows and its columns to 64."""
+    height, width = pixels.shape[:2]
+    step_y, step_x = -(-height // MAX_SIDE), -(-width // MAX_SIDE)
+    sampled = pixels[step_y // 2 :: step_y, step_x // 2 :: step_x]
+    luma: Floats = sampled.astype(np.float32) @ LUMA
+    return luma, _shrinker(height, step_y), _shrinker(width, step_x)
+
+
+def _packed(bits: npt.NDArray[np.bool_]) -> bytes:
+    return np.packbits(bits.ravel()[::-1]).tobytes()
 
 
 def distance(first: bytes, second: bytes) -> int:

@@ -59,6 +59,12 @@ IMAGES = pa.schema(
             "256 bits",
         ),
         field(
+            "phash_turnable",
+            pa.binary(PHASH_BYTES),
+            "like PDQ, but made so that its bits tell the hash of the mirrored or turned image",
+            "256 bits",
+        ),
+        field(
             "pixels_sha256",
             pa.string(),
             "of size and pixels of the upright image, whatever the container or metadata",

@@ -58,6 +58,7 @@ def row(uri, **known):
         "orientation": 1,
         "phash": random_hash(uri),
         "phash_quality": 100,
+        "phash_turnable": random_hash(f"turned {uri}"),
         "sharpness": 10.0,
         "faces": 0,
         "run_id": "test",
@@ -84,7 +85,7 @@ def read_row(path, root):
         image = decode(data)
     except ImageError as error:
         nothing = dict.fromkeys(
-            ["pixels_sha256", "width", "height", "format", "orientation", "phash", "phash_quality",
+            ["pixels_sha256", "width", "height", "format", "orientation", "phash", "phash_quality", "phash_turnable",
              "sharpness", "faces"]
         )  # fmt: skip
         known |= nothing | {"error": error.code.value, "error_detail": error.detail}
@@ -103,6 +104,7 @@ def read_row(path, root):
         phash=marks.phash,
         phash_quality=marks.quality,
         phash_inner=marks.inner,
+        phash_turnable=marks.turnable,
         pixels_sha256=marks.pixels,
         sharpness=marks.sharpness,
     )

@@ -1,10 +1,9 @@
-"""PDQ hashes of mirrored and turned pictures, made from the hashes alone.
+"""Hashes of mirrored and turned pictures, made from the hashes of `phash.turnable` alone.
 
-Bit (v, h) of a hash says whether the cosine coefficient of vertical frequency v + 1 and horizontal
-frequency h + 1 lies above the median. Mirroring changes the sign of the odd horizontal frequencies
-(a property of the DCT-II: cosine k read backwards is itself times (-1)^k), so their bits turn over;
-transposing a picture transposes its coefficients. Exact but for coefficients between the median
-and its negative.
+Bit (v, h) is the sign of the cosine coefficient of vertical frequency v + 1 and horizontal
+frequency h + 1. Mirroring changes the sign of the odd horizontal frequencies (a property of the
+DCT-II: cosine k read backwards is itself times (-1)^k), so their bits turn over; transposing a
+picture transposes its coefficients.
 """
 
 from dataclasses import dataclass

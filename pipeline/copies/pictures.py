@@ -22,8 +22,8 @@ class Pictures:
         image_id: bytes of the id, uint8 [N, 16].
         sha: start of the hash of the encoded bytes, uint8 [N, 16].
         pixels: start of the hash of the pixels, zeros where it could not be decoded, [N, 16].
-        phash, inner: PDQ hashes, uint8 [N, 32].
-        has_phash, has_inner: whether they mean something.
+        phash, inner, turnable: perceptual hashes, uint8 [N, 32].
+        has_phash, has_inner: whether they mean something; the first speaks for `turnable` too.
         area: width times height; 0 where it could not be decoded.
         width, height, bytes: as in `images`.
         least_bytes: of the smallest file with the same pixels.
@@ -40,6 +40,7 @@ class Pictures:
     pixels: Bytes
     phash: Bytes
     inner: Bytes
+    turnable: Bytes
     has_phash: Bools
     has_inner: Bools
     width: Ints

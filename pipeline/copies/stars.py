@@ -39,24 +39,33 @@ class Near:
 
     Attributes:
         kind: number of the kind; the lower, the better evidence.
+        hashes: of each class, none to two.
+        owners: classes of each hash.
+        alike: whether classes with one hash are copies.
         edges: number of the pair, by hash, int64 lists of 2P over H hashes.
         other: the hash at the other end of each pair and direction, int64 [2P].
         bits: of each, int64 [2P].
     """
 
     kind: int
+    hashes: Lists
+    owners: Lists
+    alike: bool
     edges: Lists
     other: Ints
     bits: Ints
 
     @classmethod
-    def of(cls, kind: int, pairs: Pairs, hashes: int) -> "Near":
+    def of(cls, kind: int, hashes: Lists, owners: Lists, pairs: Pairs, alike: bool) -> "Near":
         """Return pairs seen from both ends."""
         ends = np.concatenate([pairs.first, pairs.second])
         numbers = np.arange(len(ends))
         return cls(
             kind,
-            Lists.of(ends, numbers, hashes),
+            hashes,
+            owners,
+            alike,
+            Lists.of(ends, numbers, len(owners.starts) - 1),
             np.concatenate([pairs.second, pairs.first]),
             np.concatenate([pairs.bits, pairs.bits]),
         )
@@ -64,18 +73,14 @@ class Near:
 
 @dataclass(frozen=True)
 class Graph:
-    """Who may be a copy of whom: classes of equal pixels, their hashes, and pairs of hashes.
+    """Who may be a copy of whom, among classes of equal pixels.
 
     Attributes:
-        hashes: of each class, none to two.
-        owners: classes of each hash.
-        near: pairs of hashes.
+        near: by hash.
         extra: classes that lie inside each class, by other evidence.
         extra_kind: kind of those.
     """
 
-    hashes: Lists
-    owners: Lists
     near: tuple[Near, ...]
     extra: Lists
     extra_kind: int
@@ -92,11 +97,12 @@ class Graph:
             bits.append(np.full(len(found), distance))
             kinds.append(np.full(len(found), kind))
 
-        for mine in self.hashes[one].tolist():
-            add(self.owners[mine], 0, 0)
-            for near in self.near:
+        for near in self.near:
+            for mine in near.hashes[one].tolist():
+                if near.alike:
+                    add(near.owners[mine], 0, near.kind)
                 for edge in near.edges[mine].tolist():
-                    add(self.owners[int(near.other[edge])], int(near.bits[edge]), near.kind)
+                    add(near.owners[int(near.other[edge])], int(near.bits[edge]), near.kind)
         add(self.extra[one], NOBODY, self.extra_kind)
         found, distance, kind = (np.concatenate(part) for part in (classes, bits, kinds))
         order = np.lexsort((distance, kind, found))
@@ -108,12 +114,13 @@ class Graph:
 
     def has_others(self) -> Bools:
         """Return which classes may have copies at all."""
-        busy = np.diff(self.owners.starts) > 1
-        for near in self.near:
-            busy |= np.diff(near.edges.starts) > 0
         found = np.diff(self.extra.starts) > 0
-        owner = np.repeat(np.arange(len(found)), np.diff(self.hashes.starts))
-        np.logical_or.at(found, owner, busy[self.hashes.values])
+        for near in self.near:
+            busy = np.diff(near.edges.starts) > 0
+            if near.alike:
+                busy |= np.diff(near.owners.starts) > 1
+            owner = np.repeat(np.arange(len(found)), np.diff(near.hashes.starts))
+            np.logical_or.at(found, owner, busy[near.hashes.values])
         return found
 
 

@@ -255,6 +255,7 @@ class _Child:
             _hex(reply["phash"], HASH_BYTES),
             _integer(reply["quality"], 0, 100),
             None if reply["inner"] is None else _hex(reply["inner"], HASH_BYTES),
+            _hex(reply["turnable"], HASH_BYTES),
             _hex(reply["pixels"], SHA256_BYTES).hex(),
             _measure(reply["sharpness"]),
         )

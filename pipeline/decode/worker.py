@@ -116,6 +116,7 @@ def answer(decode: DecodeFunction, shared: int, size: int, max_pixels: int) -> M
         "phash": marks.phash.hex(),
         "quality": marks.quality,
         "inner": marks.inner and marks.inner.hex(),
+        "turnable": marks.turnable.hex(),
         "pixels": marks.pixels,
         "sharpness": marks.sharpness,
     }

@@ -122,7 +122,14 @@ def find_crops(
     work.run(mapper, "faces", gather_faces, [(lake, parts) for parts in tasks], progress)
     faces = Faces(work, tasks, pictures.image_id, chosen)
     pairs = find_pairs(
-        work, mapper, faces.columns["hash"], new[faces.picture], HASH_RADIUS, (), progress, "faces"
+        work,
+        mapper,
+        faces.columns["hash"],
+        new[faces.picture],
+        HASH_RADIUS,
+        (None,),
+        progress,
+        "faces",
     )[None]
     found = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(pairs.first), CHUNK):

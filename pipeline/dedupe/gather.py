@@ -15,8 +15,8 @@ from pipeline.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.workspace import Arrays, Workspace
 
 COLUMNS = (
-    "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner", "width",
-    "height", "bytes", "sharpness", "taken_at", "camera",
+    "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner", "phash_turnable",
+    "width", "height", "bytes", "sharpness", "taken_at", "camera",
 )  # fmt: skip
 # Images of one task: some hundred bytes each.
 TASK_IMAGES = 500_000
@@ -67,6 +67,7 @@ def columns_of(table: pa.Table, reference: tuple[str, ...]) -> Arrays:
         "pixels": hexes(table["pixels_sha256"]),
         "phash": phash,
         "inner": inner,
+        "turnable": binary(table["phash_turnable"], HASH_BYTES)[0],
         "has_phash": there & (quality >= MIN_QUALITY),
         "has_inner": has_inner,
         "width": table["width"].fill_null(0).to_numpy().astype(np.int64),

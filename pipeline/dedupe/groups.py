@@ -1,6 +1,6 @@
 """Groups the pictures of a lake: classes of equal pixels, stars of copies, bursts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,15 +27,45 @@ class Hashes:
     picture: Ints
     number: Ints
 
+    @classmethod
+    def of(cls, rows: Bytes, picture: Ints) -> "Hashes":
+        """Return the hash of each of some pictures."""
+        number = numbered(rows)
+        values = np.empty((int(number.max()) + 1 if len(number) else 0, rows.shape[1]), np.uint8)
+        values[number] = rows
+        return cls(values, picture, number)
 
-def hashes_of(pictures: Pictures) -> Hashes:
+    def new(self, first_new: int) -> Bools:
+        """Return which hashes none of the pictures before the first new one has."""
+        new = np.ones(len(self.values), bool)
+        new[self.number[self.picture < first_new]] = False
+        return new
+
+
+def plain_hashes(pictures: Pictures) -> Hashes:
     """Return the hashes of all pictures, those inside bars included."""
     outer, inner = np.flatnonzero(pictures.has_phash), np.flatnonzero(pictures.has_inner)
     rows = np.concatenate([pictures.phash[outer], pictures.inner[inner]])
-    number = numbered(rows)
-    values = np.empty((int(number.max()) + 1 if len(number) else 0, rows.shape[1]), np.uint8)
-    values[number] = rows
-    return Hashes(values, np.concatenate([outer, inner]), number)
+    return Hashes.of(rows, np.concatenate([outer, inner]))
+
+
+def turnable_hashes(pictures: Pictures) -> Hashes:
+    """Return the hashes of all pictures that can be mirrored and turned."""
+    there = np.flatnonzero(pictures.has_phash & pictures.turnable.any(axis=1))
+    return Hashes.of(pictures.turnable[there], there)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pairs of close hashes of one kind.
+
+    Attributes:
+        hashes: that they are numbers of.
+        pairs: by what was done to one of them; None: nothing.
+    """
+
+    hashes: Hashes
+    pairs: Mapping[Turn | None, Pairs]
 
 
 @dataclass(frozen=True)
@@ -72,8 +102,8 @@ class Groups:
 def group(
     pictures: Pictures,
     classes: Ints,
-    hashes: Hashes,
-    pairs: Mapping[Turn | None, Pairs],
+    plain: Found,
+    turned: Found,
     crops: Ints,
     config: DedupeConfig,
 ) -> Groups:
@@ -82,8 +112,8 @@ def group(
     Args:
         pictures: all of them.
         classes: of equal pixels.
-        hashes: of the pictures.
-        pairs: of close hashes, by what was done to one of them.
+        plain: pairs of close hashes.
+        turned: pairs of hashes that are close after one of them was mirrored or turned.
         crops: pairs of pictures, the second inside the first, int64 [P, 2].
         config: what counts.
     """
@@ -96,8 +126,10 @@ def group(
     order = np.argsort(ranks)
     best = np.empty(count, np.int64)
     best[classes[order[::-1]]] = order[::-1]
-    turns = tuple(turn for turn in pairs if turn is not None)
-    graph = graph_of(classes, count, hashes, pairs, turns, crops)
+    turns = tuple(turn for turn in turned.pairs if turn is not None)
+    nears = [*near(classes, count, plain, 0), *near(classes, count, turned, 1)]
+    ends = classes[crops]
+    graph = Graph(tuple(nears), Lists.of(ends[:, 0], ends[:, 1], count), len(turns) + 1)
 
     def may(one: int, others: Ints, bits: Ints) -> Bools:
         if not config.burst_s:
@@ -113,26 +145,11 @@ def group(
     return Groups(pictures, classes, best, found, burst, preference, ranks, turns)
 
 
-def graph_of(
-    classes: Ints,
-    count: int,
-    hashes: Hashes,
-    pairs: Mapping[Turn | None, Pairs],
-    turns: tuple[Turn, ...],
-    crops: Ints,
-) -> Graph:
-    """Return who may be a copy of whom."""
+def near(classes: Ints, count: int, found: Found, first_kind: int) -> Iterator[Near]:
+    """Yield who may be a copy of whom, by each way of looking at hashes."""
+    hashes = found.hashes
     both = np.unique(np.stack([classes[hashes.picture], hashes.number], axis=1), axis=0)
-    near = tuple(
-        Near.of(kind, pairs[turn], len(hashes.values))
-        for kind, turn in enumerate((None, *turns))
-        if turn in pairs
-    )
-    ends = classes[crops]
-    return Graph(
-        Lists.of(both[:, 0], both[:, 1], count),
-        Lists.of(both[:, 1], both[:, 0], len(hashes.values)),
-        near,
-        Lists.of(ends[:, 0], ends[:, 1], count),
-        len(turns) + 1,
-    )
+    of_class = Lists.of(both[:, 0], both[:, 1], count)
+    owners = Lists.of(both[:, 1], both[:, 0], len(hashes.values))
+    for kind, (turn, pairs) in enumerate(found.pairs.items(), first_kind):
+        yield Near.of(kind, of_class, owners, pairs, turn is None)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.copies.banding import distances, spread
-from pipeline.copies.dihedral import Turn, turned, turns
+from pipeline.copies.dihedral import turned, turns
+from pipeline.copies.pictures import Bools, Bytes, Ints
 from pipeline.copies.settings import DedupeConfig
 from pipeline.decode import Sandbox
 from pipeline.dedupe.gather import binary
@@ -22,7 +23,7 @@ from pipeline.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.storage import split_file, visible
 
 READ = ["image_id", "uri", "width", "height", "bytes", "sha256", "pixels_sha256", "phash",
-        "phash_quality", "phash_inner"]  # fmt: skip
+        "phash_quality", "phash_inner", "phash_turnable"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +70,22 @@ def look_up(lake: Lake, probe: Probe, config: DedupeConfig) -> list[dict[str, An
         rows = np.flatnonzero(pc.equal(table[column], value).fill_null(False))
         add(rows, order, kind, np.zeros(len(rows), int))
     marks = probe.marks
-    mine = [marks.phash] * (marks.quality >= MIN_QUALITY) + [marks.inner] * bool(marks.inner)
-    ways: list[Turn | None] = [None, *turns(config.mirrored, config.rotated)]
-    for values, rows in hash_columns(table):
-        words = spread(values)
-        for one in mine:
-            hashes = np.frombuffer(one or b"", np.uint8)[np.newaxis]
-            for turn in ways:
-                kind = NEAR if turn is None else MIRRORED if turn.mirrored else ROTATED
-                asked = [hashes] if turn is None else [turned(hashes, turn)]
-                if turn is not None and not turn.mutual:  # and the other way round
-                    asked.append(turned(turned(turned(hashes, turn), turn), turn))
-                for way in asked:
-                    bits = distances(words, spread(way))
-                    close = np.flatnonzero(bits <= config.radius)
-                    add(rows[close], 2 + (turn is not None), kind, bits[close])
+    if marks.quality >= MIN_QUALITY or marks.inner:
+        mine = [marks.phash] * (marks.quality >= MIN_QUALITY) + [marks.inner] * bool(marks.inner)
+        asked = np.frombuffer(b"".join(mine), np.uint8).reshape(-1, HASH_BYTES)
+        for values, rows in plain_columns(table):
+            bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
+            close = np.flatnonzero(bits <= config.radius)
+            add(rows[close], 2, NEAR, bits[close])
+    ways = turns(config.mirrored, config.rotated) if marks.quality >= MIN_QUALITY else ()
+    values, rows = turnable_column(table) if ways else (np.zeros((0, HASH_BYTES), np.uint8),) * 2
+    for turn in ways:
+        asked = turned(np.frombuffer(marks.turnable, np.uint8)[np.newaxis], turn)
+        if not turn.mutual:  # and the other way round
+            asked = np.concatenate([asked, turned(turned(asked, turn), turn)])
+        bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
+        close = np.flatnonzero(bits <= config.radius)
+        add(rows[close], 3, MIRRORED if turn.mirrored else ROTATED, bits[close])
     ranked = sorted(found.items(), key=lambda item: (item[1][0], item[1][2], item[0]))
     shown = table.select(READ[:5])
     return [
@@ -92,12 +94,26 @@ def look_up(lake: Lake, probe: Probe, config: DedupeConfig) -> list[dict[str, An
     ]
 
 
-def hash_columns(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
+def plain_columns(table: pa.Table) -> list[tuple[Bytes, Ints]]:
     """Return the hashes of images and of what lies inside their bars, with their rows."""
     outer, there = binary(table["phash"], HASH_BYTES)
-    there &= table["phash_quality"].fill_null(0).to_numpy() >= MIN_QUALITY
     inner, has_inner = binary(table["phash_inner"], HASH_BYTES)
+    good = there & means_something(table)
     return [
-        (values[chosen], np.flatnonzero(chosen))
-        for values, chosen in ((outer, there), (inner, has_inner))
+        (outer[good], np.flatnonzero(good)),
+        (inner[has_inner], np.flatnonzero(has_inner)),
     ]
+
+
+def turnable_column(table: pa.Table) -> tuple[Bytes, Ints]:
+    """Return the hashes of images that can be mirrored and turned, with their rows."""
+    values, there = binary(table["phash_turnable"], HASH_BYTES)
+    good = there & means_something(table)
+    return values[good], np.flatnonzero(good)
+
+
+def means_something(table: pa.Table) -> Bools:
+    """Return of which images the hash says something."""
+    quality = table["phash_quality"].fill_null(0).to_numpy()
+    good: Bools = quality >= MIN_QUALITY
+    return good

@@ -19,7 +19,7 @@ from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import tables
 from pipeline.dedupe.crops import find_crops
 from pipeline.dedupe.gather import binary, gather, hexes, load, plan_tasks
-from pipeline.dedupe.groups import Hashes, group, hashes_of
+from pipeline.dedupe.groups import Found, Hashes, group, plain_hashes, turnable_hashes
 from pipeline.dedupe.search import Progress, distinct, find_pairs
 from pipeline.dedupe.store import Duplicates
 from pipeline.errors import ConfigError
@@ -68,29 +68,28 @@ class Run:
             raise ConfigError(f"There are no images in {lake.folder.url}; index photos first")
         pictures = load(work, len(plan))
         first_new = sum(len(work.load(f"gather-{i:05}")["bytes"]) for i in range(old_tasks))
-        hashes = hashes_of(pictures)
-        new = np.ones(len(hashes.values), bool)
-        new[hashes.number[hashes.picture < first_new]] = False
-        pairs = self.pairs(work, hashes, new, before)
+        kinds = turns(self.config.mirrored, self.config.rotated)
+        plain = self.pairs(work, plain_hashes(pictures), (None,), first_new, before)
+        turned = self.pairs(work, turnable_hashes(pictures), kinds, first_new, before)
         of = classes(pictures)
         newcomers = np.arange(len(pictures)) >= first_new
         tasks = [parts for _, parts, _ in plan]
         crops = self.crops(work, tasks, pictures, of, newcomers, before)
-        found = group(pictures, of, hashes, pairs, crops, self.config)
+        found = group(pictures, of, plain, turned, crops, self.config)
         rows = tables.rows(found, self.run_id)
         self.about |= {
             "settings": searched(self.config),
             "parts": parts,
             "images": len(pictures),
             "new_images": len(pictures) - first_new,
-            "hashes": len(hashes.values),
-            "new_hashes": int(new.sum()),
-            "pairs": sum(len(one.bits) for one in pairs.values()),
+            "hashes": len(plain.hashes.values),
+            "new_hashes": int(plain.hashes.new(first_new).sum()),
+            "pairs": sum(len(p.bits) for one in (plain, turned) for p in one.pairs.values()),
             "kinds": tables.counts(rows),
             "bytes_of_copies": int(pictures.bytes[found.kept != np.arange(len(pictures))].sum()),
             "incremental": before is not None,
         }
-        pair_rows = tables.pair_rows(hashes, pairs)
+        pair_rows = tables.pair_rows([plain, turned])
         crop_rows = tables.crop_rows(pictures, crops)
         self.duplicates.publish(self.run_id, rows, pair_rows, crop_rows, self.about)
         work.remove()
@@ -115,17 +114,25 @@ class Run:
         return work
 
     def pairs(
-        self, work: Workspace, hashes: Hashes, new: Bools, before: Mapping[str, Any] | None
-    ) -> dict[Turn | None, Pairs]:
+        self,
+        work: Workspace,
+        hashes: Hashes,
+        ways: tuple[Turn | None, ...],
+        first_new: int,
+        before: Mapping[str, Any] | None,
+    ) -> Found:
         """Return the pairs of close hashes: those known before, and those with a new one."""
-        kinds = turns(self.config.mirrored, self.config.rotated)
+        if not ways:
+            return Found(hashes, {})
+        what = "pictures" if ways[0] is None else "turned"
+        new = hashes.new(first_new)
         found = find_pairs(
-            work, self.mapper, hashes.values, new, self.config.radius, kinds, self.progress
+            work, self.mapper, hashes.values, new, self.config.radius, ways, self.progress, what
         )
         if before is None:
-            return found
-        known = self.known(hashes, kinds)
-        return {turn: distinct(Pairs.join([known[turn], found[turn]])) for turn in found}
+            return Found(hashes, found)
+        known = self.known(hashes, ways)
+        return Found(hashes, {w: distinct(Pairs.join([known[w], found[w]])) for w in ways})
 
     def crops(
         self,
@@ -158,7 +165,7 @@ class Run:
         known = known[(known >= 0).all(axis=1)]
         return np.unique(np.concatenate([known, found]), axis=0)
 
-    def known(self, hashes: Hashes, kinds: tuple[Turn, ...]) -> dict[Turn | None, Pairs]:
+    def known(self, hashes: Hashes, ways: tuple[Turn | None, ...]) -> dict[Turn | None, Pairs]:
         """Return the pairs of the last search as numbers of hashes; those gone are left out."""
         table = self.duplicates.pairs()
         ends = [binary(table[name], HASH_BYTES)[0] for name in ("first", "second")]
@@ -172,7 +179,7 @@ class Run:
         names = np.array(table["turn"].to_pylist(), object)
         there = (first >= 0) & (second >= 0)
         out = {}
-        for turn in (None, *kinds):
+        for turn in ways:
             mine = there & (names == (turn.name if turn else None))
             low, high = np.minimum(first, second)[mine], np.maximum(first, second)[mine]
             out[turn] = Pairs(low, high, bits[mine])

@@ -41,9 +41,9 @@ def find_pairs(
     hashes: Bytes,
     new: Bools,
     radius: int,
-    turns: tuple[Turn, ...],
+    ways: tuple[Turn | None, ...],
     progress: Progress,
-    what: str = "pictures",
+    what: str,
 ) -> dict[Turn | None, Pairs]:
     """Return the pairs of close hashes, at least one of them new; rows are numbers of hashes.
 
@@ -53,12 +53,12 @@ def find_pairs(
         hashes: uint8 [U, 32], all different.
         new: which have not been searched before.
         radius: bits.
-        turns: what may have been done to one of two copies, beside nothing.
+        ways: what may have been done to one of two copies; None: nothing.
         progress: told of finished tasks.
         what: whose hashes they are, for the names of files.
     """
-    found: dict[Turn | None, list[Pairs]] = {turn: [] for turn in (None, *turns)}
-    for one in plan_passes(work, hashes, new, radius, turns, what):
+    found: dict[Turn | None, list[Pairs]] = {turn: [] for turn in ways}
+    for one in plan_passes(work, hashes, new, radius, ways, what):
         tasks = [
             (one.name, radius, one.bands, number, share, one.sides)
             for number, band in enumerate(one.bands)
@@ -75,7 +75,12 @@ def find_pairs(
 
 
 def plan_passes(
-    work: Workspace, hashes: Bytes, new: Bools, radius: int, turns: tuple[Turn, ...], what: str
+    work: Workspace,
+    hashes: Bytes,
+    new: Bools,
+    radius: int,
+    ways: tuple[Turn | None, ...],
+    what: str,
 ) -> list[Pass]:
     """Leave the hashes of each comparison in files, and return what is to be compared."""
     passes: list[Pass] = []
@@ -97,12 +102,10 @@ def plan_passes(
 
     none = np.zeros(0, np.int64)
     fresh, known = np.flatnonzero(new), np.flatnonzero(~new)
-    add(None, fresh, none, False, False)
-    add(None, known, fresh, False, True)
-    for turn in turns:
-        add(turn, fresh, fresh, False, False)
+    for turn in ways:
+        add(turn, fresh, none if turn is None else fresh, False, False)
         add(turn, known, fresh, False, True)
-        if not turn.mutual:  # the other way round is another picture
+        if turn is not None and not turn.mutual:  # the other way round is another picture
             add(turn, known, fresh, True, True)
     return passes
 

@@ -1,7 +1,7 @@
 """Rows of `duplicates` from groups of pictures."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -10,10 +10,8 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.copies.banding import distances, spread
-from pipeline.copies.dihedral import Turn
-from pipeline.copies.hamming import Pairs
-from pipeline.copies.pictures import Ints, Pictures
-from pipeline.dedupe.groups import Groups, Hashes
+from pipeline.copies.pictures import Bytes, Ints, Pictures
+from pipeline.dedupe.groups import Found, Groups
 
 KEPT, EXACT, PIXELS, NEAR, CROP, BURST = "kept", "exact", "pixels", "near", "crop", "burst"
 MIRRORED, ROTATED = "mirrored", "rotated"
@@ -141,15 +139,20 @@ def crop_rows(pictures: Pictures, crops: Ints) -> pa.Table:
     return pa.table(ends, schema=schema.CROP_PAIRS)
 
 
-def pair_rows(hashes: Hashes, pairs: Mapping[Turn | None, Pairs]) -> pa.Table:
+def pair_rows(found: Sequence[Found]) -> pa.Table:
     """Return pairs as rows of `schema.HASH_PAIRS`."""
     parts = [schema.HASH_PAIRS.empty_table()]
-    for turn, found in pairs.items():
-        ends = [
-            pa.array([v.tobytes() for v in hashes.values[end]], pa.binary(hashes.values.shape[1]))
-            for end in (found.first, found.second)
-        ]
-        name = pa.array([turn.name if turn else None] * len(found.bits), pa.string())
-        bits = pa.array(found.bits.astype(np.int16))
-        parts.append(pa.table([*ends, bits, name], schema=schema.HASH_PAIRS))
+    for one in found:
+        for turn, pairs in one.pairs.items():
+            ends = [hash_column(one.hashes.values[end]) for end in (pairs.first, pairs.second)]
+            name = pa.array([turn.name if turn else None] * len(pairs.bits), pa.string())
+            bits = pa.array(pairs.bits.astype(np.int16))
+            parts.append(pa.table([*ends, bits, name], schema=schema.HASH_PAIRS))
     return pa.concat_tables(parts)
+
+
+def hash_column(hashes: Bytes) -> pa.Array:
+    """Return hashes [N, 32] as a column of fixed-size bytes."""
+    data = pa.py_buffer(np.ascontiguousarray(hashes))
+    kind = pa.binary(schema.PHASH_BYTES)
+    return pa.Array.from_buffers(kind, len(hashes), [None, data])

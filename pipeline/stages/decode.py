@@ -82,6 +82,7 @@ class Decode:
             "phash": marks.phash,
             "phash_quality": marks.quality,
             "phash_inner": marks.inner,
+            "phash_turnable": marks.turnable,
             "pixels_sha256": marks.pixels,
             "sharpness": marks.sharpness,
         }
@@ -119,5 +120,5 @@ def _table(
 
 _LEARNED = [
     "width", "height", "format", "orientation", "taken_at", "camera", "phash", "phash_quality",
-    "phash_inner", "pixels_sha256", "sharpness", "decode_s",
+    "phash_inner", "phash_turnable", "pixels_sha256", "sharpness", "decode_s",
 ]  # fmt: skip

@@ -126,8 +126,8 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
     owner = np.arange(size)
     none = np.zeros(0, np.int64)
     graph = Graph(
-        Lists.of(owner, owner, size), Lists.of(owner, owner, size),
-        (Near.of(0, pairs, size),), Lists.of(none, none, size), 1,
+        (Near.of(0, Lists.of(owner, owner, size), Lists.of(owner, owner, size), pairs, True),),
+        Lists.of(none, none, size), 1,
     )  # fmt: skip
     rank = random.permutation(size)
     found = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)

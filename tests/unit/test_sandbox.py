@@ -212,6 +212,7 @@ GOOD = {
     "phash": "00" * 32,
     "quality": 0,
     "inner": None,
+    "turnable": "00" * 32,
     "pixels": "00" * 32,
     "sharpness": 0.0,
 }
@@ -250,6 +251,7 @@ def framed(body):
                 {"phash": "zz" * 32},
                 {"phash": 5},
                 {"inner": "00"},
+                {"turnable": None},
                 {"pixels": "00" * 31},
                 {"sharpness": -1.0},
                 {"sharpness": float("nan")},
