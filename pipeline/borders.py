@@ -54,7 +54,7 @@ def content(pixels: npt.NDArray[np.uint8]) -> Box | None:
             first, last = _bar(lines, reach, level), _bar(lines[::-1], reach, level)
         if len(lines) - first - last >= MIN_INNER * luma.shape[axis]:
             box[axis] = [box[axis][0] + first, box[axis][1] - last]
-    box = [_without_rims(*ends, side) for ends, side in zip(box, luma.shape, strict=True)]
+    box = [_without_rims(a, b, side) for (a, b), side in zip(box, luma.shape, strict=True)]
     if box == [[0, side] for side in luma.shape]:
         return None
     (y1, y2), (x1, x2) = (

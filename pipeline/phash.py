@@ -13,6 +13,7 @@ windows lie and which median is taken was settled by agreement with other implem
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ def pdq(pixels: npt.NDArray[np.uint8]) -> tuple[bytes, int]:
     if min(pixels.shape[:2]) < MIN_SIDE:
         return bytes(HASH_BYTES), 0
     luma, rows, columns = _sampled(pixels)
-    small: Floats = rows @ luma @ columns.T
+    small = rows @ luma @ columns.T
     waves = _cosines() @ small @ _cosines().T
     # of an even number of values the paper takes the lower middle one, so half the bits are set
     middle = np.partition(waves, waves.size // 2 - 1, axis=None)[waves.size // 2 - 1]
@@ -64,8 +65,8 @@ def turnable(pixels: npt.NDArray[np.uint8]) -> bytes:
     if min(pixels.shape[:2]) < MIN_SIDE:
         return bytes(HASH_BYTES)
     luma, rows, columns = _sampled(pixels)
-    rows, columns = (rows + rows[::-1, ::-1]) / 2, (columns + columns[::-1, ::-1]) / 2
-    return _packed(_cosines() @ (rows @ luma @ columns.T) @ _cosines().T > 0)
+    down, across = ((side + side[::-1, ::-1]) / 2 for side in (rows, columns))
+    return _packed(_cosines() @ (down @ luma @ across.T) @ _cosines().T > 0)
 
 
 def _sampled(pixels: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
@@ -73,7 +74,7 @@ def _sampled(pixels: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
     height, width = pixels.shape[:2]
     step_y, step_x = -(-height // MAX_SIDE), -(-width // MAX_SIDE)
     sampled = pixels[step_y // 2 :: step_y, step_x // 2 :: step_x]
-    luma: Floats = sampled.astype(np.float32) @ LUMA
+    luma = (sampled.astype(np.float32) @ LUMA).astype(np.float32, copy=False)
     return luma, _shrinker(height, step_y), _shrinker(width, step_x)
 
 
@@ -86,7 +87,7 @@ def distance(first: bytes, second: bytes) -> int:
     return (int.from_bytes(first, "big") ^ int.from_bytes(second, "big")).bit_count()
 
 
-def _quality(small: Floats) -> int:
+def _quality(small: npt.NDArray[np.floating[Any]]) -> int:
     steps = sum(
         int(np.abs(np.trunc(np.diff(small, axis=axis) * (100 / 255))).sum()) for axis in (0, 1)
     )

@@ -85,8 +85,8 @@ def read_row(path, root):
         image = decode(data)
     except ImageError as error:
         nothing = dict.fromkeys(
-            ["pixels_sha256", "width", "height", "format", "orientation", "phash", "phash_quality", "phash_turnable",
-             "sharpness", "faces"]
+            ["pixels_sha256", "width", "height", "format", "orientation", "phash", "phash_quality",
+             "phash_turnable", "sharpness", "faces"]
         )  # fmt: skip
         known |= nothing | {"error": error.code.value, "error_detail": error.detail}
         return row(str(path), **known)

@@ -15,8 +15,8 @@ from pipeline.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.workspace import Arrays, Workspace
 
 COLUMNS = (
-    "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner", "phash_turnable",
-    "width", "height", "bytes", "sharpness", "taken_at", "camera",
+    "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner",
+    "phash_turnable", "width", "height", "bytes", "sharpness", "taken_at", "camera",
 )  # fmt: skip
 # Images of one task: some hundred bytes each.
 TASK_IMAGES = 500_000

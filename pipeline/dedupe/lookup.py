@@ -71,14 +71,15 @@ def look_up(lake: Lake, probe: Probe, config: DedupeConfig) -> list[dict[str, An
         add(rows, order, kind, np.zeros(len(rows), int))
     marks = probe.marks
     if marks.quality >= MIN_QUALITY or marks.inner:
-        mine = [marks.phash] * (marks.quality >= MIN_QUALITY) + [marks.inner] * bool(marks.inner)
+        mine = [marks.phash] if marks.quality >= MIN_QUALITY else []
+        mine += [marks.inner] if marks.inner else []
         asked = np.frombuffer(b"".join(mine), np.uint8).reshape(-1, HASH_BYTES)
         for values, rows in plain_columns(table):
             bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
             close = np.flatnonzero(bits <= config.radius)
             add(rows[close], 2, NEAR, bits[close])
     ways = turns(config.mirrored, config.rotated) if marks.quality >= MIN_QUALITY else ()
-    values, rows = turnable_column(table) if ways else (np.zeros((0, HASH_BYTES), np.uint8),) * 2
+    values, rows = turnable_column(table)
     for turn in ways:
         asked = turned(np.frombuffer(marks.turnable, np.uint8)[np.newaxis], turn)
         if not turn.mutual:  # and the other way round
