@@ -15,8 +15,8 @@ from pipeline.copies.settings import RULES, DedupeConfig
 from pipeline.dedupe import removal
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
-from pipeline.dedupe.store import Duplicates
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.manifest import versions

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import ReadConfig
-from pipeline.dedupe.store import Duplicates
 from pipeline.dedupe.tables import KEPT
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.generations import scan
 from pipeline.ledger import Ledger

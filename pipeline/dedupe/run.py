@@ -21,7 +21,7 @@ from pipeline.dedupe.crops import find_crops
 from pipeline.dedupe.gather import binary, gather, hexes, load, plan_tasks
 from pipeline.dedupe.groups import Found, Hashes, group, plain_hashes, turnable_hashes
 from pipeline.dedupe.search import Progress, distinct, find_pairs
-from pipeline.dedupe.store import Duplicates
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.phash import HASH_BYTES
 from pipeline.workspace import Mapper, Workspace

@@ -1,5 +1,6 @@
 """Reads the faces of a lake for clustering, verifies them, and leaves them as arrays."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ class Faces:
 
     Attributes:
         face_id, image_id: str [N], fixed width bytes.
+        photo: the image that is kept of the image's copies, itself where there are none.
         box: float32 [N, 4].
         measures: float32 [N] each, of `MEASURES`.
         taken_at: milliseconds, NaN when not known, float64 [N].
@@ -35,6 +37,7 @@ class Faces:
     measures: dict[str, np.ndarray]
     taken_at: np.ndarray
     starts: np.ndarray
+    photo: np.ndarray
 
 
 def plan_shards(lake: Lake, done: frozenset[str]) -> list[list[str]]:
@@ -113,8 +116,10 @@ def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table | Non
         )
 
 
-def load_faces(work: Workspace, shards: int) -> Faces:
-    """Return what `gather` left, without the vectors."""
+def load_faces(
+    work: Workspace, shards: int, kept: Callable[[np.ndarray], np.ndarray] = lambda ids: ids
+) -> Faces:
+    """Return what `gather` left, without the vectors; `kept` tells `Faces.photo` of images."""
     loaded = [work.load(f"gather-{i:05}") for i in range(shards)]
 
     def whole(name: str) -> np.ndarray:
@@ -127,6 +132,7 @@ def load_faces(work: Workspace, shards: int) -> Faces:
         {m: whole(m) for m in MEASURES},
         whole("taken_at"),
         np.cumsum([0, *(len(one["face_id"]) for one in loaded)]),
+        kept(whole("image_id")),
     )
 
 

@@ -171,7 +171,7 @@ def described(
         "name": name,
         "hidden": any(one.hidden for one in sets),
         "faces": count,
-        "images": len(np.unique(faces.image_id[rows])) + sum(row["images"] for row in old),
+        "images": len(np.unique(faces.photo[rows])) + sum(row["images"] for row in old),
         "cover_face_id": exemplars[0],
         "exemplars": exemplars,
         "first_taken_at": np.datetime64(min(stamps), "ms") if stamps else None,

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -27,8 +28,10 @@ from pipeline.clustering.threshold import (
     curve,
     describe,
 )
-from pipeline.clustering.tiers import CORE, REJECTED, tiers
+from pipeline.clustering.tiers import ATTACH, CORE, REJECTED, tiers
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
+from pipeline.grouping.copies import COUNTED, copied_faces, kept_photos
 from pipeline.grouping.evidence import Confirmed, all_against, photo_conflicts
 from pipeline.grouping.finish import GROUP_SHARD, Groups, finish
 from pipeline.grouping.gather import (
@@ -96,7 +99,8 @@ class Run:
         work.run(self.mapper, "gather", gather, shards, self.progress)
         if not shards and past.people:  # nothing is new since
             return (self.people.current() or {}) | {"new_faces": 0, "incremental": True}
-        faces = load_faces(work, len(shards)) if shards else None
+        copies = partial(kept_photos, Duplicates(lake))
+        faces = load_faces(work, len(shards), copies) if shards else None
         if faces is None or not (len(faces.face_id) or past.people):
             raise ConfigError(f"There are no faces in {lake.folder.url}; index photos first")
         outcome = self._group(work, faces, corrections, past)
@@ -114,7 +118,11 @@ class Run:
         """Return this run's work folder, that of a killed run with the same input included."""
         parent = self.people.lake.folder.child(WORK)
         rows = sorted(row.constraint_id for row in said)
-        same = [asdict(self.config), part_sizes(self.people), rows, past.run_id]
+        copies = Duplicates(self.people.lake).current()
+        same = [
+            asdict(self.config), part_sizes(self.people), rows, past.run_id,
+            copies and copies["run_id"],
+        ]  # fmt: skip
         key = hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
         work = Workspace.only(parent, key)
         self.about["resumed_steps"] = len(work.names())
@@ -123,7 +131,7 @@ class Run:
     def _group(
         self, work: Workspace, faces: Faces, corrections: Corrections, past: Past
     ) -> Outcome:
-        tier, reasons = self._tiers(faces, corrections)
+        tier, reasons = self._tiers(work, faces, corrections)
         order = np.argsort(faces.face_id, kind="stable")
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
@@ -165,7 +173,9 @@ class Run:
         )
         return finish(self, work, faces, tier, reasons, groups, links, confirmed, past)
 
-    def _tiers(self, faces: Faces, corrections: Corrections) -> tuple[np.ndarray, list[str | None]]:
+    def _tiers(
+        self, work: Workspace, faces: Faces, corrections: Corrections
+    ) -> tuple[np.ndarray, list[str | None]]:
         values = {name: faces.measures[name].astype(np.float64) for name in faces.measures}
         tier, reasons = tiers(
             values["score"], values["size_px"], values["sharpness"], values["yaw"],
@@ -178,6 +188,9 @@ class Run:
                 tier[i], reasons[i] = REJECTED, NOT_A_FACE
             elif name in confirmed:  # somebody looked at it
                 tier[i], reasons[i] = CORE, None
+        for i in copied_faces(faces, tier, partial(rows_of, work, faces)).tolist():
+            if faces.face_id[i].decode() not in confirmed:
+                tier[i], reasons[i] = ATTACH, COUNTED
         return tier, reasons
 
     def shape(self, prefix: str, starts: np.ndarray) -> Shape:

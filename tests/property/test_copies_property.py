@@ -16,7 +16,7 @@ from pipeline.copies.settings import DedupeConfig
 from pipeline.copies.stars import Graph, Lists, Near, stars
 from pipeline.dedupe import gather, search
 from pipeline.dedupe.run import Run
-from pipeline.dedupe.store import Duplicates
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.workspace import in_process
 from tests.pictures import flipped, lake_of, row

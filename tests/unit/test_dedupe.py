@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
-from pipeline.dedupe.store import Duplicates
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.workspace import in_process

@@ -1,11 +1,14 @@
 """Clustering of whole lakes, without Ray: results, corrections, additions, restarts."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import schema
 from pipeline.clustering.measures import Contingency
 from pipeline.clustering.settings import ClusterConfig
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.grouping import level, store
 from pipeline.grouping.run import Run
@@ -265,3 +268,57 @@ def test_one_face_is_one_person(tmp_path):
     vectors, _ = lakes.archive(1, 1)
     people = lakes.make(tmp_path / "lake", vectors)
     assert cluster(people)["people"] == 1
+
+
+def duplicates_of(people, groups):
+    """Write a table of duplicates: the first photo of each group is kept."""
+    rows = [
+        {
+            "image_id": lakes.face_id(name).split("-")[0],
+            "group_id": f"{i:016}",
+            "kind": "near" if k else "kept",
+            "distance": 3 if k else None,
+            "keep": not k,
+            "reason": "",
+            "run_id": "copies",
+        }
+        for i, group in enumerate(groups)
+        for k, name in enumerate(group)
+    ]
+    Duplicates(people.lake).publish(
+        "copies",
+        pa.Table.from_pylist(rows, schema.DUPLICATES),
+        schema.HASH_PAIRS.empty_table(),
+        schema.CROP_PAIRS.empty_table(),
+        {},
+    )
+
+
+def test_one_copy_of_a_picture_counts(tmp_path):
+    vectors, label = lakes.archive(6, 5)
+    copies = np.repeat(vectors[:1], 4, axis=0)
+    copies[:2] = 0.8 * vectors[0] + 0.6 * vectors[29]  # a poor copy
+    copies /= np.linalg.norm(copies, axis=1, keepdims=True)
+    names = [f"f{i}" for i in range(len(label))] + [f"copy{i}" for i in range(4)]
+    people = lakes.make(tmp_path, np.concatenate([vectors, copies.astype(np.float32)]), names)
+    duplicates_of(people, [["f0", "copy0", "copy1", "copy2", "copy3"], ["f7", "gone"]])
+    cluster(people)
+    rows = {row["face_id"]: row for row in people.clusters().to_pylist()}
+    person = rows[lakes.face_id("f0")]["person_id"]
+    for i in range(4):
+        one = rows[lakes.face_id(f"copy{i}")]
+        assert (one["tier"], one["person_id"]) == ("attach", person)
+        assert "copy of a picture" in one["reason"]
+    assert {rows[lakes.face_id(f"f{i}")]["tier"] for i in range(30)} == {"core"}
+    table = {row["person_id"]: row for row in people.people().to_pylist()}
+    assert (table[person]["faces"], table[person]["images"]) == (9, 5)
+    assert table[person]["core_faces"] == 5
+
+
+def test_a_face_that_the_kept_picture_lacks_counts_as_it_is(tmp_path):
+    vectors, _ = lakes.archive(2, 4)
+    people = lakes.make(tmp_path, vectors)
+    duplicates_of(people, [["f0", "f7"]])  # of two people: found on one of the copies alone
+    cluster(people)
+    rows = {row["face_id"]: row for row in people.clusters().to_pylist()}
+    assert rows[lakes.face_id("f7")]["tier"] == "core"

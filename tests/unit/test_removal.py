@@ -10,8 +10,8 @@ from pipeline.commands.main import main
 from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import removal
 from pipeline.dedupe.run import Run
-from pipeline.dedupe.store import Duplicates
 from pipeline.dedupe.tables import COPIES
+from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.storage import Folder
 from pipeline.workspace import in_process
