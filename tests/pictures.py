@@ -110,9 +110,9 @@ def read_row(path, root):
     )
 
 
-def lake_of(folder, rows, part=None):
+def lake_of(folder, rows, part=None, options=None):
     """Add rows of `images` to a lake, in parts of `part` rows."""
-    lake = Lake(str(folder))
+    lake = Lake(str(folder), options)
     lake.claim(Models("mtcnn@test", "sface@test", DIMENSION))
     faces = schema.faces_schema(DIMENSION).empty_table()
     size = part or max(1, len(rows))
