@@ -16,6 +16,9 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "53687
 # Their price is a heap with holes, see `give_back`. Closing them takes 10 ms: at this pace half a
 # per cent, and between two times a worker grows by what a few batches need.
 GIVE_BACK_EVERY_S = 2.0
+# Ray ends a worker that had nothing to do for a second. Parts are written some seconds apart: each
+# would start a process anew, which takes longer than the writing.
+IDLE_WORKER_S = 300
 _given_back = 0.0
 
 
@@ -27,6 +30,7 @@ def prepare(verbose: bool = False) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", f"{1000 * IDLE_WORKER_S}")
     private = "RAY_ADDRESS" not in os.environ and "RAY_AUTH_MODE" not in os.environ
     if private and "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
