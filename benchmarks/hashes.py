@@ -42,10 +42,9 @@ def archive(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         bits = np.unpackbits(hashes[originals[rows]], axis=1)
         order = np.argsort(random.random(bits.shape, np.float32), axis=1)
         changes = random.integers(1, FARTHEST + 1, len(bits))
-        flip, chosen = np.zeros_like(bits), np.arange(256) < changes[:, np.newaxis]
-        np.put_along_axis(
-            flip, order, (np.arange(256) < changes[:, np.newaxis]).astype(np.uint8), 1
-        )
+        flip = np.zeros_like(bits)
+        chosen = np.arange(bits.shape[1]) < changes[:, np.newaxis]
+        np.put_along_axis(flip, order, chosen.astype(np.uint8), axis=1)
         hashes[copies[rows]] = np.packbits(bits ^ flip, axis=1)
     return hashes, copies, originals
 
