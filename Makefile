@@ -1,4 +1,4 @@
-# make demo   set up, index the example photos with the bundled models, group and show people
+# make demo   set up, index the example photos with the bundled models, find copies, group people
 # make test   set up, run all tests
 # make check  format, lint, types, import contracts, unit tests
 # make bench  parity and accuracy benchmarks (FACELAKE_DATA names the research photos)
@@ -22,6 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/facelake index examples/photos --output demo-lake --embedder sface
+	$(BIN)/facelake dedupe demo-lake --crops
 	$(BIN)/facelake cluster demo-lake
 	$(BIN)/facelake people demo-lake list
 	$(BIN)/python examples/read_faces.py demo-lake

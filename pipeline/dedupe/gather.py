@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.copies.pictures import SHORT, Pictures
+from pipeline.errors import StorageError
 from pipeline.lake import Lake
 from pipeline.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.workspace import Arrays, Workspace
@@ -43,8 +44,20 @@ def plan_tasks(lake: Lake, parts: list[str]) -> list[list[str]]:
 def gather(
     work: Workspace, name: str, lake: Lake, parts: list[str], reference: tuple[str, ...]
 ) -> None:
-    """Leave the columns of `Pictures` for some parts; images without bytes are left out."""
-    table = pa.concat_tables([lake.read_part("images", part, COLUMNS) for part in parts])
+    """Leave the columns of `Pictures` for some parts; images without bytes are left out.
+
+    Raises:
+        StorageError: a part lacks columns: an earlier version wrote it.
+    """
+    tables = [lake.read_part("images", part, COLUMNS) for part in parts]
+    for part, one in zip(parts, tables, strict=True):
+        if len(one.column_names) < len(COLUMNS):
+            raise StorageError(
+                f"{lake.folder.url}/images/{part} was written by an earlier version, without the "
+                "hashes that copies are found by; run `facelake check --repair` and `facelake "
+                "index` again"
+            )
+    table = pa.concat_tables(tables)
     work.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
 
 

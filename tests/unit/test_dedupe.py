@@ -9,8 +9,8 @@ from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.duplicates import Duplicates
-from pipeline.errors import ConfigError
-from pipeline.lake import Lake
+from pipeline.errors import ConfigError, StorageError
+from pipeline.lake import Lake, parquet_bytes
 from pipeline.workspace import in_process
 from tests import pictures
 from tests.pictures import encoded, exif, flipped, lake_of, noon, photo, random_hash, row
@@ -274,6 +274,15 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert about["resumed_steps"] >= 2
     assert about["kinds"] == {"kept": 1, "near": 1}
     assert not (tmp_path / "duplicates" / "_work").exists()
+
+
+def test_a_part_of_an_earlier_version_is_told(tmp_path):
+    lake = lake_of(tmp_path, [row("/p/a.jpg")])
+    (name,) = lake.parts()
+    table = lake.read_part("images", name).drop_columns(["phash_inner"])
+    lake.folder.publish(f"images/{name}", parquet_bytes(table))
+    with pytest.raises(StorageError, match="by an earlier version"):
+        search(lake)
 
 
 def test_no_lake_and_no_images(tmp_path):
