@@ -44,21 +44,24 @@ def plan_tasks(lake: Lake, parts: list[str]) -> list[list[str]]:
 def gather(
     work: Workspace, name: str, lake: Lake, parts: list[str], reference: tuple[str, ...]
 ) -> None:
-    """Leave the columns of `Pictures` for some parts; images without bytes are left out.
+    """Leave the columns of `Pictures` for some parts; images without bytes are left out."""
+    table = pa.concat_tables([read_columns(lake, part) for part in parts])
+    work.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
+
+
+def read_columns(lake: Lake, part: str) -> pa.Table:
+    """Return `COLUMNS` of a part of `images`.
 
     Raises:
-        StorageError: a part lacks columns: an earlier version wrote it.
+        StorageError: it lacks some: an earlier version wrote it.
     """
-    tables = [lake.read_part("images", part, COLUMNS) for part in parts]
-    for part, one in zip(parts, tables, strict=True):
-        if len(one.column_names) < len(COLUMNS):
-            raise StorageError(
-                f"{lake.folder.url}/images/{part} was written by an earlier version, without the "
-                "hashes that copies are found by; run `facelake check --repair` and `facelake "
-                "index` again"
-            )
-    table = pa.concat_tables(tables)
-    work.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
+    table = lake.read_part("images", part)
+    if missing := set(COLUMNS) - set(table.column_names):
+        raise StorageError(
+            f"{lake.folder.url}/images/{part} was written by an earlier version and lacks "
+            f"{', '.join(sorted(missing))}; run `facelake check --repair` and `facelake index` again"
+        )
+    return table.select(COLUMNS)
 
 
 def load(work: Workspace, tasks: int) -> Pictures:
