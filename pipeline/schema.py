@@ -252,8 +252,8 @@ DUPLICATES = pa.schema(
         field(
             "kind",
             pa.string(),
-            "kept; or what it is of the kept one: exact, pixels, near, mirrored, rotated, crop; "
-            "or burst",
+            "kept; or what it is of the kept one: exact, pixels, near, mirrored, rotated, crop, "
+            "similar; or burst",
             "",
             True,
         ),

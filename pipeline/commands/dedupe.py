@@ -55,6 +55,15 @@ def add_parser(commands: Any) -> None:
         help="also parts of pictures, by a face that both show in the same geometry",
     )  # fmt: skip
     what.add_argument(
+        "--embedding", metavar="MODEL",
+        help="also pictures that are alike by an image embedding: path of an ONNX file with a "
+        "card, as for `index --embedder`; the originals are read once",
+    )  # fmt: skip
+    what.add_argument(
+        "--embedding-cosine", type=float, default=config.model_cosine, metavar="COSINE",
+        help="from which its vectors are one picture; default: %(default)s",
+    )  # fmt: skip
+    what.add_argument(
         "--burst-seconds", type=float, default=config.burst_s, metavar="S",
         help="shots of one camera at most this far apart are a burst; 0: no bursts, and other "
         "times of one camera do not keep pictures from being copies; default: %(default)s",
@@ -109,6 +118,8 @@ def dedupe_config(options: argparse.Namespace) -> DedupeConfig:
         mirrored=options.mirrored,
         rotated=options.rotated,
         crops=options.crops,
+        model=options.embedding,
+        model_cosine=options.embedding_cosine,
         prefer=tuple(filter(None, options.prefer.replace(" ", "").split(","))),
         reference=tuple(Folder(one).url if one else "" for one in options.reference),
         burst_s=options.burst_seconds,

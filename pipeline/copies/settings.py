@@ -18,6 +18,8 @@ RULES = {
 }
 # More bits than this, and strangers come close by chance (128 bits differ on average, deviation 8).
 MOST_BITS = 63
+# Below it, sign hashes of what is alike and of what is not overlap.
+LEAST_COSINE = 0.88
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class DedupeConfig:
         radius: bits by which the hashes of copies may differ.
         mirrored, rotated: whether copies may be mirrored, or turned by quarters.
         crops: whether a picture that lies inside another, by a face that both show, is a copy.
+        model: path of an ONNX image embedding with a card; None: none.
+        model_cosine: from which its vectors say that two pictures are one.
         prefer: of `RULES`, first the most important.
         reference: starts of places whose pictures are always kept.
         burst_s: seconds between two shots of a burst; 0: times of capture say nothing.
@@ -39,6 +43,8 @@ class DedupeConfig:
     mirrored: bool = False
     rotated: bool = False
     crops: bool = False
+    model: str | None = None
+    model_cosine: float = 0.95
     prefer: tuple[str, ...] = tuple(RULES)
     reference: tuple[str, ...] = ()
     burst_s: float = 2.0
@@ -51,6 +57,10 @@ class DedupeConfig:
             0 <= self.radius <= MOST_BITS,
             f"radius is {self.radius} bits; it must lie between 0 and {MOST_BITS}: beyond, "
             "pictures of different things are as close",
+        )
+        require(
+            LEAST_COSINE <= self.model_cosine < 1,
+            f"model_cosine is {self.model_cosine}; it must lie between {LEAST_COSINE} and 1",
         )
         unknown = [rule for rule in self.prefer if rule not in RULES]
         require(

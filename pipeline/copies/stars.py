@@ -77,20 +77,19 @@ class Graph:
 
     Attributes:
         near: by hash.
-        extra: classes that lie inside each class, by other evidence.
-        extra_kind: kind of those.
+        others: copies of each class by other evidence, and its kind.
     """
 
     near: tuple[Near, ...]
-    extra: Lists
-    extra_kind: int
+    others: tuple[tuple[int, Lists], ...]
 
     def around(self, one: int) -> tuple[Ints, Ints, Ints]:
         """Return the classes that may be copies of `one`, bits (-1: not by hash) and kinds.
 
         Each stands there once, by its best evidence.
         """
-        classes, bits, kinds = [], [], []
+        none = np.zeros(0, np.int64)
+        classes, bits, kinds = [none], [none], [none]
 
         def add(found: Ints, distance: int, kind: int) -> None:
             classes.append(found)
@@ -103,7 +102,8 @@ class Graph:
                     add(near.owners[mine], 0, near.kind)
                 for edge in near.edges[mine].tolist():
                     add(near.owners[int(near.other[edge])], int(near.bits[edge]), near.kind)
-        add(self.extra[one], NOBODY, self.extra_kind)
+        for number, copies in self.others:
+            add(copies[one], NOBODY, number)
         found, distance, kind = (np.concatenate(part) for part in (classes, bits, kinds))
         order = np.lexsort((distance, kind, found))
         found, distance, kind = found[order], distance[order], kind[order]
@@ -112,9 +112,11 @@ class Graph:
         first &= found != one
         return found[first], distance[first], kind[first]
 
-    def has_others(self) -> Bools:
-        """Return which classes may have copies at all."""
-        found = np.diff(self.extra.starts) > 0
+    def has_others(self, count: int) -> Bools:
+        """Return which of so many classes may have copies at all."""
+        found = np.zeros(count, bool)
+        for _, copies in self.others:
+            found |= np.diff(copies.starts) > 0
         for near in self.near:
             busy = np.diff(near.edges.starts) > 0
             if near.alike:
@@ -153,7 +155,7 @@ def stars(
     count = len(rank)
     kept = np.full(count, NOBODY, np.int64)
     bits, kinds = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    candidates = np.flatnonzero(graph.has_others())
+    candidates = np.flatnonzero(graph.has_others(count))
     for one in candidates[np.argsort(rank[candidates])].tolist():
         if kept[one] != NOBODY:
             continue

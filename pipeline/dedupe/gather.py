@@ -59,7 +59,8 @@ def read_columns(lake: Lake, part: str) -> pa.Table:
     if missing := set(COLUMNS) - set(table.column_names):
         raise StorageError(
             f"{lake.folder.url}/images/{part} was written by an earlier version and lacks "
-            f"{', '.join(sorted(missing))}; run `facelake check --repair` and `facelake index` again"
+            f"{', '.join(sorted(missing))}; run `facelake check --repair` and `facelake "
+            "index` again"
         )
     return table.select(COLUMNS)
 

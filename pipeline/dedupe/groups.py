@@ -80,7 +80,8 @@ class Groups:
         burst: of each picture, -1 for none.
         preference: the order among pictures.
         ranks: place of each picture in it.
-        turns: what each kind of evidence from 1 on is; 0 is none, the last one other evidence.
+        turns: what each kind of evidence from 1 on is; 0 is none, those behind are crops and
+            embeddings.
     """
 
     pictures: Pictures
@@ -105,6 +106,7 @@ def group(
     plain: Found,
     turned: Found,
     crops: Ints,
+    similar: Ints,
     config: DedupeConfig,
 ) -> Groups:
     """Group pictures.
@@ -115,6 +117,7 @@ def group(
         plain: pairs of close hashes.
         turned: pairs of hashes that are close after one of them was mirrored or turned.
         crops: pairs of pictures, the second inside the first, int64 [P, 2].
+        similar: pairs of pictures, the second like the first by an embedding, int64 [P, 2].
         config: what counts.
     """
     count = int(classes.max()) + 1 if len(classes) else 0
@@ -128,8 +131,11 @@ def group(
     best[classes[order[::-1]]] = order[::-1]
     turns = tuple(turn for turn in turned.pairs if turn is not None)
     nears = [*near(classes, count, plain, 0), *near(classes, count, turned, 1)]
-    ends = classes[crops]
-    graph = Graph(tuple(nears), Lists.of(ends[:, 0], ends[:, 1], count), len(turns) + 1)
+    others = []
+    for kind, found_pairs in enumerate((crops, similar), len(turns) + 1):
+        ends = classes[found_pairs]
+        others.append((kind, Lists.of(ends[:, 0], ends[:, 1], count)))
+    graph = Graph(tuple(nears), tuple(others))
 
     def may(one: int, others: Ints, bits: Ints) -> Bools:
         if not config.burst_s:

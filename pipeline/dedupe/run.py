@@ -21,6 +21,7 @@ from pipeline.dedupe.crops import find_crops
 from pipeline.dedupe.gather import binary, gather, hexes, load, plan_tasks
 from pipeline.dedupe.groups import Found, Hashes, group, plain_hashes, turnable_hashes
 from pipeline.dedupe.search import Progress, distinct, find_pairs
+from pipeline.dedupe.similar import Similarity, find_similar
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.phash import HASH_BYTES
@@ -74,8 +75,9 @@ class Run:
         of = classes(pictures)
         newcomers = np.arange(len(pictures)) >= first_new
         tasks = [parts for _, parts, _ in plan]
+        similar = self.similar(work, tasks, pictures, of)
         crops = self.crops(work, tasks, pictures, of, newcomers, before)
-        found = group(pictures, of, plain, turned, crops, self.config)
+        found = group(pictures, of, plain, turned, crops, similar, self.config)
         rows = tables.rows(found, self.run_id)
         self.about |= {
             "settings": searched(self.config),
@@ -150,8 +152,7 @@ class Run:
         """
         if not self.config.crops:
             return np.zeros((0, 2), np.int64)
-        chosen = np.zeros(len(pictures), bool)
-        chosen[np.unique(of, return_index=True)[1]] = True
+        chosen = speakers(of)
         lake = self.duplicates.lake
         found = find_crops(work, self.mapper, lake, tasks, pictures, chosen, new, self.progress)
         if before is None:
@@ -164,6 +165,19 @@ class Run:
         known = place[number[len(pictures) :].reshape(2, -1).T]
         known = known[(known >= 0).all(axis=1)]
         return np.unique(np.concatenate([known, found]), axis=0)
+
+    def similar(
+        self, work: Workspace, tasks: list[list[str]], pictures: Pictures, of: Ints
+    ) -> Ints:
+        """Return pairs of pictures that are one by an image embedding, if one was named."""
+        if self.config.model is None:
+            return np.zeros((0, 2), np.int64)
+        how = Similarity(self.config.model, self.config.model_cosine)
+        parts = [part for task in tasks for part in task]
+        lake = self.duplicates.lake
+        return find_similar(
+            work, self.mapper, lake, parts, pictures, speakers(of), how, self.progress
+        )
 
     def known(self, hashes: Hashes, ways: tuple[Turn | None, ...]) -> dict[Turn | None, Pairs]:
         """Return the pairs of the last search as numbers of hashes; those gone are left out."""
@@ -184,6 +198,13 @@ class Run:
             low, high = np.minimum(first, second)[mine], np.maximum(first, second)[mine]
             out[turn] = Pairs(low, high, bits[mine])
         return out
+
+
+def speakers(classes: Ints) -> Bools:
+    """Return the first picture of each class, which speaks for it."""
+    chosen = np.zeros(len(classes), bool)
+    chosen[np.unique(classes, return_index=True)[1]] = True
+    return chosen
 
 
 def searched(config: DedupeConfig) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from pipeline.copies.banding import distances, spread
 from pipeline.copies.pictures import Bytes, Ints, Pictures
 from pipeline.dedupe.groups import Found, Groups
 
-KEPT, EXACT, PIXELS, NEAR, CROP, BURST = "kept", "exact", "pixels", "near", "crop", "burst"
-MIRRORED, ROTATED = "mirrored", "rotated"
+KEPT, EXACT, PIXELS, NEAR, BURST = "kept", "exact", "pixels", "near", "burst"
+MIRRORED, ROTATED, CROP, SIMILAR = "mirrored", "rotated", "crop", "similar"
 # What `--apply` and `--plan` may act on, and in which order people are told of them.
-COPIES = (EXACT, PIXELS, NEAR, MIRRORED, ROTATED, CROP)
+COPIES = (EXACT, PIXELS, NEAR, MIRRORED, ROTATED, CROP, SIMILAR)
 
 WORDS = {
     EXACT: "the same file",
     PIXELS: "the same pixels in another file",
     NEAR: "nearly the same picture",
     CROP: "a part of it, by a face that both show",
+    SIMILAR: "the same picture by the image embedding",
 }
 
 
@@ -79,7 +80,8 @@ def evidence(groups: Groups, one: int, best: int) -> tuple[str, int | None, str]
     if kind == 0:
         return NEAR, bits, WORDS[NEAR]
     if kind > len(groups.turns):
-        return CROP, None, WORDS[CROP]
+        other = (CROP, SIMILAR)[kind - len(groups.turns) - 1]
+        return other, None, WORDS[other]
     turn = groups.turns[kind - 1]
     return (MIRRORED if turn.mirrored else ROTATED), bits, f"the same picture, {turn.name}"
 

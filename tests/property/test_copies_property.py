@@ -127,7 +127,7 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
     none = np.zeros(0, np.int64)
     graph = Graph(
         (Near.of(0, Lists.of(owner, owner, size), Lists.of(owner, owner, size), pairs, True),),
-        Lists.of(none, none, size), 1,
+        ((1, Lists.of(none, none, size)),),
     )  # fmt: skip
     rank = random.permutation(size)
     found = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)

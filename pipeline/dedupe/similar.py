@@ -1,0 +1,171 @@
+"""A second look at pictures by an image embedding, any ONNX model with a card; in tasks.
+
+Hashes do not survive a crop or a new frame; embeddings made for copies do. The originals are read
+once for each model, and their vectors kept beside the table.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from pipeline.config import ReadConfig
+from pipeline.copies.faces import HASH_BITS, sign_hashes
+from pipeline.copies.pictures import Bools, Ints, Pictures, numbered
+from pipeline.decode import Sandbox
+from pipeline.dedupe.gather import hexes
+from pipeline.dedupe.search import Progress, find_pairs
+from pipeline.errors import ImageError
+from pipeline.geometry import Pixels
+from pipeline.lake import Lake
+from pipeline.ledger import Ledger
+from pipeline.models.embedder import Embedder, load_embedder
+from pipeline.sources.members import Report
+from pipeline.sources.read import read
+from pipeline.sources.units import Unit, archive_kind
+from pipeline.workspace import Mapper, Workspace
+
+BATCH = 32
+CHUNK = 100_000
+READ = ("image_id", "uri", "shard", "error")
+# Deviations of the sign hash's bits beyond their mean that are searched: one pair of a thousand
+# at the threshold itself is missed.
+DEVIATIONS = 3.0
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """An embedding, and the cosine from which two pictures are one.
+
+    Attributes:
+        model: path of the ONNX file or its card; on every node.
+        threshold: cosine.
+    """
+
+    model: str
+    threshold: float
+
+    @property
+    def radius(self) -> int:
+        """Bits by which sign hashes of such pictures differ at most, nearly always."""
+        share = float(np.arccos(self.threshold) / np.pi)
+        spread = (HASH_BITS * share * (1 - share)) ** 0.5
+        return int(np.ceil(HASH_BITS * share + DEVIATIONS * spread))
+
+
+@dataclass
+class Vectors:
+    """Vectors of pictures while they are made: ids and crops that wait for a batch."""
+
+    embedder: Embedder
+    ids: list[str] = field(default_factory=list)
+    waiting: list[Pixels] = field(default_factory=list)
+    done: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, image_id: str, pixels: Pixels) -> None:
+        """Take one picture."""
+        side = self.embedder.card.input_size
+        small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
+        self.ids.append(image_id)
+        self.waiting.append(np.asarray(small))
+        if len(self.waiting) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Embed what waits."""
+        if self.waiting:
+            self.done.append(self.embedder.embed(np.stack(self.waiting))[0].astype(np.float16))
+            self.waiting.clear()
+
+
+def embed_part(work: Workspace, name: str, lake: Lake, part: str, model: str) -> None:
+    """Leave the vectors of the pictures of a part; those that cannot be had are left out."""
+    table = lake.read_part("images", part, READ)
+    table = table.filter(pc.is_null(table["error"]))
+    vectors = Vectors(load_embedder(model))
+    with Sandbox() as sandbox:
+        for image_id, data in originals(lake, table):
+            try:
+                vectors.add(image_id, sandbox.decode(data)[0].pixels)
+            except ImageError:  # it could be decoded once: its other evidence stays
+                continue
+    vectors.flush()
+    width = vectors.embedder.card.dimension
+    ids = pa.chunked_array([pa.array(vectors.ids, pa.string())])
+    values = np.concatenate([np.zeros((0, width), np.float16), *vectors.done])
+    work.save(name, {"image_id": hexes(ids), "vectors": values})
+
+
+def originals(lake: Lake, table: pa.Table) -> Iterator[tuple[str, bytes]]:
+    """Yield id and encoded bytes of images, folder by folder and archive by archive."""
+    for shard in pc.unique(table["shard"]).to_pylist():
+        rows = table.filter(pc.equal(table["shard"], shard))
+        by_uri = dict(zip(rows["uri"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
+        options = lake.folder.options if "://" in shard else {}
+        kind = archive_kind(shard)
+        if kind:
+            unit = Unit(kind, shard, options=options)
+        else:
+            base = f"{shard}/"
+            names = [uri.removeprefix(base) for uri in by_uri]
+            unit = Unit("files", base, names=names, sizes=[-1] * len(names), options=options)
+        for found in read(unit, Ledger.empty(), ReadConfig(), Report()):
+            data = found["data"]
+            for i, uri in enumerate(found["uri"].to_pylist()):
+                if uri in by_uri and data[i].is_valid:
+                    yield by_uri[uri], data[i].as_py()
+
+
+def find_similar(
+    work: Workspace,
+    mapper: Mapper,
+    lake: Lake,
+    parts: list[str],
+    pictures: Pictures,
+    chosen: Bools,
+    how: Similarity,
+    progress: Progress,
+) -> Ints:
+    """Return pairs of pictures that are one by their vectors, in both directions, int64 [P, 2].
+
+    Args:
+        work: where tasks leave their results.
+        mapper: runs the tasks.
+        lake: of the pictures.
+        parts: of the lake.
+        pictures: all of them.
+        chosen: pictures that speak for their class.
+        how: which model, and from which cosine.
+        progress: told of finished tasks.
+    """
+    revision = load_embedder(how.model).revision.replace("/", "_")
+    kept = Workspace(lake.folder.child(f"duplicates/_vectors/{revision}"))
+    there = kept.names()
+    names = [part.removesuffix(".parquet") for part in parts]
+    units = [(kept, name, lake, part, how.model)
+             for name, part in zip(names, parts, strict=True) if name not in there]  # fmt: skip
+    for done, _ in enumerate(mapper(embed_part, units), 1):
+        progress("vectors", done, len(units))
+    loaded = [kept.load(name) for name in names]
+    ids = np.concatenate([one["image_id"] for one in loaded])
+    vectors = np.concatenate([one["vectors"] for one in loaded]).astype(np.float32)
+    number = numbered(np.concatenate([pictures.image_id, ids]))
+    place = np.full(int(number.max()) + 1, -1, np.int64)
+    place[number[: len(pictures)]] = np.arange(len(pictures))
+    picture = place[number[len(pictures) :]]
+    mine = np.flatnonzero((picture >= 0) & chosen[picture])
+    picture, vectors = picture[mine], vectors[mine]
+    pairs = find_pairs(
+        work, mapper, sign_hashes(vectors), np.ones(len(mine), bool), how.radius, (None,),
+        progress, "vectors",
+    )[None]  # fmt: skip
+    same = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(pairs.first), CHUNK):
+        first, second = pairs.first[start : start + CHUNK], pairs.second[start : start + CHUNK]
+        close = (vectors[first] * vectors[second]).sum(axis=1) >= how.threshold
+        same.append(np.stack([picture[first[close]], picture[second[close]]], axis=1))
+    found = np.concatenate(same)
+    return np.concatenate([found, found[:, ::-1]])
