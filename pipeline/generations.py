@@ -11,12 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import Lake, parquet_bytes
-from pipeline.storage import Folder, is_local
-from pipeline.troubles import storage_errors
+from pipeline.scan import scan
 
 # A reader whose parts were removed by a new generation starts over; that it happens again within
 # one read means that something else is wrong.
@@ -139,33 +137,3 @@ def pieces(table: pa.Table) -> Iterator[pa.Table]:
     """Yield a table in parts."""
     for start in range(0, len(table), PART_ROWS):
         yield table.slice(start, PART_ROWS)
-
-
-def scan(
-    folder: Folder,
-    names: Sequence[str],
-    whole: pa.Schema,
-    columns: Sequence[str] | None = None,
-    where: pc.Expression | None = None,
-) -> pa.Table:
-    """Return rows of the named Parquet files that `where` keeps, or all.
-
-    Raises:
-        StorageError: a file cannot be read.
-    """
-    if not names:
-        return pa.schema([whole.field(name) for name in columns or whole.names]).empty_table()
-    paths = [folder.path(name) for name in names]
-
-    def load() -> pa.Table:
-        data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
-        return data.to_table(
-            columns=list(columns) if columns else None,
-            filter=where,
-            # Arrow's threads may outlive the read, and abort the process if it ends while they
-            # hold a remote file system, which is Python's.
-            use_threads=is_local(folder.fs),
-        )
-
-    with storage_errors("read", folder.url):
-        return folder.attempt(load)

@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline import lock, schema
@@ -23,6 +22,7 @@ from pipeline.columns import digest
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.ledger import COLUMNS, Ledger
 from pipeline.models.card import known_cards
+from pipeline.scan import scan
 from pipeline.storage import Folder, is_local
 from pipeline.troubles import REACH_TIMEOUT_S, storage_errors, within
 
@@ -174,25 +174,8 @@ class Lake:
         Raises:
             StorageError: a part cannot be read.
         """
-        parts = self.parts()
         whole = schema.IMAGES if table == "images" else self._faces_schema()
-        if not parts:
-            wanted = columns or whole.names
-            return pa.schema([whole.field(name) for name in wanted]).empty_table()
-        folder = self.folder.child(table)
-        paths = [folder.path(name) for name in parts]
-
-        def load() -> pa.Table:
-            data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
-            # Arrow's threads may outlive a read through Python, and abort the process at its end.
-            return data.to_table(
-                columns=list(columns) if columns else None,
-                filter=where,
-                use_threads=is_local(folder.fs),
-            )
-
-        with storage_errors("read", folder.url):
-            return folder.attempt(load)
+        return scan(self.folder.child(table), self.parts(), whole, columns, where)
 
     def _faces_schema(self) -> pa.Schema:
         models = self.models()

@@ -12,7 +12,7 @@ from rich.text import Text
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
 from pipeline.copies.settings import RULES, DedupeConfig
-from pipeline.dedupe import removal
+from pipeline.dedupe import plans, removal
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
@@ -163,10 +163,10 @@ def run(options: argparse.Namespace) -> int:
         removal.refuse_target(duplicates, target)
     search(console, options, config, duplicates)
     if options.plan or target:
-        found = removal.copies(duplicates, kinds)
+        found = plans.copies(duplicates, kinds)
         if options.plan:
-            text = removal.as_csv(found) if options.plan.endswith(".csv") else (
-                removal.as_script(found)
+            text = plans.as_csv(found) if options.plan.endswith(".csv") else (
+                plans.as_script(found)
             )  # fmt: skip
             folder, name = split_file(options.plan, parse_options(options.storage_option))
             folder.publish(name, text.encode(errors="surrogateescape"))

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
-from pipeline.generations import scan
 from pipeline.people.actions import checked_name
 from pipeline.people.log import append, new_id
 from pipeline.people.store import People
 from pipeline.people.view import view
+from pipeline.scan import scan
 from pipeline.schema import faces_schema
 from pipeline.storage import visible
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.copies.settings import DedupeConfig
-from pipeline.dedupe import removal
+from pipeline.dedupe import plans, removal
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import COPIES
 from pipeline.duplicates import Duplicates
@@ -49,14 +49,14 @@ def names(folder):
 
 
 def test_the_plan_names_what_may_go_and_why(archive):
-    rows = list(csv.DictReader(io.StringIO(removal.as_csv(removal.copies(archive, COPIES)))))
-    assert list(rows[0]) == list(removal.COLUMNS)
+    rows = list(csv.DictReader(io.StringIO(plans.as_csv(plans.copies(archive, COPIES)))))
+    assert list(rows[0]) == list(plans.COLUMNS)
     assert sorted(os.path.basename(r["uri"]) for r in rows) == sorted(
         ["copy.jpg", "small.jpg", HOSTILE, "-dash.jpg"]
     )
     assert all(r["kept_uri"].endswith("/a.jpg") and r["reason"] for r in rows)
     assert [r["kind"] for r in rows if r["uri"].endswith("copy.jpg")] == ["exact"]
-    some = removal.copies(archive, ["exact"])
+    some = plans.copies(archive, ["exact"])
     assert [c.place.uri.rsplit("/", 1)[-1] for c in some] == ["copy.jpg"]
 
 
@@ -64,7 +64,7 @@ def test_the_script_moves_what_the_plan_names(archive, tmp_path):
     photos = tmp_path / "photos"
     (photos / "small.jpg").write_bytes(b"changed since")
     script = tmp_path / "plan.sh"
-    script.write_text(removal.as_script(removal.copies(archive, COPIES)))
+    script.write_text(plans.as_script(plans.copies(archive, COPIES)))
     done = subprocess.run(
         ["sh", str(script), str(tmp_path / "aside")], capture_output=True, text=True, cwd=tmp_path,
         check=True,
@@ -86,7 +86,7 @@ def test_moving_checks_everything_again_and_can_be_undone(archive, tmp_path):
     before = {name: (photos / name).read_bytes() for name in names(photos)}
     (photos / "small.jpg").write_bytes(b"changed since")
     (photos / "-dash.jpg").unlink()
-    result = removal.move(removal.copies(archive, COPIES), aside, "log.jsonl")
+    result = removal.move(plans.copies(archive, COPIES), aside, "log.jsonl")
     assert result.moved == 2
     assert result.left == {"changed since it was indexed": 1, "gone already": 1}
     assert names(photos) == ["a.jpg", "else.jpg", "small.jpg"]
@@ -100,7 +100,7 @@ def test_moving_checks_everything_again_and_can_be_undone(archive, tmp_path):
 
 def test_nothing_moves_when_the_kept_one_is_gone_or_changed(archive, tmp_path):
     (tmp_path / "photos" / "a.jpg").write_bytes(b"changed")
-    result = removal.move(removal.copies(archive, COPIES), Folder(str(tmp_path / "aside")), "log")
+    result = removal.move(plans.copies(archive, COPIES), Folder(str(tmp_path / "aside")), "log")
     assert (result.moved, sum(result.left.values())) == (0, 4)
     assert set(result.left) == {"the picture to keep is missing or has changed"}
 
@@ -109,7 +109,7 @@ def test_a_file_of_that_name_is_not_replaced(archive, tmp_path):
     there = tmp_path / "aside" / str(tmp_path / "photos" / "sub" / "copy.jpg").lstrip("/")
     there.parent.mkdir(parents=True)
     there.write_bytes(b"mine")
-    result = removal.move(removal.copies(archive, ["exact"]), Folder(str(tmp_path / "aside")), "l")
+    result = removal.move(plans.copies(archive, ["exact"]), Folder(str(tmp_path / "aside")), "l")
     assert result.left == {"there is a file of its name in the folder": 1}
     assert there.read_bytes() == b"mine"
 
@@ -128,11 +128,11 @@ def test_a_move_that_stops_in_between_can_be_undone_and_repeated(archive, tmp_pa
     monkeypatch.setattr(removal, "relocate", dies)
     aside = Folder(str(tmp_path / "aside"))
     with pytest.raises(KeyboardInterrupt):
-        removal.move(removal.copies(archive, COPIES), aside, "log.jsonl")
+        removal.move(plans.copies(archive, COPIES), aside, "log.jsonl")
     monkeypatch.setattr(removal, "relocate", real)
     assert removal.undo(f"{aside.url}/log.jsonl", {}).moved == 2
     assert {name: (photos / name).read_bytes() for name in names(photos)} == before
-    assert removal.move(removal.copies(archive, COPIES), aside, "again.jsonl").moved == 4
+    assert removal.move(plans.copies(archive, COPIES), aside, "again.jsonl").moved == 4
 
 
 def test_copies_in_archives_stay_and_kept_ones_there_are_read(tmp_path):
@@ -148,11 +148,11 @@ def test_copies_in_archives_stay_and_kept_ones_there_are_read(tmp_path):
                                       "phash", "sharpness")
     })  # fmt: skip
     duplicates = searched(pictures.lake_of(tmp_path / "lake", rows))
-    found = removal.copies(duplicates, COPIES)
+    found = plans.copies(duplicates, COPIES)
     assert [(c.place.archive, c.kept.archive) for c in found] == [(None, str(shard))]
-    assert "not a plain file" in removal.as_script(found)
+    assert "not a plain file" in plans.as_script(found)
     assert removal.move(found, Folder(str(tmp_path / "aside")), "log").moved == 1
-    swapped = [removal.Copy(found[0].kept, found[0].place, found[0].row)]
+    swapped = [plans.Copy(found[0].kept, found[0].place, found[0].row)]
     assert removal.move(swapped, Folder(str(tmp_path / "aside")), "log2").left == {
         "inside an archive": 1
     }

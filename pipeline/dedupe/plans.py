@@ -1,0 +1,116 @@
+"""What may go: the copies of a lake that need not be kept, as a table and as a script."""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.dedupe.tables import KEPT
+from pipeline.duplicates import Duplicates
+from pipeline.scan import scan
+from pipeline.schema import IMAGES
+from pipeline.sources.units import archive_kind
+
+PLACES = ("image_id", "uri", "shard", "sha256", "bytes")
+COLUMNS = ("uri", "sha256", "bytes", "kind", "distance", "kept_uri", "group_id", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a picture is, and what its bytes should be."""
+
+    uri: str
+    shard: str
+    sha256: str
+    bytes: int
+
+    @property
+    def archive(self) -> str | None:
+        """The archive or table that holds it; None for a file of its own."""
+        inside = self.uri.startswith(f"{self.shard}#") and archive_kind(self.shard)
+        return self.shard if inside else None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A picture that may go, and the one that is kept instead."""
+
+    place: Place
+    kept: Place
+    row: dict[str, Any]
+
+
+def copies(duplicates: Duplicates, kinds: Sequence[str]) -> list[Copy]:
+    """Return the copies of some kinds that need not be kept, group by group.
+
+    Raises:
+        ConfigError: nobody has searched yet.
+    """
+    rows = duplicates.table()
+    wanted = pa.array(sorted(kinds), pa.string())
+    gone = rows.filter(pc.and_(pc.invert(rows["keep"]), pc.is_in(rows["kind"], wanted))).to_pylist()
+    kept = rows.filter(pc.equal(rows["kind"], KEPT))
+    best = dict(zip(kept["group_id"].to_pylist(), kept["image_id"].to_pylist(), strict=True))
+    lake = duplicates.lake
+    ids = sorted({row["image_id"] for row in gone} | set(best.values()))
+    where = pc.field("image_id").isin(pa.array(ids, pa.string()))
+    table = scan(lake.folder.child("images"), lake.parts(), IMAGES, PLACES, where)
+    places = {
+        row["image_id"]: Place(row["uri"], row["shard"] or "", row["sha256"], row["bytes"] or 0)
+        for row in table.to_pylist()
+    }
+    return [
+        Copy(places[row["image_id"]], places[best[row["group_id"]]], row)
+        for row in gone
+        if row["image_id"] in places and best.get(row["group_id"]) in places
+    ]
+
+
+def as_csv(found: Sequence[Copy]) -> str:
+    """Return the copies as CSV with the columns `COLUMNS`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in found:
+        known = {"uri": one.place.uri, "sha256": one.place.sha256, "bytes": one.place.bytes,
+                 "kept_uri": one.kept.uri} | one.row  # fmt: skip
+        writer.writerow([known[name] for name in COLUMNS])
+    return out.getvalue()
+
+
+SCRIPT = """#!/bin/sh
+# Moves copies aside; nothing is deleted. Read it, take out what should stay, and run it:
+#     sh THIS_FILE FOLDER
+# A file is moved only if it and the picture kept in its stead still have the bytes that were
+# indexed. Pictures inside archives and on remote storage are listed as comments.
+set -u
+folder=${1:?name a folder for the copies}
+aside() { # kept, its sha256, copy, its sha256
+    for pair in "$2  $1" "$4  $3"; do
+        printf '%s\\n' "$pair" | sha256sum --check --status - ||
+            { echo "left: $3 (missing or changed: ${pair#*  })"; return; }
+    done
+    target=$folder/${3#/}
+    [ ! -e "$target" ] || { echo "left: $3 (there is a $target)"; return; }
+    mkdir -p "$(dirname "$target")" && mv -n -- "$3" "$target"
+}
+"""
+
+
+def as_script(found: Sequence[Copy]) -> str:
+    """Return a shell script that moves the copies into a folder."""
+    lines = [SCRIPT]
+    for one in found:
+        reason = one.row["reason"]
+        if any(p.archive or "://" in p.uri or "\n" in p.uri for p in (one.place, one.kept)):
+            lines.append(f"# not a plain file: {json.dumps(one.place.uri)}: {reason}")
+            continue
+        words = (one.kept.uri, one.kept.sha256, one.place.uri, one.place.sha256)
+        lines.append(f"# {reason}\naside {shlex.join(words)}")
+    return "\n".join(lines) + "\n"

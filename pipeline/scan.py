@@ -1,0 +1,40 @@
+"""Reads some columns and rows of Parquet files of one schema."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.storage import Folder, is_local
+from pipeline.troubles import storage_errors
+
+
+def scan(
+    folder: Folder,
+    names: Sequence[str],
+    whole: pa.Schema,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
+    """Return rows of the named Parquet files that `where` keeps, or all.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    if not names:
+        return pa.schema([whole.field(name) for name in columns or whole.names]).empty_table()
+    paths = [folder.path(name) for name in names]
+
+    def load() -> pa.Table:
+        data = ds.dataset(paths, filesystem=folder.fs, format="parquet", schema=whole)
+        return data.to_table(
+            columns=list(columns) if columns else None,
+            filter=where,
+            # Arrow's threads may outlive the read, and abort the process if it ends while they
+            # hold a remote file system, which is Python's.
+            use_threads=is_local(folder.fs),
+        )
+
+    with storage_errors("read", folder.url):
+        return folder.attempt(load)
