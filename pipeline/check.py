@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import schema
+from pipeline.check_tables import problems
 from pipeline.columns import digest, matrix
 from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.lake import DIGEST, Lake, Models, parquet_bytes
@@ -36,6 +37,9 @@ KINDS = {
     "stray": "faces whose image is not in their part",
     "doubled": "an image has more than one row",
     "leftover": "a file without a twin, or half-written, left by a crash",
+    "derived": "a table of people or duplicates; run `facelake cluster --full` or `dedupe --full`",
+    "left behind": "a part of people or duplicates that no table names; the next run removes it",
+    "corrections": "a file of constraints/; restore it from a backup, or move it away",
 }
 QUARANTINED = frozenset({"damaged", "schema", "inconsistent", "count", "vector", "models"})
 
@@ -100,6 +104,7 @@ def check(lake: Lake) -> Result:
     for table, orphans in lake.orphans().items():
         leftovers = [*orphans, *lake.folder.child(table).temporary_files()]
         result.findings.extend(Finding("leftover", n, f"{table}/{n}") for n in leftovers)
+    result.findings.extend(Finding(*problem) for problem in problems(lake, models))
     return result
 
 

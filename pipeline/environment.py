@@ -13,12 +13,13 @@ from pathlib import Path
 # Without these, freeing decoded images one by one makes glibc give memory back and take it again:
 # decoding took twice the time. They work only if set before a worker starts.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "536870912"}
-# Their price is a heap with holes, see `give_back`. Closing them takes 10 ms: at this pace half a
-# per cent, and between two times a worker grows by what a few batches need.
-GIVE_BACK_EVERY_S = 2.0
+# Their price is a heap with holes, see `give_back`. Closing them takes 10 ms: at this pace one per
+# cent, and between two times a worker grows by what a batch or two need.
+GIVE_BACK_EVERY_S = 1.0
 # Ray ends a worker that had nothing to do for a second. Parts are written some seconds apart: each
-# would start a process anew, which takes longer than the writing.
-IDLE_WORKER_S = 300
+# would start a process anew, which takes longer than the writing. Much longer, and workers that
+# nobody needs any more would stay.
+IDLE_WORKER_S = 30
 _given_back = 0.0
 
 

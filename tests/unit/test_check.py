@@ -4,10 +4,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.check import check, repair
+from pipeline.check_tables import problems
+from pipeline.clustering.settings import ClusterConfig
 from pipeline.columns import fixed_lists, matrix
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_UNSOUND, ConfigError
+from pipeline.grouping.run import Run
 from pipeline.lake import Lake, parquet_bytes
+from pipeline.people import actions
+from pipeline.people.view import view
+from pipeline.workspace import in_process
+from tests import lakes
 from tests.unit.test_lake import MODELS, rows
 
 
@@ -192,3 +199,45 @@ def test_the_command(lake, capsys):
     assert main(["check", lake.folder.url, "--repair"]) == 0
     assert main(["check", lake.folder.url]) == 0
     assert main(["check", lake.folder.url + "-nowhere"]) == ConfigError.exit_code
+
+
+def clustered(folder):
+    vectors, _ = lakes.archive(3, 3)
+    people = lakes.make(folder, vectors)
+    Run(people, ClusterConfig(), in_process, "one").cluster()
+    actions.name(people, view(people).people["person_id"][0].as_py(), "Ann")
+    return people.lake
+
+
+def first_part(folder):
+    return sorted(folder.glob("*.parquet"))[0]
+
+
+@pytest.mark.parametrize("table", ["clusters", "people", "constraints"])
+@pytest.mark.parametrize("how", ["cut", "swapped", "gone"])
+def test_tables_that_were_made_from_others(tmp_path, table, how):
+    lake = clustered(tmp_path)
+    # made-up photos lack what real ones have, so only these tables are looked at
+    assert list(problems(lake, lake.models())) == []
+    path = first_part(tmp_path / table)
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:-50])
+    elif how == "swapped":
+        path.write_bytes(first_part(tmp_path / "suggestions" if table == "people" else
+                                    tmp_path / "people").read_bytes())  # fmt: skip
+    else:
+        path.unlink()
+    found = [(kind, name.split("/")[0]) for kind, name, _ in problems(lake, lake.models())]
+    if table == "constraints":
+        assert found == ([] if how == "gone" else [("corrections", table)])
+    else:
+        assert found == [("derived", table)]
+
+
+def test_parts_that_nothing_names_and_a_damaged_pointer(tmp_path):
+    lake = clustered(tmp_path)
+    path = first_part(tmp_path / "people")
+    path.with_name("part-older.parquet").write_bytes(path.read_bytes())
+    assert [kind for kind, _, _ in problems(lake, lake.models())] == ["left behind"]
+    (tmp_path / "clusters" / "_current.json").write_text("{")
+    assert [kind for kind, _, _ in problems(lake, lake.models())] == ["derived"]
