@@ -1,7 +1,7 @@
 """The last steps of a clustering: corrections obeyed, weak faces joined, certainty measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pipeline.grouping.gather import Faces, rows_of
 from pipeline.grouping.level import search_level
 from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past
+from pipeline.grouping.singles import Known, join_singles, measure_odds
 from pipeline.grouping.store import put_shard
 from pipeline.grouping.support import supported
 from pipeline.workspace import Workspace
@@ -52,6 +53,42 @@ class Groups:
     level: Threshold
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """People, numbered in the order of their names.
+
+    Attributes:
+        names: a face row each, or a place among those of the past, int64 [P].
+        place: number of each core face's person, those of the past behind them.
+        sizes, means: float64 [P] and grid vectors [P, D].
+    """
+
+    names: Ints
+    place: Ints
+    sizes: Values
+    means: np.ndarray
+
+    def numbers(self, names: Ints) -> Ints:
+        """Return the number of each name."""
+        return np.minimum(np.searchsorted(self.names, names), len(self.names) - 1)
+
+    def near(self, name_of: Ints, groups: Ints) -> Ints:
+        """Return the number of each group's person, `NOBODY` where there is no group."""
+        return np.where(groups == NOBODY, NOBODY, self.numbers(name_of)[groups])
+
+
+def people_of(
+    work: Workspace, faces: Faces, core: Ints, label: Ints, old_label: Ints, past: Past
+) -> Numbered:
+    """Number the people of the core faces and of the past."""
+    named = np.concatenate([label[core], old_label])
+    persons, place = np.unique(named, return_inverse=True)
+    weights = np.concatenate([np.ones(len(core)), past.counts])
+    sizes = np.bincount(place, weights=weights, minlength=len(persons)).astype(np.float64)
+    means = person_means(work, faces, core, place, sizes, past, len(persons))
+    return Numbered(persons, place, sizes, means)
+
+
 def finish(
     run: "Run", work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
     groups: "Groups", links: Mapping[str, Any], confirmed: Confirmed, past: Past,
@@ -75,19 +112,28 @@ def finish(
     )  # fmt: skip
     label[core] = confirmed.together(label)[core]
     old_label = lowest[groups.merged[groups.size :]]
-    named = np.concatenate([label[core], old_label])
-    persons, place = np.unique(named, return_inverse=True)
-    weights = np.concatenate([np.ones(len(core)), past.counts])
-    sizes = np.bincount(place, weights=weights, minlength=len(persons)).astype(np.float64)
-    means = person_means(work, faces, core, place, sizes, past, len(persons))
+    rank = links["rank"]
+    people = people_of(work, faces, core, label, old_label, past)
+    near = groups.nearest[of_face[core]]
+    known = Known(core, people.place[: len(core)], rank, people.sizes, people.means)
+    odds = past.odds if past.people else measure_odds(work, faces, known, groups.level)
+    joined = known.person
+    if odds is not None:
+        joined = join_singles(
+            work, faces, known, people.near(lowest[groups.merged], near), groups.level, odds,
+            np.array(said, np.int64), links["conflicts"],
+        )  # fmt: skip
+    run.about["odds"] = None if odds is None else asdict(odds)
+    if (joined != known.person).any():
+        label[core] = people.names[joined]
+        people = people_of(work, faces, core, label, old_label, past)
+    persons, sizes, means = people.names, people.sizes, people.means
     work.save_large("people-means", means)
     of = np.full(len(tier), NOBODY)
-    of[core] = place[: len(core)]
+    of[core] = people.place[: len(core)]
     alternatives = np.full((len(tier), groups.nearest.shape[1]), NOBODY)
-    to_person = np.searchsorted(persons, lowest[groups.merged])
-    to_person = np.minimum(to_person, len(persons) - 1)
-    near = groups.nearest[of_face[core]]
-    alternatives[core] = np.where(near == NOBODY, NOBODY, to_person[near])
+    to_person = people.numbers(lowest[groups.merged])
+    alternatives[core] = people.near(lowest[groups.merged], near)
     weak = np.flatnonzero(tier == ATTACH)
     attach(run, work, faces, weak, means, sizes, of, alternatives, reasons, groups.level)
     shards = len(faces.starts) - 1

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.clustering.constraints import Constraint
 from pipeline.clustering.corrections import resolve
 from pipeline.clustering.grid import Ints, to_grid
+from pipeline.clustering.odds import Odds
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.clustering.threshold import Values
 from pipeline.columns import matrix
@@ -34,6 +35,7 @@ class Past:
         again: ids of faces whose persons are made again from their faces.
         clusters: the whole table of the generation before, for ids; None when there is none.
         impostors: mean and deviation of strangers, measured before; empty: measure.
+        odds: of faces alone, measured before; None: measure.
         curve: as in its manifest.
         groups_total: persons of the generation, those made again left out.
         apart: pairs of persons that must not meet, int64 [C, 2].
@@ -50,6 +52,7 @@ class Past:
     table: pa.Table | None = None
     impostors: tuple[float, float] | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
+    odds: Odds | None = None
     apart: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     @property
@@ -114,6 +117,7 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         table,
         (threshold["mean"], threshold["sd"]),
         before.get("curve", []),
+        Odds(**before["odds"]) if before.get("odds") else None,
     )
 
 

@@ -143,7 +143,7 @@ class Run:
         confirmed = Confirmed(corrections, {f.decode(): i for i, f in enumerate(faces.face_id)})
         starts = np.cumsum([0, *np.bincount(shard_of(faces, core), minlength=len(counts))])
         shape = self.shape("faces", starts)
-        links: dict[str, Any] = {}
+        links: dict[str, Any] = {"rank": rank}
 
         def evidence(nodes: Sorted, tasks: int) -> Evidence:
             face = nodes.column("face")

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import synthetic
+from pipeline.clustering import odds
 from pipeline.clustering.identity import transfer
 from pipeline.clustering.linkage import Nodes, link
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.clustering.threshold import calibrate
-from pipeline.grouping import gather, level, store
+from pipeline.grouping import gather, level, singles, store
 from pipeline.grouping.run import Run
 from tests import lakes
 
@@ -55,6 +56,9 @@ def test_order_parts_and_workers_do_not_change_the_result(
                 patch.setattr(synthetic, "PART", part)
                 patch.setattr(gather, "SHARD_FACES", shard)
                 patch.setattr(store, "TASK_QUERIES", queries)
+            for room, name in ((odds, "LEAST_OWN"), (odds, "LEAST_STRANGERS"),
+                               (singles, "LEAST_PEOPLE")):  # fmt: skip
+                patch.setattr(room, name, 2)  # so that faces alone join in a small lake too
             patch.setattr(level, "TASK_NODES", nodes)  # how large a unit may be is a setting
             order = random.permutation(len(label)) if k else np.arange(len(label))
             people = lakes.make(Path(folder), vectors[order], [names[i] for i in order])

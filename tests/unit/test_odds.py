@@ -1,0 +1,109 @@
+"""Faces alone: the odds that they belong to somebody."""
+
+import numpy as np
+import pytest
+
+from pipeline.clustering.grid import to_grid
+from pipeline.clustering.linkage import NOBODY
+from pipeline.clustering.odds import Odds, choose, measure
+from pipeline.clustering.threshold import Threshold
+from pipeline.grouping.gather import Faces
+from pipeline.grouping.singles import Known, join_singles, measure_odds
+from pipeline.grouping.workspace import Workspace
+from pipeline.storage import Folder
+
+LAKE = Odds(own_mean=6.0, own_sd=1.0, strangers_mean=0.0, strangers_sd=1.0)
+
+
+def test_odds_rise_with_pictures_and_fall_with_faces_alone():
+    z = np.array([[3.0]])
+    once = LAKE.of(z, np.array([[10.0]]), 100)
+    assert LAKE.of(z, np.array([[20.0]]), 100) == pytest.approx(2 * once)
+    assert LAKE.of(z, np.array([[10.0]]), 1000) == pytest.approx(once / 10)
+    # Half way between equal densities, only the numbers decide.
+    assert once == pytest.approx(0.1)
+
+
+def test_more_similar_is_never_less_likely():
+    lake = Odds(own_mean=6.0, own_sd=2.0, strangers_mean=0.0, strangers_sd=1.0)
+    z = np.linspace(-30, 30, 601)
+    found = lake.of(z, np.full(len(z), 5.0), 50)
+    assert (np.diff(found) >= 0).all()
+    assert found[0] == 0
+    assert lake.of(np.array([-np.inf]), np.array([0.0]), 50) == 0
+
+
+def test_what_was_planted_is_measured():
+    random = np.random.default_rng(0)
+    own = random.normal(6, 1.2, 5000)
+    strangers = np.concatenate([random.normal(-0.3, 0.9, 50_000), random.normal(5, 1, 200)])
+    lake = measure(own, strangers)
+    found = [lake.own_mean, lake.own_sd, lake.strangers_mean, lake.strangers_sd]
+    assert found == pytest.approx([6, 1.2, -0.3, 0.9], abs=0.1)
+
+
+def test_too_little_says_nothing():
+    many = np.random.default_rng(0).normal(0, 1, 5000)
+    assert measure(many[:50] + 6, many) is None
+    assert measure(many + 6, many[:500]) is None
+    assert measure(many - 6, many) is None  # nobody resembles his own person more than others
+
+
+def test_a_face_between_two_people_joins_neither():
+    found = choose(np.array([[5.0, 4.5], [5.0, 0.1], [0.9, 0.0], [0.0, 3.0]]))
+    assert found.tolist() == [NOBODY, 0, NOBODY, 1]
+    assert choose(np.zeros((2, 0))).tolist() == [NOBODY, NOBODY]
+
+
+PEOPLE, EACH = 30, 4
+
+
+def hard_picture(folder, strangers=5):
+    """Return what `join_singles` needs: the last face resembles person 0 a little."""
+    axes = np.eye(PEOPLE + strangers + 2)
+    label = np.repeat(np.arange(PEOPLE), EACH)
+    hard = 0.35 * axes[0] + (1 - 0.35**2) ** 0.5 * axes[-1]
+    vectors = to_grid(np.concatenate([axes[label], axes[PEOPLE : PEOPLE + strangers], hard[None]]))
+    work = Workspace(Folder(str(folder)))
+    work.save_large("gather-00000-vectors", vectors)
+    count = len(vectors)
+    empty = np.zeros(count)
+    faces = Faces(empty, empty, empty, {}, empty, np.array([0, count]))
+    person = np.concatenate([label, PEOPLE + np.arange(strangers + 1)])
+    means = to_grid(np.concatenate([axes[: PEOPLE + strangers], hard[None]]))
+    known = Known(np.arange(count), person, np.arange(count), np.bincount(person) * 1.0, means)
+    near = np.full((count, 3), NOBODY)
+    near[-1] = 0, 0, 1
+    return work, faces, known, near
+
+
+def joined(parts, fixed=(), apart=()):
+    pairs = np.array(apart, np.int64).reshape(-1, 2)
+    level = Threshold(mean=0.0, sd=0.1, z=4.0)
+    return join_singles(*parts, level, LAKE, np.array(fixed, np.int64), pairs)
+
+
+def test_a_hard_picture_joins_somebody_with_many(tmp_path):
+    parts = hard_picture(tmp_path)
+    person = joined(parts)
+    assert person[-1] == 0
+    assert (person[:-1] == parts[2].person[:-1]).all()
+
+
+def test_among_more_strangers_it_stays_alone(tmp_path):
+    parts = hard_picture(tmp_path, strangers=3000)
+    assert (joined(parts) == parts[2].person).all()
+
+
+def test_what_somebody_said_and_a_photo_of_both_keep_it_alone(tmp_path):
+    parts = hard_picture(tmp_path)
+    last = len(parts[2].person) - 1
+    for more in ({"fixed": [last]}, {"apart": [[last, 2]]}, {"apart": [[2, last]]}):
+        assert (joined(parts, **more) == parts[2].person).all()
+    assert joined(parts, apart=[[last, EACH]])[-1] == 0  # that is somebody else
+
+
+def test_a_threshold_that_was_asked_for_is_all_there_is(tmp_path):
+    work, faces, known, _ = hard_picture(tmp_path)
+    level = Threshold(mean=0.0, sd=0.1, z=4.0, fixed=0.4)
+    assert measure_odds(work, faces, known, level) is None
