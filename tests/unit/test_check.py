@@ -223,7 +223,7 @@ def test_tables_that_were_made_from_others(tmp_path, table, how):
     if how == "cut":
         path.write_bytes(path.read_bytes()[:-50])
     elif how == "swapped":
-        path.write_bytes(first_part(tmp_path / "suggestions" if table == "people" else
+        path.write_bytes(first_part(tmp_path / "clusters" if table == "people" else
                                     tmp_path / "people").read_bytes())  # fmt: skip
     else:
         path.unlink()

@@ -9,8 +9,8 @@ from pipeline.clustering.odds import Odds, choose, measure
 from pipeline.clustering.threshold import Threshold
 from pipeline.grouping.gather import Faces
 from pipeline.grouping.singles import Known, join_singles, measure_odds
-from pipeline.grouping.workspace import Workspace
 from pipeline.storage import Folder
+from pipeline.workspace import Workspace
 
 LAKE = Odds(own_mean=6.0, own_sd=1.0, strangers_mean=0.0, strangers_sd=1.0)
 
@@ -68,7 +68,7 @@ def hard_picture(folder, strangers=5):
     work.save_large("gather-00000-vectors", vectors)
     count = len(vectors)
     empty = np.zeros(count)
-    faces = Faces(empty, empty, empty, {}, empty, np.array([0, count]))
+    faces = Faces(empty, empty, empty, {}, empty, np.array([0, count]), empty)
     person = np.concatenate([label, PEOPLE + np.arange(strangers + 1)])
     means = to_grid(np.concatenate([axes[: PEOPLE + strangers], hard[None]]))
     known = Known(np.arange(count), person, np.arange(count), np.bincount(person) * 1.0, means)
