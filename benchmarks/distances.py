@@ -20,10 +20,15 @@ class Counts(NamedTuple):
     false: np.ndarray
 
 
-def pack(hashes: list[Hashes]) -> tuple[np.ndarray, np.ndarray]:
-    """Return uint8 [N, K, bytes], short lists filled with their first, and which have any, [N]."""
+def pack(hashes: list[Hashes], length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return uint8 [N, K, bytes], short lists filled with their first, and which have any, [N].
+
+    Args:
+        hashes: of each of N pictures.
+        length: of a hash in bytes; the hashes tell it unless there may be none.
+    """
     places = max(map(len, hashes), default=0) or 1
-    length = next((len(each[0]) for each in hashes if each), 8)
+    length = length or next(len(each[0]) for each in hashes if each)
     rows = [(each or [bytes(length)]) for each in hashes]
     full = b"".join(b"".join(row + row[:1] * (places - len(row))) for row in rows)
     return np.frombuffer(full, np.uint8).reshape(len(rows), places, length), np.array(
@@ -62,7 +67,7 @@ def count(
     false = np.zeros(bits + 2, np.int64)
     pairs = np.triu(~same)
     for row, hashes in enumerate([originals, *variants]):
-        other, there = pack(hashes)
+        other, there = pack(hashes, stored.shape[2])
         distance = nearest(probes, other)
         distance[~(usable[:, None] & there[None])] = bits + 1
         if row:

@@ -11,10 +11,9 @@ in a second table the threshold that its authors give. Takes five minutes on two
 
 import argparse
 import io
-import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from benchmarks.variants import TRANSFORMATIONS, encode, variants
 from pipeline.decode import decode
 
 PRECISION = 0.99
+WORKERS = 2
 MAX_EXAMPLE_SIDE = 1024  # larger examples are first reduced: the time goes into encoding
 LABELS = [(name, strength) for name, each in TRANSFORMATIONS.items() for strength in each]
 
@@ -121,14 +121,15 @@ def compare(limit: int, name: str, sheet: str | None) -> None:
     began = time.perf_counter()
     files = list(photos(name, limit))
     methods, missing = available()
-    with ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    with ProcessPoolExecutor(WORKERS) as pool:
         rows = list(pool.map(hashed, files, chunksize=4))
-        same = known_copies([file for file, _ in files])
-        jobs = []
-        for k, method in enumerate(methods):
-            columns = list(zip(*(row[k] for row in rows), strict=True))
-            jobs.append(pool.submit(count, method, columns[0], columns[1:], same))
-        results = [job.result() for job in jobs]
+    same = known_copies([file for file, _ in files])
+    with ThreadPoolExecutor(WORKERS) as pool:  # NumPy's loops leave the interpreter alone
+        columns = [list(zip(*(row[k] for row in rows), strict=True)) for k in range(len(methods))]
+        work = [
+            (method, own[0], own[1:], same) for method, own in zip(methods, columns, strict=True)
+        ]
+        results = list(pool.map(lambda each: count(*each), work))
     if sheet:
         write_sheet(sheet, files, [row[0][0] for row in rows])
     print(
