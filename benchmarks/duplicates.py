@@ -6,7 +6,7 @@ Photos of different people (the first of each; more than there are people takes 
 all examples, 79 variants of each. A photo and its variant are a true pair; a photo with another
 photo or another's variant a false one, but for the pairs in known_copies.txt, which are neither.
 Each method gets the largest threshold at which at least 99 % of the pairs within it are true, and
-in a second table the threshold that its authors give. Takes five minutes on two cores.
+in a second table the threshold that its authors give.
 """
 
 import argparse
