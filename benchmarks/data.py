@@ -1,6 +1,5 @@
 """Photos for benchmarks: the examples, and the research sets under FACELAKE_DATA."""
 
-import io
 import os
 import sys
 import tarfile
@@ -31,9 +30,14 @@ def examples() -> Iterator[tuple[str, np.ndarray]]:
 
 def shards(name: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yield key and pixels of every photo in the tars of `lfw-dev` or `wild-dev`."""
+    for key, data in shard_files(name):
+        yield key, decode(data).pixels
+
+
+def shard_files(name: str) -> Iterator[tuple[str, bytes]]:
+    """Yield key and bytes of every photo in the tars of `lfw-dev` or `wild-dev`."""
     for path in sorted((data_folder() / name).glob("*.tar")):
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.name.endswith(".jpg"):
-                    data = io.BytesIO(archive.extractfile(member).read()).getvalue()
-                    yield member.name.removesuffix(".jpg"), decode(data).pixels
+                    yield member.name.removesuffix(".jpg"), archive.extractfile(member).read()

@@ -1,0 +1,112 @@
+"""Perceptual hashes to be compared: ours, and those of other packages where they are installed.
+
+The others are no dependencies of the project: `pip install imagehash` and
+`pip install --no-deps imagededup` beside it. imagededup imports torchvision, matplotlib and tqdm
+for its networks and plots; empty stand-ins suffice for its hashes.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from unittest.mock import MagicMock
+
+import numpy as np
+from PIL import Image
+
+from pipeline import phash
+
+Pixels = np.ndarray
+Hashes = list[bytes]
+
+
+def as_stored(hashes: np.ndarray) -> np.ndarray:
+    """Look a picture up by the very hashes that are stored of it."""
+    return hashes
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of saying that two pictures are copies: the least distance of any of their hashes.
+
+    Attributes:
+        name: for the table.
+        hashes: upright RGB pixels, uint8 [H, W, 3], to hashes of equal length in bytes. None of
+            them for a picture that cannot be compared, several where the method stores more than
+            one, always in the same places: the picture, the picture inside its bars ...
+        customary: bits up to which its authors call two pictures copies.
+        probes: what is looked up for a picture, from what is stored of it: uint8 [N, K, bytes] to
+            [N, L, bytes]; with mirrored and turned hashes L is a multiple of K.
+        needs: package without which the method is left out.
+    """
+
+    name: str
+    hashes: Callable[[Pixels], Hashes]
+    customary: int
+    probes: Callable[[np.ndarray], np.ndarray] = as_stored
+    needs: str = ""
+
+
+def ours(pixels: Pixels) -> Hashes:
+    """Return PDQ by this project, none for a picture too flat to have one."""
+    value, quality = phash.pdq(pixels)
+    return [value] if quality >= phash.MIN_QUALITY else []
+
+
+def pdqhash(pixels: Pixels) -> Hashes:
+    """Return PDQ by `pdqhash`, Facebook's own code, with the same rule on quality."""
+    bits, quality = importlib.import_module("pdqhash").compute(np.ascontiguousarray(pixels))
+    return [np.packbits(bits).tobytes()] if quality >= phash.MIN_QUALITY else []
+
+
+def imagehash_phash(pixels: Pixels) -> Hashes:
+    """Return the 64-bit pHash of `imagehash`."""
+    hashed = importlib.import_module("imagehash").phash(Image.fromarray(pixels))
+    return [np.packbits(hashed.hash).tobytes()]
+
+
+def imagehash_dhash(pixels: Pixels) -> Hashes:
+    """Return the 64-bit dHash of `imagehash`."""
+    hashed = importlib.import_module("imagehash").dhash(Image.fromarray(pixels))
+    return [np.packbits(hashed.hash).tobytes()]
+
+
+def imagededup_phash(pixels: Pixels) -> Hashes:
+    """Return the 64-bit PHash of `imagededup`."""
+    return [bytes.fromhex(_imagededup("PHash").encode_image(image_array=pixels))]
+
+
+def imagededup_dhash(pixels: Pixels) -> Hashes:
+    """Return the 64-bit DHash of `imagededup`."""
+    return [bytes.fromhex(_imagededup("DHash").encode_image(image_array=pixels))]
+
+
+@lru_cache(maxsize=2)
+def _imagededup(name: str) -> object:
+    unused = ("torchvision", "torchvision.transforms", "torchvision.models", "matplotlib")
+    unused += ("torchvision.models.vision_transformer", "matplotlib.gridspec", "matplotlib.pyplot")
+    for module in (*unused, "tqdm"):
+        if module in sys.modules or (
+            "." not in module and importlib.util.find_spec(module) is not None
+        ):
+            continue
+        sys.modules[module] = MagicMock()
+    return getattr(importlib.import_module("imagededup.methods.hashing"), name)(verbose=False)
+
+
+METHODS = [
+    Method("ours", ours, phash.MATCH_BITS),
+    Method("pdqhash", pdqhash, 31, needs="pdqhash"),
+    Method("imagehash pHash", imagehash_phash, 10, needs="imagehash"),
+    Method("imagehash dHash", imagehash_dhash, 10, needs="imagehash"),
+    Method("imagededup PHash", imagededup_phash, 10, needs="imagededup"),
+    Method("imagededup DHash", imagededup_dhash, 10, needs="imagededup"),
+]
+
+
+def available() -> tuple[list[Method], list[str]]:
+    """Return the methods whose packages are installed, and the names of the others."""
+    there = [m for m in METHODS if not m.needs or importlib.util.find_spec(m.needs)]
+    return there, [m.name for m in METHODS if m not in there]
