@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline import phash
+from pipeline.copies.dihedral import turned, turns
+from pipeline.fingerprint import fingerprint
 
 Pixels = np.ndarray
 Hashes = list[bytes]
@@ -53,6 +55,29 @@ def ours(pixels: Pixels) -> Hashes:
     """Return PDQ by this project, none for a picture too flat to have one."""
     value, quality = phash.pdq(pixels)
     return [value] if quality >= phash.MIN_QUALITY else []
+
+
+def with_bars(pixels: Pixels) -> Hashes:
+    """Return what `facelake dedupe` compares: PDQ, and that of what lies inside bars."""
+    marks = fingerprint(pixels)
+    if marks.quality < phash.MIN_QUALITY:
+        return [marks.inner, marks.inner] if marks.inner else []
+    return [marks.phash, marks.inner or marks.phash]
+
+
+def turnable(pixels: Pixels) -> Hashes:
+    """Return the hash that `--mirrored` and `--rotated` compare."""
+    marks = fingerprint(pixels)
+    return [marks.turnable] if marks.quality >= phash.MIN_QUALITY else []
+
+
+def in_any_turn(hashes: np.ndarray) -> np.ndarray:
+    """Look a picture up as it is, mirrored and turned: uint8 [N, 1, 32] to [N, 8, 32]."""
+    asked = hashes[:, 0]
+    ways = [asked, *(turned(asked, turn) for turn in turns(True, True))]
+    quarter = turns(False, True)[1]  # and the quarter turn the other way
+    ways.append(turned(turned(turned(asked, quarter), quarter), quarter))
+    return np.stack(ways, axis=1)
 
 
 def pdqhash(pixels: Pixels) -> Hashes:
@@ -97,7 +122,9 @@ def _imagededup(name: str) -> object:
 
 
 METHODS = [
-    Method("ours", ours, phash.MATCH_BITS),
+    Method("PDQ, ours", ours, phash.MATCH_BITS),
+    Method("Facelake, with bars", with_bars, phash.MATCH_BITS),
+    Method("Facelake, mirrored and rotated", turnable, phash.MATCH_BITS, in_any_turn),
     Method("pdqhash", pdqhash, 31, needs="pdqhash"),
     Method("imagehash pHash", imagehash_phash, 10, needs="imagehash"),
     Method("imagehash dHash", imagehash_dhash, 10, needs="imagehash"),
