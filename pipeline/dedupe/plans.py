@@ -96,6 +96,7 @@ aside() { # kept, its sha256, copy, its sha256
         printf '%s\\n' "$pair" | sha256sum --check --status - ||
             { echo "left: $3 (missing or changed: ${pair#*  })"; return; }
     done
+    [ ! "$1" -ef "$3" ] || { echo "left: $3 (another name of the very file to keep)"; return; }
     target=$folder/${3#/}
     [ ! -e "$target" ] || { echo "left: $3 (there is a $target)"; return; }
     mkdir -p "$(dirname "$target")" && mv -n -- "$3" "$target"

@@ -94,11 +94,22 @@ def why_not(one: Copy, folder: Folder, kept: "Kept") -> str | None:
     found = sha256_of(*located(one.place.uri, folder))
     if found is None:
         return "gone already"
+    if is_one_file(one.place.uri, one.kept.uri):
+        return "another name of the very file to keep"
     if found != one.place.sha256:
         return "changed since it was indexed"
     if folder.exists(target(one.place.uri)):
         return "there is a file of its name in the folder"
     return None
+
+
+def is_one_file(first: str, second: str) -> bool:
+    """Return whether two places are one local file, through a link."""
+    if "://" in first or "://" in second:
+        return False
+    with suppress(OSError):
+        return os.path.samefile(first, second)
+    return False
 
 
 class Kept:

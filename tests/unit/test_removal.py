@@ -135,6 +135,24 @@ def test_a_move_that_stops_in_between_can_be_undone_and_repeated(archive, tmp_pa
     assert removal.move(plans.copies(archive, COPIES), aside, "again.jsonl").moved == 4
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_another_name_of_the_kept_file_stays(tmp_path, link):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "the-file-itself.jpg").write_bytes(encoded(photo()))
+    link(photos / "the-file-itself.jpg", photos / "a.jpg")  # the shorter name is kept
+    rows = [pictures.read_row(path, tmp_path) for path in sorted(photos.iterdir())]
+    found = plans.copies(searched(pictures.lake_of(tmp_path / "lake", rows)), COPIES)
+    assert [c.place.uri.rsplit("/", 1)[-1] for c in found] == ["the-file-itself.jpg"]
+    assert removal.move(found, Folder(str(tmp_path / "aside")), "log").left == {
+        "another name of the very file to keep": 1
+    }
+    script = tmp_path / "plan.sh"
+    script.write_text(plans.as_script(found))
+    subprocess.run(["sh", str(script), str(tmp_path / "aside")], check=True, capture_output=True)
+    assert names(photos) == ["a.jpg", "the-file-itself.jpg"]
+
+
 def test_copies_in_archives_stay_and_kept_ones_there_are_read(tmp_path):
     image = photo()
     first = encoded(image, quality=95)
