@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.copies.banding import Band, Words, distances
+from pipeline.errors import ConfigError
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -15,6 +16,8 @@ Bools = npt.NDArray[np.bool_]
 CHUNK_ENTRIES = 1 << 22
 # Entries compared with each other at once: two words each stay in the second cache level.
 BLOCK_ENTRIES = 1 << 15
+# Pairs of one task, at 24 bytes: of ten thousand variants of one picture all are pairs.
+MOST_PAIRS = 100_000_000
 # Half of the bits tell strangers apart: 128 random bits differ by 64, deviation 5.7.
 FILTER_WORDS = 2
 
@@ -76,11 +79,20 @@ def close_pairs(
         number: which of them.
         share: (i, n): of n equal ranges of keys, the i-th.
         sides: who is compared with whom.
+
+    Raises:
+        ConfigError: there are more pairs than memory is for.
     """
-    found = [
-        verified(hashes, radius, bands, number, sides, *candidates)
-        for candidates in meetings(hashes, radius, bands[number], share, sides)
-    ]
+    found: list[Pairs] = []
+    total = 0
+    for candidates in meetings(hashes, radius, bands[number], share, sides):
+        found.append(verified(hashes, radius, bands, number, sides, *candidates))
+        total += len(found[-1].bits)
+        if total > MOST_PAIRS:
+            raise ConfigError(
+                f"More than {MOST_PAIRS:,} pairs of hashes within {radius} bits in one task: too "
+                "many pictures of this archive resemble each other; search with a smaller --radius"
+            )
     return Pairs.join(found)
 
 

@@ -5,6 +5,7 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageOps
 
+from pipeline.copies import hamming
 from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
@@ -143,6 +144,14 @@ def test_groups_have_a_largest_size(tmp_path):
     groups, _ = search(lake_of(tmp_path, rows), max_group=3)
     of_best = {name for name, (_, kept, _) in groups.items() if kept == "best.jpg"}
     assert of_best == {"best.jpg", "0.jpg", "1.jpg"}  # the nearest
+
+
+def test_too_many_pairs_are_told_before_memory_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(hamming, "MOST_PAIRS", 100)
+    middle = random_hash("m")
+    rows = [row(f"/p/{i}.jpg", phash=flipped(middle, 8, i)) for i in range(30)]
+    with pytest.raises(ConfigError, match="smaller --radius"):
+        search(lake_of(tmp_path, rows))
 
 
 def test_reference_folders_stay(tmp_path):
