@@ -115,7 +115,7 @@ def group(
         pictures: all of them.
         classes: of equal pixels.
         plain: pairs of close hashes.
-        turned: pairs of hashes that are close after one of them was mirrored or turned.
+        turned: pairs of the other hashes, as they are and after one was mirrored or turned.
         crops: pairs of pictures, the second inside the first, int64 [P, 2].
         similar: pairs of pictures, the second like the first by an embedding, int64 [P, 2].
         config: what counts.
@@ -130,7 +130,7 @@ def group(
     best = np.empty(count, np.int64)
     best[classes[order[::-1]]] = order[::-1]
     turns = tuple(turn for turn in turned.pairs if turn is not None)
-    nears = [*near(classes, count, plain, 0), *near(classes, count, turned, 1)]
+    nears = [*near(classes, count, plain), *near(classes, count, turned)]
     others = []
     for kind, found_pairs in enumerate((crops, similar), len(turns) + 1):
         ends = classes[found_pairs]
@@ -151,11 +151,11 @@ def group(
     return Groups(pictures, classes, best, found, burst, preference, ranks, turns)
 
 
-def near(classes: Ints, count: int, found: Found, first_kind: int) -> Iterator[Near]:
+def near(classes: Ints, count: int, found: Found) -> Iterator[Near]:
     """Yield who may be a copy of whom, by each way of looking at hashes."""
     hashes = found.hashes
     both = np.unique(np.stack([classes[hashes.picture], hashes.number], axis=1), axis=0)
     of_class = Lists.of(both[:, 0], both[:, 1], count)
     owners = Lists.of(both[:, 1], both[:, 0], len(hashes.values))
-    for kind, (turn, pairs) in enumerate(found.pairs.items(), first_kind):
+    for kind, (turn, pairs) in enumerate(found.pairs.items()):
         yield Near.of(kind, of_class, owners, pairs, turn is None)

@@ -70,28 +70,36 @@ def look_up(lake: Lake, probe: Probe, config: DedupeConfig) -> list[dict[str, An
         rows = np.flatnonzero(pc.equal(table[column], value).fill_null(False))
         add(rows, order, kind, np.zeros(len(rows), int))
     marks = probe.marks
-    if marks.quality >= MIN_QUALITY or marks.inner:
-        mine = [marks.phash] if marks.quality >= MIN_QUALITY else []
-        mine += [marks.inner] if marks.inner else []
+    mine = [marks.phash] if marks.quality >= MIN_QUALITY else []
+    mine += [marks.inner] if marks.inner else []
+    if mine:
         asked = np.frombuffer(b"".join(mine), np.uint8).reshape(-1, HASH_BYTES)
         for values, rows in plain_columns(table):
             bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
             close = np.flatnonzero(bits <= config.radius)
             add(rows[close], 2, NEAR, bits[close])
-    ways = turns(config.mirrored, config.rotated) if marks.quality >= MIN_QUALITY else ()
+    if marks.quality < MIN_QUALITY:
+        return ranked(table, found)
     values, rows = turnable_column(table)
-    for turn in ways:
-        asked = turned(np.frombuffer(marks.turnable, np.uint8)[np.newaxis], turn)
-        if not turn.mutual:  # and the other way round
+    own = np.frombuffer(marks.turnable, np.uint8)[np.newaxis]
+    for turn in (None, *turns(config.mirrored, config.rotated)):
+        kind = NEAR if turn is None else MIRRORED if turn.mirrored else ROTATED
+        asked = own if turn is None else turned(own, turn)
+        if turn is not None and not turn.mutual:  # and the other way round
             asked = np.concatenate([asked, turned(turned(asked, turn), turn)])
         bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
         close = np.flatnonzero(bits <= config.radius)
-        add(rows[close], 3, MIRRORED if turn.mirrored else ROTATED, bits[close])
-    ranked = sorted(found.items(), key=lambda item: (item[1][0], item[1][2], item[0]))
+        add(rows[close], 2 + (turn is not None), kind, bits[close])
+    return ranked(table, found)
+
+
+def ranked(table: pa.Table, found: dict[int, tuple[int, str, int]]) -> list[dict[str, Any]]:
+    """Return rows of the table with kind and distance, the surest evidence first."""
+    order = sorted(found.items(), key=lambda item: (item[1][0], item[1][2], item[0]))
     shown = table.select(READ[:5])
     return [
         {**shown.slice(row, 1).to_pylist()[0], "kind": kind, "distance": distance}
-        for row, (_, kind, distance) in ranked
+        for row, (_, kind, distance) in order
     ]
 
 

@@ -70,8 +70,9 @@ class Run:
         pictures = load(work, len(plan))
         first_new = sum(len(work.load(f"gather-{i:05}")["bytes"]) for i in range(old_tasks))
         kinds = turns(self.config.mirrored, self.config.rotated)
-        plain = self.pairs(work, plain_hashes(pictures), (None,), first_new, before)
-        turned = self.pairs(work, turnable_hashes(pictures), kinds, first_new, before)
+        plain = self.pairs(work, plain_hashes(pictures), (None,), first_new, before, "pictures")
+        # The second hash finds what the first misses, small photos most of all: not only turned.
+        turned = self.pairs(work, turnable_hashes(pictures), (None, *kinds), first_new, before)
         of = classes(pictures)
         newcomers = np.arange(len(pictures)) >= first_new
         tasks = [parts for _, parts, _ in plan]
@@ -122,11 +123,9 @@ class Run:
         ways: tuple[Turn | None, ...],
         first_new: int,
         before: Mapping[str, Any] | None,
+        what: str = "turnable",
     ) -> Found:
         """Return the pairs of close hashes: those known before, and those with a new one."""
-        if not ways:
-            return Found(hashes, {})
-        what = "pictures" if ways[0] is None else "turned"
         new = hashes.new(first_new)
         found = find_pairs(
             work, self.mapper, hashes.values, new, self.config.radius, ways, self.progress, what
