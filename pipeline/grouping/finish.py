@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from pipeline.clustering.grid import Ints, similarity
 from pipeline.clustering.linkage import NOBODY
 from pipeline.clustering.threshold import Threshold, Values
 from pipeline.clustering.tiers import ATTACH, CORE
+from pipeline.grouping.context import Context
 from pipeline.grouping.evidence import Confirmed
 from pipeline.grouping.gather import Faces, rows_of
 from pipeline.grouping.level import search_level
@@ -20,9 +21,6 @@ from pipeline.grouping.singles import Known, join_singles, measure_odds
 from pipeline.grouping.store import put_shard
 from pipeline.grouping.support import supported
 from pipeline.workspace import Workspace
-
-if TYPE_CHECKING:
-    from pipeline.grouping.run import Run
 
 GROUP_SHARD = 131_072
 LIKE_NOBODY = "unlike every person that it could join"
@@ -90,7 +88,7 @@ def people_of(
 
 
 def finish(
-    run: "Run", work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
+    run: Context, work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
     groups: "Groups", links: Mapping[str, Any], confirmed: Confirmed, past: Past,
 ) -> Outcome:  # fmt: skip
     """Obey corrections, let weak faces join, and measure how sure everything is."""
@@ -157,7 +155,7 @@ def finish(
 
 
 def attach(
-    run: "Run", work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Values,
+    run: Context, work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Values,
     of: Ints, alternatives: Ints, reasons: list[str | None], level: Threshold,
 ) -> None:  # fmt: skip
     """Let weak faces join the person that they clearly prefer; changes `of`."""

@@ -31,6 +31,7 @@ from pipeline.clustering.threshold import (
 from pipeline.clustering.tiers import ATTACH, CORE, REJECTED, tiers
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
+from pipeline.grouping.context import Context
 from pipeline.grouping.copies import COUNTED, copied_faces, kept_photos
 from pipeline.grouping.evidence import Confirmed, all_against, photo_conflicts
 from pipeline.grouping.finish import GROUP_SHARD, Groups, finish
@@ -51,7 +52,7 @@ from pipeline.grouping.level import (
 )
 from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past, look_back
-from pipeline.grouping.store import Shape, Sorted, mix, put_shard
+from pipeline.grouping.store import Sorted, mix, put_shard
 from pipeline.grouping.tables import publish
 from pipeline.models.card import known_cards
 from pipeline.people.store import People
@@ -142,7 +143,7 @@ class Run:
         threshold = self._calibrate(work, faces, core, rank, core_total, past)
         confirmed = Confirmed(corrections, {f.decode(): i for i, f in enumerate(faces.face_id)})
         starts = np.cumsum([0, *np.bincount(shard_of(faces, core), minlength=len(counts))])
-        shape = self.shape("faces", starts)
+        shape = self.context.shape("faces", starts)
         links: dict[str, Any] = {"rank": rank}
 
         def evidence(nodes: Sorted, tasks: int) -> Evidence:
@@ -171,7 +172,7 @@ class Run:
         groups = self._level_of_groups(
             work, faces, nodes, label, rank, threshold, confirmed, links, past
         )
-        return finish(self, work, faces, tier, reasons, groups, links, confirmed, past)
+        return finish(self.context, work, faces, tier, reasons, groups, links, confirmed, past)
 
     def _tiers(
         self, work: Workspace, faces: Faces, corrections: Corrections
@@ -193,12 +194,10 @@ class Run:
                 tier[i], reasons[i] = ATTACH, COUNTED
         return tier, reasons
 
-    def shape(self, prefix: str, starts: np.ndarray) -> Shape:
-        """Return how many nodes are searched: exactly if they are few."""
-        exact = int(starts[-1]) < self.config.exact_below
-        # Groups are looked for twice as far: what links two of them is weaker than between faces.
-        probes = 0 if exact else self.config.probes * (2 if prefix == "groups" else 1)
-        return Shape(prefix, starts, probes, self.config.neighbours, self.config.device)
+    @property
+    def context(self) -> Context:
+        """What the steps need."""
+        return Context(self.config, self.mapper, self.progress, self.about)
 
     def _put(self, work: Workspace, prefix: str, faces: Faces, rows: Ints, rank: Ints) -> None:
         shard = shard_of(faces, rows)
@@ -278,7 +277,7 @@ class Run:
             place[group] = np.arange(total)
             return Evidence(person[group], place[pairs], against)
 
-        shape = self.shape("groups", starts)
+        shape = self.context.shape("groups", starts)
         result, sorted_ = cluster_level(
             work, self.mapper, shape, level, evidence, self.config.penalty, self.progress
         )
