@@ -1,5 +1,6 @@
 """What a run leaves behind about itself: `runs/<run_id>.json`."""
 
+import os
 import platform
 import re
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]
     """Return what is known of a run before it starts; secrets are left out."""
     settings = asdict(config)
     settings["storage_options"] = redacted(config.storage_options)
-    settings["inputs"] = [without_password(text) for text in config.inputs]
+    settings["inputs"] = [absolute(without_password(text)) for text in config.inputs]
     for name in ("output", "weights_url"):
         settings[name] = without_password(settings[name]) if settings[name] else None
     return {
@@ -34,6 +35,11 @@ def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]
         "config": settings,
         "versions": versions(),
     }
+
+
+def absolute(text: str) -> str:
+    """Return an input so that it means the same from any folder."""
+    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 
 
 def versions() -> dict[str, str | None]:

@@ -49,6 +49,11 @@ IMAGES = pa.schema(
         ),
         field("camera", pa.string(), "EXIF make and model; null when absent"),
         field(
+            "holds_more",
+            pa.bool_(),
+            "whether the file has further pages or frames, or deeper colours than are looked at",
+        ),
+        field(
             "phash", pa.binary(PHASH_BYTES), "PDQ perceptual hash of the upright image", "256 bits"
         ),
         field("phash_quality", pa.int8(), "PDQ quality; below 50 the hash says little", "0 to 100"),

@@ -101,6 +101,7 @@ def read_row(path, root):
         orientation=image.orientation,
         taken_at=image.taken_at,
         camera=image.camera,
+        holds_more=image.holds_more,
         phash=marks.phash,
         phash_quality=marks.quality,
         phash_inner=marks.inner,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from typing import Any
 
@@ -17,8 +18,9 @@ from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
 from pipeline.duplicates import Duplicates
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import Lake
+from pipeline.lock import RunLock
 from pipeline.manifest import versions
 from pipeline.storage import Folder, parse_options, split_file, visible
 
@@ -121,11 +123,19 @@ def dedupe_config(options: argparse.Namespace) -> DedupeConfig:
         model=options.embedding,
         model_cosine=options.embedding_cosine,
         prefer=tuple(filter(None, options.prefer.replace(" ", "").split(","))),
-        reference=tuple(Folder(one).url if one else "" for one in options.reference),
+        reference=tuple(dict.fromkeys(p for one in options.reference for p in both_paths(one))),
         burst_s=options.burst_seconds,
         max_group=options.max_group,
         full=options.full,
     )
+
+
+def both_paths(text: str) -> tuple[str, ...]:
+    """Return a folder as it is given, and with its links resolved."""
+    if not text:
+        return ("",)
+    url = Folder(text).url
+    return (url,) if "://" in url else (url, os.path.realpath(url))
 
 
 def chosen_kinds(text: str) -> tuple[str, ...]:
@@ -148,6 +158,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--apply {options.apply[0]}: the only thing to do is move FOLDER")
     if options.plan and not options.plan.endswith((".csv", ".sh")):
         raise ConfigError(f"--plan {options.plan}: name a file that ends in .csv or .sh")
+    if options.image and (options.plan or options.apply or options.undo):
+        raise ConfigError("--image only tells; give --plan, --apply or --undo without it")
     console = Console()
     lake, _ = open_lake(options)
     if options.image:
@@ -155,8 +167,7 @@ def run(options: argparse.Namespace) -> int:
                     options.json)  # fmt: skip
         return 0
     if options.undo:
-        tell(console, "moved back", removal.undo(options.undo, lake.folder.options))
-        return 0
+        return tell(console, "moved back", removal.undo(options.undo, lake.folder.options))
     duplicates = Duplicates(lake)
     target = Folder(options.apply[1], lake.folder.options) if options.apply else None
     if target:
@@ -173,8 +184,9 @@ def run(options: argparse.Namespace) -> int:
             console.print(f"{len(found):,} copies planned in {visible(options.plan)}",
                           highlight=False, markup=False, soft_wrap=True)  # fmt: skip
         if target:
-            name = f"{new_run_id('moved')}.jsonl"
-            tell(console, "moved", removal.move(found, target, name))
+            moving = new_run_id("moved")
+            with RunLock(lake.folder, moving, options.wait):
+                return tell(console, "moved", removal.move(found, target, f"{moving}.jsonl"))
     return 0
 
 
@@ -240,10 +252,11 @@ def show_copies(console: Console, found: list[dict[str, Any]], as_json: bool) ->
     console.print(table)
 
 
-def tell(console: Console, done: str, result: removal.Moved) -> None:
-    """Print what became of files."""
+def tell(console: Console, done: str, result: removal.Moved) -> int:
+    """Print what became of files, and return the exit code."""
     lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB"]
     lines += [f"  {count:,} left: {why}" for why, count in result.left.most_common()]
-    if done == "moved" and result.moved:
+    if done == "moved" and result.log:
         lines.append(f"undo it with --undo {visible(result.log)}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    return StorageError.exit_code if result.failed else 0

@@ -8,6 +8,7 @@ from pipeline.copies.pictures import Floats, Ints, Pictures
 
 # What each rule compares: more is better.
 MEASURES: dict[str, Callable[[Pictures], Floats]] = {
+    "more": lambda p: p.holds_more.astype(float),
     "original": lambda p: ((p.camera > 0) & np.isfinite(p.taken_ms)).astype(float),
     "bars": lambda p: (~p.has_inner).astype(float),
     "pixels": lambda p: p.area.astype(float),
@@ -72,6 +73,7 @@ def told(rule: str, pictures: Pictures, kept: int, other: int) -> str:
             *pictures.bytes[[kept, other]]
         )
     return {
+        "more": "holds further pages, frames or depth",
         "original": "has the camera's own data",
         "bars": "has no bars around it",
         "path": "has the shorter path",

@@ -7,6 +7,7 @@ from pipeline.phash import MATCH_BITS
 
 # Rules for what to keep, in words; `keeper.measures` has what each of them compares.
 RULES = {
+    "more": "further pages or frames, deeper colours",
     "original": "the camera's own data is still in the file",
     "bars": "no bars around it",
     "pixels": "more pixels",
@@ -64,7 +65,7 @@ class DedupeConfig:
         )
         unknown = [rule for rule in self.prefer if rule not in RULES]
         require(
-            not unknown and len(set(self.prefer)) == len(self.prefer),
+            bool(self.prefer) and not unknown and len(set(self.prefer)) == len(self.prefer),
             f"prefer is {','.join(self.prefer)}; choose from {', '.join(RULES)}, each once",
         )
         require(self.burst_s >= 0, f"burst_s is {self.burst_s}; it must not be negative")

@@ -1,7 +1,7 @@
 """Bytes of an image file to upright RGB pixels: the one way in."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image, ImageFile
 
 from pipeline.decode import boxes
 from pipeline.decode.exif import Exif, read_exif, upright
+from pipeline.decode.extent import holds_more
 from pipeline.decode.formats import is_start_of_magic, probe, unsupported_kind
 from pipeline.decode.jpeg import decode_jpeg, read_header_of
 from pipeline.decode.modes import to_rgb
@@ -36,6 +37,7 @@ class Decoded:
         orientation: EXIF orientation that was applied, 1 to 8; for HEIF and AVIF their own turns.
         taken_at: EXIF time of capture, the camera's local time; None when absent or impossible.
         camera: EXIF make and model; None when absent.
+        holds_more: whether the file has further pages or frames, or deeper colours.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -43,6 +45,7 @@ class Decoded:
     orientation: int
     taken_at: datetime | None
     camera: str | None = None
+    holds_more: bool = False
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
@@ -63,7 +66,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
             raise ImageError(ErrorCode.TRUNCATED, f"only {len(data)} bytes")
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, unsupported_kind(data))
     try:
-        return _decode(name, data, max_pixels)
+        image = _decode(name, data, max_pixels)
+        return replace(image, holds_more=holds_more(image.format, data))
     except ImageError:
         raise
     except MemoryError as error:

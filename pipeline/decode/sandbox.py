@@ -251,6 +251,8 @@ class _Child:
             not isinstance(camera, str) or len(camera.encode()) > MAX_CAMERA_BYTES
         ):
             raise NonsenseError("camera")
+        if not isinstance(reply["holds_more"], bool):
+            raise NonsenseError("holds_more")
         marks = Fingerprint(
             _hex(reply["phash"], HASH_BYTES),
             _integer(reply["quality"], 0, 100),
@@ -262,7 +264,9 @@ class _Child:
         pixels = np.empty((height, width, 3), np.uint8)
         if not fill(self.shared, pixels.data):
             raise NonsenseError("fewer pixels than promised")
-        return Decoded(pixels, reply["format"], orientation, taken_at, camera), marks
+        return Decoded(
+            pixels, reply["format"], orientation, taken_at, camera, reply["holds_more"]
+        ), marks
 
     def _death(self) -> ImageError:
         words = self._last_words()

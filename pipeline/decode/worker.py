@@ -113,6 +113,7 @@ def answer(decode: DecodeFunction, shared: int, size: int, max_pixels: int) -> M
         "orientation": image.orientation,
         "taken_at": image.taken_at and image.taken_at.isoformat(),
         "camera": image.camera,
+        "holds_more": image.holds_more,
         "phash": marks.phash.hex(),
         "quality": marks.quality,
         "inner": marks.inner and marks.inner.hex(),

@@ -17,7 +17,7 @@ from pipeline.workspace import Arrays, Workspace
 
 COLUMNS = (
     "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner",
-    "phash_turnable", "width", "height", "bytes", "sharpness", "taken_at", "camera",
+    "phash_turnable", "width", "height", "bytes", "sharpness", "taken_at", "camera", "holds_more",
 )  # fmt: skip
 # Images of one task: some hundred bytes each.
 TASK_IMAGES = 500_000
@@ -95,6 +95,8 @@ def columns_of(table: pa.Table, reference: tuple[str, ...]) -> Arrays:
         "taken_ms": taken.to_numpy().astype(np.float64),
         "camera": np.array([number(c) if c else 0 for c in table["camera"].to_pylist()], np.uint64),
         "stem": np.array([number(stem(uri)) for uri in uris], np.uint64),
+        "place": np.array([number(uri) for uri in uris], np.uint64),
+        "holds_more": np.asarray(table["holds_more"].fill_null(False)),
         "path_length": np.array([len(uri) for uri in uris], np.int64),
         "reference": np.array([is_below(uri, reference) for uri in uris], bool),
     }

@@ -13,6 +13,9 @@ from pipeline.copies.pictures import Bools, Bytes, Ints, Pictures, numbered
 from pipeline.copies.settings import DedupeConfig
 from pipeline.copies.stars import Graph, Lists, Near, Stars, stars
 
+# A copy that is kept has at least half the pixels of those that may go.
+MOST_PIXELS = 2
+
 
 @dataclass(frozen=True)
 class Hashes:
@@ -138,9 +141,12 @@ def group(
     graph = Graph(tuple(nears), tuple(others))
 
     def may(one: int, others: Ints, bits: Ints) -> Bools:
-        if not config.burst_s:
-            return np.ones(len(others), bool)
-        return ~are_shots(pictures, int(best[one]), best[others], bits)
+        kept, theirs = int(best[one]), best[others]
+        # Whatever else speaks for a thumbnail, it does not stand for the whole picture.
+        fair: Bools = pictures.area[theirs] <= MOST_PIXELS * pictures.area[kept]
+        if config.burst_s:
+            fair &= ~are_shots(pictures, kept, theirs, bits)
+        return fair
 
     weight = np.bincount(classes, minlength=count)
     found = stars(graph, ranks[best], config.max_group, weight, may)

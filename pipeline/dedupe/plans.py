@@ -96,6 +96,7 @@ aside() { # kept, its sha256, copy, its sha256
         printf '%s\\n' "$pair" | sha256sum --check --status - ||
             { echo "left: $3 (missing or changed: ${pair#*  })"; return; }
     done
+    [ ! -L "$3" ] || { echo "left: $3 (a link, not a file)"; return; }
     [ ! "$1" -ef "$3" ] || { echo "left: $3 (another name of the very file to keep)"; return; }
     target=$folder/${3#/}
     [ ! -e "$target" ] || { echo "left: $3 (there is a $target)"; return; }
@@ -109,9 +110,12 @@ def as_script(found: Sequence[Copy]) -> str:
     lines = [SCRIPT]
     for one in found:
         reason = one.row["reason"]
-        if any(p.archive or "://" in p.uri or "\n" in p.uri for p in (one.place, one.kept)):
-            lines.append(f"# not a plain file: {json.dumps(one.place.uri)}: {reason}")
-            continue
-        words = (one.kept.uri, one.kept.sha256, one.place.uri, one.place.sha256)
-        lines.append(f"# {reason}\naside {shlex.join(words)}")
+        for place, what in ((one.place, "it"), (one.kept, "the kept one")):
+            if place.archive or "://" in place.uri or "\n" in place.uri:
+                name = json.dumps(one.place.uri)
+                lines.append(f"# {name}: {what} is not a plain local file; {reason}")
+                break
+        else:
+            words = (one.kept.uri, one.kept.sha256, one.place.uri, one.place.sha256)
+            lines.append(f"# {reason}\naside {shlex.join(words)}")
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ and the picture that is kept in its stead is there and unchanged.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections import Counter
@@ -20,6 +21,7 @@ from pipeline.config import ReadConfig
 from pipeline.dedupe.plans import Copy, Place
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
+from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
@@ -28,6 +30,7 @@ from pipeline.storage import Folder, is_local, split_file
 from pipeline.troubles import storage_errors
 
 CHUNK_BYTES = 1 << 20
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,45 +40,80 @@ class Moved:
     Attributes:
         moved, bytes: how many, and how large.
         left: why others stayed, and how many.
-        log: where it is written what was moved.
+        failed: how many of these because storage refused.
+        log: where it is written what was moved; empty when nothing was to be.
     """
 
     moved: int = 0
     bytes: int = 0
     left: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
     log: str = ""
+
+    def fail(self, error: BaseException) -> None:
+        """Count a file that storage refused."""
+        self.failed += 1
+        text = str(error) if isinstance(error, StorageError) else error.__class__.__name__
+        self.left[text] += 1
 
 
 def move(found: Sequence[Copy], folder: Folder, name: str) -> Moved:
-    """Move copies into `folder`, below their own paths.
+    """Move copies into `folder`, below their own paths; the caller holds the lake's lock.
 
-    First the log of what will be moved is written there, then files go one by one; a run that
-    stops in between can be repeated or undone.
+    All are checked first, then the log of what will be moved is written there, then files go one by
+    one, unless they have changed since; a run that stops in between can be repeated or undone.
 
     Args:
         found: what to move.
         folder: where to; on the storage of the copies.
         name: of the log.
     """
+    result = Moved()
+    kept = Kept(folder, [one.kept for one in found])
+    going: list[tuple[Copy, object]] = []
+    for one in found:
+        try:
+            why = why_not(one, folder, kept)
+        except (StorageError, OSError) as error:
+            result.fail(error)
+            continue
+        if why:
+            result.left[why] += 1
+        else:
+            going.append((one, signature(one)))
+    if not going:
+        return result
     steps = [
         {"from": one.place.uri, "to": target(one.place.uri), "sha256": one.place.sha256,
          "bytes": one.place.bytes}
-        for one in found
-        if not one.place.archive
+        for one, _ in going
     ]  # fmt: skip
     folder.publish(name, "".join(json.dumps(step) + "\n" for step in steps).encode())
-    result = Moved(log=f"{folder.url}/{name}")
-    kept = Kept(folder, [one.kept for one in found])
-    for one in found:
-        why = why_not(one, folder, kept)
-        if why:
-            result.left[why] += 1
+    result.log = f"{folder.url}/{name}"
+    for one, was in going:
+        try:
+            if signature(one) != was:
+                result.left["changed while others were checked"] += 1
+                continue
+            source, file = located(one.place.uri, folder)
+            relocate(source, file, folder, target(one.place.uri), one.place.sha256)
+        except (StorageError, OSError) as error:
+            result.fail(error)
             continue
-        source, file = located(one.place.uri, folder)
-        relocate(source, file, folder, target(one.place.uri), one.place.sha256)
         result.moved += 1
         result.bytes += one.place.bytes
     return result
+
+
+def signature(one: Copy) -> object:
+    """Return what changes when a local copy, or the picture kept instead, is written or moved."""
+    found = []
+    for place in (one.place, one.kept):
+        path = place.archive or place.uri
+        if "://" not in path:
+            about = os.stat(path)
+            found.append((about.st_ino, about.st_size, about.st_mtime_ns))
+    return found
 
 
 def target(uri: str) -> str:
@@ -89,13 +127,15 @@ def why_not(one: Copy, folder: Folder, kept: "Kept") -> str | None:
         return "inside an archive"
     if ("://" in one.place.uri) != ("://" in folder.url):
         return "on another storage than the folder"
+    if "://" not in one.place.uri and os.path.islink(one.place.uri):
+        return "a link, not a file"
+    if is_one_file(one.place.uri, one.kept.uri):
+        return "another name of the very file to keep"
     if not kept.is_there(one.kept):
         return "the picture to keep is missing or has changed"
     found = sha256_of(*located(one.place.uri, folder))
     if found is None:
         return "gone already"
-    if is_one_file(one.place.uri, one.kept.uri):
-        return "another name of the very file to keep"
     if found != one.place.sha256:
         return "changed since it was indexed"
     if folder.exists(target(one.place.uri)):
@@ -104,7 +144,9 @@ def why_not(one: Copy, folder: Folder, kept: "Kept") -> str | None:
 
 
 def is_one_file(first: str, second: str) -> bool:
-    """Return whether two places are one local file, through a link."""
+    """Return whether two places are one file, through links or by their names."""
+    if first == second:
+        return True
     if "://" in first or "://" in second:
         return False
     with suppress(OSError):
@@ -118,6 +160,7 @@ class Kept:
     def __init__(self, folder: Folder, places: Sequence[Place]) -> None:
         self.folder = folder
         self.archives = sorted({place.archive for place in places if place.archive})
+        self.wanted = {place.uri for place in places if place.archive}
         self.known: dict[str, str | None] = {}
         self.read = False
 
@@ -126,7 +169,8 @@ class Kept:
         if place.archive and not self.read:
             self.read = True
             for archive in self.archives:
-                self.known |= dict(members(archive, self.folder))
+                found = members(archive, self.folder)
+                self.known |= {uri: sha for uri, sha in found if uri in self.wanted}
         if place.uri not in self.known:
             mine = None if place.archive else sha256_of(*located(place.uri, self.folder))
             self.known[place.uri] = mine
@@ -169,9 +213,15 @@ def relocate(source: Folder, file: str, folder: Folder, name: str, sha256: str) 
             os.makedirs(os.path.dirname(new), exist_ok=True)
             try:
                 os.link(old, new)  # unlike a rename it never replaces what is there
+            except FileExistsError:
+                raise
             except OSError:  # another device, or a file system without links
                 _copy_local(old, new, sha256)
-            os.unlink(old)
+            try:
+                os.unlink(old)
+            except OSError:
+                os.unlink(new)  # else it would be in both places
+                raise
             return
         data = source.read(file)
         if hashlib.sha256(data).hexdigest() != sha256 or not folder.create(name, data):
@@ -180,14 +230,20 @@ def relocate(source: Folder, file: str, folder: Folder, name: str, sha256: str) 
 
 
 def _copy_local(old: str, new: str, sha256: str) -> None:
-    with open(new, "xb") as out, open(old, "rb") as data:
-        shutil.copyfileobj(data, out, CHUNK_BYTES)
-        out.flush()
-        os.fsync(out.fileno())
-    shutil.copystat(old, new)
-    if sha256_of(*split_file(new)) != sha256:
-        os.unlink(new)
-        raise StorageError(f"{old} could not be copied to {new} as it is; it stays")
+    try:
+        with open(new, "xb") as out, open(old, "rb") as data:
+            shutil.copyfileobj(data, out, CHUNK_BYTES)
+            out.flush()
+            os.fsync(out.fileno())
+        shutil.copystat(old, new)
+        if sha256_of(*split_file(new)) != sha256:
+            raise StorageError(f"{old} could not be copied to {new} as it is; it stays")
+    except FileExistsError:
+        raise
+    except BaseException:  # a disk that is full, or Ctrl-C: no half of a file stays
+        with suppress(OSError):
+            os.unlink(new)
+        raise
 
 
 def undo(log: str, options: Mapping[str, Any]) -> Moved:
@@ -211,7 +267,11 @@ def undo(log: str, options: Mapping[str, Any]) -> Moved:
         if home.exists(file):
             result.left["there is a file in its old place"] += 1
             continue
-        relocate(folder, moved, home, file, sha256)
+        try:
+            relocate(folder, moved, home, file, sha256)
+        except (StorageError, OSError) as error:
+            result.fail(error)
+            continue
         result.moved += 1
         result.bytes += size
     return result
@@ -221,17 +281,30 @@ def refuse_target(duplicates: Duplicates, folder: Folder) -> None:
     """Raise ConfigError for a folder whose files the next `facelake index` would read as photos."""
     lake = duplicates.lake
     shards = pc.unique(lake.read("images", ["shard"])["shard"]).drop_null().to_pylist()
-    runs = lake.folder.child("runs")
-    inputs = [
-        text
-        for name in runs.files()
-        if name.endswith(".json")
-        for text in json.loads(runs.read(name)).get("config", {}).get("inputs", [])
-    ]
-    for root in [*shards, *inputs, lake.folder.url]:
-        above = Folder(root).url
-        if folder.url == above or folder.url.startswith(f"{above}/"):
+    mine = real(folder.url)
+    for root in [*shards, *inputs(lake), lake.folder.url]:
+        above = real(Folder(root).url)
+        if mine == above or mine.startswith(f"{above}/"):
             raise ConfigError(
                 f"{folder.url} lies inside {above}, where photos are read from; choose a folder "
                 "beside it"
             )
+
+
+def inputs(lake: Lake) -> list[str]:
+    """Return what was ever indexed into a lake, as its manifests tell."""
+    runs = lake.folder.child("runs")
+    found: list[str] = []
+    for name in runs.files():
+        if not name.endswith(".json"):
+            continue
+        try:
+            found += json.loads(runs.read(name)).get("config", {}).get("inputs", [])
+        except (ValueError, AttributeError, TypeError):
+            logger.warning("%s/%s cannot be read and was passed over", runs.url, name)
+    return found
+
+
+def real(url: str) -> str:
+    """Return a local path without links; a URL as it is."""
+    return url if "://" in url else os.path.realpath(url)

@@ -68,6 +68,11 @@ class Run:
         if not plan:
             raise ConfigError(f"There are no images in {lake.folder.url}; index photos first")
         pictures = load(work, len(plan))
+        if self.config.reference and not pictures.reference.any():
+            raise ConfigError(
+                f"No picture of {lake.folder.url} lies below {', '.join(self.config.reference)}; "
+                "give --reference as the paths stand in `uri`"
+            )
         first_new = sum(len(work.load(f"gather-{i:05}")["bytes"]) for i in range(old_tasks))
         kinds = turns(self.config.mirrored, self.config.rotated)
         plain = self.pairs(work, plain_hashes(pictures), (None,), first_new, before, "pictures")
@@ -105,7 +110,9 @@ class Run:
         if self.config.full or before is None or before.get("settings") != searched(self.config):
             return None
         # A part that was replaced is new; what is gone from the lake does no harm.
-        before["parts"] = {n for n, size in before.get("parts", {}).items() if parts.get(n) == size}
+        done = before.get("parts", {})
+        before["parts"] = {name for name, size in done.items() if parts.get(name) == size}
+        before["whole"] = len(before["parts"]) == len(done)
         return before if before["parts"] else None
 
     def workspace(self, parts: Mapping[str, int], before: Mapping[str, Any] | None) -> Workspace:
@@ -151,6 +158,9 @@ class Run:
         """
         if not self.config.crops:
             return np.zeros((0, 2), np.int64)
+        # Where pictures went, others speak for their classes that were never compared.
+        if before is not None and not before["whole"]:
+            before, new = None, np.ones(len(pictures), bool)
         chosen = speakers(of)
         lake = self.duplicates.lake
         found = find_crops(work, self.mapper, lake, tasks, pictures, chosen, new, self.progress)

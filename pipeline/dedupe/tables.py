@@ -35,7 +35,7 @@ def rows(groups: Groups, run_id: str) -> pa.Table:
 
 def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
     """Return the rows of copies."""
-    pictures, kept = groups.pictures, groups.kept
+    kept = groups.kept
     sizes = np.bincount(kept, minlength=len(kept))
     members = np.flatnonzero(sizes[kept] > 1)
     members = members[np.lexsort((groups.ranks[members], groups.ranks[kept[members]]))]
@@ -53,20 +53,33 @@ def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
         else:
             kind, distance, what = evidence(groups, one, best)
             text = f"{what}; the kept one {groups.preference.reason(best, one)}"
-            if pictures.reference[one]:
-                text = f"{what}, but in a reference folder"
+            if why := must_stay(groups, one, best):
+                text = f"{what}, but {why}"
         out.append(
             {
                 "image_id": hex_id(groups, one),
                 "group_id": group_id(groups, best, "copies"),
                 "kind": kind,
                 "distance": distance,
-                "keep": one == best or bool(pictures.reference[one]),
+                "keep": one == best or must_stay(groups, one, best) is not None,
                 "reason": text,
                 "run_id": run_id,
             }
         )
     return out
+
+
+def must_stay(groups: Groups, one: int, best: int) -> str | None:
+    """Return why a copy is no copy to remove, None if it is one."""
+    pictures = groups.pictures
+    if pictures.place[one] == pictures.place[best]:
+        return "it is the kept file itself, indexed twice"
+    if pictures.reference[one]:
+        return "in a reference folder"
+    same = (pictures.sha[one] == pictures.sha[best]).all()
+    if pictures.holds_more[one] and not same:
+        return "its file holds further pages, frames or depth"
+    return None
 
 
 def evidence(groups: Groups, one: int, best: int) -> tuple[str, int | None, str]:
@@ -91,24 +104,25 @@ def shots(groups: Groups, run_id: str) -> list[dict[str, Any]]:
     pictures = groups.pictures
     members = np.flatnonzero(groups.burst >= 0)
     members = members[np.lexsort((groups.ranks[members], groups.burst[members]))]
-    out = []
-    best = -1
-    for at, one in enumerate(members.tolist()):
-        if not at or groups.burst[one] != groups.burst[members[at - 1]]:
-            best = sharpest(groups, members[groups.burst[members] == groups.burst[one]])
-        between = (spread(pictures.phash[[i]]) for i in (one, best))
-        out.append(
-            {
-                "image_id": hex_id(groups, one),
-                "group_id": group_id(groups, best, BURST),
-                "kind": BURST,
-                "distance": int(distances(*between)[0]),
-                "keep": True,
-                "reason": "the sharpest of a burst" if one == best else "another shot of a burst",
-                "run_id": run_id,
-            }
+    starts = np.flatnonzero(np.diff(groups.burst[members], prepend=-1))
+    sizes = np.diff(np.append(starts, len(members)))
+    best_of = [sharpest(groups, members[a : a + n]) for a, n in zip(starts, sizes, strict=True)]
+    best = np.repeat(np.array(best_of, np.int64), sizes)
+    words = spread(pictures.phash[members]), spread(pictures.phash[best])
+    return [
+        {
+            "image_id": hex_id(groups, one),
+            "group_id": group_id(groups, sharp, BURST),
+            "kind": BURST,
+            "distance": bits,
+            "keep": True,
+            "reason": "the sharpest of a burst" if one == sharp else "another shot of a burst",
+            "run_id": run_id,
+        }
+        for one, sharp, bits in zip(
+            members.tolist(), best.tolist(), distances(*words).tolist(), strict=True
         )
-    return out
+    ]
 
 
 def sharpest(groups: Groups, members: Ints) -> int:

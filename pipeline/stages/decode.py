@@ -79,6 +79,7 @@ class Decode:
             "orientation": image.orientation,
             "taken_at": image.taken_at,
             "camera": image.camera,
+            "holds_more": image.holds_more,
             "phash": marks.phash,
             "phash_quality": marks.quality,
             "phash_inner": marks.inner,
@@ -119,6 +120,6 @@ def _table(
 
 
 _LEARNED = [
-    "width", "height", "format", "orientation", "taken_at", "camera", "phash", "phash_quality",
-    "phash_inner", "phash_turnable", "pixels_sha256", "sharpness", "decode_s",
+    "width", "height", "format", "orientation", "taken_at", "camera", "holds_more", "phash",
+    "phash_quality", "phash_inner", "phash_turnable", "pixels_sha256", "sharpness", "decode_s",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 import io
 from datetime import timedelta
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageOps
@@ -157,15 +158,15 @@ def test_too_many_pairs_are_told_before_memory_ends(tmp_path, monkeypatch):
 def test_reference_folders_stay(tmp_path):
     same = random_hash("x")
     rows = [row("/scans/a.jpg", phash=same), row("/scans/b.jpg", phash=flipped(same, 3)),
-            row("/phone/c.jpg", phash=same, width=9000)]  # fmt: skip
+            row("/phone/c.jpg", phash=same, width=150)]  # fmt: skip
     lake = lake_of(tmp_path, rows)
     groups, _ = search(lake, reference=("/scans",))
     assert groups["c.jpg"][0] == "near"
     rows = Duplicates(lake).table().to_pylist()
     assert sorted(r["keep"] for r in rows) == [False, True, True]
     assert "in a reference folder" in " ".join(r["reason"] for r in rows)
-    groups, _ = search(lake, "again", reference=("/sca",))  # a folder, not the start of a name
-    assert groups["c.jpg"][0] == "kept"
+    with pytest.raises(ConfigError):  # a folder, not the start of a name
+        search(lake, "again", reference=("/sca",))
 
 
 def shots(**changes):
@@ -225,12 +226,61 @@ def test_one_second_without_fractions_is_told_by_names_and_sizes(tmp_path):
 def test_original_exif_is_kept_and_the_order_can_be_chosen(tmp_path):
     image = photo()
     files = {
-        "large.png": encoded(image.resize((image.width * 2, image.height * 2)), "PNG"),
+        "large.png": encoded(image.resize((image.width * 5 // 4, image.height * 5 // 4)), "PNG"),
         "camera.jpg": encoded(image, exif=exif()),
     }
     lake = pictures.indexed(tmp_path / "lake", files, tmp_path / "photos")
     assert search(lake)[0]["large.png"][1] == "camera.jpg"
     assert search(lake, "by size", prefer=("pixels",))[0]["camera.jpg"][1] == "large.png"
+
+
+def test_a_thumbnail_does_not_stand_for_the_whole_picture(tmp_path):
+    same = random_hash("x")
+    rows = [row("/p/whole.jpg", phash=same, width=1000, height=800),
+            row("/p/thumbnail.jpg", phash=same, camera="Canon", taken_at=noon())]  # fmt: skip
+    assert search(lake_of(tmp_path, rows))[0] == {}
+    rows[0]["width"] = 190
+    rows[0]["height"] = 80
+    assert search(lake_of(tmp_path / "b", rows))[0]["whole.jpg"] == ("near", "thumbnail.jpg", 0)
+
+
+def test_a_file_with_more_than_its_first_picture_stays(tmp_path):
+    image = photo("coffee-no-face.png", 300)
+    pages = [image, photo("cat-no-face.png", 300)]
+    deep = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    files = {
+        "one.png": encoded(image, "PNG"),
+        "pages.tif": encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]),
+        "frames.gif": encoded(pages[0], "GIF", save_all=True, append_images=pages[1:]),
+        "frame.gif": encoded(image, "GIF"),
+        "deep.png": encoded(deep, "PNG"),
+        "grey.png": encoded(image.convert("L"), "PNG"),
+    }
+    lake = pictures.indexed(tmp_path / "lake", files, tmp_path / "photos")
+    told = {row["uri"].rsplit("/", 1)[-1]: row["holds_more"] for row in
+            lake.read("images", ["uri", "holds_more"]).to_pylist()}  # fmt: skip
+    rich = {"pages.tif", "frames.gif", "deep.png"}
+    assert {name for name, more in told.items() if more} == rich
+    search(lake)
+    rows = Duplicates(lake).table().to_pylist()
+    names = {one["image_id"]: one["uri"].rsplit("/", 1)[-1]
+             for one in lake.read("images", ["image_id", "uri"]).to_pylist()}  # fmt: skip
+    gone = {names[one["image_id"]] for one in rows if not one["keep"]}
+    assert gone == set(files) - rich
+
+
+def test_a_file_that_was_indexed_twice_is_no_copy(tmp_path):
+    first = row("/p/sub/a.jpg")
+    lake = lake_of(tmp_path, [first, first | {"image_id": "f" * 32}])
+    assert [kind for kind, _, _ in search(lake)[0].values()] in (["kept"], ["exact"])
+    rows = Duplicates(lake).table().to_pylist()
+    assert [one["keep"] for one in rows] == [True, True]
+    assert "indexed twice" in " ".join(one["reason"] for one in rows)
+
+
+def test_a_reference_that_names_nothing_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="lies below /nowhere"):
+        search(lake_of(tmp_path, [row("/p/a.jpg")]), reference=("/nowhere",))
 
 
 def test_new_photos_are_searched_alone_and_the_result_is_that_of_all(tmp_path):
@@ -306,7 +356,7 @@ def test_no_lake_and_no_images(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [{"radius": 64}, {"radius": -1}, {"prefer": ("size",)}, {"prefer": ("pixels", "pixels")},
-     {"burst_s": -1}, {"max_group": 1}, {"reference": ("",)}],
+     {"prefer": ()}, {"burst_s": -1}, {"max_group": 1}, {"reference": ("",)}],
 )  # fmt: skip
 def test_settings_are_checked(wrong):
     with pytest.raises(ConfigError):

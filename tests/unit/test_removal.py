@@ -13,6 +13,7 @@ from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import COPIES
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
+from pipeline.lock import RunLock
 from pipeline.storage import Folder
 from pipeline.workspace import in_process
 from tests import pictures
@@ -168,7 +169,7 @@ def test_copies_in_archives_stay_and_kept_ones_there_are_read(tmp_path):
     duplicates = searched(pictures.lake_of(tmp_path / "lake", rows))
     found = plans.copies(duplicates, COPIES)
     assert [(c.place.archive, c.kept.archive) for c in found] == [(None, str(shard))]
-    assert "not a plain file" in plans.as_script(found)
+    assert "the kept one is not a plain local file" in plans.as_script(found)
     assert removal.move(found, Folder(str(tmp_path / "aside")), "log").moved == 1
     swapped = [plans.Copy(found[0].kept, found[0].place, found[0].row)]
     assert removal.move(swapped, Folder(str(tmp_path / "aside")), "log2").left == {
@@ -216,7 +217,7 @@ def test_the_command(archive, tmp_path, capsys, monkeypatch):
         (["--plan", "plan.txt"], "ends in .csv or .sh"),
         (["--kinds", "burst"], "bursts are no copies"),
         (["--radius", "99"], "must lie between 0 and 63"),
-        (["--prefer", "beauty"], "choose from original"),
+        (["--prefer", "beauty"], "choose from more, original"),
         (["--image", "missing.jpg"], "missing.jpg"),
         (["--undo", "missing.jsonl"], "missing.jsonl"),
         (["--apply", "move", "photos/sub"], "choose a folder beside it"),
@@ -226,3 +227,49 @@ def test_what_cannot_be_done_is_told(archive, tmp_path, capsys, monkeypatch, opt
     monkeypatch.chdir(tmp_path)
     assert main(["dedupe", archive.lake.folder.url, *options]) in (2, 5)
     assert message in capsys.readouterr().err
+
+
+def test_what_storage_refuses_is_told_and_the_rest_moves(archive, tmp_path, monkeypatch):
+    real = os.unlink
+
+    def refuses(path, *more, **options):
+        if str(path) == str(tmp_path / "photos" / "small.jpg"):
+            raise PermissionError(13, "Permission denied", path)
+        real(path, *more, **options)
+
+    monkeypatch.setattr(os, "unlink", refuses)
+    aside = Folder(str(tmp_path / "aside"))
+    result = removal.move(plans.copies(archive, COPIES), aside, "log.jsonl")
+    assert (result.moved, result.failed) == (3, 1)
+    assert "permission" in " ".join(result.left).lower()
+    assert "small.jpg" not in [name.rsplit("/", 1)[-1] for name in names(tmp_path / "aside")]
+    monkeypatch.setattr(os, "unlink", real)
+    assert removal.move(plans.copies(archive, COPIES), aside, "again.jsonl").moved == 1
+    # a log tells of its own run alone
+    assert removal.undo(f"{aside.url}/again.jsonl", {}).moved == 1
+    assert removal.undo(f"{aside.url}/log.jsonl", {}).moved == 3
+
+
+def test_nothing_to_move_leaves_no_log(archive, tmp_path):
+    result = removal.move([], Folder(str(tmp_path / "aside")), "log.jsonl")
+    assert (result.log, (tmp_path / "aside").exists()) == ("", False)
+
+
+def test_links_to_places_where_photos_are_read_are_seen_through(archive, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    with pytest.raises(ConfigError, match="lies inside"):
+        removal.refuse_target(archive, Folder(str(tmp_path / "link" / "aside")))
+    archive.lake.folder.publish("runs/broken.json", b"{")
+    removal.refuse_target(archive, Folder(str(tmp_path / "aside")))
+
+
+def test_another_run_keeps_copies_from_being_moved(archive, tmp_path, capsys):
+    with RunLock(archive.lake.folder, "other"):
+        command = ["dedupe", archive.lake.folder.url, "--apply", "move", str(tmp_path / "aside")]
+        assert main(command) == 9
+    assert not (tmp_path / "aside").exists()
+
+
+def test_telling_and_doing_do_not_mix(archive, capsys):
+    assert main(["dedupe", archive.lake.folder.url, "--image", "a.jpg", "--plan", "p.csv"]) == 2
+    assert "--image only tells" in capsys.readouterr().err
