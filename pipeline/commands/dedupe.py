@@ -15,6 +15,7 @@ from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_l
 from pipeline.copies.settings import RULES, DedupeConfig
 from pipeline.dedupe import plans, removal
 from pipeline.dedupe.lookup import look_up, read_probe
+from pipeline.dedupe.manifests import read_config
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
 from pipeline.duplicates import Duplicates
@@ -186,7 +187,11 @@ def run(options: argparse.Namespace) -> int:
         if target:
             moving = new_run_id("moved")
             with RunLock(lake.folder, moving, options.wait):
-                return tell(console, "moved", removal.move(found, target, f"{moving}.jsonl"))
+                return tell(
+                    console,
+                    "moved",
+                    removal.move(found, target, f"{moving}.jsonl", read_config(lake)),
+                )
     return 0
 
 

@@ -6,7 +6,6 @@ and the picture that is kept in its stead is there and unchanged.
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections import Counter
@@ -18,10 +17,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.config import ReadConfig
+from pipeline.dedupe.manifests import inputs
 from pipeline.dedupe.plans import Copy, Place
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
@@ -30,7 +29,6 @@ from pipeline.storage import Folder, is_local, split_file
 from pipeline.troubles import storage_errors
 
 CHUNK_BYTES = 1 << 20
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -57,7 +55,9 @@ class Moved:
         self.left[text] += 1
 
 
-def move(found: Sequence[Copy], folder: Folder, name: str) -> Moved:
+def move(
+    found: Sequence[Copy], folder: Folder, name: str, config: ReadConfig | None = None
+) -> Moved:
     """Move copies into `folder`, below their own paths; the caller holds the lake's lock.
 
     All are checked first, then the log of what will be moved is written there, then files go one by
@@ -67,9 +67,10 @@ def move(found: Sequence[Copy], folder: Folder, name: str) -> Moved:
         found: what to move.
         folder: where to; on the storage of the copies.
         name: of the log.
+        config: how archives are read, in which kept pictures may lie.
     """
     result = Moved()
-    kept = Kept(folder, [one.kept for one in found])
+    kept = Kept(folder, [one.kept for one in found], config or ReadConfig())
     going: list[tuple[Copy, object]] = []
     for one in found:
         try:
@@ -157,8 +158,9 @@ def is_one_file(first: str, second: str) -> bool:
 class Kept:
     """Tells whether kept pictures are still there as they were; archives are read once."""
 
-    def __init__(self, folder: Folder, places: Sequence[Place]) -> None:
+    def __init__(self, folder: Folder, places: Sequence[Place], config: ReadConfig) -> None:
         self.folder = folder
+        self.config = config
         self.archives = sorted({place.archive for place in places if place.archive})
         self.wanted = {place.uri for place in places if place.archive}
         self.known: dict[str, str | None] = {}
@@ -169,7 +171,7 @@ class Kept:
         if place.archive and not self.read:
             self.read = True
             for archive in self.archives:
-                found = members(archive, self.folder)
+                found = members(archive, self.folder, self.config)
                 self.known |= {uri: sha for uri, sha in found if uri in self.wanted}
         if place.uri not in self.known:
             mine = None if place.archive else sha256_of(*located(place.uri, self.folder))
@@ -177,12 +179,12 @@ class Kept:
         return self.known[place.uri] == place.sha256
 
 
-def members(archive: str, folder: Folder) -> Iterator[tuple[str, str]]:
+def members(archive: str, folder: Folder, config: ReadConfig) -> Iterator[tuple[str, str]]:
     """Yield places and hashes of what an archive holds."""
     kind = archive_kind(archive)
     assert kind is not None
     unit = Unit(kind, archive, options=folder.options if "://" in archive else {})
-    for table in read(unit, Ledger.empty(), ReadConfig(), Report()):
+    for table in read(unit, Ledger.empty(), config, Report()):
         yield from zip(table["uri"].to_pylist(), table["sha256"].to_pylist(), strict=True)
 
 
@@ -289,20 +291,6 @@ def refuse_target(duplicates: Duplicates, folder: Folder) -> None:
                 f"{folder.url} lies inside {above}, where photos are read from; choose a folder "
                 "beside it"
             )
-
-
-def inputs(lake: Lake) -> list[str]:
-    """Return what was ever indexed into a lake, as its manifests tell."""
-    runs = lake.folder.child("runs")
-    found: list[str] = []
-    for name in runs.files():
-        if not name.endswith(".json"):
-            continue
-        try:
-            found += json.loads(runs.read(name)).get("config", {}).get("inputs", [])
-        except (ValueError, AttributeError, TypeError):
-            logger.warning("%s/%s cannot be read and was passed over", runs.url, name)
-    return found
 
 
 def real(url: str) -> str:

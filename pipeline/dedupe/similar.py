@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline.config import ReadConfig
 from pipeline.copies.faces import HASH_BITS, sign_hashes
 from pipeline.copies.pictures import Bools, Ints, Pictures, numbered
 from pipeline.decode import Sandbox
 from pipeline.dedupe.gather import hexes
+from pipeline.dedupe.manifests import read_config
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
@@ -101,6 +101,7 @@ def embed_part(work: Workspace, name: str, lake: Lake, part: str, model: str) ->
 
 def originals(lake: Lake, table: pa.Table) -> Iterator[tuple[str, bytes]]:
     """Yield id and encoded bytes of images, folder by folder and archive by archive."""
+    config = read_config(lake)
     for shard in pc.unique(table["shard"]).to_pylist():
         rows = table.filter(pc.equal(table["shard"], shard))
         by_uri = dict(zip(rows["uri"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
@@ -112,7 +113,7 @@ def originals(lake: Lake, table: pa.Table) -> Iterator[tuple[str, bytes]]:
             base = f"{shard}/"
             names = [uri.removeprefix(base) for uri in by_uri]
             unit = Unit("files", base, names=names, sizes=[-1] * len(names), options=options)
-        for found in read(unit, Ledger.empty(), ReadConfig(), Report()):
+        for found in read(unit, Ledger.empty(), config, Report()):
             data = found["data"]
             for i, uri in enumerate(found["uri"].to_pylist()):
                 if uri in by_uri and data[i].is_valid:

@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 from pipeline.commands.main import main
+from pipeline.config import ReadConfig
 from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import plans, removal
+from pipeline.dedupe.manifests import read_config
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import COPIES
 from pipeline.duplicates import Duplicates
@@ -17,7 +19,7 @@ from pipeline.lock import RunLock
 from pipeline.storage import Folder
 from pipeline.workspace import in_process
 from tests import pictures
-from tests.builders import tar_bytes
+from tests.builders import parquet_bytes, tar_bytes
 from tests.pictures import encoded, photo
 
 HOSTILE = 'it\'s $(touch pwned) `x`; "q" & -rf.jpg'
@@ -248,6 +250,20 @@ def test_what_storage_refuses_is_told_and_the_rest_moves(archive, tmp_path, monk
     # a log tells of its own run alone
     assert removal.undo(f"{aside.url}/again.jsonl", {}).moved == 1
     assert removal.undo(f"{aside.url}/log.jsonl", {}).moved == 3
+
+
+def test_kept_pictures_in_tables_are_read_by_the_columns_of_the_last_run(archive, tmp_path):
+    lake = archive.lake
+    assert read_config(lake) == ReadConfig()
+    told = {"inputs": ["/p"], "read": {"image_column": "jpeg", "key_column": "id", "max_bytes": 5}}
+    lake.publish_json("runs/20260101T000000-a.json", {"config": {"inputs": ["/q"]}})
+    lake.publish_json("runs/20260102T000000-b.json", {"config": told})
+    lake.publish_json("runs/cluster-1.json", {"config": {"neighbours": 3}})
+    assert read_config(lake) == ReadConfig(image_column="jpeg", key_column="id")
+    table = tmp_path / "t.parquet"
+    table.write_bytes(parquet_bytes(jpeg=[b"\xff\xd8 a", b"\xff\xd8 b"], id=["a.jpg", "b.jpg"]))
+    found = dict(removal.members(str(table), Folder("/x"), read_config(lake)))
+    assert sorted(found) == [f"{table}#a.jpg", f"{table}#b.jpg"]
 
 
 def test_nothing_to_move_leaves_no_log(archive, tmp_path):
