@@ -30,6 +30,7 @@ from pipeline.ledger import Ledger
 from pipeline.models.card import find_card
 from pipeline.models.weights import WeightStore
 from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
+from pipeline.retry import take_counts
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
@@ -245,6 +246,7 @@ def collect_reports(job: Job, plan: Plan) -> Report:
         total.damage.extend(where + text for text in one["damage"])
         folder.remove(name)
     folder.remove_if_empty()
+    total.retries.update(take_counts())  # this process asks storage as well
     return total
 
 
