@@ -108,7 +108,8 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
 @pytest.mark.s3
 def test_a_lake_on_s3_and_copies_moved_there(s3, tmp_path, capsys) -> None:
     image = photo()
-    files = {"a.jpg": encoded(image), "b.jpg": encoded(image), "c.jpg": encoded(image, quality=40)}
+    poor = encoded(image, quality=40)
+    files = {"a.jpg": encoded(image), "b-its-copy.jpg": encoded(image), "c.jpg": poor}
     here = indexed(tmp_path / "lake", files, tmp_path / "photos")
     rows = here.read("images").to_pylist()
     bucket = Lake("s3://photos/copies", s3.settings).folder
@@ -125,7 +126,7 @@ def test_a_lake_on_s3_and_copies_moved_there(s3, tmp_path, capsys) -> None:
     assert sorted(bucket.child("in").files()) == ["a.jpg"]
     log = out.split("--undo ")[1].split()[0]
     assert main([*command, "--undo", log]) == 0
-    assert sorted(bucket.child("in").files()) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert sorted(bucket.child("in").files()) == ["a.jpg", "b-its-copy.jpg", "c.jpg"]
     assert bucket.read("in/c.jpg") == files["c.jpg"]
     assert main([*command, "--apply", "move", str(tmp_path / "local")]) == 0
     assert "2 left: on another storage than the folder" in capsys.readouterr().out
