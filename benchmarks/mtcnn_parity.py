@@ -21,7 +21,7 @@ from benchmarks.data import data_folder, examples, shards
 from benchmarks.reference import import_reference
 from pipeline.geometry import iou
 from pipeline.models import load_detector
-from pipeline.models.mtcnn import Detections
+from pipeline.models.detections import Detections
 
 LIMITS = {"box": 0.01, "landmark": 0.01, "probability": 1e-4}
 

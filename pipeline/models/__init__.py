@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.models.card import ModelCard, find_card, known_cards
+    from pipeline.models.detections import Detections
     from pipeline.models.detector import FaceDetector, load_detector
     from pipeline.models.embedder import Embedder, load_embedder
     from pipeline.models.faces import face_crops
     from pipeline.models.inception_resnet_v1 import InceptionResnetV1
-    from pipeline.models.mtcnn import MTCNN, Detections
+    from pipeline.models.mtcnn import MTCNN
     from pipeline.models.weights import WeightStore
 
 _HOMES = {
     "MTCNN": "mtcnn",
-    "Detections": "mtcnn",
+    "Detections": "detections",
     "Embedder": "embedder",
     "FaceDetector": "detector",
     "InceptionResnetV1": "inception_resnet_v1",

@@ -1,11 +1,12 @@
 """Finds faces in images of any kind and size, and cuts them out for an embedder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from pipeline import geometry
 from pipeline.config import DetectConfig, Selection
@@ -13,9 +14,13 @@ from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard, find_card
 from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb
-from pipeline.models.mtcnn import MTCNN, Detections
 from pipeline.models.weights import WeightStore
+
+if TYPE_CHECKING:
+    from pipeline.models.mtcnn import MTCNN
+    from pipeline.models.mtcnn_gpu import DeviceMTCNN
 
 
 class FaceDetector:
@@ -38,9 +43,8 @@ class FaceDetector:
         self.card = card
         self.revision = revision
         self.config = config or DetectConfig()
-        self._mtcnn = MTCNN(
-            {path.stem: read_checkpoint(path) for path in paths}, self.config, device
-        )
+        weights = {path.stem: read_checkpoint(path) for path in paths}
+        self._mtcnn = cascade(weights, self.config, device)
 
     @overload
     def detect(self, images: ImageLike) -> Detections: ...
@@ -88,6 +92,19 @@ class FaceDetector:
                 name = target if i == 1 else target.with_stem(f"{target.stem}_{i}")
                 Image.fromarray(crop).save(name)
         return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+
+
+def cascade(
+    weights: Mapping[str, Mapping[str, Tensor]], config: DetectConfig, device: str
+) -> "MTCNN | DeviceMTCNN":
+    """Return the cascade for a device; each imports what only it needs."""
+    if device == "cpu":
+        from pipeline.models.mtcnn import MTCNN
+
+        return MTCNN(weights, config)
+    from pipeline.models.mtcnn_gpu import DeviceMTCNN
+
+    return DeviceMTCNN(weights, config, device)
 
 
 def load_detector(

@@ -5,8 +5,8 @@ import numpy as np
 from pipeline import geometry
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard
+from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb
-from pipeline.models.mtcnn import Detections
 
 
 def face_crops(image: ImageLike, faces: Detections, card: ModelCard) -> Pixels:

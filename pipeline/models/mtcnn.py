@@ -1,120 +1,73 @@
-"""MTCNN: a cascade of three networks over an image pyramid, for images of any sizes at once.
+"""MTCNN on a CPU: a cascade of three networks over an image pyramid, for images of any sizes.
 
 Zhang et al. 2016 (see `mtcnn_networks`). Boxes, probabilities and landmarks equal those of
 facenet-pytorch 2.6.0 up to float noise; unlike there, images in one call may differ in size, be
-smaller than a face, or have none.
+smaller than a face, or have none. `mtcnn_gpu` has the same on a GPU.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from pipeline import geometry
 from pipeline.config import DetectConfig
-from pipeline.geometry import Floats, Pixels
-from pipeline.models import area
-from pipeline.models.mtcnn_networks import (
-    ONET_SIDE,
-    PNET_CELL,
-    PNET_STRIDE,
-    RNET_SIDE,
-    ONet,
-    PNet,
-    RNet,
+from pipeline.geometry import Floats, Ints, Pixels
+from pipeline.models import atlas, kernels
+from pipeline.models.cascade import (
+    NMS_FINAL,
+    NMS_IMAGE,
+    NMS_LEVEL,
+    Candidates,
+    chunks,
+    logit,
+    probability,
+    pyramid,
+    regress,
+    suppress,
+    whole_pixels,
 )
-
-# Suppression inside a pyramid level, over all levels and after R-net, and after O-net (the last
-# over the smaller area): the published implementation's values.
-NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
-# Largest batch of crops that R- and O-net are given, and that are cut, at once; bounds their
-# activations at some 70 MB. 512 at a time are no faster on a CPU.
-CROP_BATCH = 128
-# Pixels of a pyramid level that P-net is given at once; bounds its activations at some 150 MB.
-STRIP_PIXELS = 1_000_000
+from pipeline.models.detections import Detections
+from pipeline.models.mtcnn_networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
+from pipeline.models.mtcnn_runtime import PROPOSE_GUARD, REFINE_GUARD, Network, load_networks
+from pipeline.models.sums import Tables
 
 
 @dataclass(frozen=True, slots=True)
-class Detections:
-    """The faces of one image.
+class Crops:
+    """What a network wants: crops of `side`, at most `batch` at once, for `outputs` numbers each.
 
-    Attributes:
-        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels; may reach past the image.
-        scores: float32 [N], probability from 0 to 1.
-        landmarks: float32 [N, 5, 2], pixels.
+    Batches bound activations at some 70 MB; larger ones are no faster on a CPU.
     """
 
-    boxes: Floats
-    scores: Floats
-    landmarks: Floats
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def take(self, index: npt.NDArray[np.integer]) -> "Detections":
-        """Return the faces at `index`, in that order."""
-        return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
-
-    @classmethod
-    def none(cls) -> "Detections":
-        """Return no face."""
-        return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))
+    side: int
+    batch: int
+    outputs: int
 
 
-def pyramid(
-    height: int, width: int, min_face_px: float, factor: float
-) -> list[tuple[float, int, int]]:
-    """Return (scale, height, width) of every level at which a face of 12 pixels is searched."""
-    scale = PNET_CELL / min_face_px
-    side = min(height, width) * scale
-    levels = []
-    while side >= PNET_CELL:
-        levels.append((scale, int(height * scale + 1), int(width * scale + 1)))
-        scale *= factor
-        side *= factor
-    return levels
-
-
-def normalise(values: Tensor) -> Tensor:
-    """Map pixel values [N, H, W, 3] from 0..255 to about -1..1, as [N, 3, H, W]."""
-    return ((values - 127.5) * 0.0078125).permute(0, 3, 1, 2)
-
-
-def regress(boxes: Floats, shift: Floats, extra: float) -> Floats:
-    """Move the corners of `boxes` [N, 4] by `shift` [N, 4] in units of width and height + extra."""
-    sides = boxes[:, 2:] - boxes[:, :2] + np.float32(extra)
-    return (boxes + np.tile(sides, 2) * shift).astype(np.float32, copy=False)
+REFINE, DECIDE = Crops(RNET_SIDE, 64, 5), Crops(ONET_SIDE, 32, 15)
+CELL_BATCH, CELL_OUTPUTS = 256, 5
+# Smaller batches are filled up to a multiple of this: a network runtime prepares for every new
+# size, which takes longer than a few crops.
+BATCH_STEP = 8
 
 
 class MTCNN:
-    """Face detector with landmarks.
+    """Face detector with landmarks, on a CPU and one thread.
 
     Args:
         weights: state_dicts by network, "pnet", "rnet" and "onet".
         config: thresholds, sizes and limits.
-        device: where the networks run.
     """
 
     def __init__(
-        self,
-        weights: Mapping[str, Mapping[str, Tensor]],
-        config: DetectConfig | None = None,
-        device: str | torch.device = "cpu",
+        self, weights: Mapping[str, Mapping[str, Tensor]], config: DetectConfig | None = None
     ) -> None:
         self.config = config or DetectConfig()
-        self.device = torch.device(device)
-        self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
-        for name, network in (("pnet", self.pnet), ("rnet", self.rnet), ("onet", self.onet)):
-            network.load_state_dict(dict(weights[name]), strict=True)
-            network.eval().requires_grad_(False)
-            # Pooling is three times faster with channels last on a CPU.
-            network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        self.networks = load_networks(weights)
 
-    @torch.inference_mode()
     def detect(self, images: Sequence[Pixels]) -> list[Detections]:
         """Return every face of each image, largest box first.
 
@@ -122,169 +75,116 @@ class MTCNN:
         not applied here (see `detector.select`).
         """
         found: list[Detections] = []
-        for chunk in self._chunks(images):
-            found.extend(self._cascade(chunk))
+        for chunk in chunks(images, self.config.batch_pixels):
+            tables = Tables.of(chunk)
+            found.extend(self._decide(tables, self._refine(tables, self._propose(tables))))
         return found
 
-    def _chunks(self, images: Sequence[Pixels]) -> Iterator[list[Pixels]]:
-        """Split `images` so that a chunk has at most `batch_pixels`, or is one image."""
-        chunk: list[Pixels] = []
-        pixels = 0
-        for image in images:
-            count = image.shape[0] * image.shape[1]
-            if chunk and pixels + count > self.config.batch_pixels:
-                yield chunk
-                chunk, pixels = [], 0
-            chunk.append(image)
-            pixels += count
-        if chunk:
-            yield chunk
+    def _propose(self, tables: Tables) -> Candidates:
+        """P-net over the pyramids: square candidate boxes."""
+        scales: list[float] = []
+        tiles: list[tuple[int, ...]] = []
+        for image, (height, width) in enumerate(tables.sizes.tolist()):
+            for scale, *size in pyramid(height, width, self.config.min_face_px, self.config.factor):
+                tiles += atlas.tiles_of(image, len(scales), *size)
+                scales.append(scale)
+        parts = [self._look(tables, rows, placed) for rows, placed in atlas.pack(tiles)]
+        if not parts:  # all are smaller than a face
+            return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+        cells, values = (np.concatenate(x) for x in zip(*parts, strict=True))
+        # by level, row and column: what is found does not depend on where tiles were put
+        order = np.lexsort((cells[:, 3], cells[:, 2], cells[:, 1]))
+        owner, level, y, x = cells[order].T
+        values = values[order]
+        corner = np.stack([x, y], axis=1).astype(np.float32) * PNET_STRIDE
+        steps = np.array(scales, np.float32)[level, None]
+        boxes = np.floor(np.hstack([(corner + 1) / steps, (corner + PNET_CELL) / steps]))
+        scores = probability(values[:, 0])
+        kept = suppress(boxes, scores, level, NMS_LEVEL)
+        kept = kept[suppress(boxes[kept], scores[kept], owner[kept], NMS_IMAGE)]
+        moved = regress(boxes[kept], values[kept, 1:], 0)
+        return Candidates(geometry.square(moved), owner[kept])
 
-    def _cascade(self, images: list[Pixels]) -> list[Detections]:
-        tables = [area.summed_area(image, self.device) for image in images]
-        boxes = self._propose(tables)
-        boxes = self._refine(tables, boxes)
-        return self._decide(tables, boxes)
-
-    def _propose(self, tables: list[Tensor]) -> list[Floats]:
-        """P-net over the pyramid: square candidate boxes by image."""
-        boxes: list[list[Floats]] = [[] for _ in tables]
-        scores: list[list[Floats]] = [[] for _ in tables]
-        shifts: list[list[Floats]] = [[] for _ in tables]
-        same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, table in enumerate(tables):
-            same_size[table.shape[0] - 1, table.shape[1] - 1].append(i)
-        for (height, width), members in same_size.items():
-            levels = pyramid(height, width, self.config.min_face_px, self.config.factor)
-            for scale, level_height, level_width in levels:
-                size = (level_height, level_width)
-                found = self._level([tables[i] for i in members], size, scale)
-                for i, (candidate, score, shift) in zip(members, found, strict=True):
-                    keep = geometry.nms(candidate, score, NMS_LEVEL)
-                    boxes[i].append(candidate[keep])
-                    scores[i].append(score[keep])
-                    shifts[i].append(shift[keep])
-        proposals = []
-        for mine_boxes, mine_scores, mine_shifts in zip(boxes, scores, shifts, strict=True):
-            if not mine_boxes:  # smaller than a face: an empty pyramid
-                proposals.append(np.zeros((0, 4), np.float32))
-                continue
-            candidate, score = np.concatenate(mine_boxes), np.concatenate(mine_scores)
-            keep = geometry.nms(candidate, score, NMS_IMAGE)
-            moved = regress(candidate[keep], np.concatenate(mine_shifts)[keep], 0)
-            proposals.append(geometry.square(moved))
-        return proposals
-
-    def _level(
-        self, tables: list[Tensor], size: tuple[int, int], scale: float
-    ) -> list[tuple[Floats, Floats, Floats]]:
-        """P-net on one pyramid level of images of one size: boxes, scores and shifts by image.
-
-        In strips of rows that overlap by what P-net sees, so that memory stays bounded for any
-        image; the strips' answers are those of the whole level.
-        """
-        height, width = size
-        cells = (height - 1) // PNET_STRIDE - 4  # rows of P-net's answer
-        step = max(1, STRIP_PIXELS // (len(tables) * width * PNET_STRIDE))
-        parts: list[tuple[Floats, Floats, Floats, npt.NDArray[np.int64]]] = []
-        for first in range(0, cells, step):
-            last = height if first + step >= cells else (first + step) * PNET_STRIDE + PNET_CELL - 2
-            rows = slice(first * PNET_STRIDE, last)
-            level = torch.stack([area.resize(table, height, width, rows) for table in tables])
-            probability, regression = self.pnet(normalise(level))
-            hits = (probability >= self.config.thresholds[0]).nonzero()
-            image, y, x = hits.unbind(1)
-            cell = torch.stack([x, y + first], dim=1).float() * PNET_STRIDE
-            corners = [((cell + 1) / scale).floor(), ((cell + PNET_CELL) / scale).floor()]
-            parts.append(
-                (
-                    torch.cat(corners, dim=1).numpy(force=True),
-                    probability[image, y, x].numpy(force=True),
-                    regression[image, :, y, x].numpy(force=True),
-                    image.numpy(force=True),
-                )
-            )
-        candidate, score, shift, owner = (np.concatenate(x) for x in zip(*parts, strict=True))
-        return [
-            (candidate[owner == k], score[owner == k], shift[owner == k])
-            for k in range(len(tables))
-        ]
-
-    def _corners(
-        self, tables: list[Tensor], boxes: list[Floats]
-    ) -> tuple[list[Tensor], list[Floats]]:
-        """Return the whole pixels of square crops by image, and the boxes that they are of.
-
-        Boxes that miss their image are dropped.
-        """
-        whole, inside = [], []
-        for table, mine in zip(tables, boxes, strict=True):
-            corners = np.trunc(mine).astype(np.int64)
-            # The published crops count pixels from 1 and take both ends; stretched at the border.
-            corners[:, :2] = np.maximum(corners[:, :2], 1) - 1
-            corners[:, 2] = np.minimum(corners[:, 2], table.shape[1] - 1)
-            corners[:, 3] = np.minimum(corners[:, 3], table.shape[0] - 1)
-            valid = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-            inside.append(mine[valid])
-            whole.append(torch.from_numpy(corners[valid]).to(self.device))
-        return whole, inside
-
-    def _crops(self, tables: list[Tensor], corners: list[Tensor], side: int) -> Iterator[Tensor]:
-        """Cut crops for a network, `CROP_BATCH` at a time whatever image they are of.
-
-        Cut all at once they would be most of what a chunk takes.
-        """
-        parts = [torch.zeros((0, side, side, 3), device=self.device)]
-        room = CROP_BATCH
-        for table, mine in zip(tables, corners, strict=True):
-            while len(mine):
-                parts.append(area.crops(table, mine[:room], side))
-                mine = mine[room:]
-                room -= len(parts[-1])
-                if not room:
-                    yield normalise(torch.cat(parts))
-                    parts, room = parts[:1], CROP_BATCH
-        if room < CROP_BATCH or not any(map(len, corners)):
-            yield normalise(torch.cat(parts))
-
-    def _refine(self, tables: list[Tensor], boxes: list[Floats]) -> list[Floats]:
-        """R-net on every candidate: fewer, better square boxes by image."""
-        corners, boxes = self._corners(tables, boxes)
-        outputs = [self.rnet(crops) for crops in self._crops(tables, corners, RNET_SIDE)]
-        probability, regression = (
-            torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
+    def _look(self, tables: Tables, rows: int, tiles: Ints) -> tuple[Ints, Floats]:
+        """P-net on one atlas: cells int64 [N, 4] (image, level, row, column), answers [N, 5]."""
+        features = np.empty((kernels.CHANNELS, rows, atlas.COLUMNS), np.float32)
+        kernels.fill_atlas(
+            tables.sums, tables.start, tables.sizes, tiles, *self.networks.first_layer, features
         )
-        refined = []
-        for mine, rows in zip(boxes, slices(boxes), strict=True):
-            passed = np.flatnonzero(probability[rows] > self.config.thresholds[1])
-            keep = passed[geometry.nms(mine[passed], probability[rows][passed], NMS_IMAGE)]
-            refined.append(geometry.square(regress(mine[keep], regression[rows][keep], 1)))
-        return refined
+        first = self.networks.propose_first
+        answer = (first or self.networks.propose)(features[None])[0]
+        threshold = self.config.thresholds[0]
+        least = logit(threshold) - (PROPOSE_GUARD if first else 0)
+        cells, values, patches = kernels.collect(answer, features, tiles, least)
+        if first:
+            values = self._ask_again(patches)
+        passed = probability(values[:, 0]) >= threshold
+        return cells[passed], values[passed]
 
-    def _decide(self, tables: list[Tensor], boxes: list[Floats]) -> list[Detections]:
+    def _ask_again(self, patches: Floats) -> Floats:
+        """P-net in float32 on single cells, [N, 10, 5, 5] to [N, 5]."""
+        answer = np.empty((len(patches), CELL_OUTPUTS), np.float32)
+        for begin in range(0, len(patches), CELL_BATCH):
+            batch = filled_up(patches[begin : begin + CELL_BATCH])
+            values = self.networks.propose(batch)[:, :, 0, 0]
+            answer[begin : begin + CELL_BATCH] = values[: len(patches) - begin]
+        return answer
+
+    def _refine(self, tables: Tables, candidates: Candidates) -> Candidates:
+        """R-net on every candidate: fewer, better square boxes."""
+        candidates, corners = whole_pixels(candidates, tables.sizes)
+        boxes, owner = candidates.boxes, candidates.owner
+        threshold = self.config.thresholds[1]
+        if self.networks.refine_first:
+            answer = self._judge(self.networks.refine_first, REFINE, tables, owner, corners)
+            near = answer[:, 0] >= logit(threshold) - REFINE_GUARD
+            boxes, owner, corners = boxes[near], owner[near], corners[near]
+        answer = self._judge(self.networks.refine, REFINE, tables, owner, corners)
+        scores = probability(answer[:, 0])
+        passed = scores > threshold
+        boxes, owner, scores, shift = (
+            boxes[passed],
+            owner[passed],
+            scores[passed],
+            answer[passed, 1:],
+        )
+        kept = suppress(boxes, scores, owner, NMS_IMAGE)
+        return Candidates(geometry.square(regress(boxes[kept], shift[kept], 1)), owner[kept])
+
+    def _decide(self, tables: Tables, candidates: Candidates) -> list[Detections]:
         """O-net on every candidate: final boxes, scores and landmarks by image."""
-        corners, boxes = self._corners(tables, boxes)
-        outputs = [self.onet(crops) for crops in self._crops(tables, corners, ONET_SIDE)]
-        probability, regression, points = (
-            torch.cat(x).numpy(force=True) for x in zip(*outputs, strict=True)
-        )
-        found = []
-        for mine, rows in zip(boxes, slices(boxes), strict=True):
-            passed = np.flatnonzero(probability[rows] > self.config.thresholds[2])
-            before, score = mine[passed], probability[rows][passed]
-            sides = before[:, None, 2:] - before[:, None, :2] + 1
-            xy = points[rows][passed].reshape(-1, 2, 5).transpose(0, 2, 1)
-            landmarks = before[:, None, :2] + xy * sides - 1
-            final = regress(before, regression[rows][passed], 1)
-            keep = geometry.nms(final, score, NMS_FINAL, over_smaller=True)
-            faces = Detections(final[keep], score[keep], landmarks[keep])
-            found.append(faces.take(np.argsort(-geometry.areas(faces.boxes), kind="stable")))
-        return found
+        candidates, corners = whole_pixels(candidates, tables.sizes)
+        answer = self._judge(self.networks.decide, DECIDE, tables, candidates.owner, corners)
+        scores = probability(answer[:, 0])
+        passed = scores > self.config.thresholds[2]
+        before, owner = candidates.boxes[passed], candidates.owner[passed]
+        scores, answer = scores[passed], answer[passed]
+        sides = before[:, None, 2:] - before[:, None, :2] + 1
+        xy = answer[:, 5:].reshape(-1, 2, 5).transpose(0, 2, 1)
+        landmarks = before[:, None, :2] + xy * sides - 1
+        final = regress(before, answer[:, 1:5], 1)
+        kept = suppress(final, scores, owner, NMS_FINAL, over_smaller=True)
+        faces, owner = Detections(final, scores, landmarks).take(kept), owner[kept]
+        # largest first; equal ones stay, best first
+        faces = faces.take(np.lexsort((-geometry.areas(faces.boxes), owner)))
+        ends = np.searchsorted(owner, np.arange(len(tables.sizes) + 1))
+        return [faces.take(np.arange(begin, end)) for begin, end in pairwise(ends)]
+
+    def _judge(
+        self, network: Network, wanted: Crops, tables: Tables, owner: Ints, corners: Ints
+    ) -> Floats:
+        """Run a network on crops, cut a batch at a time: all at once they would fill memory."""
+        answer = np.empty((len(corners), wanted.outputs), np.float32)
+        for begin in range(0, len(corners), wanted.batch):
+            part = slice(begin, begin + wanted.batch)
+            crops = np.empty((len(corners[part]), 3, wanted.side, wanted.side), np.float32)
+            where = (tables.sums, tables.start, tables.sizes)
+            kernels.cut(*where, owner[part], corners[part], wanted.side, crops)
+            answer[part] = network(filled_up(crops))[: len(crops)]
+        return answer
 
 
-def slices(boxes: list[Floats]) -> Iterator[slice]:
-    """Yield where each image's boxes lie once all are concatenated."""
-    start = 0
-    for mine in boxes:
-        yield slice(start, start + len(mine))
-        start += len(mine)
+def filled_up(batch: Floats) -> Floats:
+    """Return the batch with zeros behind it, up to a multiple of `BATCH_STEP`."""
+    missing = -len(batch) % BATCH_STEP
+    return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)])

@@ -31,9 +31,13 @@ class PNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, 3, H, W] to face probability [N, h, w] and box regression [N, 4, h, w]."""
-        x = self.pool1(self.prelu1(self.conv1(x)))
-        x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
-        return torch.softmax(self.conv4_1(x), dim=1)[:, 1], self.conv4_2(x)
+        faces, shift = self.later(self.pool1(self.prelu1(self.conv1(x))))
+        return torch.softmax(faces, dim=1)[:, 1], shift
+
+    def later(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features [N, 10, H, W] of the first layer to logits [N, 2, h, w] and regression."""
+        x = self.prelu3(self.conv3(self.prelu2(self.conv2(features))))
+        return self.conv4_1(x), self.conv4_2(x)
 
 
 class RNet(nn.Module):
@@ -56,12 +60,17 @@ class RNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map crops [N, 3, 24, 24] to face probability [N] and box regression [N, 4]."""
+        faces, shift = self.logits(x)
+        return torch.softmax(faces, dim=1)[:, 1], shift
+
+    def logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map crops [N, 3, 24, 24] to logits [N, 2] and box regression [N, 4]."""
         x = self.pool1(self.prelu1(self.conv1(x)))
         x = self.pool2(self.prelu2(self.conv2(x)))
         x = self.prelu3(self.conv3(x))
         # The weights were trained on transposed maps: columns before rows, channels last.
         x = self.prelu4(self.dense4(x.permute(0, 3, 2, 1).flatten(1)))
-        return torch.softmax(self.dense5_1(x), dim=1)[:, 1], self.dense5_2(x)
+        return self.dense5_1(x), self.dense5_2(x)
 
 
 class ONet(nn.Module):
@@ -91,9 +100,14 @@ class ONet(nn.Module):
 
         Landmarks are five x, then five y, as fractions of the box.
         """
+        faces, shift, points = self.logits(x)
+        return torch.softmax(faces, dim=1)[:, 1], shift, points
+
+    def logits(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map crops [N, 3, 48, 48] to logits [N, 2], regression [N, 4] and landmarks [N, 10]."""
         x = self.pool1(self.prelu1(self.conv1(x)))
         x = self.pool2(self.prelu2(self.conv2(x)))
         x = self.pool3(self.prelu3(self.conv3(x)))
         x = self.prelu4(self.conv4(x))
         x = self.prelu5(self.dense5(x.permute(0, 3, 2, 1).flatten(1)))
-        return torch.softmax(self.dense6_1(x), dim=1)[:, 1], self.dense6_2(x), self.dense6_3(x)
+        return self.dense6_1(x), self.dense6_2(x), self.dense6_3(x)

@@ -12,9 +12,9 @@ from pipeline.config import DetectConfig
 from pipeline.environment import give_back
 from pipeline.geometry import Pixels
 from pipeline.models.card import ModelCard
+from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector
 from pipeline.models.faces import face_crops
-from pipeline.models.mtcnn import Detections
 from pipeline.models.weights import WeightStore
 from pipeline.schema import BOX, LANDMARKS
 from pipeline.stages.transport import DETECTED, FOUND_FIELDS

@@ -6,11 +6,12 @@ from PIL import Image
 from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.errors import ConfigError
-from pipeline.models import area
 from pipeline.models.card import find_card
+from pipeline.models.cascade import pyramid, regress
+from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector, reduce, rescale, select
 from pipeline.models.faces import face_crops
-from pipeline.models.mtcnn import Detections, pyramid, regress
+from pipeline.models.sums import Tables
 
 SMALL = ["collins-nasa-portrait.png", "obama-2012-closeup.jpg", "cat-no-face.png"]
 TWO = "obama-and-biden-composite.jpg"
@@ -82,11 +83,9 @@ def test_neighbours_in_a_batch_do_not_suppress_each_other(detector, photo_pixels
     assert len(batch[3]) == 0
     # nor do they lend each other candidates, which the later networks would only hide
     images = [pixels, mirrored, np.zeros_like(pixels)]
-    tables = [area.summed_area(image, torch.device("cpu")) for image in images]
-    with torch.inference_mode():
-        together = detector._mtcnn._propose(tables)
-        alone = [detector._mtcnn._propose([table])[0] for table in tables]
-    assert [len(mine) for mine in together] == [len(mine) for mine in alone]
+    together = detector._mtcnn._propose(Tables.of(images))
+    alone = [len(detector._mtcnn._propose(Tables.of([image])).boxes) for image in images]
+    assert np.bincount(together.owner, minlength=3).tolist() == alone
 
 
 def test_small_batch_pixels_only_split_the_work(photo_pixels, detected):

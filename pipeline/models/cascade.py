@@ -1,0 +1,103 @@
+"""What MTCNN's three steps share, on whatever device: the pyramid, candidates, regression.
+
+Formulas of Zhang et al. 2016 (see `mtcnn_networks`) as the published implementation has them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.geometry import Floats, Ints, Pixels
+from pipeline.models import kernels
+from pipeline.models.mtcnn_networks import PNET_CELL
+
+# Suppression inside a pyramid level, over all levels and after R-net, and after O-net (the last
+# over the smaller area): the published implementation's values.
+NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Boxes of several images, those of one image together.
+
+    Attributes:
+        boxes: float32 [N, 4].
+        owner: int64 [N], which image, rising.
+    """
+
+    boxes: Floats
+    owner: Ints
+
+
+def pyramid(
+    height: int, width: int, min_face_px: float, factor: float
+) -> list[tuple[float, int, int]]:
+    """Return (scale, height, width) of every level at which a face of 12 pixels is searched."""
+    scale = PNET_CELL / min_face_px
+    side = min(height, width) * scale
+    levels = []
+    while side >= PNET_CELL:
+        levels.append((scale, int(height * scale + 1), int(width * scale + 1)))
+        scale *= factor
+        side *= factor
+    return levels
+
+
+def regress(boxes: Floats, shift: Floats, extra: float) -> Floats:
+    """Move the corners of `boxes` [N, 4] by `shift` [N, 4] in units of width and height + extra."""
+    sides = boxes[:, 2:] - boxes[:, :2] + np.float32(extra)
+    return (boxes + np.tile(sides, 2) * shift).astype(np.float32, copy=False)
+
+
+def probability(logits: Floats) -> Floats:
+    """Return the sigmoid, in float64 on the way: an exponential may pass float32's range."""
+    return (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+
+
+def logit(share: float) -> float:
+    """Return the logit of a probability; infinite at 0 and 1."""
+    if share <= 0 or share >= 1:
+        return math.copysign(math.inf, share - 0.5)
+    return math.log(share / (1 - share))
+
+
+def suppress(
+    boxes: Floats, scores: Floats, group: Ints, threshold: float, *, over_smaller: bool = False
+) -> Ints:
+    """Return indices that `geometry.nms` keeps inside each group: by group, best score first.
+
+    `group` [N] is an integer for each box.
+    """
+    order = np.lexsort((-scores, group))
+    extra = 1.0 if over_smaller else 0.0
+    return kernels.suppress(boxes, order, group, threshold, extra, over_smaller)
+
+
+def whole_pixels(candidates: Candidates, sizes: Ints) -> tuple[Candidates, Ints]:
+    """Return the candidates that meet their image, and their whole pixels int64 [N, 4].
+
+    `sizes` [images, 2] are heights and widths. The published crops count pixels from 1 and take
+    both ends; at the border they are stretched.
+    """
+    corners = np.trunc(candidates.boxes).astype(np.int64)
+    corners[:, :2] = np.maximum(corners[:, :2], 1) - 1
+    corners[:, 2:] = np.minimum(corners[:, 2:], sizes[candidates.owner][:, ::-1])
+    inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    return Candidates(candidates.boxes[inside], candidates.owner[inside]), corners[inside]
+
+
+def chunks(images: Sequence[Pixels], most_pixels: int) -> Iterator[list[Pixels]]:
+    """Split images so that a chunk has at most `most_pixels`, or is one image."""
+    chunk: list[Pixels] = []
+    pixels = 0
+    for image in images:
+        count = image.shape[0] * image.shape[1]
+        if chunk and pixels + count > most_pixels:
+            yield chunk
+            chunk, pixels = [], 0
+        chunk.append(image)
+        pixels += count
+    if chunk:
+        yield chunk

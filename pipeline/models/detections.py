@@ -1,0 +1,35 @@
+"""What a face detector returns for an image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.geometry import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The faces of one image.
+
+    Attributes:
+        boxes: float32 [N, 4], x1, y1, x2, y2 in pixels; may reach past the image.
+        scores: float32 [N], probability from 0 to 1.
+        landmarks: float32 [N, 5, 2], pixels.
+    """
+
+    boxes: Floats
+    scores: Floats
+    landmarks: Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, index: npt.NDArray[np.integer]) -> "Detections":
+        """Return the faces at `index`, in that order."""
+        return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
+
+    @classmethod
+    def none(cls) -> "Detections":
+        """Return no face."""
+        return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))

@@ -1,0 +1,90 @@
+"""MTCNN's networks on a CPU, as functions of arrays, in OpenVINO or in torch.
+
+Each returns a logit first, then what it regresses. P-net's first layer is not here: it is done
+while levels are made (`kernels.fill_atlas`).
+
+Where the CPU has bfloat16, P-net and R-net look at everything in bfloat16 first, and what comes
+near their threshold is looked at again in float32. So every answer that counts is a float32 one;
+only what bfloat16 puts more than a guard below the threshold is not looked at again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.models.mtcnn_networks import ONet, PNet, RNet
+from pipeline.models.mtcnn_openvino import arrays, decide_model, propose_model, refine_model
+from pipeline.models.runtime import Compiled, has_bfloat16, openvino
+
+Floats = npt.NDArray[np.float32]
+Network = Callable[[Floats], Floats]
+Weights = Mapping[str, Tensor]
+
+# How far, as logits, bfloat16 may fall below the threshold of P-net and of R-net and still be
+# looked at again. What it was off at most where it mattered: see docs/benchmarks.md.
+PROPOSE_GUARD, REFINE_GUARD = 0.5, 0.5
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The three networks.
+
+    Attributes:
+        propose: P-net's later layers, features [N, 10, H, W] to [N, 5, H - 4, W - 4].
+        refine: R-net, crops [N, 3, 24, 24] to [N, 5].
+        decide: O-net, crops [N, 3, 48, 48] to [N, 15]; landmarks are five x, then five y.
+        propose_first, refine_first: the same but less exact, to look with first; None: nothing
+            is faster than the exact ones.
+        first_layer: weight [10, 3, 3, 3], bias [10] and slope [10] of P-net's first layer.
+    """
+
+    propose: Network
+    refine: Network
+    decide: Network
+    propose_first: Network | None
+    refine_first: Network | None
+    first_layer: tuple[Floats, Floats, Floats]
+
+
+def load_networks(weights: Mapping[str, Weights]) -> Networks:
+    """Return the networks in the fastest runtime that there is.
+
+    Args:
+        weights: state_dicts by network, "pnet", "rnet" and "onet".
+    """
+    pnet, rnet, onet = PNet(), RNet(), ONet()
+    for name, network in (("pnet", pnet), ("rnet", rnet), ("onet", onet)):
+        network.load_state_dict(dict(weights[name]), strict=True)
+        network.eval().requires_grad_(False)
+        # pooling is three times faster with channels last on a CPU
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    weight, bias = arrays(pnet.conv1)
+    first_layer = (np.ascontiguousarray(weight), bias, pnet.prelu1.weight.numpy(force=True))
+    if openvino() is None:
+        exact = (in_torch(pnet.later), in_torch(rnet.logits), in_torch(onet.logits))
+        return Networks(*exact, None, None, first_layer)
+    propose, refine = propose_model(pnet), refine_model(rnet)
+    half = has_bfloat16()
+    return Networks(
+        Compiled(propose),
+        Compiled(refine),
+        Compiled(decide_model(onet)),
+        Compiled(propose, "bfloat16") if half else None,
+        Compiled(refine, "bfloat16") if half else None,
+        first_layer,
+    )
+
+
+def in_torch(network: Callable[[Tensor], tuple[Tensor, ...]]) -> Network:
+    """Return a torch network of two logits and regressions as a function of arrays."""
+
+    @torch.inference_mode()
+    def run(x: Floats) -> Floats:
+        faces, *rest = network(torch.from_numpy(x))
+        return torch.cat([faces[:, 1:] - faces[:, :1], *rest], dim=1).numpy()
+
+    return run

@@ -1,0 +1,85 @@
+"""Which runtime runs the networks on a CPU: OpenVINO where it is installed, else torch.
+
+OpenVINO was chosen on measurements (docs/benchmarks.md): the fastest in float32, and the only one
+with bfloat16 that keeps parity. `FACELAKE_RUNTIME=torch` does without it, for comparison.
+"""
+
+import importlib
+import os
+import sys
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.errors import ConfigError
+
+Precision = Literal["float32", "bfloat16"]
+
+VARIABLE = "FACELAKE_RUNTIME"
+CHOICES = ("auto", "openvino", "torch")
+
+
+@lru_cache(maxsize=1)
+def openvino() -> ModuleType | None:
+    """Return OpenVINO, None where it is not installed or not wanted.
+
+    On import OpenVINO reports itself to its makers through a package of its own. People trust
+    Facelake with their pictures: that package is kept from being found.
+
+    Raises:
+        ConfigError: the variable names no runtime, or one that is not installed.
+    """
+    wanted = os.environ.get(VARIABLE, "auto")
+    if wanted not in CHOICES:
+        raise ConfigError(f"{VARIABLE} is {wanted!r}; choose from {', '.join(CHOICES)}")
+    if wanted == "torch":
+        return None
+    # None in this place makes an import fail as if nothing were installed
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        if wanted == "openvino":
+            raise ConfigError(
+                f"{VARIABLE}=openvino, but it does not import ({error}); "
+                "pip install openvino, or unset the variable"
+            ) from error
+        return None
+
+
+@lru_cache(maxsize=1)
+def has_bfloat16() -> bool:
+    """Return whether this CPU multiplies bfloat16 faster than float32, in OpenVINO."""
+    found = openvino()
+    return found is not None and "BF16" in found.Core().get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    )
+
+
+class Compiled:
+    """A network in OpenVINO, on one thread unless told otherwise.
+
+    Args:
+        model: openvino.Model of one input and one output.
+    """
+
+    def __init__(self, model: Any, precision: Precision = "float32", threads: int = 1) -> None:
+        found = openvino()
+        assert found is not None
+        self._tensor = found.Tensor
+        options = {
+            # by default it would take bfloat16 wherever the CPU has it
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "INFERENCE_NUM_THREADS": str(threads),
+            "NUM_STREAMS": "1",
+            "ENABLE_CPU_PINNING": "NO",  # workers would all be pinned to the same core
+        }
+        self._request = found.Core().compile_model(model, "CPU", options).create_infer_request()
+
+    def __call__(self, x: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
+        """Map float32 [N, ...] to float32 [N, ...]; the result is overwritten by the next call."""
+        self._request.set_input_tensor(self._tensor(x, shared_memory=True))
+        self._request.infer()
+        return self._request.get_output_tensor().data
