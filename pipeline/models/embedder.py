@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from pipeline.models.card import FACENET, ModelCard, find_card
+from pipeline.models.runtime import Precision, openvino
 from pipeline.models.vectors import Crops, Floats
 from pipeline.models.weights import WeightStore
 
@@ -29,6 +30,7 @@ def load_embedder(
     store: WeightStore | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    precision: Precision | None = None,
 ) -> Embedder:
     """Load an embedder by name, or by the path of a card or of an ONNX file with a card.
 
@@ -36,7 +38,8 @@ def load_embedder(
         name_or_path: see `find_card`.
         store: where weights lie; the default store without.
         device: "cpu", or "cuda" with an optional ":index".
-        threads: CPU threads; None is 1 for ONNX, and leaves torch as it is.
+        threads: CPU threads; None is 1, and leaves torch as it is.
+        precision: None takes the fastest that keeps the vectors of real faces (see `drift`).
 
     Raises:
         ConfigError: no such model, or not an embedder.
@@ -46,6 +49,13 @@ def load_embedder(
     store = store or WeightStore()
     path = store.path(card)
     # each runtime is imported where it is needed: torch alone takes seconds
+    on_openvino = device == "cpu" and openvino() is not None
+    if card.runtime == FACENET and on_openvino:
+        from pipeline.models.openvino_embedder import facenet_embedder
+
+        ours = facenet_embedder(card, path, threads or 1, precision)
+        store.trust(card)
+        return ours
     if card.runtime == FACENET:
         from pipeline.models.torch_embedder import FaceNetEmbedder
 
@@ -54,4 +64,9 @@ def load_embedder(
         return network
     from pipeline.models.onnx_embedder import OnnxEmbedder
 
-    return OnnxEmbedder(card, path, threads or 1, device)
+    other = OnnxEmbedder(card, path, threads or 1, device)
+    if on_openvino:
+        from pipeline.models.openvino_embedder import instead_of
+
+        return instead_of(other, path, threads or 1, precision) or other
+    return other

@@ -15,6 +15,7 @@ from pipeline.errors import WeightsError
 
 BN_EPS = 1e-3  # slim's default, which the published weights were trained with
 DIMENSION = 512
+INPUT_SIDE = 160
 
 
 class ConvUnit(nn.Module):

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from pipeline.models.mtcnn_networks import ONet, PNet, RNet
-from pipeline.models.mtcnn_openvino import arrays, decide_model, propose_model, refine_model
+from pipeline.models.mtcnn_openvino import decide_model, propose_model, refine_model
+from pipeline.models.openvino_graph import arrays
 from pipeline.models.runtime import Compiled, has_bfloat16, openvino
 
 Floats = npt.NDArray[np.float32]

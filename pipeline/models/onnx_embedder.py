@@ -10,7 +10,7 @@ import onnxruntime
 from pipeline.errors import WeightsError
 from pipeline.models.card import ModelCard
 from pipeline.models.onnx_graph import read_model, simplify
-from pipeline.models.vectors import Crops, Floats, check_crops, empty, unit_vectors
+from pipeline.models.vectors import Crops, Floats, check_crops, empty, network_input, unit_vectors
 from pipeline.models.weights import sha256
 
 logger = logging.getLogger(__name__)
@@ -72,12 +72,8 @@ class OnnxEmbedder:
         return unit_vectors(self.card, np.concatenate(raw))
 
     def _run(self, crops: Crops) -> Floats:
-        x = crops if self.card.colour == "RGB" else crops[..., ::-1]
-        mean = np.asarray(self.card.mean, np.float32)
-        std = np.asarray(self.card.std, np.float32)
-        scaled = ((x.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)
         name = self._session.get_inputs()[0].name
-        output = self._session.run(None, {name: np.ascontiguousarray(scaled)})[0]
+        output = self._session.run(None, {name: network_input(self.card, crops)})[0]
         return np.asarray(output, np.float32).reshape(len(crops), -1)
 
     def _try_free_batch(

@@ -63,13 +63,16 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             graphs += [attribute.g, *attribute.graphs]
 
 
-def simplify(model: onnx.ModelProto, free_batch: bool = False) -> onnx.ModelProto:
+def simplify(
+    model: onnx.ModelProto, free_batch: bool = False, cheap_prelu: bool = True
+) -> onnx.ModelProto:
     """Return the same function with constants computed, PReLU cheap, and only live inputs.
 
     Args:
         model: stays as it is.
         free_batch: let the first axis of input and output vary; whether the graph bears that
             must be tried.
+        cheap_prelu: write PReLU as ONNX Runtime runs it fastest.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -81,7 +84,7 @@ def simplify(model: onnx.ModelProto, free_batch: bool = False) -> onnx.ModelProt
         if folded is not None:
             constants[node.output[0]] = numpy_helper.from_array(folded, node.output[0])
         else:
-            nodes += _cheap_prelu(node, constants)
+            nodes += _cheap_prelu(node, constants) if cheap_prelu else [node]
     used = {name for node in nodes for name in node.input} | _captured(nodes)
     inputs = [value for value in graph.input if value.name in used - constants.keys()]
     # a folded value may be the graph's output itself

@@ -22,6 +22,13 @@ def check_crops(card: ModelCard, crops: NDArray[Any]) -> None:
         )
 
 
+def network_input(card: ModelCard, crops: Crops) -> Floats:
+    """Return what the network of `card` sees of crops: float32 [N, 3, S, S], contiguous."""
+    x = crops if card.colour == "RGB" else crops[..., ::-1]
+    mean, std = np.asarray(card.mean, np.float32), np.asarray(card.std, np.float32)
+    return np.ascontiguousarray(((x - mean) / std).transpose(0, 3, 1, 2))
+
+
 def empty(card: ModelCard) -> tuple[Floats, Floats]:
     """Return the vectors and norms of no crops."""
     return np.zeros((0, card.dimension), np.float32), np.zeros(0, np.float32)

@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from pipeline.errors import WeightsError
+from pipeline.models import openvino_embedder
+from pipeline.models.card import find_card
+from pipeline.models.drift import lowest_cosine, probe_faces
 from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
+from pipeline.models.openvino_embedder import facenet_embedder
+from pipeline.models.runtime import has_bfloat16
+from pipeline.models.torch_embedder import FaceNetEmbedder
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +117,54 @@ def test_classify_needs_the_number_of_classes() -> None:
         InceptionResnetV1(classify=True)
 
 
-def test_embedder_equals_the_network(network: InceptionResnetV1, tmp_path) -> None:
-    from pipeline.models.card import find_card
-    from pipeline.models.torch_embedder import FaceNetEmbedder
-
+@pytest.mark.parametrize("kind", ["torch", "float32", "bfloat16"])
+def test_embedder_equals_the_network(network: InceptionResnetV1, tmp_path, kind: str) -> None:
     path = tmp_path / "weights.pt"
     torch.save(upstream_state(network, 8631), path)
-    embedder = FaceNetEmbedder(find_card("facenet-vggface2"), path)
+    card = find_card("facenet-vggface2")
+    if kind == "bfloat16" and not has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    embedder = (
+        FaceNetEmbedder(card, path) if kind == "torch" else facenet_embedder(card, path, 1, kind)
+    )
     crops = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3), dtype=np.uint8)
     crops.setflags(write=False)  # as views of Arrow columns are
     vectors, norms = embedder.embed(crops)
     with torch.inference_mode():
         x = (torch.tensor(crops).permute(0, 3, 1, 2).float() - 127.5) / 128
         unit, expected = network.embed(x)
-    np.testing.assert_allclose(vectors, unit.numpy(), atol=1e-5)
-    np.testing.assert_allclose(norms, expected.numpy(), rtol=1e-4)
+    if kind == "bfloat16":
+        assert (vectors * unit.numpy()).sum(1).min() >= 0.9999
+        np.testing.assert_allclose(norms, expected.numpy(), rtol=1e-2)
+    else:
+        np.testing.assert_allclose(vectors, unit.numpy(), atol=1e-5)
+        np.testing.assert_allclose(norms, expected.numpy(), rtol=1e-4)
     assert embedder.embed(crops[:0])[0].shape == (0, 512)
     assert embedder.revision.startswith("facenet-vggface2@")
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this CPU has no bfloat16")
+@pytest.mark.parametrize("keeps", [True, False])
+def test_bfloat16_is_taken_only_if_real_faces_keep_their_vectors(
+    network: InceptionResnetV1, tmp_path, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(upstream_state(network, 8631), path)
+    if not keeps:
+        monkeypatch.setattr(openvino_embedder, "LEAST_COSINE", 1.0)
+    embedder = facenet_embedder(find_card("facenet-vggface2"), path)
+    assert embedder.precision == ("bfloat16" if keeps else "float32")
+    faces = probe_faces(160)
+    exact = facenet_embedder(embedder.card, path, precision="float32").embed(faces)[0]
+    assert lowest_cosine(exact, embedder.embed(faces)[0]) >= (0.9999 if keeps else 1 - 1e-6)
+
+
+def test_probe_faces_are_faces(detector) -> None:
+    assert len(probe_faces(160)) == 8
+    for face in probe_faces(160):
+        assert len(detector.detect(np.pad(face, ((40, 40), (40, 40), (0, 0)), mode="edge"))) == 1
+
+
+def test_lowest_cosine() -> None:
+    assert lowest_cosine(np.ones((2, 3)), np.array([[1, 1, 1], [0, np.nan, 1]])) == -1
+    assert lowest_cosine(np.eye(2), np.array([[3.0, 0], [1, 1]])) == pytest.approx(0.5**0.5)

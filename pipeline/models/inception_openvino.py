@@ -1,0 +1,56 @@
+"""InceptionResnetV1 as an OpenVINO model; the same layers as in `inception_resnet_v1`."""
+
+from typing import Any
+
+from torch import nn
+
+from pipeline.models.inception_resnet_v1 import (
+    INPUT_SIDE,
+    ConvUnit,
+    InceptionResnetV1,
+    Reduction,
+    Residual,
+)
+from pipeline.models.openvino_graph import Builder, arrays, folded
+
+
+def features_model(network: InceptionResnetV1) -> Any:
+    """Return the network up to its embedding before normalisation.
+
+    Maps float32 [N, 3, 160, 160] to [N, 512]. Batch norms are folded into their convolutions;
+    `network` must be in evaluation mode, its dropout passes everything on.
+    """
+    build = Builder([-1, 3, INPUT_SIDE, INPUT_SIDE])
+    x = build.input
+    stem: list[nn.Module] = [network.conv2d_1a, network.conv2d_2a, network.conv2d_2b]
+    rest: list[nn.Module] = [
+        network.conv2d_3b, network.conv2d_4a, network.conv2d_4b, network.repeat_1,
+        network.mixed_6a, network.repeat_2, network.mixed_7a, network.repeat_3, network.block8,
+    ]  # fmt: skip
+    for part in stem:
+        x = _add(build, x, part)
+    x = build.pool(x, 3)
+    for part in rest:
+        x = _add(build, x, part)
+    return build.model([build.dense(build.mean(x), *folded(network.last_linear, network.last_bn))])
+
+
+def _add(build: Builder, x: Any, part: nn.Module) -> Any:
+    """Add a part of the network behind `x`."""
+    if isinstance(part, ConvUnit):
+        weight, bias = folded(part.conv, part.bn)
+        stride, padding = part.conv.stride, part.conv.padding
+        assert not isinstance(padding, str)
+        return build.relu(build.convolution(x, weight, bias, stride=stride, padding=padding))
+    if isinstance(part, nn.Sequential):
+        for inner in part:
+            x = _add(build, x, inner)
+        return x
+    assert isinstance(part, Residual | Reduction)
+    branches = [_add(build, x, part.get_submodule(f"branch{i}")) for i in range(part.width)]
+    if isinstance(part, Reduction):
+        return build.join([*branches, build.pool(x, 3)])
+    weight, bias = arrays(part.conv2d)
+    residual = build.convolution(build.join(branches), weight * part.scale, bias * part.scale)
+    y = build.add(x, residual)
+    return build.relu(y) if part.activate else y

@@ -1,0 +1,113 @@
+"""Writes a network down in OpenVINO's operations, from the weights of torch layers.
+
+By hand, because OpenVINO's converter of torch modules goes through TorchScript, which torch has
+given up.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from pipeline.models.runtime import openvino
+
+Floats = npt.NDArray[np.float32]
+
+
+def arrays(layer: nn.Conv2d | nn.Linear) -> tuple[Floats, Floats]:
+    """Return weight and bias of a layer that has both."""
+    assert layer.bias is not None
+    return layer.weight.numpy(force=True), layer.bias.numpy(force=True)
+
+
+def folded(layer: nn.Conv2d | nn.Linear, norm: nn.Module) -> tuple[Floats, Floats]:
+    """Return weight and bias of a layer without bias and the batch norm behind it, as one.
+
+    y = (Wx - mean) / sqrt(var + eps) * gamma + beta; in float64, rounded once.
+    """
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    deviation = np.sqrt(norm.running_var.numpy(force=True).astype(np.float64) + norm.eps)
+    scale = norm.weight.numpy(force=True) / deviation
+    weight = layer.weight.numpy(force=True)
+    bias = norm.bias.numpy(force=True) - norm.running_mean.numpy(force=True) * scale
+    shape = [-1] + [1] * (weight.ndim - 1)
+    return (weight * scale.reshape(shape)).astype(np.float32), bias.astype(np.float32)
+
+
+class Builder:
+    """A network under construction, of one input float32 `shape`, -1 where any size goes.
+
+    Attributes:
+        input: the node to begin with.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        found = openvino()
+        assert found is not None
+        self._model = found.Model
+        self._ops = found.opset13
+        self.input = self._ops.parameter(list(shape), np.float32)
+
+    def convolution(
+        self,
+        x: Any,
+        weight: Floats,
+        bias: Floats,
+        *,
+        stride: Sequence[int] = (1, 1),
+        padding: Sequence[int] = (0, 0),
+        prelu: nn.PReLU | None = None,
+    ) -> Any:
+        """Add a convolution, its bias and an activation."""
+        sides = [list(padding)] * 2
+        y = self._ops.convolution(x, self._constant(weight), list(stride), *sides, [1, 1])
+        return self._finish(y, bias.reshape(1, -1, 1, 1), prelu)
+
+    def dense(self, x: Any, weight: Floats, bias: Floats, *, prelu: nn.PReLU | None = None) -> Any:
+        """Add a dense layer, its bias and an activation."""
+        y = self._ops.matmul(x, self._constant(weight), False, True)
+        return self._finish(y, bias[None], prelu)
+
+    def _finish(self, x: Any, bias: Floats, prelu: nn.PReLU | None) -> Any:
+        y = self._ops.add(x, self._constant(bias))
+        if prelu is None:
+            return y
+        return self._ops.prelu(y, self._constant(prelu.weight.numpy(force=True)))
+
+    def relu(self, x: Any) -> Any:
+        """Add a ReLU."""
+        return self._ops.relu(x)
+
+    def pool(self, x: Any, side: int, *, ceil: bool = False) -> Any:
+        """Add a maximum over `side` x `side`, stride 2; `ceil` as torch's ceil_mode."""
+        rounding = "ceil" if ceil else "floor"
+        kernel = [side, side]
+        return self._ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], kernel, rounding).output(0)
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Put channels together."""
+        return self._ops.concat(list(parts), 1)
+
+    def add(self, x: Any, y: Any) -> Any:
+        """Add two nodes up."""
+        return self._ops.add(x, y)
+
+    def mean(self, x: Any) -> Any:
+        """Average over height and width."""
+        return self._ops.reduce_mean(x, self._constant(np.array([2, 3])), keep_dims=False)
+
+    def flat(self, x: Any) -> Any:
+        """Lay everything but the batch in one row."""
+        return self._ops.reshape(x, self._constant(np.array([0, -1])), special_zero=True)
+
+    def model(self, heads: Sequence[Any]) -> Any:
+        """Return the finished model, its outputs side by side."""
+        heads = list(heads)
+        return self._model([self.join(heads) if len(heads) > 1 else heads[0]], [self.input])
+
+    def _constant(self, value: npt.NDArray[Any]) -> Any:
+        return self._ops.constant(np.ascontiguousarray(value))
