@@ -13,10 +13,8 @@ import ray
 
 from pipeline.environment import MALLOC, quiet_stderr
 from pipeline.errors import ResourceError
+from pipeline.resources import STORE_BYTES, STORE_BYTES_A_CORE
 
-# Ray would take a third of the memory for blocks in flight, and Ray Data would fill it by reading
-# ahead. What keeps a core's workers busy is some blocks of at most 32 MB each.
-STORE_BYTES, STORE_BYTES_A_CORE = 256 * 2**20, 128 * 2**20
 REACH_TIMEOUT_S = 8
 LONGEST_FOLDER = 30
 

@@ -17,6 +17,9 @@ BLOCK_IMAGES = 32
 MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 32 * 2**20
 # Fewer images than this are not worth another pair of processes that start for seconds.
 IMAGES_PER_ACTOR = 24
+# Ray would take a third of the memory for blocks in flight, and Ray Data would fill it by reading
+# ahead. What keeps a core's workers busy is some blocks of at most 32 MB each.
+STORE_BYTES, STORE_BYTES_A_CORE = 256 * 2**20, 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from pipeline import __version__
-from pipeline.commands import check, cluster, dedupe, evaluate, index, people, schema, weights
+from pipeline.commands import (
+    check,
+    cluster,
+    dedupe,
+    evaluate,
+    index,
+    people,
+    plan,
+    schema,
+    weights,
+)
 from pipeline.errors import EXIT_INTERRUPTED, FacelakeError
 
 
@@ -19,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
-    for command in (index, cluster, people, dedupe, evaluate, check, weights, schema):
+    for command in (index, plan, cluster, people, dedupe, evaluate, check, weights, schema):
         command.add_parser(commands)
     return root
 

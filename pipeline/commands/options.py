@@ -17,13 +17,7 @@ from pipeline.storage import parse_options
 
 def add_index_options(parser: argparse.ArgumentParser) -> None:
     """Add every option of the main job."""
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="folder, glob, image, .tar, .zip or .parquet shard, or .txt list of paths; local "
-        "or any fsspec URL such as s3://bucket/photos",
-    )
+    add_inputs(parser)
     parser.add_argument("--output", required=True, metavar="LAKE", help="the lake to add to")
     parser.add_argument("--dry-run", action="store_true", help="only list what would be read")
     parser.add_argument(
@@ -37,7 +31,22 @@ def add_index_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verbose", action="store_true", help="show details, Ray's included")
     parser.add_argument("--plain", action="store_true", help="print lines, draw no progress bar")
+    add_work_options(parser)
 
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the inputs."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="folder, glob, image, .tar, .zip or .parquet shard, or .txt list of paths; local "
+        "or any fsspec URL such as s3://bucket/photos",
+    )
+
+
+def add_work_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says how photos are read and searched, and by how many workers."""
     models = parser.add_argument_group("models")
     models.add_argument("--detector", default="mtcnn", help="default: %(default)s")
     models.add_argument(

@@ -103,6 +103,12 @@ class Sandbox:
         with self._lock:
             self._end()
 
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None while there is no child."""
+        child = self._child
+        return child.process.pid if child is not None and child.is_alive() else None
+
     def decode(self, data: bytes | memoryview) -> tuple[Decoded, Fingerprint]:
         """Return the image and what is kept of its pixels; see `decode` and `fingerprint`.
 

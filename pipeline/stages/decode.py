@@ -63,6 +63,13 @@ class Decode:
         if images or not len(batch):
             yield _table(batch.slice(start), images, facts)
 
+    @property
+    def child_pid(self) -> int | None:
+        """The id of the process that decodes, None where there is none yet."""
+        if not self.isolate:
+            return None
+        return _sandbox(self.max_pixels, self.timeout_s, self.memory_bytes).pid
+
     def _decode(
         self, data: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
     ) -> tuple[Pixels | None, dict[str, object]]:

@@ -1,0 +1,57 @@
+"""Brings the photos of a sample together as the stages get them in a run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import IndexConfig
+from pipeline.planning.fetch import PASSED_BYTES, Fetched, fetch
+from pipeline.planning.sampling import Portion
+from pipeline.planning.timing import Floats, Meter
+from pipeline.sources.members import Report
+from pipeline.sources.read import TABLE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Encoded photos; what reading each took and how many it stands for, float64 [N]."""
+
+    table: pa.Table
+    read_cpu_s: Floats
+    read_wall_s: Floats
+    weights: Floats
+
+
+def batches(
+    portions: Sequence[Portion],
+    config: IndexConfig,
+    report: Report,
+    meter: Meter,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Yield as many photos as a detect actor gets at once, or as memory should hold."""
+    shards = sum(portion.unit.kind != "files" for portion in portions)
+    budget_bytes = PASSED_BYTES // max(1, shards)
+    waiting: list[Fetched] = []
+    size = 0
+    for portion in portions:
+        for got in fetch(portion, config.read, report, meter, budget_bytes, rng):
+            for i in range(len(got.table)):
+                waiting.append(replace(got, table=got.table.slice(i, 1)))
+                size += got.table["bytes"][i].as_py() or 0
+                if len(waiting) >= config.pools.detect_batch or size >= 2 * TABLE_BYTES:
+                    yield _batch(waiting)
+                    waiting, size = [], 0
+    if waiting:
+        yield _batch(waiting)
+
+
+def _batch(photos: Sequence[Fetched]) -> Batch:
+    return Batch(
+        pa.concat_tables([photo.table for photo in photos]).combine_chunks(),
+        np.array([photo.each.cpu_s for photo in photos]),
+        np.array([photo.each.wall_s for photo in photos]),
+        np.array([photo.weight for photo in photos]),
+    )

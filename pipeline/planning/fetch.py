@@ -1,0 +1,131 @@
+"""Reads the photos of a sample as a run would."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import ReadConfig
+from pipeline.errors import ConfigError, StorageError
+from pipeline.ledger import Ledger
+from pipeline.planning.sampling import Portion, Reservoir
+from pipeline.planning.timing import Meter, Span
+from pipeline.sources.claims import Claims
+from pipeline.sources.members import Member, Report, Wanted
+from pipeline.sources.parquet import parquet_members
+from pipeline.sources.read import ENCODED, open_shard, read
+from pipeline.sources.tars import tar_members
+from pipeline.sources.units import Unit
+from pipeline.sources.zips import zip_members
+from pipeline.storage import filesystem, printable
+from pipeline.troubles import storage_errors
+
+# Bytes that are passed over in all shards of a sample together: seconds on a disk, a minute or so
+# on an object store. Of larger ones the sample sees the beginning.
+PASSED_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Photos of the sample, and what reading took.
+
+    Attributes:
+        table: of schema `sources.read.ENCODED`.
+        each: seconds of one photo.
+        weight: photos of the inputs that one of these stands for.
+    """
+
+    table: pa.Table
+    each: Span
+    weight: float
+
+
+class _EnoughError(Exception):
+    """What is wanted of a shard was read."""
+
+
+def fetch(
+    portion: Portion,
+    config: ReadConfig,
+    report: Report,
+    meter: Meter,
+    budget_bytes: int,
+    rng: np.random.Generator,
+) -> Iterator[Fetched]:
+    """Yield the photos of a portion; of a shard no more than `budget_bytes` are passed over.
+
+    A shard that cannot be read is told in `report`, as in a run.
+    """
+    if portion.unit.kind != "files":
+        yield from _of_shard(portion, config, report, meter, budget_bytes, rng)
+        return
+    began = meter.now()
+    for table in read(portion.unit, Ledger.empty(), config, report):
+        spent = meter.now() - began
+        each = Span(spent.cpu_s / len(table), spent.wall_s / len(table))
+        yield Fetched(table, each, portion.holds / portion.wanted)
+        began = meter.now()
+
+
+def _of_shard(
+    portion: Portion,
+    config: ReadConfig,
+    report: Report,
+    meter: Meter,
+    budget_bytes: int,
+    rng: np.random.Generator,
+) -> Iterator[Fetched]:
+    unit = portion.unit
+    # In a zip reading jumps to a member: nothing is passed over.
+    share = 1.0 if unit.kind == "zip" else min(1.0, budget_bytes / max(1, sum(unit.sizes)))
+    limit = math.inf if share == 1 else max(portion.wanted, portion.holds * share)
+    reservoir = Reservoir(portion.wanted, limit, rng)
+    mine = Report()
+    claims = Claims(unit, Ledger.empty(), mine)
+
+    def wanted(key: str) -> bool:
+        if reservoir.is_enough:
+            raise _EnoughError
+        return reservoir.draws() and claims.wanted(key)
+
+    began = meter.now()
+    whole = False
+    try:
+        fs, path = filesystem(unit.base, unit.options)
+        with storage_errors("read", printable(unit.base)), open_shard(fs, path) as file:
+            for member in _members(unit, file, config, wanted, mine):
+                row = claims.row(member)
+                if row is not None:
+                    reservoir.keep(row)
+            whole = True
+    except _EnoughError:
+        pass
+    except (StorageError, ConfigError) as error:
+        report.damage.append(str(error))
+    report.damage.extend(f"{printable(unit.base)}: {text}" for text in mine.damage)
+    rows = [row for row in reservoir.kept if row is not None]
+    if not rows:
+        return
+    spent = meter.now() - began
+    # A run reads what is passed over here as well, except in a zip, where it was not touched.
+    images = len(rows) if unit.kind == "zip" else reservoir.passed
+    holds = reservoir.passed if whole else reservoir.passed / share
+    yield Fetched(
+        pa.Table.from_pylist(rows, schema=ENCODED),
+        Span(spent.cpu_s / images, spent.wall_s / images),
+        holds * portion.stands_for / len(rows),
+    )
+
+
+def _members(
+    unit: Unit, file: BinaryIO, config: ReadConfig, wanted: Wanted, report: Report
+) -> Iterator[Member]:
+    if unit.kind == "tar":
+        return tar_members(file, wanted, config.max_bytes, report)
+    if unit.kind == "zip":
+        return zip_members(file, wanted, config.max_bytes, report)
+    columns = (config.image_column, config.key_column)
+    return parquet_members(file, wanted, config.max_bytes, report, columns)
