@@ -9,6 +9,7 @@ facenet-pytorch on the same photos, CPU time, decoding left out.
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +68,24 @@ def table(kinds: dict[str, list[Photo]], boxes: dict[tuple[str, int | None], lis
     order = sorted(SIDES, reverse=True)
     for choice in CHOICES:
         hits = np.array(
-            [found_of(p.boxes, b) for p, b in zip(kinds["pasted"], boxes["pasted", choice], strict=True)]
+            [
+                found_of(p.boxes, b)
+                for p, b in zip(kinds["pasted"], boxes["pasted", choice], strict=True)
+            ]
         ).mean(axis=0)
         by_side = dict(zip(order, hits, strict=True))
         others = np.mean(
-            [(~found_of(b, p.boxes)).sum() for p, b in zip(kinds["pasted"], boxes["pasted", choice], strict=True)]
+            [
+                (~found_of(b, p.boxes)).sum()
+                for p, b in zip(kinds["pasted"], boxes["pasted", choice], strict=True)
+            ]
         )
         print(f"{choice or 'full':>6}", *(f"{by_side[s]:6.2f}" for s in SIDES), f"  {others:.2f}")
     print("\nfaces of scenes found, of those found at full resolution, by side in pixels")
     full = boxes["scene", None]
     sides = [np.sqrt(np.clip((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]), 0, None)) for b in full]
     every = np.concatenate(sides)
-    bands = list(zip(BANDS[:-1], BANDS[1:], strict=True))
+    bands = list(pairwise(BANDS))
     counts = [int(((every >= a) & (every < b)).sum()) for a, b in bands]
     names = (f"{a}-{b if b < 9999 else ''} ({n})" for (a, b), n in zip(bands, counts, strict=True))
     print("side  ", *(f"{name:>14}" for name in names))

@@ -19,6 +19,7 @@ from PIL import Image
 
 from benchmarks.data import data_folder, examples, shards
 from benchmarks.reference import import_reference
+from pipeline.config import DetectConfig
 from pipeline.geometry import iou
 from pipeline.models import load_detector
 from pipeline.models.detections import Detections
@@ -95,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     reference = import_reference(options.wheel).MTCNN(keep_all=True)
-    ours = load_detector()
+    ours = load_detector(config=DetectConfig(detection_side=None))
 
     photos = list(examples())
     score, mixed = Score("examples, live"), Score("examples, one mixed batch")

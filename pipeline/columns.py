@@ -50,12 +50,21 @@ def binary_views(column: pa.ChunkedArray) -> list[npt.NDArray[np.uint8] | None]:
 
 
 def pixel_views(
-    column: pa.ChunkedArray, heights: Sequence[int | None], widths: Sequence[int | None]
+    column: pa.ChunkedArray,
+    heights: Sequence[int | None],
+    widths: Sequence[int | None],
+    reduced: Sequence[int | None],
 ) -> list[Pixels | None]:
-    """Return read-only images uint8 [H, W, 3] of a column made by `pixels_column`."""
+    """Return read-only images uint8 [H, W, 3] of a column made by `pixels_column`.
+
+    Their sides are `heights` and `widths` divided by `reduced`, rounded up.
+    """
+    rows = zip(binary_views(column), heights, widths, reduced, strict=True)
     return [
-        None if view is None else view.reshape(height or 0, width or 0, 3)
-        for view, height, width in zip(binary_views(column), heights, widths, strict=True)
+        None
+        if view is None
+        else view.reshape(-(-(h or 0) // (r or 1)), -(-(w or 0) // (r or 1)), 3)
+        for view, h, w, r in rows
     ]
 
 

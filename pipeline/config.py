@@ -15,6 +15,12 @@ MIN_PART_IMAGES, MAX_PART_IMAGES = 64, 2048
 MAX_TIMEOUT_S = 86_400
 # A 12-megapixel photo takes about 100 MiB.
 MIN_MEMORY_BYTES = 64 * 2**20
+# Crops of faces come from what is decoded: at 4,000 pixels a face that takes 1 % of the width has
+# 40, the least that clustering uses.
+DECODE_SIDE = 4000
+# 1 % of the width of a 12-megapixel photo is searched for, at a tenth of what the whole costs.
+DETECTION_SIDE = 2048
+MIN_SIDE = 12  # what P-net sees
 
 Selection = Literal["all", "largest", "most-probable", "central"]
 
@@ -30,14 +36,15 @@ class DetectConfig:
     """How faces are searched.
 
     Attributes:
-        min_face_px: side of the smallest face searched, in pixels of the photo as it is searched,
-            that is after `detection_side` has reduced it.
+        min_face_px: side of the smallest face searched, in pixels of the photo, of a larger photo
+            than `detection_side` in pixels of what it would be reduced to.
         thresholds: lowest probability that passes P-net, R-net and O-net.
         factor: ratio between levels of the image pyramid.
         selection: which faces of a photo are kept; "central" weighs size against the distance
             from the centre, the others speak for themselves.
-        detection_side: longest side in pixels at which faces are searched; a larger photo is
-            reduced first, boxes are given in original pixels. None: the photo as it is.
+        detection_side: a photo whose longer side is larger is searched as if it were reduced to
+            this; boxes are in its own pixels, and what is looked at is cut from them. None: every
+            photo is searched for faces of `min_face_px`.
         batch_pixels: pixels of all images searched at once; bounds memory at about 20 bytes each.
     """
 
@@ -45,7 +52,7 @@ class DetectConfig:
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     factor: float = 0.709
     selection: Selection = "all"
-    detection_side: int | None = None
+    detection_side: int | None = DETECTION_SIDE
     batch_pixels: int = 16_000_000
 
     def __post_init__(self) -> None:
@@ -61,8 +68,8 @@ class DetectConfig:
             f"selection is {self.selection!r}; choose from {', '.join(get_args(Selection))}",
         )
         require(
-            self.detection_side is None or self.detection_side >= 12,
-            f"detection_side is {self.detection_side}; it must be 12 or more",
+            self.detection_side is None or self.detection_side >= MIN_SIDE,
+            f"detection_side is {self.detection_side}; it must be {MIN_SIDE} or more",
         )
         require(self.batch_pixels > 0, f"batch_pixels is {self.batch_pixels}; it must be positive")
 
@@ -94,11 +101,15 @@ class DecodeConfig:
         max_pixels: above it an image is `too_large`, known before memory is taken.
         timeout_s: wall time of decoding, above it an image is a `timeout`.
         memory_bytes: memory of decoding, above it an image is `out_of_memory`.
+        side: a JPEG is decoded at a half, a quarter or an eighth of its size while its longer side
+            keeps this many pixels; None: always whole. 4,000: photos of 12 megapixels whole, of
+            48 megapixels at a half. Boxes are in pixels of the whole picture all the same.
     """
 
     max_pixels: int = 200_000_000
     timeout_s: float = 60.0
     memory_bytes: int = 4 * 2**30
+    side: int | None = DECODE_SIDE
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -111,6 +122,10 @@ class DecodeConfig:
             self.memory_bytes >= MIN_MEMORY_BYTES,
             f"memory_bytes is {self.memory_bytes}; it must be {MIN_MEMORY_BYTES} or more, or "
             "hardly any photo can be decoded",
+        )
+        require(
+            self.side is None or self.side >= MIN_SIDE,
+            f"side is {self.side}; it must be {MIN_SIDE} or more",
         )
 
 

@@ -34,7 +34,7 @@ from pipeline.retry import take_counts
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
-from pipeline.stages.decode import Decode
+from pipeline.stages.decode import decode_stage
 from pipeline.stages.write import Write
 from pipeline.storage import printable
 
@@ -248,11 +248,6 @@ def collect_reports(job: Job, plan: Plan) -> Report:
     folder.remove_if_empty()
     total.retries.update(take_counts())  # this process asks storage as well
     return total
-
-
-def decode_stage(config: DecodeConfig) -> Decode:
-    """Return the stage that decodes within the limits of `config`."""
-    return Decode(config.max_pixels, timeout_s=config.timeout_s, memory_bytes=config.memory_bytes)
 
 
 class DecodeDetect:

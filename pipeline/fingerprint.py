@@ -26,7 +26,7 @@ class Fingerprint:
         inner: PDQ hash of what lies inside bars of one colour; None where there are no bars, or
             too little inside them for a hash to mean something.
         turnable: hash that can be mirrored and turned, 32 bytes.
-        pixels: SHA-256 of size and pixels, 64 hex digits.
+        pixels: SHA-256 of the picture's size and of its pixels, 64 hex digits.
         sharpness: see `sharpness`.
     """
 
@@ -38,14 +38,16 @@ class Fingerprint:
     sharpness: float
 
 
-def fingerprint(pixels: Pixels) -> Fingerprint:
+def fingerprint(pixels: Pixels, size: tuple[int, int] | None = None) -> Fingerprint:
     """Return the fingerprint of an upright image.
 
     Args:
         pixels: uint8 [H, W, 3], RGB, C-contiguous.
+        size: height and width of the picture, where `pixels` are a reduction of it.
     """
     phash, quality = pdq(pixels)
-    hasher = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[0]}:".encode())
+    height, width = size or pixels.shape[:2]
+    hasher = hashlib.sha256(f"{width}x{height}:".encode())
     hasher.update(pixels.data)
     return Fingerprint(
         phash,

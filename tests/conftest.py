@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.config import DetectConfig
 from pipeline.models.detector import load_detector
 from tests.builders import PHOTOS, Archive
 
@@ -36,7 +37,8 @@ def reference():
 
 @pytest.fixture(scope="session")
 def detector():
-    return load_detector()
+    """The detector at full resolution, as facenet-pytorch has it."""
+    return load_detector(config=DetectConfig(detection_side=None))
 
 
 @pytest.fixture

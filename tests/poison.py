@@ -28,9 +28,9 @@ def reply_pipe():
     raise AssertionError
 
 
-def decode_or_die(data, max_pixels):
+def decode_or_die(data, max_pixels, side):
     if not data.startswith(MAGIC):
-        return decode(data, max_pixels)
+        return decode(data, max_pixels, side)
     what, _, argument = data.removeprefix(MAGIC).decode().partition(" ")
     if what == "signal":
         os.kill(os.getpid(), signal.Signals[argument])

@@ -4,7 +4,9 @@ import argparse
 from typing import get_args
 
 from pipeline.config import (
+    DECODE_SIDE,
     DEFAULT_EMBEDDER,
+    DETECTION_SIDE,
     DecodeConfig,
     DetectConfig,
     IndexConfig,
@@ -81,8 +83,10 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
     faces.add_argument(
         "--detection-side",
         type=int,
+        default=DETECTION_SIDE,
         metavar="PX",
-        help="search photos reduced to this longer side; crops still come from the original",
+        help="search larger photos as if reduced to this longer side, so for faces that take more "
+        "of them; 0: as they are; default: %(default)s",
     )
     faces.add_argument(
         "--no-thumbnails", action="store_true", help="keep no small pictures of faces"
@@ -114,6 +118,14 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
         default=4 * 2**30,
         metavar="BYTES",
         help="images that need more to decode get the error out_of_memory; default: %(default)s",
+    )
+    reading.add_argument(
+        "--decode-side",
+        type=int,
+        default=DECODE_SIDE,
+        metavar="PX",
+        help="decode JPEGs at a half, a quarter or an eighth of their size while the longer side "
+        "keeps this many pixels, 0: whole; boxes are of the whole picture; default: %(default)s",
     )
     reading.add_argument(
         "--image-column", default="image", help="of Parquet shards; default: %(default)s"
@@ -155,7 +167,7 @@ def index_config(options: argparse.Namespace) -> IndexConfig:
             thresholds=tuple(options.thresholds),
             factor=options.pyramid_factor,
             selection=options.select,
-            detection_side=options.detection_side,
+            detection_side=options.detection_side or None,
         ),
         read=ReadConfig(
             max_bytes=options.max_bytes,
@@ -166,6 +178,7 @@ def index_config(options: argparse.Namespace) -> IndexConfig:
             max_pixels=options.max_pixels,
             timeout_s=options.image_timeout,
             memory_bytes=options.image_memory,
+            side=options.decode_side or None,
         ),
         pools=PoolConfig(
             detect_actors=options.detect_actors,

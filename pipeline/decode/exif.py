@@ -80,6 +80,10 @@ def _camera(main: Directory) -> str | None:
     return " ".join(kept.split())[:MAX_CAMERA_CHARACTERS].strip() or None
 
 
+# EXIF orientations from this one on swap width and height.
+TURNED = 5
+
+
 def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
     """Return [H, W, 3] pixels turned as EXIF `orientation` (1 to 8) says, C-contiguous."""
     if orientation in (3, 7):
@@ -88,7 +92,7 @@ def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.u
         pixels = pixels[:, ::-1]
     elif orientation in (4, 6):
         pixels = pixels[::-1]
-    return _transposed(pixels) if orientation >= 5 else np.ascontiguousarray(pixels)
+    return _transposed(pixels) if orientation >= TURNED else np.ascontiguousarray(pixels)
 
 
 def _transposed(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

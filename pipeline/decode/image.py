@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from pipeline.decode import boxes
-from pipeline.decode.exif import Exif, read_exif, upright
+from pipeline.decode.exif import TURNED, Exif, read_exif, upright
 from pipeline.decode.extent import holds_more
 from pipeline.decode.formats import is_start_of_magic, probe, unsupported_kind
 from pipeline.decode.jpeg import decode_jpeg, read_header_of
@@ -38,6 +38,9 @@ class Decoded:
         taken_at: EXIF time of capture, the camera's local time; None when absent or impossible.
         camera: EXIF make and model; None when absent.
         holds_more: whether the file has further pages or frames, or deeper colours.
+        reduced: 1, or 2, 4, 8 where a JPEG was decoded at that part of its size; then `pixels` has
+            a side of the picture divided by it, rounded up.
+        width, height: of the picture, upright; with `reduced` 1 those of `pixels`.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -46,14 +49,26 @@ class Decoded:
     taken_at: datetime | None
     camera: str | None = None
     holds_more: bool = False
+    reduced: int = 1
+    width: int = 0
+    height: int = 0
+
+    def __post_init__(self) -> None:
+        """Take the size from the pixels where nothing else is said."""
+        if not self.width:
+            object.__setattr__(self, "height", self.pixels.shape[0])
+            object.__setattr__(self, "width", self.pixels.shape[1])
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -> Decoded:
     """Decode an image file: its first frame or page, its primary picture.
 
     Args:
         data: the whole file.
         max_pixels: limit on width x height, checked before pixel memory is taken.
+        side: a JPEG is decoded at a half, a quarter or an eighth of its size while its longer side
+            keeps this many pixels; None: always whole. Its DCT gives these for less than a
+            decoding and a reduction take.
 
     Raises:
         ImageError: and nothing else, whatever the bytes are.
@@ -66,7 +81,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
             raise ImageError(ErrorCode.TRUNCATED, f"only {len(data)} bytes")
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, unsupported_kind(data))
     try:
-        image = _decode(name, data, max_pixels)
+        image = _decode(name, data, max_pixels, side)
         return replace(image, holds_more=holds_more(image.format, data))
     except ImageError:
         raise
@@ -82,12 +97,17 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
         raise ImageError(code, f"{name}: {error}"[:MAX_DETAIL_CHARACTERS]) from error
 
 
-def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:
+def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decoded:
     if name == "JPEG":
         header = read_header_of(data)
-        pixels = decode_jpeg(data, header, max_pixels)
+        pixels, reduced = decode_jpeg(data, header, max_pixels, side)
         pixels = upright(pixels, header.exif.orientation)
-        return Decoded(pixels, header.format, *header.exif)
+        whole = Decoded(pixels, header.format, *header.exif)
+        if reduced == 1:
+            return whole
+        turned = header.exif.orientation >= TURNED
+        width, height = (header.height, header.width) if turned else (header.width, header.height)
+        return replace(whole, reduced=reduced, width=width, height=height)
     if name == "TIFF" and (raw := raw_kind(data)):
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"camera RAW ({raw})")
     if name in ("HEIF", "AVIF") and boxes.declared_pixels(data) > max_pixels:

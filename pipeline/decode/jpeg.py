@@ -91,8 +91,12 @@ def _pictures(block: bytes) -> int:
     return (tags[MPF_COUNT].integer(header.order) or 1) if MPF_COUNT in tags else 1
 
 
-def decode_jpeg(data: bytes, header: JpegHeader, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Return the pixels [H, W, 3] as stored, not yet upright.
+def decode_jpeg(
+    data: bytes, header: JpegHeader, max_pixels: int, side: int | None = None
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Return the pixels [H, W, 3] as stored, not yet upright, and by what they are reduced.
+
+    `side` as of `decode`; the few files that simplejpeg does not decode are decoded whole.
 
     Raises:
         ImageError: TRUNCATED when the picture stops before its last row.
@@ -106,7 +110,8 @@ def decode_jpeg(data: bytes, header: JpegHeader, max_pixels: int) -> npt.NDArray
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height, max_pixels)
         if colours in ("YCbCr", "Gray"):
-            return _decode_fast(data, colours)
+            factor = reduction(max(height, width), side)
+            return _decode_fast(data, colours, height, width, factor), factor
     except ValueError as error:  # also for flaws that Pillow passes over
         complaint = str(error)
     if FILE_ENDED in complaint:
@@ -118,14 +123,29 @@ def decode_jpeg(data: bytes, header: JpegHeader, max_pixels: int) -> npt.NDArray
         pixels = to_rgb(image)
     if SCAN_ENDED in complaint and _stops_flat(pixels):
         raise ImageError(ErrorCode.TRUNCATED, "the JPEG data stops, the rest would be one grey")
-    return pixels
+    return pixels, 1
 
 
-def _decode_fast(data: bytes, colours: str) -> npt.NDArray[np.uint8]:
+def reduction(longer: int, side: int | None) -> int:
+    """Return 8, 4, 2 or 1: the most that leaves `side` pixels of the `longer` side."""
+    if side is None:
+        return 1
+    return next((factor for factor in (8, 4, 2) if longer >= side * factor), 1)
+
+
+def _decode_fast(
+    data: bytes, colours: str, height: int, width: int, factor: int
+) -> npt.NDArray[np.uint8]:
     # Grey is decoded as grey: its RGB is the same value thrice.
     space = "GRAY" if colours == "Gray" else "RGB"
     pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-        data, space, fastdct=False, fastupsample=False, strict=True
+        data,
+        space,
+        fastdct=False,
+        fastupsample=False,
+        min_height=-(-height // factor),
+        min_width=-(-width // factor),
+        strict=True,
     )
     return np.repeat(pixels, 3, axis=2) if space == "GRAY" else pixels
 

@@ -65,6 +65,7 @@ class Limits(NamedTuple):
     max_pixels: int
     timeout_s: float
     memory_bytes: int
+    side: int | None
 
 
 class Sandbox:
@@ -77,6 +78,7 @@ class Sandbox:
         timeout_s: wall time of one image.
         memory_bytes: what the child may take beyond what it needs when idle. Without Linux's
             limit on address space there is none.
+        side: as of `decode`.
     """
 
     module = "pipeline.decode.worker"
@@ -86,8 +88,9 @@ class Sandbox:
         max_pixels: int = MAX_PIXELS,
         timeout_s: float = TIMEOUT_S,
         memory_bytes: int = MEMORY_BYTES,
+        side: int | None = None,
     ) -> None:
-        self.limits = Limits(max_pixels, timeout_s, memory_bytes)
+        self.limits = Limits(max_pixels, timeout_s, memory_bytes, side)
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._ended = weakref.finalize(self, lambda: None)
@@ -267,11 +270,22 @@ class _Child:
             _hex(reply["pixels"], SHA256_BYTES).hex(),
             _measure(reply["sharpness"]),
         )
-        pixels = np.empty((height, width, 3), np.uint8)
+        reduced = reply["reduced"]
+        if reduced not in (1, 2, 4, 8):
+            raise NonsenseError("reduced")
+        pixels = np.empty((-(-height // reduced), -(-width // reduced), 3), np.uint8)
         if not fill(self.shared, pixels.data):
             raise NonsenseError("fewer pixels than promised")
         return Decoded(
-            pixels, reply["format"], orientation, taken_at, camera, reply["holds_more"]
+            pixels,
+            reply["format"],
+            orientation,
+            taken_at,
+            camera,
+            reply["holds_more"],
+            reduced,
+            width,
+            height,
         ), marks
 
     def _death(self) -> ImageError:

@@ -30,7 +30,7 @@ ALARM_GRACE_S = 5
 # images before, `Sandbox` then asks once more.
 BLAMED_SHARE = 0.5
 
-DecodeFunction = Callable[[bytes, int], Decoded]
+DecodeFunction = Callable[[bytes, int, int | None], Decoded]
 
 
 def main(decode: DecodeFunction = decode) -> None:
@@ -52,7 +52,7 @@ def main(decode: DecodeFunction = decode) -> None:
         send(replies, {"ready": True})
         while (request := receive(requests)) is not None:
             signal.setitimer(signal.ITIMER_REAL, limits["timeout_s"] + ALARM_GRACE_S)
-            reply = answer(decode, shared, request["bytes"], limits["max_pixels"])
+            reply = answer(decode, shared, request["bytes"], limits["max_pixels"], limits["side"])
             signal.setitimer(signal.ITIMER_REAL, 0)
             suspicious = base + limits["memory_bytes"] * BLAMED_SHARE
             if reply.get("error") == ErrorCode.CORRUPT.value and memory_peak() > suspicious:
@@ -92,11 +92,13 @@ def _lower(kind: int, limit: int) -> None:
     resource.setrlimit(kind, (limit, limit))
 
 
-def answer(decode: DecodeFunction, shared: int, size: int, max_pixels: int) -> Message:
+def answer(
+    decode: DecodeFunction, shared: int, size: int, max_pixels: int, side: int | None
+) -> Message:
     """Decode what lies in the shared file, leave the pixels there, and return what is known."""
     try:
-        image = decode(get_bytes(shared, size), max_pixels)
-        marks = fingerprint(image.pixels)
+        image = decode(get_bytes(shared, size), max_pixels, side)
+        marks = fingerprint(image.pixels, (image.height, image.width))
         put_bytes(shared, image.pixels.data)
     except ImageError as error:
         return {"error": error.code.value, "detail": error.detail[:MAX_DETAIL_CHARACTERS]}
@@ -105,10 +107,10 @@ def answer(decode: DecodeFunction, shared: int, size: int, max_pixels: int) -> M
             "error": ErrorCode.OUT_OF_MEMORY.value,
             "detail": f"not enough memory for the pixels: {error}"[:MAX_DETAIL_CHARACTERS],
         }
-    height, width = image.pixels.shape[:2]
     return {
-        "height": height,
-        "width": width,
+        "height": image.height,
+        "width": image.width,
+        "reduced": image.reduced,
         "format": image.format,
         "orientation": image.orientation,
         "taken_at": image.taken_at and image.taken_at.isoformat(),

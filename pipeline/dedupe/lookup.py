@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config import DECODE_SIDE
 from pipeline.copies.banding import distances, spread
 from pipeline.copies.dihedral import turned, turns
 from pipeline.copies.pictures import Bools, Bytes, Ints
@@ -44,7 +45,7 @@ def read_probe(path: str, options: Mapping[str, Any]) -> Probe:
     folder, name = split_file(path, options if "://" in path else {})
     data = folder.read(name)
     try:
-        with Sandbox() as sandbox:
+        with Sandbox(side=DECODE_SIDE) as sandbox:  # as `index` does by default
             _, marks = sandbox.decode(data)
     except ImageError as error:
         raise ConfigError(f"{visible(path)} cannot be looked up: {error}") from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.config import DetectConfig
 from pipeline.geometry import Floats, Ints, Pixels
 from pipeline.models import kernels
 from pipeline.models.mtcnn_networks import PNET_CELL
@@ -43,6 +44,12 @@ def pyramid(
         scale *= factor
         side *= factor
     return levels
+
+
+def smallest_face(height: int, width: int, config: DetectConfig) -> float:
+    """Return the side of the smallest face that is searched in an image, in its pixels."""
+    side = config.detection_side
+    return config.min_face_px * (max(1, max(height, width) / side) if side else 1)
 
 
 def regress(boxes: Floats, shift: Floats, extra: float) -> Floats:

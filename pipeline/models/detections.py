@@ -29,6 +29,13 @@ class Detections:
         """Return the faces at `index`, in that order."""
         return Detections(self.boxes[index], self.scores[index], self.landmarks[index])
 
+    def enlarged(self, factor: float) -> "Detections":
+        """Return faces of an image in pixels of one that is `factor` times as large."""
+        if factor == 1:
+            return self
+        ratio = np.float32(factor)
+        return Detections(self.boxes * ratio, self.scores, self.landmarks * ratio)
+
     @classmethod
     def none(cls) -> "Detections":
         """Return no face."""

@@ -1,5 +1,6 @@
 """Finds faces in images of any kind and size, and cuts them out for an embedder."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -62,10 +63,13 @@ class FaceDetector:
         if not isinstance(images, list | tuple):
             return self.detect([images])[0]  # type: ignore[list-item]
         rgb = [as_rgb(image) for image in images]
-        reduced = [reduce(pixels, self.config.detection_side) for pixels in rgb]
+        factors = [reduction(pixels, self.config) for pixels in rgb]
+        searched = [reduced(pixels, factor) for pixels, factor in zip(rgb, factors, strict=True)]
         return [
-            select(rescale(faces, small, pixels), self.config.selection, pixels)
-            for faces, small, pixels in zip(self._mtcnn.detect(reduced), reduced, rgb, strict=True)
+            select(faces.enlarged(factor), self.config.selection, pixels)
+            for faces, factor, pixels in zip(
+                self._mtcnn.detect(searched), factors, rgb, strict=True
+            )
         ]
 
     def crop(
@@ -125,24 +129,23 @@ def load_detector(
     return FaceDetector(card, store.paths(card), store.revision(card), config, device)
 
 
-def reduce(pixels: Pixels, side: int | None) -> Pixels:
-    """Return the image with its longer side at most `side`, averaged; None: as it is."""
+def reduction(pixels: Pixels, config: DetectConfig) -> int:
+    """Return by what a photo of more than `batch_pixels` is reduced before it is searched.
+
+    By no more than leaves it `detection_side` pixels: what is searched for is found there as well,
+    in less memory.
+    """
     height, width = pixels.shape[:2]
-    longest = max(height, width)
-    if side is None or longest <= side:
-        return pixels
-    size = (max(1, round(width * side / longest)), max(1, round(height * side / longest)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    if config.detection_side is None:
+        return 1
+    needed = math.ceil(math.sqrt(height * width / config.batch_pixels))
+    most: int = max(height, width) // config.detection_side
+    return max(1, min(needed, most))
 
 
-def rescale(faces: Detections, small: Pixels, original: Pixels) -> Detections:
-    """Return faces found in a reduced image in pixels of the original."""
-    if small.shape == original.shape:
-        return faces
-    ratio = np.array(
-        [original.shape[1] / small.shape[1], original.shape[0] / small.shape[0]], np.float32
-    )
-    return Detections(faces.boxes * np.tile(ratio, 2), faces.scores, faces.landmarks * ratio)
+def reduced(pixels: Pixels, factor: int) -> Pixels:
+    """Return the means of squares of `factor` pixels; the last ones of what there is."""
+    return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
 
 
 def select(faces: Detections, how: Selection, pixels: Pixels) -> Detections:

@@ -26,6 +26,7 @@ from pipeline.models.cascade import (
     probability,
     pyramid,
     regress,
+    smallest_face,
     suppress,
     whole_pixels,
 )
@@ -85,7 +86,8 @@ class MTCNN:
         scales: list[float] = []
         tiles: list[tuple[int, ...]] = []
         for image, (height, width) in enumerate(tables.sizes.tolist()):
-            for scale, *size in pyramid(height, width, self.config.min_face_px, self.config.factor):
+            smallest = smallest_face(height, width, self.config)
+            for scale, *size in pyramid(height, width, smallest, self.config.factor):
                 tiles += atlas.tiles_of(image, len(scales), *size)
                 scales.append(scale)
         parts = [self._look(tables, rows, placed) for rows, placed in atlas.pack(tiles)]

@@ -12,7 +12,15 @@ from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.geometry import Floats, Pixels
 from pipeline.models import area
-from pipeline.models.cascade import NMS_FINAL, NMS_IMAGE, NMS_LEVEL, chunks, pyramid, regress
+from pipeline.models.cascade import (
+    NMS_FINAL,
+    NMS_IMAGE,
+    NMS_LEVEL,
+    chunks,
+    pyramid,
+    regress,
+    smallest_face,
+)
 from pipeline.models.detections import Detections
 from pipeline.models.mtcnn_networks import (
     ONET_SIDE,
@@ -87,7 +95,8 @@ class DeviceMTCNN:
         for i, table in enumerate(tables):
             same_size[table.shape[0] - 1, table.shape[1] - 1].append(i)
         for (height, width), members in same_size.items():
-            levels = pyramid(height, width, self.config.min_face_px, self.config.factor)
+            smallest = smallest_face(height, width, self.config)
+            levels = pyramid(height, width, smallest, self.config.factor)
             for scale, level_height, level_width in levels:
                 size = (level_height, level_width)
                 found = self._level([tables[i] for i in members], size, scale)

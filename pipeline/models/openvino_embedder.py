@@ -14,7 +14,7 @@ from pipeline.models.inception_openvino import features_model
 from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
 from pipeline.models.onnx_embedder import OnnxEmbedder
 from pipeline.models.onnx_graph import read_model, simplify
-from pipeline.models.runtime import Compiled, Precision, has_bfloat16, openvino
+from pipeline.models.runtime import Compiled, Precision, core, has_bfloat16, openvino
 from pipeline.models.vectors import Crops, Floats, check_crops, empty, network_input, unit_vectors
 from pipeline.models.weights import sha256
 
@@ -100,13 +100,12 @@ def instead_of(
     None where OpenVINO cannot run the graph, or runs it to another end: the file is a stranger's,
     and two runtimes may read it in two ways.
     """
-    found = openvino()
-    if found is None:
+    if openvino() is None:
         return None
     card = other.card
     graph = simplify(read_model(path), free_batch=True, cheap_prelu=False)
     try:
-        model = found.Core().read_model(graph.SerializeToString())
+        model = core().read_model(graph.SerializeToString())
         model.reshape({0: [-1, 3, card.input_size, card.input_size]})
         ours = OpenvinoEmbedder(card, other.revision, model, threads, "float32")
         faces = probe_faces(card.input_size)

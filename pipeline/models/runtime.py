@@ -50,12 +50,24 @@ def openvino() -> ModuleType | None:
 
 
 @lru_cache(maxsize=1)
+def core() -> Any:
+    """Return this process's one openvino.Core; OpenVINO must be there.
+
+    One, for good: each sets up a stack for signals and puts back what was there before when it
+    goes. Of several, one that goes first frees what another will put back, and the next signal
+    ends the process.
+    """
+    found = openvino()
+    assert found is not None
+    return found.Core()
+
+
+@lru_cache(maxsize=1)
 def has_bfloat16() -> bool:
     """Return whether this CPU multiplies bfloat16 faster than float32, in OpenVINO."""
-    found = openvino()
-    return found is not None and "BF16" in found.Core().get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
-    )
+    if openvino() is None:
+        return False
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Compiled:
@@ -76,7 +88,7 @@ class Compiled:
             "NUM_STREAMS": "1",
             "ENABLE_CPU_PINNING": "NO",  # workers would all be pinned to the same core
         }
-        self._request = found.Core().compile_model(model, "CPU", options).create_infer_request()
+        self._request = core().compile_model(model, "CPU", options).create_infer_request()
 
     def __call__(self, x: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
         """Map float32 [N, ...] to float32 [N, ...]; the result is overwritten by the next call."""

@@ -18,7 +18,7 @@ from pipeline.planning.figures import STAGES, Memory, Sample
 from pipeline.planning.sampling import Portion
 from pipeline.planning.timing import Floats, Meter, Span, forget_peak, resident, shared_out
 from pipeline.sources.members import Report
-from pipeline.stages.decode import Decode
+from pipeline.stages.decode import Decode, decode_stage
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
 from pipeline.stages.write import Write
@@ -64,7 +64,7 @@ def measure(
 
     torch.set_num_threads(1)
     limits = config.decode
-    decode = Decode(limits.max_pixels, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes)
+    decode = decode_stage(limits)
     meter, spent = Meter(lambda: decode.child_pid), _Spent()
     began = meter.now()
     store = WeightStore(

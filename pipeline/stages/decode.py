@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.columns import binary_views, pixels_column
+from pipeline.config import DecodeConfig
 from pipeline.decode import MAX_PIXELS, Decoded, Sandbox, decode
 from pipeline.decode.sandbox import MEMORY_BYTES, TIMEOUT_S
 from pipeline.errors import ImageError
@@ -25,6 +26,7 @@ class Decode:
             in pieces.
         timeout_s: wall time of one image; more is `timeout`.
         memory_bytes: what decoding one image may take; more is `out_of_memory`.
+        side: as of `decode`: JPEGs are decoded no larger than that asks for.
         isolate: whether images are decoded in a child process, without which neither of the two
             limits holds and a crash in a native decoder is this process's own.
     """
@@ -35,12 +37,14 @@ class Decode:
         table_pixels: int = 16_000_000,
         timeout_s: float = TIMEOUT_S,
         memory_bytes: int = MEMORY_BYTES,
+        side: int | None = None,
         isolate: bool = True,
     ) -> None:
         self.max_pixels = max_pixels
         self.table_pixels = table_pixels
         self.timeout_s = timeout_s
         self.memory_bytes = memory_bytes
+        self.side = side
         self.isolate = isolate
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
@@ -68,7 +72,7 @@ class Decode:
         """The id of the process that decodes, None where there is none yet."""
         if not self.isolate:
             return None
-        return _sandbox(self.max_pixels, self.timeout_s, self.memory_bytes).pid
+        return self._child().pid
 
     def _decode(
         self, data: np.ndarray[tuple[int], np.dtype[np.uint8]] | None
@@ -78,10 +82,10 @@ class Decode:
             image, marks = self._decoded(view)
         except ImageError as error:
             return None, {"error": error.code.value, "error_detail": error.detail}
-        height, width = image.pixels.shape[:2]
         return image.pixels, {
-            "width": width,
-            "height": height,
+            "width": image.width,
+            "height": image.height,
+            "reduced": image.reduced,
             "format": image.format,
             "orientation": image.orientation,
             "taken_at": image.taken_at,
@@ -95,17 +99,30 @@ class Decode:
             "sharpness": marks.sharpness,
         }
 
+    def _child(self) -> Sandbox:
+        return _sandbox(self.max_pixels, self.timeout_s, self.memory_bytes, self.side)
+
     def _decoded(self, data: memoryview) -> tuple[Decoded, Fingerprint]:
         if self.isolate:
-            return _sandbox(self.max_pixels, self.timeout_s, self.memory_bytes).decode(data)
-        image = decode(data.tobytes(), self.max_pixels)
-        return image, fingerprint(image.pixels)
+            return self._child().decode(data)
+        image = decode(data.tobytes(), self.max_pixels, self.side)
+        return image, fingerprint(image.pixels, (image.height, image.width))
+
+
+def decode_stage(config: DecodeConfig) -> Decode:
+    """Return the stage that decodes within the limits of `config`."""
+    return Decode(
+        config.max_pixels,
+        timeout_s=config.timeout_s,
+        memory_bytes=config.memory_bytes,
+        side=config.side,
+    )
 
 
 # Ray makes a new `Decode` for every task; the child must outlive it.
 @lru_cache(maxsize=4)
-def _sandbox(max_pixels: int, timeout_s: float, memory_bytes: int) -> Sandbox:
-    return Sandbox(max_pixels, timeout_s, memory_bytes)
+def _sandbox(max_pixels: int, timeout_s: float, memory_bytes: int, side: int | None) -> Sandbox:
+    return Sandbox(max_pixels, timeout_s, memory_bytes, side)
 
 
 def _table(
@@ -127,6 +144,7 @@ def _table(
 
 
 _LEARNED = [
-    "width", "height", "format", "orientation", "taken_at", "camera", "holds_more", "phash",
-    "phash_quality", "phash_inner", "phash_turnable", "pixels_sha256", "sharpness", "decode_s",
+    "width", "height", "reduced", "format", "orientation", "taken_at", "camera", "holds_more",
+    "phash", "phash_quality", "phash_inner", "phash_turnable", "pixels_sha256", "sharpness",
+    "decode_s",
 ]  # fmt: skip

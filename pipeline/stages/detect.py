@@ -49,9 +49,10 @@ class Detect:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return a table of schema `DETECTED`, a row for each row of `batch`."""
         began = time.perf_counter()
-        images = pixel_views(
-            batch["pixels"], batch["height"].to_pylist(), batch["width"].to_pylist()
+        heights, widths, reduced = (
+            batch[name].to_pylist() for name in ("height", "width", "reduced")
         )
+        images = pixel_views(batch["pixels"], heights, widths, reduced)
         good = [pixels for pixels in images if pixels is not None]
         found = iter(self.detector.detect(good))
         faces = [Detections.none() if pixels is None else next(found) for pixels in images]
@@ -60,6 +61,8 @@ class Detect:
             for pixels, mine in zip(images, faces, strict=True)
             if pixels is not None and len(mine)
         ]
+        # pixels end here: from now on boxes are in those of the whole picture
+        faces = [mine.enlarged(factor or 1) for mine, factor in zip(faces, reduced, strict=True)]
         columns = {f.name: batch[f.name] for f in DETECTED if f.name in batch.column_names}
         columns["found"] = lists_of([len(mine) for mine in faces], self._structs(faces, crops))
         seconds = (time.perf_counter() - began) / max(1, len(images))

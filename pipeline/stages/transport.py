@@ -16,7 +16,12 @@ _IMAGE = [
     if f.name not in ("faces", "run_id")
 ]
 DECODED = pa.schema(
-    [*_IMAGE, pa.field("pixels", pa.large_binary()), pa.field("decode_s", pa.float64())]
+    [
+        *_IMAGE,
+        pa.field("reduced", pa.int8()),  # pixels have 1 / reduced of a side, rounded up
+        pa.field("pixels", pa.large_binary()),
+        pa.field("decode_s", pa.float64()),
+    ]
 )
 
 _MEASURES = [f.remove_metadata().with_nullable(True) for f in schema.FACE_MEASURES]

@@ -51,7 +51,7 @@ def test_pixels_come_back_from_any_slice(images, data):
     part = images[start:stop]
     heights = [None if i is None else i.shape[0] for i in part]
     widths = [None if i is None else i.shape[1] for i in part]
-    found = pixel_views(column, heights, widths)
+    found = pixel_views(column, heights, widths, [1] * len(heights))
     same(found, part)
     assert not any(i.flags.writeable for i in found if i is not None)
     # and through what Ray does: concatenation and serialisation
@@ -60,7 +60,7 @@ def test_pixels_come_back_from_any_slice(images, data):
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     back = pa.ipc.open_stream(sink.getvalue()).read_all()["pixels"].combine_chunks()
-    same(pixel_views(pa.chunked_array([back]), heights, widths), part)
+    same(pixel_views(pa.chunked_array([back]), heights, widths, [1] * len(heights)), part)
 
 
 @FAST

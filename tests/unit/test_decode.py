@@ -660,3 +660,46 @@ def test_extensions():
     for extension in IMAGE_EXTENSIONS | UNDECODABLE_IMAGE_EXTENSIONS:
         assert extension == extension.lower()
         assert extension.startswith(".")
+
+
+def photo_jpeg(width, height, orientation=1, mode="RGB"):
+    ramp = np.linspace(0, 255, width * height, dtype=np.uint8).reshape(height, width)
+    image = Image.fromarray(np.dstack([ramp, ramp[::-1], ramp.T.reshape(height, width)]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.convert(mode).save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("side", "factor"), [(None, 1), (601, 1), (300, 2), (301, 1), (150, 4), (75, 8), (12, 8)]
+)
+def test_a_large_jpeg_is_decoded_no_larger_than_asked_for(side, factor):
+    data = photo_jpeg(601, 399)
+    image = decode(data, side=side)
+    assert image.reduced == factor
+    assert (image.width, image.height) == (601, 399)
+    assert image.pixels.shape == (-(-399 // factor), -(-601 // factor), 3)
+    assert image.pixels.flags.c_contiguous
+    whole = decode(data).pixels[: 399 // factor * factor, : 601 // factor * factor].astype(float)
+    means = whole.reshape(399 // factor, factor, 601 // factor, factor, 3).mean(axis=(1, 3))
+    difference = image.pixels[: 399 // factor, : 601 // factor] - means
+    assert np.abs(difference).mean() < 2  # the same picture, in the same place
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_upright_as_well(orientation):
+    data = photo_jpeg(400, 202, orientation)
+    image = decode(data, side=100)
+    assert image.reduced == 4
+    assert (image.width, image.height) == ((400, 202) if orientation < 5 else (202, 400))
+    assert image.pixels.shape[:2] == ((51, 100) if orientation < 5 else (100, 51))
+
+
+def test_grey_jpegs_are_reduced_others_are_whole():
+    assert decode(photo_jpeg(400, 200, mode="L"), side=100).pixels.shape == (50, 100, 3)
+    assert decode(photo_jpeg(400, 200, mode="CMYK"), side=100).pixels.shape == (200, 400, 3)
+    png = io.BytesIO()
+    Image.new("RGB", (400, 200)).save(png, "PNG")
+    assert decode(png.getvalue(), side=100).reduced == 1

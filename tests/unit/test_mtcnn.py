@@ -7,9 +7,9 @@ from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.errors import ConfigError
 from pipeline.models.card import find_card
-from pipeline.models.cascade import pyramid, regress
+from pipeline.models.cascade import pyramid, regress, smallest_face
 from pipeline.models.detections import Detections
-from pipeline.models.detector import load_detector, reduce, rescale, select
+from pipeline.models.detector import load_detector, reduced, reduction, select
 from pipeline.models.faces import face_crops
 from pipeline.models.sums import Tables
 
@@ -174,22 +174,47 @@ def test_selection_is_applied_to_photos(photo_pixels):
     assert found.boxes[0, 0] > 700
 
 
-def test_detection_side_gives_boxes_in_original_pixels(photo_pixels, detected):
+def test_detection_side_leaves_small_faces_of_large_photos_out(photo_pixels, detected):
     name = "obama-2012-letterboxed-1080p.jpg"
-    found = load_detector(config=DetectConfig(detection_side=640)).detect(photo_pixels[name])
-    assert len(found) == 1
-    assert geometry.iou(found.boxes, detected[name].boxes)[0, 0] > 0.85
+    pixels = photo_pixels[name]
+    side = int(min(detected[name].boxes[0, 2:] - detected[name].boxes[0, :2]))
+    config = DetectConfig(detection_side=640, selection="largest")
+    found = load_detector(config=config).detect(pixels)
+    # boxes and landmarks are as exact as ever: they are looked at in the photo's own pixels
+    assert geometry.iou(found.boxes, detected[name].boxes)[0, 0] > 0.9
     assert np.abs(found.landmarks - detected[name].landmarks).max() < 8
+    too_small = int(1920 * 20 / side * 0.5)
+    assert not len(load_detector(config=DetectConfig(detection_side=too_small)).detect(pixels))
 
 
-def test_reduce_and_rescale():
-    pixels = np.zeros((301, 1000, 3), np.uint8)
-    small = reduce(pixels, 100)
-    assert small.shape == (30, 100, 3)
-    assert reduce(pixels, None) is reduce(pixels, 1000) is pixels
-    assert reduce(np.zeros((1, 4000, 3), np.uint8), 100).shape == (1, 100, 3)
-    faces = rescale(three(), small, pixels)
-    assert faces.boxes[0] == pytest.approx([0, 0, 400, 40 * 301 / 30])
+def test_smallest_face():
+    config = DetectConfig(min_face_px=20, detection_side=1000)
+    assert smallest_face(3000, 4000, config) == smallest_face(4000, 3000, config) == 80
+    assert smallest_face(1000, 300, config) == smallest_face(10, 10, config) == 20
+    assert smallest_face(3000, 4000, DetectConfig(detection_side=None)) == 20
+
+
+def test_a_photo_too_large_for_memory_is_reduced_but_not_below_the_detection_side(photo_pixels):
+    pixels = photo_pixels[TWO]
+    height, width = pixels.shape[:2]
+    whole = load_detector(config=DetectConfig(detection_side=500)).detect(pixels)
+    lean = DetectConfig(detection_side=500, batch_pixels=height * width // 3)
+    assert reduction(pixels, lean) == 2
+    found = load_detector(config=lean).detect(pixels)
+    assert len(found) == len(whole) == 2
+    assert geometry.iou(found.boxes, whole.boxes).max(axis=1).min() > 0.85
+    leaner = DetectConfig(detection_side=500, batch_pixels=1)
+    assert reduction(pixels, leaner) == width // 500
+    assert reduction(pixels, DetectConfig(detection_side=None, batch_pixels=1)) == 1
+
+
+def test_reduced_and_enlarged():
+    pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    assert reduced(pixels, 1) is pixels
+    assert reduced(pixels, 2).shape == (3, 4, 3)
+    faces = three().enlarged(2)
+    assert faces.boxes[0].tolist() == [0, 0, 80, 80]
+    assert three().enlarged(1).boxes.tolist() == three().boxes.tolist()
 
 
 def test_every_kind_of_image_is_the_same_image(detector, photo_pixels, detected):

@@ -22,6 +22,24 @@ def run(code, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
+def test_signals_are_survived_when_networks_go():
+    """Ctrl-C after the last detector is gone must reach Python; see `runtime.core`."""
+    code = """
+import gc, signal, time
+import numpy as np
+from pipeline.models import load_detector, load_embedder
+detector, embedder = load_detector(), load_embedder("sface")
+detector.detect(np.zeros((64, 64, 3), np.uint8))
+embedder.embed(np.ones((3, 112, 112, 3), np.uint8))
+del detector, embedder
+gc.collect()
+signal.signal(signal.SIGALRM, lambda *_: print("heard"))
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+time.sleep(0.5)
+"""
+    assert run(code) == (0, "heard\n", "")
+
+
 @pytest.fixture
 def as_if_anew(monkeypatch):
     """What the runtime finds out is kept for the life of a process; forget it around a test."""

@@ -205,6 +205,7 @@ def test_what_libraries_print_stays_out_of_the_protocol(poisoned):
 GOOD = {
     "height": 2,
     "width": 3,
+    "reduced": 1,
     "format": "PNG",
     "orientation": 1,
     "taken_at": None,
@@ -241,6 +242,9 @@ def framed(body):
                 {"height": -2, "width": -3},
                 {"height": True},
                 {"width": 3.0},
+                {"reduced": 0},
+                {"reduced": 3},
+                {"reduced": "2"},
                 {"height": 1000, "width": 1000},  # more than the shared file holds
                 {"format": "EXE"},
                 {"format": None},
@@ -430,4 +434,4 @@ def test_one_child_serves_every_task_of_a_process():
     for _ in range(2):
         list(Decode(timeout_s=31)(batch([jpeg()])))
     assert stage._sandbox.cache_info().hits
-    assert stage._sandbox(200_000_000, 31, Decode().memory_bytes)._child is not None
+    assert Decode(timeout_s=31)._child()._child is not None

@@ -302,3 +302,21 @@ def test_an_embedder_of_boxes_gets_boxes_with_their_margin(box_embedder, decoded
     assert [len(f) for f in table["found"].to_pylist()] == [
         len(f) for f in found["found"].to_pylist()
     ]
+
+
+def test_faces_of_a_reduced_photo_are_in_pixels_of_the_whole_one(photo_pixels, tmp_path):
+    """Decoded at half its size, a photo has its faces where they are in the whole one."""
+    pixels = photo_pixels["obama-2012-portrait.jpg"]
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", quality=95)
+    rows, _ = read_all(planned(tmp_path))
+    found = {}
+    for side in (None, max(pixels.shape) // 2):
+        decoded = decoded_by(Decode(side=side, isolate=side is None), rows)
+        assert decoded["reduced"].to_pylist() == [1 if side is None else 2]
+        assert decoded["width"].to_pylist() == [pixels.shape[1]]
+        detect = Detect(find_card("sface"), DetectConfig(selection="most-probable"))
+        (found[side],) = detect(decoded)["found"].to_pylist()[0]
+    whole, half = found.values()
+    assert half["box"] == pytest.approx(whole["box"], abs=0.05 * whole["size_px"])
+    assert half["landmarks"] == pytest.approx(whole["landmarks"], abs=0.05 * whole["size_px"])
+    assert half["size_px"] == pytest.approx(whole["size_px"], rel=0.1)
