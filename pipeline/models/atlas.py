@@ -29,10 +29,15 @@ def pooled(side: int) -> int:
     return -(-(side - 2) // 2)
 
 
-def tiles_of(image: int, level: int, height: int, width: int) -> Iterator[tuple[int, ...]]:
-    """Yield the tiles of a level of `height` x `width` pixels, without a place yet."""
-    for top, rows in _spans(pooled(height), ROWS):
-        for left, columns in _spans(pooled(width), COLUMNS):
+def tiles_of(
+    image: int, level: int, height: int, width: int, *, most: tuple[int, int] = (ROWS, COLUMNS)
+) -> Iterator[tuple[int, ...]]:
+    """Yield the tiles of a level of `height` x `width` pixels, without a place yet.
+
+    `most` are the rows and columns of pooled cells that a tile may have.
+    """
+    for top, rows in _spans(pooled(height), most[0]):
+        for left, columns in _spans(pooled(width), most[1]):
             yield image, level, height, width, top, left, rows, columns
 
 
@@ -45,20 +50,31 @@ def _spans(cells: int, most: int) -> Iterator[tuple[int, int]]:
         yield start, min(step, answers - start) + PATCH - 1
 
 
-def pack(tiles: list[tuple[int, ...]]) -> Iterator[tuple[int, Ints]]:
+def pack(
+    tiles: list[tuple[int, ...]],
+    size: tuple[int, int] = (ROWS, COLUMNS),
+    step: int = ROW_STEP,
+    border: int = 0,
+) -> Iterator[tuple[int, Ints]]:
     """Yield atlases: rows used, and tiles int64 [T, 10] with their places.
 
     First fit by falling height, on shelves.
+
+    Args:
+        tiles: of `tiles_of`.
+        size: rows and columns of an atlas in pooled cells.
+        step: an atlas has a multiple of so many rows.
+        border: rows and columns kept free behind each tile.
     """
     shelves: list[list[int]] = []  # of all atlases: atlas, y, height, columns used
     used: list[int] = []  # rows, by atlas
     placed: list[list[tuple[int, ...]]] = []
     for tile in sorted(tiles, key=lambda tile: -tile[6]):
-        rows, columns = tile[6:8]
+        rows, columns = tile[6] + border, tile[7] + border
         # heights fall, so whatever fits in width fits
-        shelf = next((s for s in shelves if s[3] + columns <= COLUMNS), None)
+        shelf = next((s for s in shelves if s[3] + columns <= size[1]), None)
         if shelf is None:
-            atlas = next((a for a, y in enumerate(used) if y + rows <= ROWS), len(used))
+            atlas = next((a for a, y in enumerate(used) if y + rows <= size[0]), len(used))
             if atlas == len(used):
                 used.append(0)
                 placed.append([])
@@ -68,4 +84,4 @@ def pack(tiles: list[tuple[int, ...]]) -> Iterator[tuple[int, Ints]]:
         placed[shelf[0]].append((*tile, shelf[1], shelf[3]))
         shelf[3] += columns
     for rows, mine in zip(used, placed, strict=True):
-        yield -(-rows // ROW_STEP) * ROW_STEP, np.array(mine, np.int64)
+        yield -(-rows // step) * step, np.array(mine, np.int64)

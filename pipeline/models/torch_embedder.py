@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.errors import ResourceError
+from pipeline.models import gpu_embedding
 from pipeline.models.card import ModelCard
 from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
@@ -52,6 +54,8 @@ class FaceNetEmbedder:
         self._batch = BATCH if self.device.type == "cpu" else GPU_BATCH
         self._mean = torch.tensor(card.mean, device=self.device)
         self._std = torch.tensor(card.std, device=self.device)
+        self._on_gpu = self.device.type == "cuda"
+        self._half = self._on_gpu and self._may_be_half()
 
     @torch.inference_mode()
     def embed(self, crops: Crops) -> tuple[Floats, Floats]:
@@ -71,9 +75,25 @@ class FaceNetEmbedder:
             batch = crops[start : start + self._batch]
             if self.card.colour == "BGR":
                 batch = batch[..., ::-1]
+            if self._on_gpu:
+                raw.append(self._embed_on_gpu(batch).cpu().numpy())
+                continue
             # crops of an Arrow column are read-only, which torch warns about: copy
-            x = torch.from_numpy(batch.copy()).to(self.device).float()
-            # NHWC in memory, seen as NCHW: channels_last without another copy
-            x = ((x - self._mean) / self._std).permute(0, 3, 1, 2)
+            x = self._normalised(torch.from_numpy(batch.copy()).to(self.device))
             raw.append(self.network.features(x).float().cpu().numpy())
         return unit_vectors(self.card, np.concatenate(raw))
+
+    def _normalised(self, batch: Tensor) -> Tensor:
+        # NHWC in memory, seen as NCHW: channels_last without another copy
+        return ((batch.float() - self._mean) / self._std).permute(0, 3, 1, 2)
+
+    def _embed_on_gpu(self, batch: Crops) -> Tensor:
+        x = self._normalised(gpu_embedding.upload(batch, self.device))
+        embed = gpu_embedding.embed_half if self._half else gpu_embedding.in_full
+        return embed(self.network.features, x)
+
+    @torch.inference_mode()
+    def _may_be_half(self) -> bool:
+        pictures = gpu_embedding.pictures(self.card.input_size)
+        x = self._normalised(gpu_embedding.upload(pictures, self.device))
+        return gpu_embedding.may_be_half(self.network.features, x)

@@ -12,24 +12,11 @@ from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector, reduced, reduction, select
 from pipeline.models.faces import face_crops
 from pipeline.models.sums import Tables
+from tests.detections import assert_same
 
 SMALL = ["collins-nasa-portrait.png", "obama-2012-closeup.jpg", "cat-no-face.png"]
 TWO = "obama-and-biden-composite.jpg"
 POINTS = [f"l{i}{axis}" for i in range(5) for axis in "xy"]
-
-
-def assert_same(found, wanted, pixels=0.01, probability=1e-4):
-    """Match by overlap, then compare; order is not part of it."""
-    assert len(found) == len(wanted)
-    if not len(found):
-        return
-    overlap = geometry.iou(found.boxes, wanted.boxes)
-    match = overlap.argmax(axis=1)
-    assert sorted(match) == list(range(len(wanted)))
-    wanted = wanted.take(match)
-    assert np.abs(found.boxes - wanted.boxes).max() <= pixels
-    assert np.abs(found.landmarks - wanted.landmarks).max() <= pixels
-    assert np.abs(found.scores - wanted.scores).max() <= probability
 
 
 @pytest.fixture(scope="module")

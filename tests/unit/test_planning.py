@@ -125,7 +125,8 @@ def test_time_is_linear_in_photos_and_inverse_in_nodes(nodes, times, cpus, photo
         return predict(ONE, cluster, photos, NONE, 0).hours * 3600 - START_S
 
     one = seconds(nodes, photos)
-    assert seconds(nodes * times, photos) == pytest.approx(one / times)
+    # to the part of an actor that a node's share of a cluster may lose
+    assert seconds(nodes * times, photos) == pytest.approx(one / times, rel=2e-2)
     assert seconds(nodes, photos * times) == pytest.approx(one * times)
 
 
