@@ -59,7 +59,7 @@ def load_embedder(
     if card.runtime == FACENET:
         from pipeline.models.torch_embedder import FaceNetEmbedder
 
-        network = FaceNetEmbedder(card, path, device, threads)
+        network = FaceNetEmbedder(card, path, device, threads, precision)
         store.trust(card)
         return network
     from pipeline.models.onnx_embedder import OnnxEmbedder

@@ -20,7 +20,7 @@ from pipeline.models.gpu_sums import DeviceTables, bins
 from pipeline.models.kernels import PATCH
 from pipeline.models.mtcnn_networks import PNET_CELL
 
-# What a tile has beyond two pixels a pooled cell, and a level beyond its convolved positions.
+# Pixels that a tile has beyond two a pooled cell, and a level beyond its convolved positions.
 MARGIN = 2
 
 
@@ -49,12 +49,12 @@ def fill(
     stride = tables.width[mine] + 1
     plane = stride * (tables.height[mine] + 1)
     above, below = tables.start[mine] + y0 * stride, tables.start[mine] + y1 * stride
-    tall_cell, y_past = y1 - y0, y_level >= height[tile] - MARGIN
+    tall_cell, y_past = y1 - y0, past_end(y_level, height[tile])
 
     of, x = spread(wide_, int(wide.sum()))
     x_level = 2 * left[of] + x
     x0, x1 = bins(x_level, tables.width[image[of]], width[of])
-    wide_cell, x_past = x1 - x0, x_level >= width[of] - MARGIN
+    wide_cell, x_past = x1 - x0, past_end(x_level, width[of])
 
     # pixels: `row` of all rows, `column` of all columns, and where they lie in the atlas
     row, x = spread(wide_[tile], int((tall * wide).sum()))
@@ -74,6 +74,16 @@ def fill(
     past[target] = y_past[row] | x_past[column]
     shape = (2 * rows, 2 * columns)
     return pixels.view(1, 3, *shape), past.view(1, 1, *shape)[:, :, :-MARGIN, :-MARGIN]
+
+
+def past_end(position: Tensor, size: Tensor) -> Tensor:
+    """Return which positions of the first convolution share a pooled cell but read past the level.
+
+    In a level of `size` pixels positions end before size - 2, so the last cell lacks its second one
+    where `size` is odd. No other position is taken out: a cell without any would be infinite, and a
+    convolution that transforms blocks of its input (Winograd's) spreads that to its neighbours.
+    """
+    return (position == size - MARGIN) & (size % 2 == 1)
 
 
 def answers_of(answer: Tensor, tiles: Tensor, planned: Ints) -> Tensor:
@@ -113,10 +123,9 @@ def patches(
     image, height, width = (number[:, None] for number in level)
     steps = torch.arange(PNET_CELL, device=y.device)
     rows, columns = 2 * y[:, None] + steps, 2 * x[:, None] + steps
-    past = (rows >= height - MARGIN)[:, :-MARGIN, None] | (columns >= width - MARGIN)[
-        :, None, :-MARGIN
-    ]
+    y_past, x_past = past_end(rows, height)[:, :-MARGIN], past_end(columns, width)[:, :-MARGIN]
+    past = y_past[:, None, :, None] | x_past[:, None, None, :]
     rows, columns = torch.minimum(rows, height - 1), torch.minimum(columns, width - 1)
     y0, y1 = bins(rows, tables.height[image], height)
     x0, x1 = bins(columns, tables.width[image], width)
-    return tables.windows(image[:, 0], y0, y1, x0, x1), past[:, None]
+    return tables.windows(image[:, 0], y0, y1, x0, x1), past

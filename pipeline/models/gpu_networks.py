@@ -12,6 +12,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from pipeline.errors import ResourceError
 from pipeline.models.cascade import logit
 from pipeline.models.mtcnn_networks import ONet, PNet, RNet
 from pipeline.models.mtcnn_runtime import PROPOSE_GUARD, REFINE_GUARD
@@ -34,6 +35,24 @@ def exact() -> Iterator[None]:
         allow_tf32=False,
     ):
         yield
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """Return a device of torch, a GPU with its index.
+
+    Raises:
+        ResourceError: it is not there.
+    """
+    try:
+        found = torch.device(device)
+        if found.type == "cuda":
+            # threads have a current device each: name it
+            index = torch.cuda.current_device() if found.index is None else found.index
+            found = torch.device("cuda", index)
+            torch.cuda.get_device_properties(found)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it has CUDA
+        raise ResourceError(f"Cannot use the device {str(device)!r}: {error}") from error
+    return found
 
 
 class DeviceNetworks:

@@ -19,7 +19,7 @@ from pipeline.models.detections import Detections
 from pipeline.models.gpu_atlas import answers_of, cells_of, fill, patches
 from pipeline.models.gpu_boxes import areas, probability, regress, square, whole_pixels
 from pipeline.models.gpu_chunk import Chunk, Sheet, chunks_on
-from pipeline.models.gpu_networks import DeviceNetworks, exact
+from pipeline.models.gpu_networks import DeviceNetworks, exact, usable
 from pipeline.models.gpu_nms import Overlap, suppress
 from pipeline.models.gpu_sums import DeviceTables
 from pipeline.models.mtcnn_networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
@@ -75,6 +75,9 @@ class DeviceMTCNN:
         config: thresholds, sizes and limits.
         device: where everything runs.
         budget: None: what suits the device.
+
+    Raises:
+        ResourceError: the device is not there.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class DeviceMTCNN:
         budget: Budget | None = None,
     ) -> None:
         self.config = config or DetectConfig()
-        self.device = torch.device(device)
+        self.device = usable(device)
         self.budget = budget or (CPU if self.device.type == "cpu" else CUDA)
         self.networks = DeviceNetworks(weights, self.device, self.budget.first)
 

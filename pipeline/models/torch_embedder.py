@@ -1,5 +1,6 @@
 """Runs the FaceNet embedders: InceptionResnetV1 under torch, on CPU or GPU."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ from pipeline.errors import ResourceError
 from pipeline.models import gpu_embedding
 from pipeline.models.card import ModelCard
 from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
 from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
+from pipeline.models.runtime import Precision
 from pipeline.models.vectors import Crops, Floats, check_crops, empty, unit_vectors
 from pipeline.models.weights import sha256
+
+logger = logging.getLogger(__name__)
 
 BATCH = 16  # a CPU gains nothing beyond; 16 faces need about 0.2 GB of activations
 GPU_BATCH = 128
@@ -24,8 +29,10 @@ class FaceNetEmbedder:
     Args:
         threads: of torch, for the whole process; None leaves them as they are.
         device: as torch names it: "cpu", "cuda", "cuda:1".
+        precision: of a GPU; None takes bfloat16 where real faces keep their vectors.
 
     Attributes:
+        precision: the one that was taken.
         revision: name and weights, as the lake records them.
 
     Raises:
@@ -34,7 +41,12 @@ class FaceNetEmbedder:
     """
 
     def __init__(
-        self, card: ModelCard, path: Path, device: str = "cpu", threads: int | None = None
+        self,
+        card: ModelCard,
+        path: Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.card = card
         self.revision = f"{card.name}@{sha256(path)[:12]}"
@@ -54,8 +66,9 @@ class FaceNetEmbedder:
         self._batch = BATCH if self.device.type == "cpu" else GPU_BATCH
         self._mean = torch.tensor(card.mean, device=self.device)
         self._std = torch.tensor(card.std, device=self.device)
-        self._on_gpu = self.device.type == "cuda"
-        self._half = self._on_gpu and self._may_be_half()
+        self.precision: Precision = "float32"
+        if self.device.type != "cpu":
+            self.precision = precision or self._fastest()
 
     @torch.inference_mode()
     def embed(self, crops: Crops) -> tuple[Floats, Floats]:
@@ -75,11 +88,11 @@ class FaceNetEmbedder:
             batch = crops[start : start + self._batch]
             if self.card.colour == "BGR":
                 batch = batch[..., ::-1]
-            if self._on_gpu:
-                raw.append(self._embed_on_gpu(batch).cpu().numpy())
+            if self.device.type != "cpu":
+                raw.append(self._on_gpu(batch, self.precision))
                 continue
             # crops of an Arrow column are read-only, which torch warns about: copy
-            x = self._normalised(torch.from_numpy(batch.copy()).to(self.device))
+            x = self._normalised(torch.from_numpy(batch.copy()))
             raw.append(self.network.features(x).float().cpu().numpy())
         return unit_vectors(self.card, np.concatenate(raw))
 
@@ -87,13 +100,17 @@ class FaceNetEmbedder:
         # NHWC in memory, seen as NCHW: channels_last without another copy
         return ((batch.float() - self._mean) / self._std).permute(0, 3, 1, 2)
 
-    def _embed_on_gpu(self, batch: Crops) -> Tensor:
-        x = self._normalised(gpu_embedding.upload(batch, self.device))
-        embed = gpu_embedding.embed_half if self._half else gpu_embedding.in_full
-        return embed(self.network.features, x)
-
     @torch.inference_mode()
-    def _may_be_half(self) -> bool:
-        pictures = gpu_embedding.pictures(self.card.input_size)
-        x = self._normalised(gpu_embedding.upload(pictures, self.device))
-        return gpu_embedding.may_be_half(self.network.features, x)
+    def _on_gpu(self, batch: Crops, precision: Precision) -> Floats:
+        x = self._normalised(gpu_embedding.upload(batch, self.device))
+        vectors: Floats = gpu_embedding.embed(self.network.features, x, precision).numpy(force=True)
+        return vectors
+
+    def _fastest(self) -> Precision:
+        """Return bfloat16 if it keeps the vectors of real faces, with these weights on this GPU."""
+        faces = probe_faces(self.card.input_size)
+        cosine = lowest_cosine(*(self._on_gpu(faces, how) for how in ("float32", "bfloat16")))
+        if cosine >= LEAST_COSINE:
+            return "bfloat16"
+        logger.debug("%s stays in float32: cosine %.6f in bfloat16", self.card.name, cosine)
+        return "float32"

@@ -1,61 +1,58 @@
+"""What a torch embedder does on a GPU; its methods are asked directly where there is none."""
+
 import numpy as np
 import pytest
 import torch
 
-from pipeline.models import gpu_embedding
-from pipeline.models.gpu_embedding import embed_half, in_full, in_half, may_be_half, pictures
+from pipeline.models import gpu_embedding, torch_embedder
+from pipeline.models.card import find_card
+from pipeline.models.drift import lowest_cosine, probe_faces
 from pipeline.models.inception_resnet_v1 import InceptionResnetV1
+from pipeline.models.torch_embedder import FaceNetEmbedder
 from tests.devices import DEVICES
 
 
-def network(device):
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
     torch.manual_seed(0)
-    return InceptionResnetV1().eval().requires_grad_(False).to(device)
+    path = tmp_path_factory.mktemp("weights") / "facenet.pt"
+    torch.save(InceptionResnetV1().state_dict(), path)
+    return path
 
 
-def ready(device, count=4):
-    x = torch.from_numpy(pictures(160)[:count]).to(device).float()
-    return ((x - 127.5) / 128).permute(0, 3, 1, 2)
+@pytest.fixture(scope="module", params=DEVICES)
+def embedder(request, weights):
+    return FaceNetEmbedder(find_card("facenet-vggface2"), weights, request.param)
 
 
-def test_pictures_are_always_the_same_and_differ_from_each_other():
-    made = pictures(64)
-    assert made.shape == (16, 64, 64, 3)
-    assert made.dtype == np.uint8
-    assert np.array_equal(made, pictures(64))
-    assert len({picture.tobytes() for picture in made}) == 16
+def test_every_precision_keeps_the_vectors(embedder, weights):
+    on_cpu = FaceNetEmbedder(embedder.card, weights)
+    assert on_cpu.precision == "float32"
+    faces = probe_faces(160)
+    wanted = on_cpu.embed(faces)[0]
+    assert lowest_cosine(wanted, embedder._on_gpu(faces, "float32")) > 1 - 1e-6
+    assert lowest_cosine(wanted, embedder._on_gpu(faces, "bfloat16")) > 0.9999
+    assert lowest_cosine(wanted, embedder.embed(faces)[0]) > 0.9999
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@torch.inference_mode()
-def test_half_precision_is_measured_before_it_is_used(device, monkeypatch):
-    features, x = network(device).features, ready(device)
-    assert may_be_half(features, x)
-    monkeypatch.setattr(gpu_embedding, "LEAST_COSINE", 1.1)
-    assert not may_be_half(features, x)
+def test_bfloat16_is_taken_only_if_real_faces_keep_their_vectors(embedder, monkeypatch):
+    assert embedder._fastest() == "bfloat16"
+    monkeypatch.setattr(torch_embedder, "LEAST_COSINE", 1.0)
+    assert embedder._fastest() == "float32"
 
 
-def test_what_overflows_may_not_be_half():
-    def features(x):
-        return x.flatten(1) * (torch.inf if torch.is_autocast_enabled("cpu") else 1)
-
-    assert not may_be_half(features, torch.rand(3, 1, 2, 2))
-
-
-def test_a_batch_that_overflows_is_done_in_float32():
-    def features(x):
-        if torch.is_autocast_enabled("cpu"):
-            return (x.flatten(1) * 1e4).half()
-        return x.flatten(1) * 1e4
-
-    small, large = torch.ones(2, 1, 1, 3), torch.full((2, 1, 1, 3), 9.0)
-    assert torch.equal(embed_half(features, small), in_half(features, small))
-    assert torch.equal(embed_half(features, large), in_full(features, large))
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", None])
+def test_the_precision_of_a_gpu_can_be_chosen(weights, precision):
+    card = find_card("facenet-vggface2")
+    assert FaceNetEmbedder(card, weights, "cuda", None, precision).precision == (
+        precision or "bfloat16"
+    )
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_read_only_and_mirrored_crops_are_uploaded(device):
-    crops = pictures(32)[:3]
-    crops.setflags(write=False)
+    crops = probe_faces(32)[:3]
+    assert not crops.flags.writeable
     there = gpu_embedding.upload(crops[..., ::-1], torch.device(device))
     assert np.array_equal(there.numpy(force=True), crops[..., ::-1])

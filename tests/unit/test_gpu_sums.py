@@ -122,6 +122,7 @@ def test_an_atlas_gives_what_p_net_gives_on_each_level(pnet, device, sizes, min_
         pixels, past = fill(tables, tiles, planned, rows, SMALL.columns)
         assert pixels.shape == (1, 3, 2 * rows, 2 * SMALL.columns)
         faces, _ = propose(network, pixels, past)
+        assert faces.isfinite().all()  # between tiles as well
         found.append(answers_of(difference(faces)[0], tiles, planned))
     found = torch.cat(found)
     level, y, x = cells_of(torch.arange(len(found), device=device), chunk.tiles)

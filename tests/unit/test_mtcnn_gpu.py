@@ -1,12 +1,15 @@
 """The same assertions on every cascade: the CPU's, and torch's on every device that there is."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.config import DetectConfig
+from pipeline.errors import ResourceError
 from pipeline.models.card import find_card
 from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.detector import cascade
@@ -210,6 +213,40 @@ def test_only_float32_answers_count(build, device, photo_pixels, wanted):
 
     networks.look, networks.glance = noisy_look, noisy_glance
     assert_same(mtcnn.detect([photo_pixels[TWO]])[0], wanted[TWO])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_more_images_are_not_more_launches(weights, device, photo_pixels):
+    """Nor does the host wait more often."""
+    mtcnn = DeviceMTCNN(weights, None, device, replace(CUDA, first=torch.float32))
+    pixels = photo_pixels[SMALL[0]][30:210, 150:300]
+    assert len(mtcnn.detect([pixels])[0]) == 1
+    few, many = Launches(), Launches()
+    with few:
+        mtcnn.detect([pixels] * 2)
+    with many:
+        mtcnn.detect([pixels] * 20)
+    assert few.counts == many.counts
+    waits = sum(many.counts[name] for name in ("nonzero", "bincount", "equal", "_to_copy"))
+    assert waits < 25
+
+
+class Launches(TorchDispatchMode):
+    """Counts what torch is asked to do, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.counts[function.overloadpacket.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there(weights):
+    with pytest.raises(ResourceError, match="Cannot use the device 'cuda'"):
+        DeviceMTCNN(weights, None, "cuda")
 
 
 def test_a_gpu_looks_in_half_precision_first_and_a_cpu_does_not():
