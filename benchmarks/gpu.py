@@ -25,6 +25,7 @@ from benchmarks.data import shards
 from benchmarks.inception_parity import randomise
 from benchmarks.mtcnn_parity import Score, of_reference
 from benchmarks.reference import import_reference
+from pipeline.config import DetectConfig
 from pipeline.geometry import Pixels
 from pipeline.models import load_detector
 from pipeline.models.card import find_card
@@ -36,6 +37,7 @@ from pipeline.models.torch_embedder import FaceNetEmbedder
 
 # height, width, and how many photos of --images: large ones are fewer
 SIZES = {"2 megapixels": (1224, 1632, 8), "12 megapixels": (3024, 4032, 32)}
+WHOLE = DetectConfig(detection_side=None)  # as facenet-pytorch searches
 CHECKED = 8  # photos of each size that the CPU's cascade sees as well
 
 
@@ -145,7 +147,11 @@ def detection(
         f"ours is {runs / reference:.1f} times as fast",
         flush=True,
     )
-    cpu, score, live = load_detector(), Score("    against the CPU"), Score("    against theirs")
+    cpu, score, live = (
+        load_detector(config=WHOLE),
+        Score("    against the CPU"),
+        Score("    against theirs"),
+    )
     for k, pixels in enumerate(photos[:CHECKED]):
         score.add(f"{name} {k}", cpu.detect(pixels), found[k])
         live.add(f"{name} {k}", of_reference(theirs, pixels), found[k])
@@ -227,7 +233,7 @@ def use_torchvision() -> bool:
 
 def on_device(device: str) -> FaceDetector:
     """Return a detector with the GPU's cascade, whatever the device."""
-    detector = load_detector(device=device)
+    detector = load_detector(config=WHOLE, device=device)
     if device == "cpu":
         from pipeline.models.checkpoint import read_checkpoint
         from pipeline.models.mtcnn_gpu import DeviceMTCNN

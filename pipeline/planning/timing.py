@@ -56,7 +56,7 @@ def shared_out(total: float, weights: Floats) -> Floats:
     if not len(weights):
         return np.zeros(0)
     whole = float(weights.sum())
-    return total * weights / whole if whole > 0 else np.full(len(weights), total / len(weights))
+    return total * (weights / whole) if whole > 0 else np.full(len(weights), total / len(weights))
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ def test_detection_side_leaves_small_faces_of_large_photos_out(photo_pixels, det
     # boxes and landmarks are as exact as ever: they are looked at in the photo's own pixels
     assert geometry.iou(found.boxes, detected[name].boxes)[0, 0] > 0.9
     assert np.abs(found.landmarks - detected[name].landmarks).max() < 8
-    too_small = int(1920 * 20 / side * 0.5)
+    too_small = int(1920 * 20 / side * 0.3)
     assert not len(load_detector(config=DetectConfig(detection_side=too_small)).detect(pixels))
 
 

@@ -45,7 +45,7 @@ def weights():
 def build(weights):
     def make(kind, **options):
         device, budget = kind
-        config = DetectConfig(**options)
+        config = DetectConfig(**{"detection_side": None} | options)
         if device == "cpu-loops":
             return MTCNN(weights, config)
         return DeviceMTCNN(weights, config, device, BUDGETS[budget])

@@ -302,7 +302,9 @@ def test_json_of_a_sample_of_the_examples(capsys, monkeypatch):
     for name in ("read", "decode", "detect", "embed", "write"):
         assert stages[name]["wall_s"] > 0
     assert got["sample"]["face_row_bytes"] > 128 * 4 * 0.9
-    assert all(value > 0 for value in got["sample"]["memory_bytes"].values())
+    # what a worker adds is 0 in a process that has loaded it all before
+    assert all(value >= 0 for value in got["sample"]["memory_bytes"].values())
+    assert sum(got["sample"]["memory_bytes"].values()) > 0
     assert got["gpu"]["cores"] is None
     assert any("driver needs 400 GB" in text for text in got["warnings"])
     assert any("4 photos are a small sample" in text for text in got["warnings"])
