@@ -2,7 +2,7 @@
 
 Two kinds. "pasted": photos without a face (examples), enlarged, into which patches of wild photos
 are set, each with one face, reduced so that its box has a side of 20 to 400 pixels. "scene": wild
-photos of at least half a megapixel, enlarged to 12; their faces are the ones that are found at full
+photos of about half a megapixel or more, enlarged to 12; their faces are the ones that are found at full
 resolution. Both are written as JPEG at quality 90, as cameras do.
 """
 
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 4000, 3000
 SIDES = (20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400)
 BACKGROUNDS = ("coffee-no-face.png", "cat-no-face.png")
 CONTEXT = 0.6  # of the box's side, around it
-MAX_SCENE_RATIO = 2.6  # enlarging more would make pictures that no camera takes
+LEAST_PIXELS = 450_000  # of scenes; enlarging more would make pictures that no camera takes
 QUALITY = 90
 
 
@@ -87,12 +87,8 @@ def _faces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def scenes(count: int) -> Iterator[Photo]:
-    """Yield wild photos of at least half a megapixel, enlarged to 12 megapixels."""
-    large = (
-        pixels
-        for _, pixels in shards("wild-dev")
-        if np.sqrt(WIDTH * HEIGHT / (pixels.size / 3)) <= MAX_SCENE_RATIO * 2
-    )
+    """Yield wild photos of `LEAST_PIXELS` or more, enlarged to 12 megapixels."""
+    large = (pixels for _, pixels in shards("wild-dev") if pixels.size // 3 >= LEAST_PIXELS)
     for pixels in islice(large, count):
         ratio = np.sqrt(WIDTH * HEIGHT / (pixels.size / 3))
         size = (round(pixels.shape[1] * ratio), round(pixels.shape[0] * ratio))

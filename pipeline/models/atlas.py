@@ -7,11 +7,11 @@ memory whatever the photo is. Levels larger than an atlas are cut into tiles tha
 a cell sees of its neighbours.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline.compiled import compiled
 from pipeline.models.kernels import PATCH, Ints
 
 # Pooled cells, 2 pixels of a level each. The answers of an atlas fit a CPU's second-level cache
@@ -42,10 +42,12 @@ def tiles_of(
 
 
 def _spans(cells: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut `cells` into spans (start, length) of at most `most`, each answer in one of them."""
+    """Cut `cells` into spans (start, length) of at most `most`, each answer in one of them.
+
+    All but the last are as long as may be: they fill an atlas from side to side.
+    """
     answers = cells - PATCH + 1
-    count = math.ceil(answers / (most - PATCH + 1))
-    step = math.ceil(answers / count)
+    step = most - PATCH + 1
     for start in range(0, answers, step):
         yield start, min(step, answers - start) + PATCH - 1
 
@@ -58,30 +60,54 @@ def pack(
 ) -> Iterator[tuple[int, Ints]]:
     """Yield atlases: rows used, and tiles int64 [T, 10] with their places.
 
-    First fit by falling height, on shelves.
-
     Args:
         tiles: of `tiles_of`.
         size: rows and columns of an atlas in pooled cells.
         step: an atlas has a multiple of so many rows.
         border: rows and columns kept free behind each tile.
     """
-    shelves: list[list[int]] = []  # of all atlases: atlas, y, height, columns used
-    used: list[int] = []  # rows, by atlas
-    placed: list[list[tuple[int, ...]]] = []
-    for tile in sorted(tiles, key=lambda tile: -tile[6]):
-        rows, columns = tile[6] + border, tile[7] + border
-        # heights fall, so whatever fits in width fits
-        shelf = next((s for s in shelves if s[3] + columns <= size[1]), None)
-        if shelf is None:
-            atlas = next((a for a, y in enumerate(used) if y + rows <= size[0]), len(used))
-            if atlas == len(used):
-                used.append(0)
-                placed.append([])
-            shelf = [atlas, used[atlas], rows, 0]
-            shelves.append(shelf)
-            used[atlas] += rows
-        placed[shelf[0]].append((*tile, shelf[1], shelf[3]))
-        shelf[3] += columns
-    for rows, mine in zip(used, placed, strict=True):
-        yield -(-rows // step) * step, np.array(mine, np.int64)
+    if not tiles:
+        return
+    table = np.array(tiles, np.int64)
+    sides = table[:, 6:8] + border
+    order = np.lexsort((-sides[:, 1], -sides[:, 0]))  # the highest first, of those the widest
+    table, sides = table[order], sides[order]
+    places = _lowest_places(sides, *size)
+    for atlas in range(places[:, 0].max() + 1):
+        mine = places[:, 0] == atlas
+        rows = int((places[mine, 1] + sides[mine, 0]).max())
+        yield -(-rows // step) * step, np.hstack([table[mine], places[mine, 1:]])
+
+
+@compiled
+def _lowest_places(sides: Ints, rows: int, columns: int) -> Ints:
+    """Return atlas, row and column [N, 3] for rectangles of `sides` [N, 2], rows and columns.
+
+    Each goes where its lower edge comes to lie highest up, in the first atlas that has room: the
+    skyline heuristic (Jylanki, "A Thousand Ways to Pack the Bin", 2010). Rows are counted from
+    the top, `skyline[a, x]` is the first free one in column x.
+    """
+    count = len(sides)
+    places = np.empty((count, 3), np.int64)
+    skyline = np.zeros((count, columns), np.int64)
+    atlases = 0
+    for n in range(count):
+        tall, wide = sides[n]
+        for atlas in range(atlases + 1):
+            best, at = rows + 1, -1
+            x = 0
+            while x + wide <= columns:
+                lowest, last = 0, x
+                for column in range(x, x + wide):
+                    if skyline[atlas, column] >= lowest:
+                        lowest, last = skyline[atlas, column], column
+                if lowest + tall <= rows and lowest < best:
+                    best, at = lowest, x
+                # further left than past the column that stood in the way it gets no better
+                x = last + 1 if lowest > 0 else columns
+            if at >= 0:
+                places[n, 0], places[n, 1], places[n, 2] = atlas, best, at
+                skyline[atlas, at : at + wide] = best + tall
+                atlases = max(atlases, atlas + 1)
+                break
+    return places
