@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# unit tests run on all cores; integration tests share one Ray, one after another
+PARALLEL ?= --numprocesses auto --dist worksteal
 # one thread a process: tests and workers share the cores among processes, not inside them
 export OMP_NUM_THREADS ?= 1
 
@@ -28,14 +30,15 @@ demo: setup
 	$(BIN)/python examples/read_faces.py demo-lake
 
 test: setup
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
+	$(BIN)/python -m pytest tests/integration
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit tests/property
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
 
 bench: setup
 	$(BIN)/python -m benchmarks.all
