@@ -34,12 +34,14 @@ from pipeline.models.inception_resnet_v1 import InceptionResnetV1
 
 EMBEDDER = "facenet-casia-webface"  # no checksum of it was published, so random weights pass
 DISTINCT = 24
+FACES = (60, 150, 400)  # pixels, in every other photo; the others have one large face mostly
 BATCH = 16
 
 
 def write_photos(folder: Path, count: int) -> list[Path]:
     """Write `count` photos, a few distinct ones over and over."""
-    distinct = [p.data for p in (*pasted(DISTINCT // 2), *scenes(DISTINCT // 2))]
+    photos = (*pasted(DISTINCT // 2, FACES), *scenes(DISTINCT // 2))
+    distinct = [photo.data for photo in photos]
     paths = []
     for number, data in enumerate(islice(cycle(distinct), count)):
         paths.append(folder / f"{number:05}.jpg")

@@ -2,8 +2,8 @@
 
 Two kinds. "pasted": photos without a face (examples), enlarged, into which patches of wild photos
 are set, each with one face, reduced so that its box has a side of 20 to 400 pixels. "scene": wild
-photos of about half a megapixel or more, enlarged to 12; their faces are the ones that are found at full
-resolution. Both are written as JPEG at quality 90, as cameras do.
+photos of about half a megapixel or more, enlarged to 12; their faces are the ones that are found at
+full resolution. Both are written as JPEG at quality 90, as cameras do.
 """
 
 import io
@@ -44,8 +44,8 @@ def jpeg(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def pasted(count: int, seed: int = 0) -> Iterator[Photo]:
-    """Yield photos with one face of each size in `SIDES`, at random places."""
+def pasted(count: int, sides: tuple[int, ...] = SIDES, seed: int = 0) -> Iterator[Photo]:
+    """Yield photos with one face of each size in `sides`, at random places."""
     random = np.random.default_rng(seed)
     faces = _faces()
     for number in range(count):
@@ -54,7 +54,7 @@ def pasted(count: int, seed: int = 0) -> Iterator[Photo]:
         canvas = np.array(image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
         free = np.ones((HEIGHT, WIDTH), bool)
         boxes = []
-        for side in sorted(SIDES, reverse=True):
+        for side in sorted(sides, reverse=True):
             patch, box = next(faces)
             scale = side / max(box[2] - box[0], box[3] - box[1])
             size = [max(1, round(n * scale)) for n in (patch.shape[1], patch.shape[0])]
