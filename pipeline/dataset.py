@@ -83,8 +83,12 @@ def cluster_sizing(config: IndexConfig, plan: Plan) -> Sizing:
     )
 
 
-def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mapping[str, Any]]:
+def run(
+    job: Job, plan: Plan, ledger: Ledger, sizing: Sizing, private: bool = False
+) -> Iterator[Mapping[str, Any]]:
     """Process the plan, yielding one row of `stages.write.RESULT` a published part.
+
+    On a `private` cluster nobody else takes what actors need: all start at once.
 
     Raises:
         FacelakeError: what a stage raised, without Ray's wrapping.
@@ -96,7 +100,8 @@ def run(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Iterator[Mappin
     context.enable_progress_bars = False
     context.enable_rich_progress_bars = False
     context.target_max_block_size = sizing.block_bytes
-    context.wait_for_min_actors_s = START_TIMEOUT_S
+    # Ray waits for one pool before it starts the next.
+    context.wait_for_min_actors_s = -1 if private else START_TIMEOUT_S
     # Else the cause stays behind in the worker, and with it what to do.
     context.raise_original_map_exception = True
     dataset = build(job, plan, ledger, sizing)

@@ -42,6 +42,19 @@ class Sizing:
     decode_apart: bool
     part_images: int
     block_bytes: int
+    cpus: float
+
+    def workers(self) -> dict[str, int]:
+        """Return how many processes work for each stage at most."""
+        actors = self.detect_actors * self.detect_cpus + self.embed_actors * self.embed_cpus
+        free = (self.cpus - actors - READ_CPUS - WRITE_CPUS + 1e-6) // DECODE_CPUS
+        return {
+            "read": self.read_tasks,
+            "decode": max(1, int(free)) if self.decode_apart else self.detect_actors,
+            "detect": self.detect_actors,
+            "embed": self.embed_actors,
+            "write": self.write_tasks,
+        }
 
 
 def size(
@@ -90,4 +103,5 @@ def size(
         and wanted_cpus + DECODE_CPUS + READ_CPUS + WRITE_CPUS <= cpus + 1e-6,
         part_images=part,
         block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, BLOCK_IMAGES * image_bytes)),
+        cpus=cpus,
     )

@@ -12,7 +12,6 @@ from pipeline.clustering.settings import ClusterConfig
 from pipeline.clustering.tiers import TierConfig
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
-from pipeline.grouping.run import Run, settings_of
 from pipeline.lake import Lake
 from pipeline.manifest import versions
 from pipeline.people.store import People
@@ -113,6 +112,9 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
 
 def run(options: argparse.Namespace) -> int:
     """Cluster, print what was found, and return the exit code."""
+    # It takes torch, a second to import, that no other command should wait for.
+    from pipeline.grouping.run import Run, settings_of
+
     config = cluster_config(options)
     console = Console()
     lake, models = open_lake(options)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from pipeline import environment
 from pipeline.commands.options import add_index_options, index_config
+from pipeline.commands.performance_tables import performance, show
 from pipeline.commands.progress import Live, Tally, duration
 from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
@@ -150,22 +151,26 @@ def process(
     # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
     environment.prepare(options.verbose)
     from pipeline import dataset
-    from pipeline.cluster import cluster
+    from pipeline.cluster import StoreWatch, cluster
 
     job = dataset.Job(run.config, lake, run.models, run.run_id)
     images = work.images if not work.shards else None
     status = "failed"
+    store, sizing = StoreWatch(), None
+    now = time.time()
+    marks = {"start": now - (time.monotonic() - run.began), "prepare": now}
     with Live(console, images, work.bytes, options.plain) as live:
         try:
             if work.units:
                 live.status("starting Ray")
-                with cluster(options.verbose):
+                with cluster(options.verbose) as private, store:
+                    marks["ray"] = time.time()
                     sizing = dataset.cluster_sizing(run.config, work)
                     live.status(
                         f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
                         "embed actors"
                     )
-                    for result in dataset.run(job, work, ledger, sizing):
+                    for result in dataset.run(job, work, ledger, sizing, private):
                         live.add(result)
             live.done()
             status = "finished"
@@ -178,8 +183,13 @@ def process(
                 live.tally.recount(lake.written_by(run.run_id))
             report = dataset.collect_reports(job, work)
             seconds = time.monotonic() - run.began
-            record(lake, run, outcome(status, live.tally, report, seconds))
+            end = outcome(status, live.tally, report, seconds)
+            if sizing and live.tally.parts:
+                end["performance"] = performance(live.tally.work, sizing, store, marks)
+            record(lake, run, end)
     summary(console, lake, live.tally, report, seconds)
+    if "performance" in end:
+        show(console, end["performance"])
     if status == "interrupted":
         print(
             "facelake: interrupted; what is written is kept, run the same command to go on",
@@ -263,7 +273,9 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
         "passed_over": dict(report.skipped),
         "notices": report.notices,
         "damaged": report.damage,
-        "stage_seconds": {name: round(value, 2) for name, value in tally.seconds.items()},
+        "stage_seconds": {
+            name: round(done["seconds"], 2) for name, done in tally.work.stages.items()
+        },
     }
 
 

@@ -20,7 +20,6 @@ from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.planning.figures import Figures, figures
-from pipeline.planning.measure import measure
 from pipeline.planning.prediction import GpuRate, Hardware, predict
 from pipeline.planning.sampling import choose
 from pipeline.sources.members import Report
@@ -86,6 +85,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a sample, print predictions and return the exit code."""
+    from pipeline.planning.measure import measure  # with all models and stages
+
     with tempfile.TemporaryDirectory(prefix="facelake-plan-") as folder:
         options.output = f"{folder}/lake"  # of the sample
         config = index_config(options)

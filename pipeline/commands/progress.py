@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from pipeline.performance import Work
+
 LINE_EVERY_S = 10
 logger = logging.getLogger(__name__)
 
@@ -24,14 +26,14 @@ class Tally:
         images, faces, with_face, bytes: written by this run.
         errors: images by error code.
         retries: how often storage was asked again to write, by kind of failure.
-        seconds: of CPU work by stage, over all workers.
+        work: what each stage spent.
     """
 
     def __init__(self) -> None:
         self.images = self.faces = self.with_face = self.bytes = self.parts = 0
         self.errors: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.work = Work()
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Count one published part, a row of `stages.write.RESULT`."""
@@ -42,9 +44,7 @@ class Tally:
         self.bytes += result["bytes"]
         self.errors.update(json.loads(result["errors"]))
         self.retries.update(json.loads(result["retries"]))
-        for name, value in result.items():
-            if name.endswith("_s"):
-                self.seconds[name.removesuffix("_s")] += value or 0
+        self.work.add(result["work"])
 
     def recount(self, images: pa.Table) -> None:
         """Count again from the rows that the run wrote (faces, error); for one that was cut."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from pipeline import geometry
 from pipeline.config import DetectConfig, Selection
@@ -20,6 +19,8 @@ from pipeline.models.images import ImageLike, as_rgb
 from pipeline.models.weights import WeightStore
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pipeline.models.mtcnn import MTCNN
     from pipeline.models.mtcnn_gpu import DeviceMTCNN
 
@@ -53,7 +54,7 @@ class FaceDetector:
     @overload
     def detect(self, images: Sequence[ImageLike]) -> list[Detections]: ...
 
-    def detect(self, images: ImageLike | Sequence[ImageLike]) -> Detections | list[Detections]:
+    def detect(self, images: "ImageLike | Sequence[ImageLike]") -> Detections | list[Detections]:
         """Return the faces of one image, or of each image of a list.
 
         An image is a PIL image of any mode, a NumPy array [H, W] or [H, W, C] or a tensor
@@ -99,7 +100,7 @@ class FaceDetector:
 
 
 def cascade(
-    weights: Mapping[str, Mapping[str, Tensor]], config: DetectConfig, device: str
+    weights: "Mapping[str, Mapping[str, Tensor]]", config: DetectConfig, device: str
 ) -> "MTCNN | DeviceMTCNN":
     """Return the cascade for a device; each imports what only it needs."""
     if device == "cpu":

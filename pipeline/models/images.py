@@ -1,17 +1,20 @@
 """Brings what people hold in notebooks, PIL images, arrays and tensors, to upright RGB arrays."""
 
-from typing import TypeAlias
+import sys
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageOps
 
 from pipeline.decode.modes import to_rgb
 from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
 
-ImageLike: TypeAlias = Image.Image | npt.NDArray[np.uint8] | torch.Tensor
+if TYPE_CHECKING:
+    import torch
+
+ImageLike: TypeAlias = "Image.Image | npt.NDArray[np.uint8] | torch.Tensor"
 
 
 def as_rgb(image: ImageLike) -> Pixels:
@@ -25,7 +28,8 @@ def as_rgb(image: ImageLike) -> Pixels:
     """
     if isinstance(image, Image.Image):
         return to_rgb(ImageOps.exif_transpose(image))
-    if isinstance(image, torch.Tensor):
+    torch = sys.modules.get("torch")  # who has a tensor has imported it, which takes a second
+    if torch is not None and isinstance(image, torch.Tensor):
         array = image.detach().numpy(force=True)
         array = (
             array if array.ndim == 2 else np.moveaxis(array, 0, -1) if array.ndim == 3 else array

@@ -8,10 +8,7 @@ import numpy as np
 
 from pipeline.errors import WeightsError
 from pipeline.models.card import ModelCard
-from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
-from pipeline.models.inception_openvino import features_model
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
 from pipeline.models.onnx_embedder import OnnxEmbedder
 from pipeline.models.onnx_graph import read_model, simplify
 from pipeline.models.runtime import Compiled, Precision, core, has_bfloat16, openvino
@@ -86,6 +83,11 @@ def facenet_embedder(
     Raises:
         WeightsError: the file is no checkpoint of this network.
     """
+    # other models need no torch, which takes a second to import and 120 MB
+    from pipeline.models.checkpoint import read_checkpoint
+    from pipeline.models.inception_openvino import features_model
+    from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
+
     network = InceptionResnetV1().eval().requires_grad_(False)
     load_weights(network, read_checkpoint(path), str(path))
     revision = f"{card.name}@{sha256(path)[:12]}"

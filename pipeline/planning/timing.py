@@ -1,6 +1,5 @@
 """Clocks and memory of this process and of the one that decodes for it."""
 
-import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.work import cpu_seconds
+
 Floats = npt.NDArray[np.float64]
-# CPUCLOCK_SCHED of Linux, include/linux/posix-timers.h: nanoseconds that a process has run. What
-# /proc tells comes in hundredths of a second, as long as decoding a photo takes.
-_PROCESS_CLOCK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,7 @@ class Meter:
 
     def now(self) -> Span:
         """Return seconds since some beginning; only differences mean anything."""
-        pid = self.child()
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu_s = time.process_time() + ended.ru_utime + ended.ru_stime
-        if pid is not None:
-            with suppress(OSError):
-                cpu_s += time.clock_gettime((~pid << 3) | _PROCESS_CLOCK)
-        return Span(cpu_s, time.perf_counter())
+        return Span(cpu_seconds(self.child()), time.perf_counter())
 
 
 def shared_out(total: float, weights: Floats) -> Floats:

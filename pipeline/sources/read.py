@@ -21,6 +21,7 @@ from pipeline.sources.units import Unit
 from pipeline.sources.zips import zip_members
 from pipeline.storage import filesystem, is_local, printable
 from pipeline.troubles import storage_errors
+from pipeline.work import WORK, Stopwatch
 
 # What a read task hands on at a time: enough to amortise the overhead of a block, small enough
 # that a few of them in flight do not fill a node.
@@ -39,6 +40,7 @@ ENCODED = pa.schema(
         ("data", pa.large_binary()),
         ("error", pa.string()),
         ("error_detail", pa.string()),
+        ("read_work", WORK),
     ]
 )
 
@@ -52,16 +54,25 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
     take_counts()  # those of whatever this process did before
     rows: list[dict[str, object]] = []
     size = 0
+    watch = Stopwatch()
     for row in _rows(unit, ledger, config, report):
         rows.append(row)
         data = row["data"]
         size += len(data) if isinstance(data, bytes) else 0
         if len(rows) >= TABLE_IMAGES or size >= TABLE_BYTES:
-            yield pa.Table.from_pylist(rows, schema=ENCODED)
+            yield _table(rows, watch)
             rows, size = [], 0
+            watch.restart()
     if rows:
-        yield pa.Table.from_pylist(rows, schema=ENCODED)
+        yield _table(rows, watch)
     report.retries.update(take_counts())
+
+
+def _table(rows: list[dict[str, object]], watch: Stopwatch) -> pa.Table:
+    """Return rows as a table of schema `ENCODED`, with what reading them took."""
+    table = pa.Table.from_pylist(rows, schema=ENCODED)
+    at = ENCODED.get_field_index("read_work")
+    return table.set_column(at, ENCODED.field(at), watch.shares(len(table), table.nbytes))
 
 
 def _rows(

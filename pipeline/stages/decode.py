@@ -1,6 +1,5 @@
 """Decode: encoded bytes in, upright RGB pixels and what the file says of itself out."""
 
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ from pipeline.errors import ImageError
 from pipeline.fingerprint import Fingerprint, fingerprint
 from pipeline.geometry import Pixels
 from pipeline.stages.transport import DECODED
+from pipeline.work import Stopwatch
 
 
 class Decode:
@@ -53,10 +53,11 @@ class Decode:
         facts: list[dict[str, object]] = []
         start = total = 0
         rows = zip(binary_views(batch["data"]), batch["error"].to_pylist(), strict=True)
+        watch = Stopwatch(lambda: self.child_pid)
         for i, (data, error) in enumerate(rows):
-            began = time.perf_counter()
+            watch.restart()
             pixels, known = self._decode(data) if error is None else (None, {})
-            known["decode_s"] = time.perf_counter() - began
+            known["decode_work"] = watch.spent() | {"handed": 0 if pixels is None else pixels.size}
             images.append(pixels)
             facts.append(known)
             total += 0 if pixels is None else pixels.size // 3
@@ -146,5 +147,5 @@ def _table(
 _LEARNED = [
     "width", "height", "reduced", "format", "orientation", "taken_at", "camera", "holds_more",
     "phash", "phash_quality", "phash_inner", "phash_turnable", "pixels_sha256", "sharpness",
-    "decode_s",
+    "decode_work",
 ]  # fmt: skip

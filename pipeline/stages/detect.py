@@ -1,7 +1,5 @@
 """Detect: pixels in, faces with their measures, thumbnails and aligned crops out."""
 
-import time
-
 import numpy as np
 import pyarrow as pa
 import simplejpeg
@@ -18,6 +16,7 @@ from pipeline.models.faces import face_crops
 from pipeline.models.weights import WeightStore
 from pipeline.schema import BOX, LANDMARKS
 from pipeline.stages.transport import DETECTED, FOUND_FIELDS
+from pipeline.work import Stopwatch
 
 THUMBNAIL_QUALITY = 85
 
@@ -48,7 +47,7 @@ class Detect:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return a table of schema `DETECTED`, a row for each row of `batch`."""
-        began = time.perf_counter()
+        watch = Stopwatch()
         heights, widths, reduced = (
             batch[name].to_pylist() for name in ("height", "width", "reduced")
         )
@@ -65,9 +64,9 @@ class Detect:
         faces = [mine.enlarged(factor or 1) for mine, factor in zip(faces, reduced, strict=True)]
         columns = {f.name: batch[f.name] for f in DETECTED if f.name in batch.column_names}
         columns["found"] = lists_of([len(mine) for mine in faces], self._structs(faces, crops))
-        seconds = (time.perf_counter() - began) / max(1, len(images))
-        columns["detect_s"] = pa.array(np.full(len(images), seconds))
         give_back()
+        handed = sum(column.nbytes for column in columns.values())
+        columns["detect_work"] = watch.shares(len(images), handed)
         return pa.table([columns[f.name] for f in DETECTED], schema=DETECTED)
 
     def _structs(self, faces: list[Detections], crops: list[Pixels]) -> pa.StructArray:

@@ -1,7 +1,5 @@
 """Embed: aligned crops in, unit vectors out."""
 
-import time
-
 import numpy as np
 import pyarrow as pa
 
@@ -10,6 +8,7 @@ from pipeline.environment import give_back
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights import WeightStore
 from pipeline.stages.transport import embedded, embedded_fields
+from pipeline.work import Stopwatch
 
 
 class Embed:
@@ -33,7 +32,7 @@ class Embed:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return a table of schema `embedded(D)`, a row for each row of `batch`."""
-        began = time.perf_counter()
+        watch = Stopwatch()
         counts, faces = elements(batch["found"])
         card = self.embedder.card
         size = card.input_size
@@ -48,7 +47,7 @@ class Embed:
         columns["found"] = lists_of(
             counts.tolist(), structs(fields, [known[f.name] for f in fields])
         )
-        seconds = (time.perf_counter() - began) / max(1, len(batch))
-        columns["embed_s"] = pa.array(np.full(len(batch), seconds))
         give_back()
+        handed = sum(column.nbytes for column in columns.values())
+        columns["embed_work"] = watch.shares(len(batch), handed)
         return pa.table([columns[f.name] for f in self.schema], schema=self.schema)

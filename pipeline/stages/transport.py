@@ -1,14 +1,16 @@
 """What travels between stages: one row an image until the write.
 
-The columns of `images` grow from stage to stage; faces ride along as a list of structs. Seconds
-spent are carried too, so that the run's report needs no second channel.
+The columns of `images` grow from stage to stage; faces ride along as a list of structs, and so does
+what was spent (`pipeline.work`).
 """
 
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.work import STAGES, WORK
 
-SECONDS = ["decode_s", "detect_s", "embed_s"]
+# What stages before Write spent.
+SPENT = [pa.field(f"{name}_work", WORK) for name in STAGES[:-1]]
 
 _IMAGE = [
     f.remove_metadata().with_nullable(True)
@@ -20,7 +22,7 @@ DECODED = pa.schema(
         *_IMAGE,
         pa.field("reduced", pa.int8()),  # pixels have 1 / reduced of a side, rounded up
         pa.field("pixels", pa.large_binary()),
-        pa.field("decode_s", pa.float64()),
+        *SPENT[:2],
     ]
 )
 
@@ -30,8 +32,7 @@ FOUND_FIELDS = [*_MEASURES, THUMBNAIL, pa.field("crop", pa.large_binary())]
 DETECTED = pa.schema(
     [
         *_IMAGE,
-        pa.field("decode_s", pa.float64()),
-        pa.field("detect_s", pa.float64()),
+        *SPENT[:3],
         pa.field("found", pa.list_(pa.struct(FOUND_FIELDS))),
     ]
 )
@@ -52,7 +53,7 @@ def embedded(dimension: int) -> pa.Schema:
     return pa.schema(
         [
             *_IMAGE,
-            *(pa.field(name, pa.float64()) for name in SECONDS),
+            *SPENT,
             pa.field("found", pa.list_(pa.struct(embedded_fields(dimension)))),
         ]
     )

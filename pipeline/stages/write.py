@@ -1,7 +1,6 @@
 """Write: publishes a batch as one part of the lake, and reports what was in it."""
 
 import json
-import time
 from collections import Counter
 
 import numpy as np
@@ -12,7 +11,8 @@ from pipeline import schema
 from pipeline.columns import elements
 from pipeline.lake import Lake, Models
 from pipeline.retry import take_counts
-from pipeline.stages.transport import SECONDS
+from pipeline.stages.transport import SPENT
+from pipeline.work import Stopwatch, fold
 
 RESULT = pa.schema(
     [
@@ -23,7 +23,7 @@ RESULT = pa.schema(
         ("bytes", pa.int64()),
         ("errors", pa.string()),
         ("retries", pa.string()),
-        *((name, pa.float64()) for name in [*SECONDS, "write_s"]),
+        ("work", pa.string()),  # by stage, as `pipeline.work.fold` has it
     ]
 )
 
@@ -46,11 +46,13 @@ class Write:
         """Publish one part and return one row of schema `RESULT`."""
         if not len(batch):  # a part without images would be a name for nothing
             return RESULT.empty_table()
-        began = time.perf_counter()
+        watch = Stopwatch()
         take_counts()
         counts, _ = elements(batch["found"])
         images, faces = self.tables(batch)
         name = self.lake.publish_part(images, faces, self.run_id)
+        work = {f.name.removesuffix("_work"): fold(batch[f.name]) for f in SPENT}
+        work["write"] = fold(watch.shares(len(images), 0).to_pylist())
         errors = Counter(e for e in batch["error"].to_pylist() if e)
         return pa.Table.from_pylist(
             [
@@ -62,8 +64,7 @@ class Write:
                     "bytes": pc.sum(batch["bytes"]).as_py() or 0,
                     "errors": json.dumps(errors),
                     "retries": json.dumps(take_counts()),
-                    **{name: pc.sum(batch[name]).as_py() for name in SECONDS},
-                    "write_s": time.perf_counter() - began,
+                    "work": json.dumps(work),
                 }
             ],
             schema=RESULT,

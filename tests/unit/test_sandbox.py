@@ -424,7 +424,7 @@ def test_poison_among_good_images_costs_its_own_rows_only(monkeypatch):
 def test_the_stage_decodes_the_same_without_a_child():
     images = [jpeg(1), b"", jpeg(2)[:50], jpeg(3)]
     here, there = (
-        pa.concat_tables(Decode(isolate=isolate)(batch(images))).drop(["decode_s"])
+        pa.concat_tables(Decode(isolate=isolate)(batch(images))).drop(["decode_work"])
         for isolate in (False, True)
     )
     assert here.equals(there)

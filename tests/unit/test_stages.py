@@ -16,7 +16,7 @@ from pipeline.models.card import find_card
 from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
-from pipeline.stages.transport import DECODED, DETECTED, SECONDS, embedded
+from pipeline.stages.transport import DECODED, DETECTED, SPENT, embedded
 from pipeline.stages.write import RESULT, Write
 from tests.builders import PHOTOS, planned, put, read_all
 
@@ -90,7 +90,7 @@ def test_decode_keeps_every_row_and_tells_what_is_wrong(encoded, decoded):
         assert (row["error_detail"] is None) is good
         for column in ("width", "height", "format", "orientation", "phash", "phash_quality"):
             assert (row[column] is not None) is good, (name, column)
-        assert row["decode_s"] >= 0
+        assert row["decode_work"]["seconds"] >= 0
     for name in NAMES:
         pixels = np.asarray(Image.open(PHOTOS / name).convert("RGB"))
         assert (rows[name]["height"], rows[name]["width"]) == pixels.shape[:2]
@@ -100,8 +100,8 @@ def test_decode_keeps_every_row_and_tells_what_is_wrong(encoded, decoded):
 def test_decode_hands_on_large_photos_in_pieces(encoded, decoded):
     tables = list(Decode(table_pixels=1)(encoded))
     assert len(tables) > 3
-    whole = pa.concat_tables(tables).drop_columns(["decode_s"])
-    assert whole.equals(decoded.drop_columns(["decode_s"]))
+    whole = pa.concat_tables(tables).drop_columns(["decode_work"])
+    assert whole.equals(decoded.drop_columns(["decode_work"]))
 
 
 def test_decode_refuses_too_many_pixels(encoded):
@@ -173,7 +173,9 @@ def slices(table):
 
 
 def plain(table):
-    return table.drop_columns([c for c in table.column_names if c in SECONDS]).combine_chunks()
+    return table.drop_columns(
+        [f.name for f in SPENT if f.name in table.column_names]
+    ).combine_chunks()
 
 
 def test_slices_of_a_table_give_what_the_whole_gives(
