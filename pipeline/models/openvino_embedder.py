@@ -47,15 +47,22 @@ class OpenvinoEmbedder:
         self.revision = revision
         self.precision: Precision = precision or "float32"
         self._network = Compiled(model, self.precision, threads)
-        if precision is None and has_bfloat16():
-            faces = probe_faces(card.input_size)
-            exact, self._network = self._raw(faces), Compiled(model, "bfloat16", threads)
-            cosine = lowest_cosine(exact, self._raw(faces))
-            if cosine >= LEAST_COSINE:
-                self.precision = "bfloat16"
-            else:
-                logger.debug("%s stays in float32: cosine %.6f in bfloat16", card.name, cosine)
-                self._network = Compiled(model, "float32", threads)
+        if precision is None:
+            self.try_bfloat16(model, threads)
+
+    def try_bfloat16(self, model: Any, threads: int = 1) -> None:
+        """Take bfloat16 from now on where the CPU has it and real faces keep their vectors."""
+        if not has_bfloat16():
+            return
+        faces = probe_faces(self.card.input_size)
+        exact, in_float32 = self._raw(faces), self._network
+        self._network = Compiled(model, "bfloat16", threads)
+        cosine = lowest_cosine(exact, self._raw(faces))
+        if cosine >= LEAST_COSINE:
+            self.precision = "bfloat16"
+        else:
+            logger.debug("%s stays in float32: cosine %.6f in bfloat16", self.card.name, cosine)
+            self._network = in_float32
 
     def embed(self, crops: Crops) -> tuple[Floats, Floats]:
         """Map uint8 [N, S, S, 3] RGB to unit vectors float32 [N, D] and norms float32 [N]."""
@@ -115,8 +122,8 @@ def instead_of(
         if cosine < 1 - RUNTIME_NOISE:
             logger.debug("%s stays in ONNX Runtime: cosine %.7f", card.name, cosine)
             return None
-        if precision is None and has_bfloat16():
-            return OpenvinoEmbedder(card, other.revision, model, threads)
+        if precision is None:
+            ours.try_bfloat16(model, threads)
     except (RuntimeError, ValueError, WeightsError) as error:
         logger.debug("%s stays in ONNX Runtime: %s", card.name, error)
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import IndexConfig
 from pipeline.environment import give_back
@@ -139,7 +140,8 @@ def _searched(
         start = meter.now()
         for part in decode(batch.table):
             decoded = meter.now()
-            spent.add("decode", decoded - start, np.asarray(part["decode_s"], dtype=np.float64))
+            each = pc.struct_field(part["decode_work"], "seconds")
+            spent.add("decode", decoded - start, np.asarray(each, dtype=np.float64))
             found.append(detect(part))
             start = meter.now()
             spent.add("detect", start - decoded, _pixels(part))

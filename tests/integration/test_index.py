@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,42 @@ def test_the_manifest_tells_what_ran_and_no_secret(cluster, tmp_path) -> None:
     assert manifest["images"] == 1
     assert manifest["stage_seconds"]["detect"] > 0
     assert manifest["versions"]["torch"]
+
+
+def test_the_manifest_tells_how_busy_each_stage_was(lake) -> None:
+    runs = [json.loads(path.read_text()) for path in (lake / "runs").glob("*.json")]
+    (first,) = [run for run in runs if run["images"]]
+    figures = first["performance"]
+    assert list(figures["stages"]) == ["read", "decode", "detect", "embed", "write"]
+    for stage in figures["stages"].values():
+        assert stage["workers"] > 0
+        assert stage["images"] == len(FACES)
+        assert stage["seconds"] > 0
+        assert stage["cpu_seconds"] >= 0
+        assert 0 <= stage["busy"] <= 1
+        assert stage["busy_steady"] is None or 0 <= stage["busy_steady"] <= 1
+    assert figures["stages"]["detect"]["cpu_seconds"] > 0
+    assert figures["bottleneck"] in {*figures["stages"], "cores"}
+    assert 0 <= figures["cores_busy"] <= 1
+    assert all(seconds >= 0 for seconds in figures["phases"].values())
+    assert sum(figures["phases"].values()) == pytest.approx(first["seconds"], abs=1)
+    # encoded bytes and crops travel, pixels do not: decoded, a photo has 3 MB
+    assert first["bytes"] / len(FACES) < figures["store_bytes_per_image"] < 1_000_000
+    assert figures["stages"]["decode"]["handed_on_bytes_per_image"] > 2_000_000
+    assert figures["store_peak_bytes"] > 0
+    assert figures["spilled_bytes"] >= 0
+
+
+def test_decoding_apart_gives_the_same_faces(cluster, lake, tmp_path, monkeypatch) -> None:
+    from pipeline import dataset
+
+    def apart(config, plan):
+        return replace(sizing(config, plan), decode_apart=True)
+
+    sizing = dataset.cluster_sizing
+    monkeypatch.setattr(dataset, "cluster_sizing", apart)
+    assert index(EXAMPLES, "--output", tmp_path / "lake") == 0
+    assert_same_tables(tables(tmp_path / "lake"), tables(lake))
 
 
 def test_ctrl_c_leaves_a_consistent_lake(cluster, tmp_path) -> None:
