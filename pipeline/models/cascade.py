@@ -64,8 +64,9 @@ def probability(logits: Floats) -> Floats:
     So sums near 1 are rounded as there. Many faces are surer than float32 can tell apart: of two
     that it calls equal the first wins, where more digits would have made it the other.
     """
-    small = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, np.float32(1), small) / (np.float32(1) + small)
+    small: Floats = np.exp(-np.abs(logits))
+    whole: Floats = np.where(logits >= 0, np.float32(1), small)
+    return whole / (np.float32(1) + small)
 
 
 def logit(share: float) -> float:
