@@ -5,6 +5,7 @@ A broken environment is an exception; a bad image is data: a row with a code.
     FacelakeError             exit code 1
     ├── ConfigError           2   an option, input or lake that cannot be used as asked
     │   ├── NoImagesError     3   nothing to read under the inputs
+    │   ├── NoFaceError       2   a photo that is to be compared has no face
     │   ├── LakeMismatchError 4   the lake was made by other models
     │   └── LakeBusyError     9   another run is writing to the lake
     ├── StorageError          5   storage unreachable, refused, full, or damaged
@@ -39,6 +40,10 @@ class NoImagesError(ConfigError):
     """There is no image under the inputs."""
 
     exit_code = 3
+
+
+class NoFaceError(ConfigError):
+    """A photo that is to be compared has no face."""
 
 
 class LakeMismatchError(ConfigError):

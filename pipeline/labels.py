@@ -1,25 +1,17 @@
 """Labels from a file: who is truly who, matched to the faces of a lake."""
 
-import csv
-import io
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipeline.columns import matrix
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
-from pipeline.storage import Folder, split_file, visible
+from pipeline.storage import visible
+from pipeline.truth.match import Which, chosen_faces, face_ids, find_images
+from pipeline.truth.rows import read_rows
 
-Which = Literal["largest", "central"]
 # From a face or image, however it is told, to faces; None stands for an image without any.
-Find = Callable[[str], AbstractSet[str | None]]
+FindFace = Callable[[str], AbstractSet[str | None]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ def read_labels(
     Raises:
         ConfigError: a column is missing, a face has two labels, or no label matches.
     """
-    rows = _rows(file)
+    rows = read_rows(file)
     by = "face_id" if "face_id" in rows[0] else "image"
     wanted = {by, "label", *([groups] if groups else [])}
     if missing := wanted - rows[0].keys():
@@ -85,84 +77,12 @@ def read_labels(
     return Labelled(labels, attributes if groups else None, unmatched, ambiguous)
 
 
-def _rows(file: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV or Parquet file as text."""
-    folder, name = split_file(file)
-    data = folder.read(name)
-    if data[:4] == b"PAR1":
-        rows = _parquet_rows(folder, name, data)
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"{visible(file)} is neither Parquet nor UTF-8 text; save it as UTF-8 CSV"
-            ) from error
-        reader = csv.DictReader(io.StringIO(text), restval="", restkey="")
-        try:
-            rows = [{key: str(value) for key, value in row.items() if key} for row in reader]
-        except csv.Error as error:
-            raise ConfigError(f"{visible(file)} is no CSV ({error}); check its quotes") from error
-    if not rows:
-        raise ConfigError(f"{visible(file)} has no rows; it needs a header, and a label a line")
-    return rows
-
-
-def _parquet_rows(folder: Folder, name: str, data: bytes) -> list[dict[str, str]]:
-    try:
-        rows = pq.read_table(io.BytesIO(data)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{folder.url}/{name} is damaged ({error}); make it again") from error
-    return [
-        {key: "" if value is None else str(value) for key, value in row.items()} for row in rows
-    ]
-
-
-def _faces(lake: Lake) -> Find:
-    known = set(lake.read("faces", ["face_id"])["face_id"].to_pylist())
+def _faces(lake: Lake) -> FindFace:
+    known = face_ids(lake)
     return lambda face: known & {face}
 
 
-def _images(lake: Lake, which: Which) -> Find:
+def _images(lake: Lake, which: Which) -> FindFace:
     """Return what finds the chosen face of an image; of several where the image is ambiguous."""
-    chosen = _chosen(lake, which)
-    levels: list[dict[str, set[str | None]]] = [defaultdict(set) for _ in range(5)]
-    for image in lake.read("images", ["image_id", "uri"]).to_pylist():
-        face = chosen.get(image["image_id"])
-        for level, key in zip(levels, _keys(image["image_id"], image["uri"]), strict=True):
-            level[key].add(face)
-
-    def find(text: str) -> AbstractSet[str | None]:
-        return next((level[text] for level in levels if text in level), frozenset())
-
-    return find
-
-
-def _keys(image_id: str, uri: str) -> tuple[str, str, str, str, str]:
-    """Return what an image may be called, the most certain first."""
-    member = uri.rpartition("#")[2]
-    last = member.rpartition("/")[2]
-    stem, dot, _ = last.rpartition(".")
-    return image_id, uri, member, last, stem if dot and stem else last
-
-
-def _chosen(lake: Lake, which: Which) -> dict[str, str]:
-    """Return the face of each image that its label belongs to."""
-    faces = lake.read("faces", ["face_id", "image_id", "size_px", "box"])
-    ids = faces["image_id"].to_pylist()
-    if which == "largest":
-        rank = -np.asarray(faces["size_px"], dtype=np.float64)
-    else:
-        images = lake.read("images", ["image_id", "width", "height"]).to_pylist()
-        middle = {
-            row["image_id"]: ((row["width"] or 0) / 2, (row["height"] or 0) / 2) for row in images
-        }
-        box = matrix(faces["box"])
-        centres = (box[:, :2] + box[:, 2:]) / 2
-        rank = np.linalg.norm(centres - np.array([middle[i] for i in ids]).reshape(-1, 2), axis=1)
-    names: list[Any] = faces["face_id"].to_pylist()
-    order = sorted(range(len(ids)), key=lambda at: (rank[at], names[at]))
-    chosen: dict[str, str] = {}
-    for at in order:
-        chosen.setdefault(ids[at], names[at])
-    return chosen
+    chosen, find = chosen_faces(lake, which), find_images(lake)
+    return lambda text: {chosen.get(image) for image in find(text)}

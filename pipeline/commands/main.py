@@ -17,6 +17,7 @@ from pipeline.commands import (
     people,
     plan,
     schema,
+    verify,
     weights,
 )
 from pipeline.errors import EXIT_INTERRUPTED, FacelakeError
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
-    for command in (index, plan, cluster, people, dedupe, evaluate, check, weights, schema):
+    for command in (index, plan, cluster, people, dedupe, evaluate, verify, check, weights, schema):
         command.add_parser(commands)
     return root
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.calibration import LOGISTIC, METHODS, Calibration
 from pipeline.errors import ConfigError
 from pipeline.models.spec import Spec, read_toml
 
@@ -55,6 +56,7 @@ class ModelCard:
         mean, std: a channel each, in that order: the network sees (pixel - mean) / std.
         dimension: length of the vector.
         metric: how vectors are compared; "cosine".
+        calibration: from similarity to the probability of one person; None: not calibrated.
         thresholds: similarities by name: `verify`; `impostor_mean` and `impostor_sd` of the cosine
             of two people's faces, for lakes too small to measure it.
     """
@@ -78,6 +80,7 @@ class ModelCard:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     dimension: int = 0
     metric: str = "cosine"
+    calibration: Calibration | None = None
     thresholds: dict[str, float] = field(default_factory=dict, hash=False)
 
     @property
@@ -193,6 +196,7 @@ def _input(spec: Spec) -> dict[str, Any]:
         "metric": spec.choice("metric", ("cosine",), "cosine"),
         "thresholds": spec.cosines("thresholds"),
         "margin_px": spec.integer("margin_px", 0, 1023, 0),
+        "calibration": _calibration(spec),
     }
     margin, size = fields["margin_px"], fields["input_size"]
     if margin and fields["alignment"] != "box":
@@ -200,6 +204,51 @@ def _input(spec: Spec) -> dict[str, Any]:
     if margin >= size:
         raise spec.fail("margin_px", f"is {margin}; it must be below input_size, {size}")
     return fields
+
+
+def _calibration(spec: Spec) -> Calibration | None:
+    """Return the table `calibration`; its keys are the fields of `Calibration`."""
+    table = spec.take("calibration")
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise spec.fail("calibration", "must be a table, [calibration]")
+    inner = Spec(spec.origin, table, "calibration")
+    method = inner.choice("method", METHODS)
+    nan = float("nan")
+    fields: dict[str, Any] = {
+        "method": method,
+        "prior": inner.number("prior", 1e-9, 1 - 1e-9),
+        "labelled_set": inner.text("labelled_set"),
+        "pairs": inner.integer("pairs", 0, 1 << 40, 0),
+        "embedder": inner.text("embedder", ""),
+        "log_loss": inner.number("log_loss", 0, 1e3, nan),
+        "brier": inner.number("brier", 0, 1, nan),
+        "ece": inner.number("ece", 0, 1, nan),
+    }
+    if method == LOGISTIC:
+        # a probability that falls with similarity is no calibration
+        fields["slope"] = inner.number("slope", 1e-9, 1e9)
+        fields["intercept"] = inner.number("intercept", -1e9, 1e9)
+    else:
+        fields["knots"] = inner.rising("knots")
+    inner.done()
+    return Calibration(**fields)
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read the table [calibration] of a card, or of a file that holds nothing else.
+
+    Raises:
+        ConfigError: there is none, or it is not valid; names the file and the key.
+    """
+    path = path.expanduser()
+    found = _calibration(Spec(path, read_toml(path)))
+    if found is None:
+        raise ConfigError(
+            f"{path} has no table [calibration]; make one with facelake evaluate calibrate"
+        )
+    return found
 
 
 def _files(spec: Spec, path: Path) -> tuple[ModelFile, ...]:

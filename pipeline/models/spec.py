@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,38 @@ class Spec:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.fail(key, f"is {value!r}; it must be an integer from {low} to {high}")
         return value
+
+    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        """Return a number in [low, high]."""
+        value = self.take(key, default)
+        if value is None:
+            raise self.fail(key, f"is missing; it is a number from {low:g} to {high:g}")
+        if value is default:
+            return float(default or 0)
+        if not _is_number(value) or not low <= value <= high:
+            raise self.fail(key, f"is {value!r}; it must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    def rising(self, key: str) -> tuple[tuple[float, float], ...]:
+        """Return a list of two or more pairs [x, p], x rising, p inside (0, 1) and not falling."""
+        value = self.take(key)
+        pairs = value if isinstance(value, list) else []
+        good = len(pairs) > 1 and all(
+            isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))
+            for pair in pairs
+        )
+        steps = list(pairwise(pairs)) if good else []
+        if (
+            not good
+            or any(after[0] <= before[0] or after[1] < before[1] for before, after in steps)
+            or not 0 < pairs[0][1] <= pairs[-1][1] < 1
+        ):
+            raise self.fail(
+                key,
+                "must be a list of two or more pairs [similarity, probability], similarities "
+                "rising, probabilities between 0 and 1 and not falling",
+            )
+        return tuple((float(x), float(p)) for x, p in pairs)
 
     def flag(self, key: str, default: bool) -> bool:
         """Return a boolean."""

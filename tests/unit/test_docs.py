@@ -108,6 +108,10 @@ def test_models_document_has_every_card() -> None:
                 "dimension": f"{card.dimension}, {card.metric}",
                 "thresholds": ", ".join(f"{k} {v:g}" for k, v in card.thresholds.items())
                 or "none: calibrate on your archive",
+                "calibration": f"{card.calibration.method}, {card.calibration.labelled_set}, prior "
+                f"{card.calibration.prior:g}"
+                if card.calibration
+                else "none",
             }
         if card.notes:
             rows["notes"] = card.notes

@@ -1,0 +1,86 @@
+"""A calibration: from the similarity of two faces to the probability that they are one person.
+
+It belongs to the weights of one embedder and speaks for a prior: the share of pairs of one person
+among those that it was made from. Another prior shifts the log odds by the difference (Bayes).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+LOGISTIC, ISOTONIC = "logistic", "isotonic"
+METHODS = (LOGISTIC, ISOTONIC)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How probability follows from cosine similarity.
+
+    Attributes:
+        method: "logistic", log odds = slope * similarity + intercept (Platt 1999), or
+            "isotonic", log odds in straight lines between `knots`, level beyond them.
+        prior: share of pairs of one person that the probability supposes, between 0 and 1.
+        labelled_set: what it was made from.
+        pairs: how many pairs those were.
+        embedder: name and revision of the weights it speaks for; "" where nobody said.
+        slope, intercept: for "logistic".
+        knots: for "isotonic", pairs of similarity and probability, both rising.
+        log_loss, brier, ece: on pairs held out by folds; NaN where nobody said.
+    """
+
+    method: str
+    prior: float
+    labelled_set: str
+    pairs: int = 0
+    embedder: str = ""
+    slope: float = 0.0
+    intercept: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+    log_loss: float = float("nan")
+    brier: float = float("nan")
+    ece: float = float("nan")
+
+    def probabilities(self, similarities: npt.ArrayLike, prior: float | None = None) -> Doubles:
+        """Return the probability of one person for each similarity.
+
+        Args:
+            similarities: cosines of any shape.
+            prior: share of pairs of one person where it is used; None: that of the calibration.
+        """
+        x = np.asarray(similarities, dtype=np.float64)
+        if self.method == LOGISTIC:
+            odds = self.slope * x + self.intercept
+        else:
+            at, p = np.array(self.knots).T
+            odds = np.interp(x, at, log_odds(p))
+        if prior is not None:
+            odds = odds + log_odds(prior) - log_odds(self.prior)
+        return sigmoid(odds)
+
+    def probability(self, similarity: float, prior: float | None = None) -> float:
+        """Return the probability of one person for one similarity."""
+        return float(self.probabilities(similarity, prior))
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a card says of it, unset fields left out."""
+        given = asdict(self)
+        drop = ("knots",) if self.method == LOGISTIC else ("slope", "intercept")
+        return {
+            key: value
+            for key, value in given.items()
+            if key not in drop and value != "" and value == value  # NaN differs from itself
+        }
+
+
+def log_odds(p: npt.ArrayLike) -> Doubles:
+    """Return log(p / (1 - p))."""
+    share = np.asarray(p, dtype=np.float64)
+    return np.asarray(np.log(share) - np.log1p(-share))
+
+
+def sigmoid(odds: npt.ArrayLike) -> Doubles:
+    """Return 1 / (1 + exp(-odds)), without overflow."""
+    return np.asarray((1 + np.tanh(np.asarray(odds, dtype=np.float64) / 2)) / 2)

@@ -1,0 +1,1 @@
+"""The subjects of `facelake evaluate`, and what all of them print and write."""

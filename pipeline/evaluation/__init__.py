@@ -1,0 +1,1 @@
+"""Measures of verification, identification, detection and calibration, in NumPy alone."""

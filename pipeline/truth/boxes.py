@@ -1,0 +1,183 @@
+"""Boxes that people drew, from CSV, WIDER FACE's text format or COCO JSON."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.columns import matrix
+from pipeline.errors import ConfigError
+from pipeline.evaluation.detection import Picture
+from pipeline.lake import Lake
+from pipeline.storage import split_file, visible
+from pipeline.truth.match import find_images
+from pipeline.truth.rows import csv_rows, need_columns, read_rows, text_of
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2
+INVALID = 7  # column of WIDER's flag
+
+
+@dataclass
+class Drawn:
+    """Boxes of one image, each with whether it is to be ignored."""
+
+    boxes: list[Box]
+    ignored: list[bool]
+
+    def add(self, box: Box, ignored: bool) -> None:
+        """Add a box; one without an area is nothing to be found."""
+        if box[2] > box[0] and box[3] > box[1]:
+            self.boxes.append(box)
+            self.ignored.append(ignored)
+
+
+@dataclass(frozen=True)
+class LakeBoxes:
+    """Images of a lake with what was drawn and what was found.
+
+    Attributes:
+        missing_images, missing_boxes: drawn on images that the lake lacks, or has several of.
+        failed: images that the lake has with an error; nothing was found there.
+        other_images: of the lake, that the file does not speak of.
+    """
+
+    pictures: Sequence[Picture]
+    missing_images: Sequence[str]
+    missing_boxes: int
+    failed: int
+    other_images: int
+
+
+def read_boxes(lake: Lake, file: str) -> LakeBoxes:
+    """Return the boxes of `file` beside the faces of the lake.
+
+    Raises:
+        ConfigError: the file cannot be understood, or the lake has none of its images.
+    """
+    find = find_images(lake)
+    drawn: dict[str, Drawn] = {}
+    missing: list[str] = []
+    lost = 0
+    for name, mine in parse_boxes(file).items():
+        ids = find(name) or find(name.rpartition("/")[2])
+        if len(ids) != 1:
+            missing.append(name)
+            lost += len(mine.boxes)
+            continue
+        known = drawn.setdefault(next(iter(ids)), Drawn([], []))
+        known.boxes += mine.boxes
+        known.ignored += mine.ignored
+    if not drawn:
+        raise ConfigError(
+            f"None of the {len(missing):,} images of {visible(file)} is in {lake.folder.url}; "
+            f"compare {visible(missing[0]) if missing else 'the file'} with the lake's"
+        )
+    faces = lake.read("faces", ["image_id", "box", "score"])
+    boxes, scores = matrix(faces["box"]), np.asarray(faces["score"], dtype=np.float32)
+    rows: dict[str, list[int]] = {image: [] for image in drawn}
+    for k, image in enumerate(faces["image_id"].to_pylist()):
+        if image in rows:
+            rows[image].append(k)
+    images = lake.read("images", ["image_id", "error"]).to_pylist()
+    return LakeBoxes(
+        [
+            Picture(
+                boxes[rows[image]],
+                scores[rows[image]],
+                np.array(mine.boxes, np.float32).reshape(-1, 4),
+                np.array(mine.ignored, bool),
+            )
+            for image, mine in drawn.items()
+        ],
+        missing,
+        lost,
+        sum(row["error"] is not None and row["image_id"] in drawn for row in images),
+        len(images) - len(drawn),
+    )
+
+
+def parse_boxes(file: str) -> dict[str, Drawn]:
+    """Return the boxes of each image by its name; images without any are there as well.
+
+    Raises:
+        ConfigError: it cannot be understood; names the place.
+    """
+    folder, name = split_file(file)
+    data = folder.read(name)
+    if data[:4] == b"PAR1":
+        return _table(file, read_rows(file))
+    text = text_of(file, data)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if text.lstrip().startswith("{"):
+        return _coco(file, text)
+    if len(lines) > 1 and re.fullmatch(r"\s*\d+\s*", lines[1]):
+        return _wider(file, lines)
+    return _table(file, csv_rows(file, text))
+
+
+def _table(file: str, rows: list[dict[str, str]]) -> dict[str, Drawn]:
+    """Columns image, x1, y1, x2, y2, optionally ignore; no numbers: an image without faces."""
+    if not rows:
+        raise ConfigError(f"{visible(file)} has no rows; it needs the columns image,x1,y1,x2,y2")
+    need_columns(file, rows, "image", "x1", "y1", "x2", "y2")
+    drawn: dict[str, Drawn] = {}
+    for k, row in enumerate(rows, start=2):
+        mine = drawn.setdefault(row["image"], Drawn([], []))
+        if row["x1"]:
+            box = _numbers(file, f"row {k}", [row[name] for name in ("x1", "y1", "x2", "y2")])
+            mine.add(box, row.get("ignore", "").lower() in {"1", "true", "yes"})
+    return drawn
+
+
+def _wider(file: str, lines: list[str]) -> dict[str, Drawn]:
+    """A path, a count, and so many lines of x, y, width, height and attributes; or one of zeros."""
+    drawn: dict[str, Drawn] = {}
+    at = 0
+    while at < len(lines):
+        name = lines[at].strip()
+        count = lines[at + 1].strip() if at + 1 < len(lines) else ""
+        if not count.isdecimal() or at + 2 + int(count) > len(lines):
+            raise ConfigError(
+                f"{visible(file)}: after {visible(name)} come a count and so many lines of boxes, "
+                f"not {visible(count) or 'the end'}; get the file again"
+            )
+        mine = drawn.setdefault(name, Drawn([], []))
+        for line in lines[at + 2 : at + 2 + int(count)]:
+            words = line.split()
+            x, y, w, h = _numbers(file, name, words[:4])
+            mine.add((x, y, x + w, y + h), len(words) > INVALID and words[INVALID] == "1")
+        at += 2 + int(count)
+        # an image without faces has a line of zeros
+        if count == "0" and at < len(lines) and not lines[at].strip(" 0\t"):
+            at += 1
+    return drawn
+
+
+def _coco(file: str, text: str) -> dict[str, Drawn]:
+    """`images` with id and file_name; `annotations` with image_id, bbox, iscrowd or ignore."""
+    problem = "it needs images with id and file_name, and annotations with image_id and bbox"
+    try:
+        whole: dict[str, Any] = json.loads(text)
+        names = {image["id"]: str(image["file_name"]) for image in whole["images"]}
+        drawn = {name: Drawn([], []) for name in names.values()}
+        for k, mark in enumerate(whole["annotations"]):
+            x, y, w, h = _numbers(file, f"annotation {k}", mark["bbox"])
+            ignored = bool(mark.get("iscrowd")) or bool(mark.get("ignore"))
+            drawn[names[mark["image_id"]]].add((x, y, x + w, y + h), ignored)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{visible(file)} is no COCO JSON: {problem} ({error!r})") from error
+    return drawn
+
+
+def _numbers(file: str, where: str, words: Sequence[Any]) -> Box:
+    try:
+        x, y, z, w = (float(word) for word in words)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{visible(file)}, {visible(where)}: a box is four numbers, not "
+            f"{visible(', '.join(map(str, words)))}"
+        ) from error
+    return x, y, z, w

@@ -1,0 +1,79 @@
+"""Finds the faces and images of a lake that a file speaks of."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.columns import matrix
+from pipeline.lake import Lake
+
+Which = Literal["largest", "central"]
+# From whatever tells an image or a face to ids.
+Find = Callable[[str], AbstractSet[str]]
+
+
+def find_images(lake: Lake) -> Find:
+    """Return what finds the ids of images by any of their names; several where it is ambiguous.
+
+    An image is told by its image_id, its uri, its name in its archive, or the last part of these,
+    with or without extension.
+    """
+    levels: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(5)]
+    for image in lake.read("images", ["image_id", "uri"]).to_pylist():
+        for level, key in zip(levels, _keys(image["image_id"], image["uri"]), strict=True):
+            level[key].add(image["image_id"])
+
+    def find(text: str) -> AbstractSet[str]:
+        return next((level[text] for level in levels if text in level), frozenset())
+
+    return find
+
+
+def _keys(image_id: str, uri: str) -> tuple[str, str, str, str, str]:
+    """Return what an image may be called, the most certain first."""
+    member = uri.rpartition("#")[2]
+    last = member.rpartition("/")[2]
+    stem, dot, _ = last.rpartition(".")
+    return image_id, uri, member, last, stem if dot and stem else last
+
+
+def chosen_faces(lake: Lake, which: Which) -> dict[str, str]:
+    """Return the face that speaks for each image that has one: face id by image id."""
+    faces = lake.read("faces", ["face_id", "image_id", "size_px", "box"])
+    ids = faces["image_id"].to_pylist()
+    if which == "largest":
+        rank = -np.asarray(faces["size_px"], dtype=np.float64)
+    else:
+        images = lake.read("images", ["image_id", "width", "height"]).to_pylist()
+        middle = {
+            row["image_id"]: ((row["width"] or 0) / 2, (row["height"] or 0) / 2) for row in images
+        }
+        box = matrix(faces["box"])
+        centres = (box[:, :2] + box[:, 2:]) / 2
+        rank = np.linalg.norm(centres - np.array([middle[i] for i in ids]).reshape(-1, 2), axis=1)
+    names: list[Any] = faces["face_id"].to_pylist()
+    order = sorted(range(len(ids)), key=lambda at: (rank[at], names[at]))
+    chosen: dict[str, str] = {}
+    for at in order:
+        chosen.setdefault(ids[at], names[at])
+    return chosen
+
+
+def face_ids(lake: Lake) -> AbstractSet[str]:
+    """Return the ids of all faces."""
+    return set(lake.read("faces", ["face_id"])["face_id"].to_pylist())
+
+
+def vectors_of(lake: Lake, faces: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the vectors of faces of the lake, float64 [N, D], in their order."""
+    wanted = pc.is_in(pc.field("face_id"), pa.array(faces, pa.string()))
+    table = lake.read("faces", ["face_id", "embedding"], wanted)
+    row = {face: k for k, face in enumerate(table["face_id"].to_pylist())}
+    at = np.array([row[face] for face in faces], dtype=np.int64)
+    return matrix(table["embedding"])[at].astype(np.float64)
