@@ -107,9 +107,13 @@ def _figure(plot: Plot) -> "Figure":
 
 
 def _lines(axes: Any, plot: Lines) -> None:
+    # zero has no place on an axis of logarithms; nothing else is there without any error
+    both = [((x > 0) | (not plot.log_x)) & ((y > 0) | (not plot.log_y))
+            for x, y in plot.curves.values()]  # fmt: skip
+    some = any(shown.any() for shown in both)
+    log_x, log_y = plot.log_x and some, plot.log_y and some
     for (name, (x, y)), colour in zip(plot.curves.items(), _colours(plot.curves), strict=True):
-        # zero has no place on an axis of logarithms
-        shown = ((x > 0) | (not plot.log_x)) & ((y > 0) | (not plot.log_y))
+        shown = ((x > 0) | (not log_x)) & ((y > 0) | (not log_y))
         axes.plot(
             x[shown],
             y[shown],
@@ -122,8 +126,8 @@ def _lines(axes: Any, plot: Lines) -> None:
     axes.set(
         xlabel=plot.x,
         ylabel=plot.y,
-        xscale="log" if plot.log_x else "linear",
-        yscale="log" if plot.log_y else "linear",
+        xscale="log" if log_x else "linear",
+        yscale="log" if log_y else "linear",
     )
     axes.legend()
 

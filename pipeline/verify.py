@@ -207,8 +207,11 @@ def _verdict(
 ) -> Verdict:
     # both are unit vectors up to float32
     similarity = float(np.clip(vectors[0] @ vectors[1], -1, 1))
-    calibration = calibration or (card.calibration if card else None)
-    if calibration and calibration.embedder not in ("", revision):
+    if calibration is None and card is not None and card.calibration is not None:
+        # a lake of other weights of that name is not what the card speaks of
+        speaks = card.calibration.embedder in ("", revision)
+        calibration = card.calibration if speaks else None
+    elif calibration is not None and calibration.embedder not in ("", revision):
         raise ConfigError(
             f"The calibration was made for {calibration.embedder}, the vectors are of {revision}; "
             "make one on a lake of this model with facelake evaluate calibrate"

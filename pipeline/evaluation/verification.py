@@ -57,8 +57,10 @@ def pair_scores(
     for k in range(int(pairs.fold.max()) + 1):
         other = pairs.fold != k
         used = np.concatenate([pairs.first[other], pairs.second[other]])
-        moved = vectors - vectors[used[used >= 0]].mean(axis=0)
-        rows.append(_scores(moved / np.linalg.norm(moved, axis=1, keepdims=True), pairs, metric))
+        used = used[used >= 0]
+        moved = vectors - (vectors[used].mean(axis=0) if len(used) else 0)
+        length = np.linalg.norm(moved, axis=1, keepdims=True)
+        rows.append(_scores(moved / np.maximum(length, 1e-12), pairs, metric))
     return np.stack(rows)
 
 
@@ -101,6 +103,7 @@ def verification(
         bootstrap: samples of the intervals; 0: none.
         fars: at which TAR is told.
     """
+    Sweep(scores[0], pairs.same)  # both kinds are there, before folds are made of them
     folds = k_fold(scores, pairs.same, pairs.fold)
     own = np.broadcast_to(scores, (len(folds.accuracies), len(pairs)))
     own = own[pairs.fold, np.arange(len(pairs))]

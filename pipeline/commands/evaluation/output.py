@@ -146,8 +146,8 @@ def _table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title or None, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for k, heading in enumerate(headings):
         side: Any = "right" if k and heading != "95 % interval" else "left"
-        fold: Any = "ellipsis" if k else "fold"
-        table.add_column(heading, justify=side, no_wrap=bool(k), overflow=fold)
+        whole = heading in ("measure", "value", "95 % interval")
+        table.add_column(heading, justify=side, no_wrap=whole, overflow="fold")
     return table
 
 
