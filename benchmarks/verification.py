@@ -1,89 +1,82 @@
-"""LFW verification on an indexed lake: k-fold accuracy of the central face.
+"""LFW on an indexed lake: accuracy by folds, TAR at FAR, FNIR at FPIR, of the central face.
 
     facelake index "$FACELAKE_DATA/lfw-dev/*.tar" --output /tmp/lfw --embedder sface
     python -m benchmarks.verification /tmp/lfw "$FACELAKE_DATA/lfw-dev/pairs.txt"
 
-Protocol of Labeled Faces in the Wild: the threshold that is best on the other folds is applied to
-each fold. The face whose centre is nearest to the photo's speaks for it; a pair with a photo that
-has no face counts as wrong. No flip, no mean subtraction.
+The protocol of Labeled Faces in the Wild, and open-set identification with a gallery of half of
+each person's photos, as docs/evaluation.md describes them. No flip, no mean subtraction; with
+--variants those as well.
 """
 
-import sys
-from pathlib import Path
+import argparse
+import re
 
 import numpy as np
 
-from pipeline.columns import matrix
+from pipeline.commands.evaluation.pairs import load_pairs
+from pipeline.evaluation.identification import identification, search, split
+from pipeline.evaluation.verification import pair_scores, verification
 from pipeline.lake import Lake
+from pipeline.truth.match import chosen_faces, vectors_of
 
 
-def central_vectors(lake: Lake) -> dict[str, np.ndarray]:
-    """Return one unit vector by photo name, `Person_0001`."""
-    images = lake.read("images", ["image_id", "uri", "width", "height"]).to_pylist()
-    faces = lake.read("faces", ["image_id", "box", "embedding"])
-    boxes, vectors = matrix(faces["box"]), matrix(faces["embedding"])
-    rows: dict[str, list[int]] = {}
-    for i, image_id in enumerate(faces["image_id"].to_pylist()):
-        rows.setdefault(image_id, []).append(i)
-    best = {}
-    for image in images:
-        mine = rows.get(image["image_id"], [])
-        if mine:
-            centres = (boxes[mine, :2] + boxes[mine, 2:]) / 2
-            off = np.linalg.norm(centres - [image["width"] / 2, image["height"] / 2], axis=1)
-            name = image["uri"].rsplit("#", 1)[-1].rsplit("/", 1)[-1].removesuffix(".jpg")
-            best[name] = vectors[mine[int(off.argmin())]]
-    return best
+def pairs_of(lake: Lake, path: str, **options: object):
+    known = {"pairs": path, "face": None, "folds": 10, "flip": False, "embedder": None}
+    return load_pairs(lake, argparse.Namespace(**(known | options)))
 
 
-def read_pairs(path: Path) -> tuple[list[tuple[str, str, bool]], int]:
-    """Return (photo, photo, same person) of pairs.txt, fold after fold, and how many folds."""
-    header, *lines = path.read_text().splitlines()
-    pairs = []
-    for line in lines:
-        parts = line.split("\t")
-        if len(parts) == 3:
-            name, a, b = parts
-            pairs.append((f"{name}_{int(a):04}", f"{name}_{int(b):04}", True))
-        elif len(parts) == 4:
-            first, a, second, b = parts
-            pairs.append((f"{first}_{int(a):04}", f"{second}_{int(b):04}", False))
-    return pairs, int(header.split()[0])
+def show(title: str, measures: dict, intervals: dict) -> None:
+    print(title)
+    for name, value in measures.items():
+        low, high = intervals.get(name, (np.nan, np.nan))
+        print(f"  {name:20} {value:.5f}   {low:.4f} to {high:.4f}")
 
 
-def similarities(
-    vectors: dict[str, np.ndarray], pairs: list[tuple[str, str, bool]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return each pair's cosine, NaN where a photo has no face, and whether it is one person."""
-    score = [
-        vectors[a] @ vectors[b] if a in vectors and b in vectors else np.nan for a, b, _ in pairs
-    ]
-    return np.array(score), np.array([same for _, _, same in pairs])
-
-
-def k_fold(score: np.ndarray, same: np.ndarray, folds: int) -> tuple[list[float], list[float]]:
-    """Return accuracy and threshold of each fold; pairs without a score are wrong."""
-    fold = np.arange(len(score)) * folds // len(score)
-    grid = np.arange(-1, 1, 0.001)
-    right = ((score[None] > grid[:, None]) == same[None]) & ~np.isnan(score)[None]
-    accuracies, thresholds = [], []
-    for k in range(folds):
-        best = int(right[:, fold != k].mean(axis=1).argmax())
-        accuracies.append(float(right[best, fold == k].mean()))
-        thresholds.append(float(grid[best]))
-    return accuracies, thresholds
+def named_people(lake: Lake) -> tuple[list[str], np.ndarray]:
+    """Return the central face of each photo, and the number of its person, by the photo's name."""
+    chosen = chosen_faces(lake, "central")
+    rows = lake.read("images", ["image_id", "uri"]).to_pylist()
+    faces = sorted((chosen[r["image_id"]], r["uri"]) for r in rows if r["image_id"] in chosen)
+    names = [re.sub(r"_\d+\.jpg$", "", re.split("[#/]", uri)[-1]) for _, uri in faces]
+    return [face for face, _ in faces], np.unique(names, return_inverse=True)[1]
 
 
 def main() -> None:
-    pairs, folds = read_pairs(Path(sys.argv[2]))
-    score, same = similarities(central_vectors(Lake(sys.argv[1])), pairs)
-    accuracies, thresholds = k_fold(score, same, folds)
-    error = np.std(accuracies, ddof=1) / np.sqrt(folds)
-    print(f"{len(pairs)} pairs, {folds} folds, {np.isnan(score).sum()} pairs without a face")
-    print(
-        f"accuracy {np.mean(accuracies):.4f} +/- {np.std(accuracies):.4f} "
-        f"(standard error {error:.4f}), threshold {np.mean(thresholds):.3f}"
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("lake")
+    parser.add_argument("pairs")
+    parser.add_argument("--variants", action="store_true")
+    options = parser.parse_args()
+    lake = Lake(options.lake)
+    loaded = pairs_of(lake, options.pairs)
+    found = verification(pair_scores(loaded.vectors, loaded.pairs), loaded.pairs)
+    print(loaded.facts())
+    print(f"threshold {found.folds.threshold:.3f}, standard error {found.folds.error:.4f}")
+    show("verification", found.measures, found.intervals)
+    faces, person = named_people(lake)
+    vectors, parts = vectors_of(lake, faces), split(person)
+    probes = np.concatenate([parts.known, parts.unknown])
+    for template in ("mean", "best"):
+        searches = search(vectors, person, parts.gallery, probes, template)
+        told = identification(searches, person[probes])
+        show(f"identification, template {template}", told.measures, told.intervals)
+    if options.variants:
+        rates = []
+        for seed in range(10):
+            parts = split(person, seed=seed)
+            probes = np.concatenate([parts.known, parts.unknown])
+            searches = search(vectors, person, parts.gallery, probes)
+            told = identification(searches, person[probes], bootstrap=0)
+            rates.append(list(told.measures.values()))
+        names = list(told.measures)
+        for name, low, high in zip(names, np.min(rates, 0), np.max(rates, 0), strict=True):
+            print(f"ten divisions: {name} {low:.4f} to {high:.4f}")
+        for flip in (False, True):
+            loaded = pairs_of(lake, options.pairs, flip=flip)
+            for mean in (False, True):
+                scores = pair_scores(loaded.vectors, loaded.pairs, subtract_mean=mean)
+                measures = verification(scores, loaded.pairs, bootstrap=0).measures
+                show(f"flip {flip}, subtract mean {mean}", measures, {})
 
 
 if __name__ == "__main__":

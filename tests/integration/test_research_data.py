@@ -9,9 +9,13 @@ import pytest
 
 from benchmarks.data import shards
 from benchmarks.mtcnn_parity import Score, stored
-from benchmarks.verification import central_vectors, k_fold, read_pairs, similarities
+from benchmarks.verification import named_people, pairs_of
+from pipeline.evaluation.calibrate import calibrate
+from pipeline.evaluation.identification import identification, search, split
+from pipeline.evaluation.verification import pair_scores, verification
 from pipeline.lake import Lake
-from pipeline.models import load_detector
+from pipeline.models import find_card, load_detector
+from pipeline.truth.match import vectors_of
 from tests.integration.support import index
 
 pytestmark = pytest.mark.data
@@ -32,10 +36,35 @@ def test_lfw_from_shards_to_verification(cluster, data, tmp_path) -> None:
     assert len(images) == images.image_id.nunique() == 5373
     assert images.error.isna().all()
     assert (images.faces > 0).mean() >= 0.998
-    pairs, folds = read_pairs(data / "lfw-dev" / "pairs.txt")
-    score, same = similarities(central_vectors(Lake(str(lake))), pairs)
-    accuracies, _ = k_fold(score, same, folds)
-    assert np.mean(accuracies) >= 0.990
+    check_measures(Lake(str(lake)), data / "lfw-dev" / "pairs.txt")
+
+
+def check_measures(lake: Lake, path: Path) -> None:
+    """Check what docs/evaluation.md reports of LFW's development people."""
+    loaded = pairs_of(lake, str(path))
+    pairs = loaded.pairs
+    scores = pair_scores(loaded.vectors, pairs)
+    found = verification(scores, pairs, bootstrap=0)
+    assert found.measures["accuracy"] >= 0.990
+    assert found.measures["auc"] >= 0.997
+    assert found.measures["eer"] <= 0.010
+    assert found.measures["tar_at_far_1e-03"] >= 0.980
+    known = np.isfinite(scores[0])
+    fitted = calibrate(scores[0][known], pairs.same[known], pairs.fold[known])
+    assert fitted.calibration.log_loss < 0.04
+    shipped = find_card("sface").calibration
+    assert shipped is not None
+    at = np.linspace(-0.1, 0.8, 50)
+    ours, theirs = fitted.calibration.probabilities(at), shipped.probabilities(at)
+    assert np.abs(ours - theirs).max() < 0.1
+    faces, person = named_people(lake)
+    parts = split(person)
+    probes = np.concatenate([parts.known, parts.unknown])
+    searches = search(vectors_of(lake, faces), person, parts.gallery, probes)
+    told = identification(searches, person[probes], bootstrap=0).measures
+    assert told["rank_1"] >= 0.985
+    assert told["fnir_at_fpir_0.01"] <= 0.04
+    assert told["fnir_at_fpir_0.1"] <= 0.02
 
 
 def test_mtcnn_finds_what_the_reference_found_in_lfw(data) -> None:
