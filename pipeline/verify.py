@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from pipeline.calibration import Calibration
 from pipeline.config import DECODE_SIDE, DEFAULT_EMBEDDER
@@ -27,7 +28,7 @@ from pipeline.models.faces import face_crops
 from pipeline.models.images import ImageLike, as_rgb
 from pipeline.models.weights import WeightStore
 from pipeline.storage import split_file, visible
-from pipeline.truth.match import chosen_faces, face_ids, find_images, vectors_of
+from pipeline.truth.match import chosen_faces, find_images, vectors_of
 
 Choice = Literal["largest", "most-probable", "central"]
 Photo = str | os.PathLike[str] | ImageLike
@@ -156,7 +157,7 @@ def verify_faces(
 
 
 def _side(lake: Lake, name: str, choice: Literal["largest", "central"]) -> Side:
-    if name in face_ids(lake):
+    if len(lake.read("faces", ["face_id"], pc.field("face_id") == name)):
         return Side(name, name, None, 1)
     images = find_images(lake)(name)
     if len(images) != 1:
@@ -166,11 +167,11 @@ def _side(lake: Lake, name: str, choice: Literal["largest", "central"]) -> Side:
             "image_id or uri"
         )
     image = next(iter(images))
-    face = chosen_faces(lake, choice).get(image)
+    mine = pc.field("image_id") == image
+    face = chosen_faces(lake, choice, mine).get(image)
     if face is None:
         raise NoFaceError(f"{visible(name)} has no face in {lake.folder.url}; give another photo")
-    count = sum(other.rpartition("-")[0] == image for other in face_ids(lake))
-    return Side(name, face, None, count)
+    return Side(name, face, None, len(lake.read("faces", ["face_id"], mine)))
 
 
 def check(threshold: float | None, prior: float | None) -> None:

@@ -44,12 +44,12 @@ class Curve:
         before = after - 1
         part = gap[before] / (gap[before] - gap[after])
         rate = self.far[before] + part * (self.far[after] - self.far[before])
-        ends = self.thresholds[[before, after]]
-        if not np.isfinite(ends).all():
-            return float(rate), float(ends[np.isfinite(ends)].mean()) if np.isfinite(
-                ends
-            ).any() else float("nan")
-        return float(rate), float(ends[0] + part * (ends[1] - ends[0]))
+        high, low = float(self.thresholds[before]), float(self.thresholds[after])
+        # the ends of the curve are at infinity: then the threshold is its neighbour
+        if np.isinf(high):
+            high = low
+        threshold = high if np.isinf(low) else high + part * (low - high)
+        return float(rate), float(threshold)
 
     def at_far(self, far: float) -> int:
         """Return the index of the lowest threshold at which FAR is at most `far`."""
