@@ -9,7 +9,7 @@ result.similarity, result.probability, result.same
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from pipeline.storage import split_file, visible
 from pipeline.truth.match import chosen_faces, find_images, vectors_of
 
 Choice = Literal["largest", "most-probable", "central"]
-Photo = str | os.PathLike[str] | ImageLike
+Photo: TypeAlias = "str | os.PathLike[str] | ImageLike"
 Vector = npt.NDArray[np.float64]
 
 
