@@ -1,10 +1,10 @@
-"""Peak memory of the main job for few and for many images.
+"""Peak memory and throughput of the main job for few and for many images.
 
     FACELAKE_DATA=... python -m benchmarks.memory [--images 1000 20000] [--series memory.tsv]
 
 LFW photos are repeated under new names until there are enough. Memory is the sum of the
 proportional set sizes (PSS) of the job's process and all below it, Ray's included, seen every half
-second. Large faces only are searched, to spare time; memory does not depend on it.
+second. Throughput is from the first part of the lake to the last.
 
 By kind of process it is what is theirs alone; what they share in memory is the object store. The
 kinds' peaks need not fall together.
@@ -17,6 +17,8 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+
+from pyarrow import parquet
 
 from benchmarks.data import data_folder
 from benchmarks.reliability import Job, children
@@ -107,6 +109,15 @@ def write_series(path: Path, count: int, series: list[tuple[float, Counter[str]]
                 file.write(f"{count}\t{seconds:.1f}\t{name}\t{size}\n")
 
 
+def steady(lake: Path) -> float:
+    """Return images a second from the first part on."""
+    parts = sorted((lake / "images").glob("*.parquet"), key=lambda part: part.stat().st_mtime)
+    if len(parts) < 2:
+        return 0.0
+    later = sum(parquet.read_metadata(part).num_rows for part in parts[1:])
+    return later / (parts[-1].stat().st_mtime - parts[0].stat().st_mtime)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 20_000])
@@ -118,7 +129,7 @@ def main() -> None:
             source, lake = Path(folder) / "in", Path(folder) / "lake"
             source.mkdir()
             make(source, count)
-            job = Job(str(source), str(lake), "--min-face-px", "60", "--no-thumbnails")
+            job = Job(str(source), str(lake))
             series = []
             while job.running():
                 series.append((job.seconds(), sample(job.process.pid)))
@@ -129,6 +140,7 @@ def main() -> None:
             totals = [one.total() for _, one in series]
             print(
                 f"{count:,} images: {rows:,} rows, exit {code}, {seconds:.0f} s, "
+                f"steady {steady(lake):.1f} images/s, "
                 f"peak {max(totals) / 1e9:.2f} GB, median {middle(totals) / 1e9:.2f} GB\n"
                 f"{report(series)}\n",
                 flush=True,
