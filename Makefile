@@ -1,7 +1,7 @@
 # make demo   set up, index the example photos with the bundled models, find copies, group people
 # make test   set up, run all tests
 # make check  format, lint, types, import contracts, unit tests
-# make bench  parity and accuracy benchmarks (FACELAKE_DATA names the research photos)
+# make bench  speed, parity, accuracy and memory (FACELAKE_DATA names the research photos)
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -1,5 +1,6 @@
 """Contenders that take turns, so that a machine's moods fall on all of them alike."""
 
+import os
 import platform
 import statistics
 import time
@@ -89,7 +90,7 @@ def machine() -> dict[str, Any]:
             flags = set(line.split())
     return {
         "cpu": model,
-        "cores": len(__import__("os").sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)),
         "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -122,6 +123,25 @@ def table(contest: Contest) -> str:
     if contest.facts:
         lines += ["", "; ".join(f"{name}: {value}" for name, value in contest.facts.items())]
     return "\n".join(lines) + "\n"
+
+
+def described() -> str:
+    """Return what this runs on as a line of a document."""
+    here = machine()
+    versions = ", ".join(f"{name} {v}" for name, v in here["versions"].items() if v)
+    return (
+        f"{here['cpu']}, {here['cores']} cores shared with other work, "
+        f"{', '.join(here['instructions'])}; Python {here['python']}, {versions}.\n\n"
+    )
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Put text between the marks `<!-- name -->` and `<!-- /name -->` of a document."""
+    before, _, rest = path.read_text().partition(f"<!-- {name} -->")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    if not end:
+        raise SystemExit(f"{path} has no marks <!-- {name} --> and <!-- /{name} -->")
+    path.write_text(f"{before}<!-- {name} -->\n\n{text}\n{end}{after}")
 
 
 def as_json(contest: Contest) -> dict[str, Any]:

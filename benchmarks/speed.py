@@ -30,7 +30,15 @@ from PIL import Image
 from benchmarks.data import shard_files
 from benchmarks.large import pasted, scenes
 from benchmarks.reference import import_reference
-from benchmarks.rounds import Contest, as_json, compete, machine, table
+from benchmarks.rounds import (
+    Contest,
+    as_json,
+    compete,
+    described,
+    machine,
+    table,
+    write_between,
+)
 from pipeline.config import DetectConfig
 from pipeline.decode import decode
 from pipeline.models import face_crops, find_card, load_detector, load_embedder
@@ -252,6 +260,7 @@ def opencv_sface(cv2: Any, path: Path, crops: Pixels) -> Callable[[], Any] | str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", type=Path, help="document whose section is replaced")
     parser.add_argument("--only", nargs="+", choices=("decode", "detect", "embed"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", type=int, default=6, help="12-megapixel photos")
@@ -270,6 +279,8 @@ def main() -> None:
             for contest in part():
                 print(table(contest), flush=True)
                 contests.append(contest)
+    if options.write:
+        write_between(options.write, "speed", described() + "\n".join(map(table, contests)))
     if options.json:
         about = {"machine": machine(), "contests": [as_json(c) for c in contests]}
         options.json.write_text(json.dumps(about, indent=1) + "\n")

@@ -168,6 +168,8 @@ class IndexConfig:
         output: the lake.
         embedder: name, or path of an ONNX model.
         device: "auto", "cpu" or "cuda".
+        precision: of the embedder; "auto" takes bfloat16 where the machine has it and real faces
+            keep their vectors.
         thumbnails: whether faces keep a small JPEG.
         storage_options: for fsspec.
         weights_dir, weights_url: where weights are cached and fetched from.
@@ -178,6 +180,7 @@ class IndexConfig:
     detector: str = "mtcnn"
     embedder: str = DEFAULT_EMBEDDER
     device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     thumbnails: bool = True
     detect: DetectConfig = field(default_factory=DetectConfig)
     read: ReadConfig = field(default_factory=ReadConfig)
@@ -196,4 +199,8 @@ class IndexConfig:
         require(
             self.device in ("auto", "cpu", "cuda"),
             f"device is {self.device!r}; choose from auto, cpu, cuda",
+        )
+        require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            f"precision is {self.precision!r}; choose from auto, float32, bfloat16",
         )

@@ -192,6 +192,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
             "device": "cuda" if sizing.embed_gpus else "cpu",
             "threads": 1,
             "store": job.store(),
+            "precision": None if config.precision == "auto" else config.precision,
         },
         batch_size=config.pools.embed_batch,
         batch_format="pyarrow",

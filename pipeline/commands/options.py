@@ -58,6 +58,13 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
         "sface needs no download; default: %(default)s",
     )
     models.add_argument("--device", default="auto", help="auto, cpu or cuda; default: %(default)s")
+    models.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the embedder; auto takes bfloat16 where the machine has it and real faces keep "
+        "their vectors, bfloat16 whether they do or not; default: %(default)s",
+    )
     models.add_argument("--weights-dir", metavar="DIR", help="where weights are cached")
     models.add_argument("--weights-url", metavar="URL", help="folder or URL to fetch weights from")
 
@@ -161,6 +168,7 @@ def index_config(options: argparse.Namespace) -> IndexConfig:
         detector=options.detector,
         embedder=options.embedder,
         device=options.device,
+        precision=options.precision,
         thumbnails=not options.no_thumbnails,
         detect=DetectConfig(
             min_face_px=options.min_face_px,

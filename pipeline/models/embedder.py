@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
+from pipeline.errors import ResourceError
 from pipeline.models.card import FACENET, ModelCard, find_card
-from pipeline.models.runtime import Precision, openvino
+from pipeline.models.runtime import Precision, has_bfloat16, openvino
 from pipeline.models.vectors import Crops, Floats
 from pipeline.models.weights import WeightStore
 
@@ -44,8 +45,14 @@ def load_embedder(
     Raises:
         ConfigError: no such model, or not an embedder.
         WeightsError: its weights cannot be had, or are not what they should be.
+        ResourceError: bfloat16 was asked for where there is none.
     """
     card = find_card(name_or_path, "embedder")
+    if precision == "bfloat16" and device == "cpu" and not has_bfloat16():
+        raise ResourceError(
+            "This CPU has no bfloat16, or OpenVINO, which would use it, is missing; "
+            "use --precision auto or float32"
+        )
     store = store or WeightStore()
     path = store.path(card)
     # each runtime is imported where it is needed: torch alone takes seconds
@@ -68,5 +75,11 @@ def load_embedder(
     if on_openvino:
         from pipeline.models.openvino_embedder import instead_of
 
-        return instead_of(other, path, threads or 1, precision) or other
+        ours_or_none = instead_of(other, path, threads or 1, precision)
+        if ours_or_none is not None:
+            return ours_or_none
+    if precision == "bfloat16":
+        raise ResourceError(
+            f"{card.name} runs in ONNX Runtime here, in float32; use --precision auto or float32"
+        )
     return other

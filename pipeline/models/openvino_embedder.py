@@ -124,6 +124,8 @@ def instead_of(
             return None
         if precision is None:
             ours.try_bfloat16(model, threads)
+        if precision == "bfloat16":
+            ours = OpenvinoEmbedder(card, other.revision, model, threads, precision)
     except (RuntimeError, ValueError, WeightsError) as error:
         logger.debug("%s stays in ONNX Runtime: %s", card.name, error)
         return None

@@ -80,7 +80,8 @@ def measure(
     give_back()
     forget_peak()
     before = resident()
-    embed = Embed(config.embedder, device=device, threads=1, store=store)
+    precision = None if config.precision == "auto" else config.precision
+    embed = Embed(config.embedder, device=device, threads=1, store=store, precision=precision)
     rows = _embedded(embed, found, config.pools.embed_batch, meter, spent)
     after = resident()
     write = Write(lake, models, "plan")

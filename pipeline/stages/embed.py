@@ -6,6 +6,7 @@ import pyarrow as pa
 from pipeline.columns import elements, fixed_lists, lists_of, structs
 from pipeline.environment import give_back
 from pipeline.models.embedder import load_embedder
+from pipeline.models.runtime import Precision
 from pipeline.models.weights import WeightStore
 from pipeline.stages.transport import embedded, embedded_fields
 from pipeline.work import Stopwatch
@@ -16,6 +17,7 @@ class Embed:
 
     Args:
         embedder: name, or path of an ONNX model with its card.
+        precision: None takes the fastest that keeps the vectors of real faces.
     """
 
     def __init__(
@@ -25,8 +27,11 @@ class Embed:
         device: str = "cpu",
         threads: int | None = None,
         store: WeightStore | None = None,
+        precision: Precision | None = None,
     ) -> None:
-        self.embedder = load_embedder(embedder, store=store, device=device, threads=threads)
+        self.embedder = load_embedder(
+            embedder, store=store, device=device, threads=threads, precision=precision
+        )
         self.schema = embedded(self.embedder.card.dimension)
         give_back()  # what loading took: 110 MB of SFace's, until the first faces come
 

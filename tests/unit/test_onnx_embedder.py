@@ -7,14 +7,17 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.errors import WeightsError
+from pipeline.errors import ResourceError, WeightsError
+from pipeline.models import embedder as embedder_module
 from pipeline.models import onnx_embedder
 from pipeline.models.card import find_card
+from pipeline.models.drift import lowest_cosine, probe_faces
 from pipeline.models.embedder import load_embedder
 from pipeline.models.onnx_embedder import OnnxEmbedder
 from pipeline.models.onnx_graph import read_model, simplify
 from pipeline.models.openvino_embedder import OpenvinoEmbedder
-from pipeline.models.weights import DATA
+from pipeline.models.runtime import has_bfloat16
+from pipeline.models.weights import DATA, WeightStore
 
 SFACE = DATA / "face_recognition_sface_2021dec_int8bq.onnx"
 WEIGHT = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -246,3 +249,28 @@ def test_prelu_above_one_is_kept() -> None:
         folded = simplify(model(slope))
         assert [node.op_type for node in folded.graph.node] == kinds
         np.testing.assert_array_equal(run(folded, x), np.where(x < 0, slope * x, x))
+
+
+@pytest.mark.parametrize("wanted", ["bfloat16", "float32", None])
+def test_precision_of_sface(wanted: str | None) -> None:
+    """By itself SFace stays in float32: bfloat16 moves some of its vectors by 5e-4."""
+    if wanted == "bfloat16" and not has_bfloat16():
+        with pytest.raises(ResourceError, match="no bfloat16"):
+            load_embedder("sface", precision="bfloat16")
+        return
+    embedder = load_embedder("sface", precision=wanted)
+    assert embedder.precision == (wanted or "float32")
+    faces = probe_faces(112)
+    exact = OnnxEmbedder(embedder.card, WeightStore().path(embedder.card)).embed(faces)[0]
+    cosine = lowest_cosine(exact, embedder.embed(faces)[0])
+    assert 0.998 < cosine < 0.99999 if wanted == "bfloat16" else cosine > 0.99999
+
+
+def test_bfloat16_is_refused_where_only_onnx_runtime_runs_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_model(tmp_path / "mine.onnx")
+    monkeypatch.setattr(embedder_module, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(embedder_module, "openvino", lambda: None)
+    with pytest.raises(ResourceError, match="runs in ONNX Runtime here, in float32"):
+        load_embedder(str(path), precision="bfloat16")
