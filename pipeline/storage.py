@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -211,6 +212,22 @@ class Folder:
             with _complete_file(final, data) as temporary:
                 os.replace(temporary, final)
 
+    def publish_by(self, name: str, write: Callable[[str], object]) -> None:
+        """Let `write` make file `name` at a local path, and publish it whole or not at all.
+
+        For what is too large to be held in memory as bytes.
+        """
+        with storage_errors("write", f"{self.url}/{name}"):
+            if is_local(self.fs):
+                final = self.path(name)
+                with _complete_file(final, write) as temporary:
+                    os.replace(temporary, final)
+                return
+            with tempfile.TemporaryDirectory(prefix="facelake-") as aside:
+                path = os.path.join(aside, "file")
+                write(path)
+                self.attempt(lambda: self.fs.put_file(path, self.path(name)))
+
     def create(self, name: str, data: bytes) -> bool:
         """Write file `name` unless it is there, and return whether it was written.
 
@@ -257,14 +274,20 @@ def _done_unless_there(work: Callable[[], object]) -> bool:
 
 
 @contextmanager
-def _complete_file(final: str, data: bytes) -> Iterator[str]:
-    """Write `data` to a hidden file beside `final` that is gone afterwards, unless renamed."""
+def _complete_file(final: str, data: bytes | Callable[[str], object]) -> Iterator[str]:
+    """Write a hidden file beside `final` that is gone afterwards, unless renamed.
+
+    `data` are its bytes, or writes it.
+    """
     head, tail = os.path.split(final)
     os.makedirs(head, exist_ok=True)
     temporary = os.path.join(head, f".{tail}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
+        if not isinstance(data, bytes):
+            data(temporary)
+        with open(temporary, "wb" if isinstance(data, bytes) else "rb+") as file:
+            if isinstance(data, bytes):
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -13,10 +13,14 @@ from pipeline.commands import (
     cluster,
     dedupe,
     evaluate,
+    export_vectors,
+    identify,
     index,
     people,
     plan,
     schema,
+    search,
+    search_index,
     verify,
     weights,
 )
@@ -30,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
-    for command in (index, plan, cluster, people, dedupe, evaluate, verify, check, weights, schema):
+    for command in (
+        index, plan, cluster, people, dedupe, search, search_index, identify, export_vectors,
+        verify, evaluate, check, weights, schema,
+    ):  # fmt: skip
         command.add_parser(commands)
     return root
 

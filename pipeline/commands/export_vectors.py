@@ -1,0 +1,40 @@
+"""`facelake export-vectors`: hand the vectors of a lake over to another library."""
+
+import argparse
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.commands.search import say
+from pipeline.lake import Lake
+from pipeline.storage import parse_options, visible
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "export-vectors",
+        help="write faces and vectors for another library",
+        description="Write faces, photos and vectors in a format that another library searches. "
+        "Plain Parquet needs no export: DuckDB, Spark and pandas read the lake as it is.",
+    )
+    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    parser.add_argument(
+        "--to", choices=("lance",), default="lance",
+        help="lance: for pylance and LanceDB, needs facelake[lance]; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("target", metavar="DIR", help="folder that is made, faces.lance")
+    parser.add_argument(
+        "--storage-option", action="append", default=[], metavar="KEY=VALUE",
+        help="for the storage back end of the lake; may be repeated",
+    )  # fmt: skip
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export and print."""
+    from pipeline.search.export import to_lance
+
+    count = to_lance(Lake(options.lake, parse_options(options.storage_option)), options.target)
+    say(Console(), f"{count:,} faces written to {visible(options.target)}")
+    return 0

@@ -1,0 +1,22 @@
+"""Exact search: every vector of the parts is compared, in bounded memory."""
+
+from collections.abc import Sequence
+
+from pipeline.geometry import Floats
+from pipeline.lake import Lake
+from pipeline.search.topk import Hit, TopK
+from pipeline.search.vectors import batches
+
+
+def search_parts(
+    lake: Lake, names: Sequence[str], queries: Floats, k: int, into: TopK | None = None
+) -> list[list[Hit]]:
+    """Return the `k` faces of the named parts that are most similar to each query [Q, D].
+
+    With `into`, hits that it has already stay among them.
+    """
+    top = into or TopK(queries, k)
+    for name in names:
+        for face_ids, vectors in batches(lake, name):
+            top.add(name, face_ids, vectors)
+    return top.hits

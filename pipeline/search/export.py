@@ -1,0 +1,58 @@
+"""Hands the vectors of a lake over to Lance, a table format with its own vector indexes."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.errors import ConfigError
+from pipeline.lake import Lake
+from pipeline.search.vectors import models_of, sizes_of, table_batches
+
+COLUMNS = ("face_id", "image_id", "uri", "box", "score", "size_px", "quality", "embedding")
+
+
+def lance() -> Any:
+    """Return the library Lance.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import lance as library
+    except ImportError as error:
+        raise ConfigError(
+            "Export to Lance needs its library: pip install 'facelake[lance]'"
+        ) from error
+    return library
+
+
+def to_lance(lake: Lake, target: str) -> int:
+    """Write faces and vectors as a Lance dataset, batch by batch, and return how many.
+
+    Raises:
+        ConfigError: Lance is not installed, or the target is there already.
+    """
+    library = lance()
+    models = models_of(lake)
+    if "://" not in target and os.path.exists(target):
+        raise ConfigError(f"{target} is there already; name a folder that is not")
+    whole = schema.faces_schema(models.dimension)
+    columns = pa.schema([whole.field(name).remove_metadata() for name in COLUMNS],
+                        {"embedder": models.embedder, "detector": models.detector})  # fmt: skip
+    count = 0
+
+    def read() -> Iterator[pa.RecordBatch]:
+        nonlocal count
+        for name in sizes_of(lake):
+            for batch in table_batches(lake, name, list(COLUMNS)):
+                count += len(batch)
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=columns)
+
+    try:
+        library.write_dataset(pa.RecordBatchReader.from_batches(columns, read()), target)
+    except OSError as error:
+        raise ConfigError(f"Lance cannot write {target}: {error}") from error
+    return count

@@ -1,0 +1,215 @@
+"""Which known person a face is, or why none: templates of persons, a threshold and a margin."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clustering.tiers import TierConfig
+from pipeline.columns import matrix
+from pipeline.config import require
+from pipeline.geometry import Floats
+from pipeline.lake import Lake
+from pipeline.models.card import known_cards
+from pipeline.models.weights import WeightStore
+from pipeline.people.store import People
+from pipeline.people.view import EXEMPLARS, View
+from pipeline.probe import Choice, Photo, Probe
+from pipeline.search.find import Searcher
+from pipeline.search.results import people_of
+
+Among = Literal["named", "all"]
+# By how much the best person must lead the next one; docs/search.md.
+MARGIN = 0.05
+# Faces smaller than these are left out of people as well.
+MIN_FACE_PX = TierConfig().attach_px
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A person that the face may be.
+
+    Attributes:
+        similarity: the greatest cosine to the person's exemplars and mean.
+        person_id, name: name is None for nobody has given one.
+        face_id: the exemplar that is most similar.
+        faces: how many the person has.
+    """
+
+    similarity: float
+    person_id: str
+    name: str | None
+    face_id: str
+    faces: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The answer of `identify`.
+
+    Attributes:
+        person: who it is; None when that was rejected.
+        reason: of a rejection, for people; None when there is a person.
+        margin: by how much the best leads the next; None if there is only one.
+        threshold: least similarity that was asked for.
+        candidates: the most similar persons, accepted or not.
+        probe: the face.
+    """
+
+    person: Candidate | None
+    reason: str | None
+    margin: float | None
+    threshold: float
+    candidates: list[Candidate]
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Templates:
+    """What persons look like.
+
+    Attributes:
+        persons: rows of `people`.
+        vectors: unit vectors float32 [M, D] of exemplars and means.
+        owner: row of `persons` of each vector.
+        faces: face id of each vector; None for a mean.
+    """
+
+    persons: list[dict[str, Any]]
+    vectors: Floats
+    owner: np.ndarray
+    faces: list[str | None]
+
+    def rank(self, vector: Floats) -> list[Candidate]:
+        """Return the persons by falling similarity; equal ones by id."""
+        scores = (self.vectors.astype(np.float64) * vector.astype(np.float64)).sum(axis=1)
+        best = np.full(len(self.persons), -np.inf)
+        np.maximum.at(best, self.owner, scores)
+        likest: dict[int, tuple[float, str]] = {}
+        for row, (owner, face) in enumerate(zip(self.owner.tolist(), self.faces, strict=True)):
+            if face is not None:
+                likest[owner] = max(likest.get(owner, (-2.0, "")), (float(scores[row]), face))
+        ranked = [
+            Candidate(float(best[i]), one["person_id"], one["name"],
+                      likest.get(i, (0.0, one["cover_face_id"]))[1], one["faces"])
+            for i, one in enumerate(self.persons) if np.isfinite(best[i])
+        ]  # fmt: skip
+        return sorted(ranked, key=lambda one: (-one.similarity, one.person_id))
+
+
+def identify(
+    lake: Lake | Searcher | str | os.PathLike[str],
+    *,
+    image: Photo,
+    among: Among = "named",
+    threshold: float | None = None,
+    margin: float = MARGIN,
+    min_face_px: float = MIN_FACE_PX,
+    choice: Choice = "largest",
+    embedder: str | None = None,
+    store: WeightStore | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Identity:
+    """Tell which person of a lake the face of a photo is.
+
+    Args:
+        lake: path, URL, lake, or an open `Searcher`.
+        image: photo: path, URL, PIL image, array or tensor.
+        among: persons with a name, or all that clustering made.
+        threshold: least similarity; None: what clustering asked of two faces, else the card's.
+        margin: by how much the best person must lead the next.
+        min_face_px: smaller faces are nobody.
+        choice: which face speaks for a photo that has several.
+        embedder: path of the lake's embedder, if Facelake does not know it by name.
+        store: where weights lie.
+        storage_options: of the lake, if it is given by its path, and of photos at URLs.
+
+    Raises:
+        NoFaceError: the photo has no face.
+        ConfigError: the photo cannot be decoded, or there is no such lake.
+    """
+    require(0 <= margin <= 2, f"margin is {margin}; give 0 to 2")
+    require(threshold is None or -1 <= threshold <= 1,
+            f"threshold is {threshold}; a cosine lies between -1 and 1")  # fmt: skip
+    searcher = lake if isinstance(lake, Searcher) else Searcher(
+        lake, embedder=embedder, store=store, storage_options=storage_options
+    )  # fmt: skip
+    probe = searcher.take(image, choice)
+    if threshold is None:
+        threshold = default_threshold(searcher.lake)
+    people = people_of(searcher.lake)
+    known = templates(searcher, people, among) if people else None
+    ranked = known.rank(probe.vector) if known else []
+    lead = ranked[0].similarity - ranked[1].similarity if len(ranked) > 1 else None
+    reason = None
+    if not ranked:
+        what = "with a name " if people and among == "named" else ""
+        how = ("give names with facelake people, or look among all" if people
+               else f"run facelake cluster {searcher.lake.folder.url}")  # fmt: skip
+        reason = f"the lake has no people {what}yet: {how}"
+    elif probe.size_px < min_face_px:
+        reason = f"the face is too small: {probe.size_px:.0f} pixels, {min_face_px:g} are needed"
+    elif ranked[0].similarity < threshold:
+        reason = (f"nobody is similar enough: {ranked[0].similarity:.3f} is below the threshold "
+                  f"{threshold:.3f}")  # fmt: skip
+    elif lead is not None and lead < margin:
+        reason = (f"two persons are too close: the best leads by {lead:.3f}, a margin of "
+                  f"{margin:g} is needed")  # fmt: skip
+    person = ranked[0] if reason is None else None
+    return Identity(person, reason, lead, threshold, ranked[:SHOWN], probe)
+
+
+def default_threshold(lake: Lake) -> float:
+    """Return from which similarity two faces are one person, as far as is known."""
+    about = People(lake).current_or_none() or {}
+    calibrated = about.get("threshold", {}).get("single_faces")
+    if calibrated is not None:
+        return float(calibrated)
+    models = lake.models()
+    card = known_cards().get(models.embedder.split("@")[0]) if models else None
+    value = card.thresholds.get("verify") if card else None
+    require(value is not None, "No threshold is known for this lake's embedder; give --threshold")
+    assert value is not None
+    return value
+
+
+def templates(searcher: Searcher, people: View, among: Among = "named") -> Templates:
+    """Return up to 8 exemplars and the mean of each person; hidden ones are left out."""
+    table = people.people.filter(pc.invert(people.people["hidden"]))
+    if among == "named":
+        table = table.filter(pc.is_valid(table["name"]))
+    persons: list[dict[str, Any]] = table.sort_by("person_id").to_pylist()
+    faces = [face for one in persons for face in one["exemplars"][:EXEMPLARS]]
+    vectors = searcher.vectors(faces) if faces else {}
+    means = _means(searcher.lake, persons)
+    rows: list[tuple[int, str | None, Floats]] = []
+    for at, one in enumerate(persons):
+        mine = [(face, vectors[face]) for face in one["exemplars"][:EXEMPLARS] if face in vectors]
+        rows += [(at, face, vector) for face, vector in mine]
+        mean = means.get(one["person_id"])
+        if mean is None and mine:
+            mean = np.mean([vector for _, vector in mine], axis=0)
+        if mean is not None and (norm := float(np.linalg.norm(mean))) > 0:
+            rows.append((at, None, (mean / norm).astype(np.float32)))
+    stacked = [vector for *_, vector in rows]
+    empty = np.zeros((0, searcher.models.dimension), np.float32)
+    return Templates(persons, np.stack(stacked) if stacked else empty,
+                     np.array([at for at, *_ in rows], np.int64),
+                     [face for _, face, _ in rows])  # fmt: skip
+
+
+def _means(lake: Lake, persons: list[dict[str, Any]]) -> dict[str, Floats]:
+    """Return the means that clustering made of persons who have the same faces since."""
+    ids = pa.array([one["person_id"] for one in persons], pa.string())
+    if not len(ids):
+        return {}
+    table = People(lake).people(["person_id", "faces", "mean"], pc.field("person_id").isin(ids))
+    now = {one["person_id"]: one["faces"] for one in persons}
+    means: list[Floats] = list(matrix(table["mean"])) if len(table) else []
+    rows = zip(table["person_id"].to_pylist(), table["faces"].to_pylist(), means, strict=True)
+    return {person: mean for person, faces, mean in rows if now[person] == faces}

@@ -1,0 +1,149 @@
+"""What is found: faces with their photos and persons."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import require
+from pipeline.errors import ConfigError
+from pipeline.geometry import Floats
+from pipeline.lake import Lake
+from pipeline.models.weights import WeightStore
+from pipeline.people.store import People
+from pipeline.people.view import View, view
+from pipeline.probe import Choice, Photo, Probe
+from pipeline.search.find import How, Searcher
+from pipeline.search.topk import Hit
+from pipeline.search.vectors import rows_by_id
+
+TOP = 20
+
+
+@dataclass(frozen=True)
+class Match:
+    """A face of the lake that is like the one asked for.
+
+    Attributes:
+        similarity: cosine, from -1 to 1.
+        face_id, uri: of the face and its photo.
+        box: x1, y1, x2, y2 in pixels of the upright photo.
+        person_id, name: of the person it was grouped with; None for nobody, or without a name.
+        thumbnail: small JPEG of the aligned face, None if the lake keeps none.
+    """
+
+    similarity: float
+    face_id: str
+    uri: str
+    box: tuple[float, float, float, float]
+    person_id: str | None
+    name: str | None
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer of a search.
+
+    Attributes:
+        matches: the most similar first.
+        probe: the face of the photo, None when a face of the lake was asked for.
+        asked: that face, None when a photo was.
+        how: what was searched.
+    """
+
+    matches: list[Match]
+    probe: Probe | None
+    asked: Match | None
+    how: How
+
+
+def search(
+    lake: Lake | Searcher | str | os.PathLike[str],
+    *,
+    image: Photo | None = None,
+    face_id: str | None = None,
+    top: int = TOP,
+    threshold: float | None = None,
+    choice: Choice = "largest",
+    exact: bool = False,
+    embedder: str | None = None,
+    store: WeightStore | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Found:
+    """Return the faces of a lake that are most like that of a photo, or like one of its own.
+
+    Args:
+        lake: path, URL, lake, or a `Searcher`, which keeps models and index for the next search.
+        image: photo: path, URL, PIL image, array or tensor.
+        face_id: instead of it, a face of the lake; it is not among its own matches.
+        top: faces at most.
+        threshold: least similarity.
+        choice: which face speaks for a photo that has several.
+        exact: compare every face even where there is an index.
+        embedder: path of the lake's embedder, if Facelake does not know it by name.
+        store: where weights lie.
+        storage_options: of the lake, if it is given by its path, and of photos at URLs.
+
+    Raises:
+        NoFaceError: the photo has no face.
+        ConfigError: the photo cannot be decoded, or there is no such lake or face.
+    """
+    if (image is None) == (face_id is None):
+        raise ConfigError("Give either a photo or a face_id to search for")
+    check(top, threshold)
+    searcher = lake if isinstance(lake, Searcher) else Searcher(
+        lake, exact=exact, embedder=embedder, store=store, storage_options=storage_options
+    )  # fmt: skip
+    probe: Probe | None = None
+    if face_id is not None:
+        vector: Floats = searcher.vector(face_id)
+    else:
+        assert image is not None
+        probe = searcher.take(image, choice)
+        vector = probe.vector
+    hits = searcher.nearest(vector[np.newaxis], top + (face_id is not None))[0]
+    asked = [hit for hit in hits if hit.face_id == face_id]
+    kept = [hit for hit in hits if hit.face_id != face_id][:top]
+    if threshold is not None:
+        kept = [hit for hit in kept if hit.similarity >= threshold]
+    matches = described(searcher.lake, [*asked, *kept])
+    return Found(matches[len(asked) :], probe, matches[0] if asked else None, searcher.how)
+
+
+def check(top: int, threshold: float | None) -> None:
+    """Raise ConfigError for numbers that cannot be."""
+    require(1 <= top <= 100_000, f"top is {top}; give 1 to 100,000")
+    require(
+        threshold is None or -1 <= threshold <= 1,
+        f"threshold is {threshold}; a cosine lies between -1 and 1",
+    )
+
+
+def described(lake: Lake, hits: list[Hit]) -> list[Match]:
+    """Return hits with what the lake knows of them; faces that have gone are left out."""
+    where = {hit.face_id: hit.part for hit in hits}
+    table = rows_by_id(lake, where, ["uri", "box", "thumbnail"])
+    rows = {row["face_id"]: row for row in table.to_pylist()}
+    people = people_of(lake)
+    persons = people.persons_of(where) if people and where else {}
+    names: dict[str, str | None] = {}
+    if people is not None:
+        columns = people.people.select(["person_id", "name"]).to_pydict()
+        names = dict(zip(*columns.values(), strict=True))
+    return [
+        Match(
+            hit.similarity, hit.face_id, row["uri"], tuple(row["box"]),
+            person := persons.get(hit.face_id), names.get(person) if person else None,
+            row["thumbnail"],
+        )
+        for hit in hits if (row := rows.get(hit.face_id)) is not None
+    ]  # fmt: skip
+
+
+def people_of(lake: Lake) -> View | None:
+    """Return the people of a lake, None when nobody has clustered it yet."""
+    people = People(lake)
+    return None if people.current_or_none() is None else view(people)

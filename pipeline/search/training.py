@@ -1,0 +1,127 @@
+"""What all shards of an index share: the trained quantiser, and the queries that measure recall."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.geometry import Floats
+from pipeline.lake import Lake
+from pipeline.search.settings import FLAT, IVF, VectorIndexConfig, faiss
+from pipeline.search.store import FORMAT, IndexStore
+from pipeline.search.vectors import batches
+
+# FAISS asks for 39 to 256 faces a cell, and 39 a centroid of a product quantiser's 256.
+FACES_A_CELL = 40
+FACES_FOR_CODES = 65_536
+# Read no more parts than hold so many times the sample; they are drawn by chance.
+SPREAD = 4
+CODE_BITS = 8
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The file that shards are made with.
+
+    Attributes:
+        index: an empty FAISS index, serialised, uint8 [bytes].
+        query_ids, queries: faces of the lake, and their vectors float32 [Q, D].
+    """
+
+    index: npt.NDArray[np.uint8]
+    query_ids: npt.NDArray[np.bytes_]
+    queries: Floats
+
+    def empty(self) -> Any:
+        """Return an empty index to add vectors to."""
+        return faiss().deserialize_index(self.index)
+
+
+def load(store: IndexStore, name: str) -> Trained:
+    """Return the trained quantiser and queries of a file."""
+    with np.load(io.BytesIO(store.folder.read(name))) as file:
+        return Trained(file["index"], file["query_ids"], file["queries"])
+
+
+def train(
+    lake: Lake, rows: Mapping[str, int], sizes: Mapping[str, int], kind: str, cells: int,
+    config: VectorIndexConfig, dimension: int,
+) -> str:  # fmt: skip
+    """Train on a sample of the parts `rows` and return the file, which may be there already.
+
+    The same lake and settings give the same file, so that a build that was stopped goes on.
+    """
+    store = IndexStore(lake)
+    facts = [FORMAT, kind, cells, config.seed, config.queries, dimension,
+             sorted((name, sizes[name]) for name in rows)]  # fmt: skip
+    key = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
+    name = f"trained-{key}.npz"
+    if name in store.folder.files():
+        return name
+    index = _untrained(kind, dimension, cells, config.seed)
+    wanted = max(FACES_A_CELL * cells, FACES_FOR_CODES if kind not in (FLAT, IVF) else 0)
+    _, vectors = sample(lake, rows, wanted if kind != FLAT else 0, config.seed, dimension)
+    if kind != FLAT:
+        index.train(vectors)
+    ids, queries = sample(lake, rows, config.queries, config.seed + 1, dimension)
+    buffer = io.BytesIO()
+    np.savez(buffer, index=faiss().serialize_index(index), query_ids=ids, queries=queries)
+    store.folder.publish(name, buffer.getvalue())
+    return name
+
+
+def _untrained(kind: str, dimension: int, cells: int, seed: int) -> Any:
+    library = faiss()
+    inner = library.METRIC_INNER_PRODUCT
+    half = library.ScalarQuantizer.QT_fp16
+    if kind == FLAT:
+        return library.IndexScalarQuantizer(dimension, half, inner)
+    coarse = library.IndexFlatIP(dimension)
+    if kind == IVF:
+        # not residuals: half floats lose nothing that matters, and need no centroid to be read
+        index = library.IndexIVFScalarQuantizer(coarse, dimension, cells, half, inner, False)
+    else:
+        # 8 numbers in a byte: 64 bytes for 512
+        codes = next(m for m in range(max(1, dimension // 8), 0, -1) if dimension % m == 0)
+        index = library.IndexIVFPQ(coarse, dimension, cells, codes, CODE_BITS, inner)
+        index.pq.cp.min_points_per_centroid = 1
+        index.pq.cp.seed = seed + 1
+    index.cp.seed = seed + 1
+    index.cp.min_points_per_centroid = 1  # small lakes are not worth a warning
+    return index
+
+
+def sample(
+    lake: Lake, rows: Mapping[str, int], count: int, seed: int, dimension: int
+) -> tuple[npt.NDArray[np.bytes_], Floats]:
+    """Return ids and vectors of `count` faces drawn by chance, or of all if they are fewer."""
+    random = np.random.default_rng(seed)
+    names = [name for name in sorted(rows) if rows[name]]
+    chosen: list[str] = []
+    for at in random.permutation(len(names)).tolist():
+        if sum(rows[name] for name in chosen) >= SPREAD * count:
+            break
+        chosen.append(names[at])
+    chosen.sort()
+    total = sum(rows[name] for name in chosen)
+    drawn = np.sort(random.choice(total, min(count, total), replace=False))
+    ids: list[bytes] = []
+    vectors: list[Floats] = [np.zeros((0, dimension), np.float32)]
+    start = 0
+    for name in chosen:
+        for face_ids, block in batches(lake, name):
+            mine = drawn[(drawn >= start) & (drawn < start + len(block))] - start
+            ids += [face.encode() for face in _take(face_ids, mine)]
+            vectors.append(block[mine])
+            start += len(block)
+    return np.array(ids, np.bytes_), np.concatenate(vectors)
+
+
+def _take(face_ids: Any, rows: npt.NDArray[np.int64]) -> Sequence[str]:
+    taken: Sequence[str] = face_ids.take(rows).to_pylist()
+    return taken

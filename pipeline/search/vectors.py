@@ -1,0 +1,117 @@
+"""The vectors of a lake, part by part, in bounded memory."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import schema
+from pipeline.columns import matrix
+from pipeline.errors import ConfigError
+from pipeline.geometry import Floats
+from pipeline.lake import Lake, Models
+from pipeline.scan import scan
+from pipeline.storage import is_local, visible
+from pipeline.troubles import storage_errors
+
+# 16,384 vectors of 512 floats are 32 MB: few enough to hold, enough to multiply at full speed.
+BATCH = 16_384
+READERS = 16
+
+
+def models_of(lake: Lake) -> Models:
+    """Return the models of a lake.
+
+    Raises:
+        ConfigError: there is no lake.
+    """
+    models = lake.models()
+    if models is None:
+        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    return models
+
+
+def sizes_of(lake: Lake) -> dict[str, int]:
+    """Return the complete parts of a lake, in order, and the bytes of their faces.
+
+    A part is written once; should another version of it appear, its size tells.
+    """
+    faces = lake.folder.child("faces").files()
+    return {name: faces[name] for name in sorted(lake.folder.child("images").files())
+            if name in faces}  # fmt: skip
+
+
+def rows_of(lake: Lake, names: Sequence[str]) -> dict[str, int]:
+    """Return how many faces each part has."""
+    with ThreadPoolExecutor(1 if is_local(lake.folder.fs) else READERS) as pool:
+        return dict(zip(names, pool.map(lambda name: _rows(lake, name), names), strict=True))
+
+
+def _rows(lake: Lake, name: str) -> int:
+    with storage_errors("read", f"{lake.folder.url}/faces/{name}"):
+
+        def count() -> int:
+            with lake.folder.open(f"faces/{name}") as file:
+                return int(pq.read_metadata(file).num_rows)
+
+        return lake.folder.attempt(count)
+
+
+def batches(lake: Lake, name: str) -> Iterator[tuple[pa.Array, Floats]]:
+    """Yield face ids and vectors float32 [N, D] of one part."""
+    for batch in table_batches(lake, name, ["face_id", "embedding"]):
+        yield batch["face_id"], matrix(batch["embedding"])
+
+
+def table_batches(lake: Lake, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the faces of one part."""
+    path = f"faces/{name}"
+    with storage_errors("read", f"{lake.folder.url}/{path}"):
+        # A part from afar is fetched whole, which can be tried again.
+        local = is_local(lake.folder.fs)
+        source = lake.folder.path(path) if local else io.BytesIO(lake.folder.read(path))
+        with pq.ParquetFile(source, memory_map=local) as file:
+            yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+
+
+def locate(lake: Lake, face_ids: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Return in which part each face is; those in none of `names` are left out."""
+    wanted = pa.array(face_ids, pa.string())
+    found: dict[str, str] = {}
+    for name in names:
+        if len(found) == len(wanted):
+            break
+        for batch in table_batches(lake, name, ["face_id"]):
+            here = batch["face_id"].filter(pc.is_in(batch["face_id"], wanted))
+            found |= dict.fromkeys(here.to_pylist(), name)
+    return found
+
+
+def rows_by_id(lake: Lake, where: Mapping[str, str], columns: Sequence[str]) -> pa.Table:
+    """Return columns of faces, `face_id` first; `where` names the part of each."""
+    return scan(
+        lake.folder.child("faces"),
+        sorted(set(where.values())),
+        schema.faces_schema(models_of(lake).dimension),
+        ["face_id", *columns],
+        pc.field("face_id").isin(pa.array(list(where), pa.string())),
+    )
+
+
+def vectors_by_id(lake: Lake, where: Mapping[str, str]) -> dict[str, Floats]:
+    """Return the vector of each face."""
+    table = rows_by_id(lake, where, ["embedding"])
+    vectors = matrix(table["embedding"]) if len(table) else np.zeros((0, 1), np.float32)
+    return dict(zip(table["face_id"].to_pylist(), vectors, strict=True))
+
+
+def no_such_face(lake: Lake, face_id: str) -> ConfigError:
+    """Return the error for a face that is not in the lake."""
+    return ConfigError(
+        f"{lake.folder.url} has no face {visible(face_id)}; face ids are in its table faces, and "
+        "in what `facelake search` and `facelake people` list"
+    )
