@@ -1,26 +1,24 @@
 """Builds the vector index of a lake: what is new becomes shards, what has gone goes."""
 
-import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-
-import numpy as np
 
 from pipeline.errors import ConfigError, LakeMismatchError
 from pipeline.lake import Lake
 from pipeline.search import training
+from pipeline.search.measure import measure
 from pipeline.search.reader import Reader
 from pipeline.search.settings import FLAT, VectorIndexConfig, faiss
-from pipeline.search.shards import NEAREST, build_shard, plan
-from pipeline.search.store import REFERENCE, IndexStore, Manifest, Shard
+from pipeline.search.shards import build_shard, plan
+from pipeline.search.store import IndexStore, Manifest
 from pipeline.search.vectors import models_of, rows_of, sizes_of
 from pipeline.workspace import Mapper, in_process
 
 # Trained for so many faces, cells are too large or too few for more than four times as many.
 RETRAIN = 4
-# A sample of 5,000 neighbours misjudges 0.95 by 0.003; three times that is added to the aim.
-AIM_ABOVE = 0.01
+# Recall is measured again when there are a tenth more or fewer faces.
+REMEASURE = 0.1
 
 
 class Build:
@@ -76,8 +74,9 @@ class Build:
             old, fresh = None, counts
         if old is None:
             self.progress("training", 0, 1)
+            salt = self.run_id if self.config.full else ""
             trained = training.train(
-                self.lake, counts, live, kind, cells, self.config, models.dimension
+                self.lake, counts, live, kind, cells, self.config, models.dimension, salt
             )
         else:
             trained, cells = old.trained, old.cells
@@ -88,11 +87,11 @@ class Build:
         shards = (*kept, *wanted)
         manifest = Manifest(
             self.run_id, models.embedder, models.dimension, kind, trained,
-            old.trained_rows if old else total, cells, 0, None, {}, 0,
+            old.trained_rows if old else total, cells, 0, None, {}, 0, 0,
             sum(shard.rows for shard in shards), 0.0, shards,
             {"faiss": faiss().__version__},
         )  # fmt: skip
-        manifest = self._measured(manifest, live)
+        manifest = self._measured(manifest, old, counts)
         manifest = replace(manifest, seconds=round(time.monotonic() - began, 3))
         self.store.publish(manifest)
         return manifest
@@ -110,69 +109,25 @@ class Build:
             return True
         return kind != FLAT and total > RETRAIN * old.trained_rows
 
-    def _measured(self, manifest: Manifest, live: Mapping[str, int]) -> Manifest:
-        """Return the manifest with the fewest cells that reach the recall, and the recall."""
-        self.progress("measuring", 0, 1)
-        shared = training.load(self.store, manifest.trained)
-        own = [face.decode() for face in shared.query_ids.tolist()]
-        truth = nearest(self.store, manifest.shards, live, own)
-        reader = Reader(self.store, manifest, live)
-        recalls: dict[int, float] = {}
+    def _measured(
+        self, manifest: Manifest, old: Manifest | None, rows: Mapping[str, int]
+    ) -> Manifest:
+        """Return the manifest with its recall, and the fewest cells that reach it.
 
-        def recall(probes: int) -> float:
-            found = reader.search(shared.queries, NEAREST + 1, probes).hits
-            mine = [{hit.face_id for hit in hits if hit.face_id != face}
-                    for hits, face in zip(found, own, strict=True)]  # fmt: skip
-            hit = sum(len(a & b) for a, b in zip(mine, truth, strict=True))
-            recalls[probes] = round(hit / max(1, sum(map(len, truth))), 4)
-            return recalls[probes]
-
-        probes = fewest(recall, manifest.cells, min(1.0, self.config.recall + AIM_ABOVE))
-        measured = any(truth)
-        return replace(
-            manifest,
-            nprobe=probes,
-            recall=recalls[probes] if measured else None,
-            recalls={str(n): recalls[n] for n in sorted(recalls)} if measured else {},
-            queries=len(own) if measured else 0,
-        )
-
-
-def fewest(recall: Callable[[int], float], cells: int, target: float) -> int:
-    """Return the fewest cells, within a quarter, with which the recall is reached; 0 for flat."""
-    if not cells:
-        recall(0)
-        return 0
-    low, probes = 0, 1
-    while recall(probes) < target and probes < cells:
-        low, probes = probes, min(cells, 2 * probes)
-    for _ in range(2):
-        middle = (low + probes) // 2
-        if middle in (low, probes):
-            break
-        if recall(middle) >= target:
-            probes = middle
+        While the lake has grown little since it was measured, that is taken over: what an addition
+        costs shall follow what is new.
+        """
+        total = sum(rows.values())
+        if old is not None and abs(total - old.measured_rows) <= REMEASURE * old.measured_rows:
+            known = (old.nprobe, old.recall, old.recalls, old.queries, old.measured_rows)
         else:
-            low = middle
-    return probes
-
-
-def nearest(
-    store: IndexStore, shards: Sequence[Shard], live: Mapping[str, int], own: Sequence[str]
-) -> list[set[str]]:
-    """Return the exact nearest faces to each query, itself left out, as the shards noted them."""
-    best: list[list[tuple[float, str]]] = [[] for _ in own]
-    for shard in shards:
-        gone = set(shard.gone(live))
-        with np.load(io.BytesIO(store.folder.read(shard.name + REFERENCE))) as file:
-            columns = [file[key].tolist() for key in ("similarity", "faces", "parts")]
-        for query, (scores, faces, parts) in enumerate(zip(*columns, strict=True)):
-            best[query] += [
-                (-score, face.decode())
-                for score, face, part in zip(scores, faces, parts, strict=True)
-                if part and part.decode() not in gone and face.decode() != own[query]
-            ]
-    return [{face for _, face in sorted(found)[:NEAREST]} for found in best]
+            self.progress("measuring", 0, 1)
+            reader = Reader(self.store, manifest, sizes_of(self.lake))
+            got = measure(self.lake, reader, rows, self.config.recall, self.config.queries,
+                          self.config.seed + 1, self.mapper)  # fmt: skip
+            known = (got.nprobe, got.recall, got.recalls, got.queries, total)
+        names = ("nprobe", "recall", "recalls", "queries", "measured_rows")
+        return replace(manifest, **dict(zip(names, known, strict=True)))
 
 
 def mismatch(lake: Lake, theirs: str, mine: str) -> LakeMismatchError:

@@ -16,7 +16,7 @@ from pipeline.lake import Lake
 FORMAT = 1
 FOLDER = "index"
 POINTER = "_current.json"
-VECTORS, ROWS, HALVES, REFERENCE = ".faiss", ".rows.npy", ".fp16.npy", ".npz"
+VECTORS, ROWS, HALVES = ".faiss", ".rows.npy", ".fp16.npy"
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,13 @@ class Manifest:
         embedder: name and weights revision of the vectors.
         dimension: of the vectors.
         kind: "flat", "ivf" or "ivf-pq".
-        trained: file with the quantiser and the queries of the measurement.
+        trained: file with the quantiser of all shards.
         trained_rows: faces when it was trained.
         cells, nprobe: of the IVF kinds, and how many cells a search looks into; else 0.
         recall: share of the 10 nearest that a search with `nprobe` finds.
         recalls: the same for each number of cells that was tried.
         queries: faces on which it was measured.
+        measured_rows: faces of the lake at that time.
         rows: faces, those of parts that are gone included.
         seconds: that building took.
         versions: of the libraries.
@@ -74,6 +75,7 @@ class Manifest:
     recall: float | None
     recalls: Mapping[str, float]
     queries: int
+    measured_rows: int
     rows: int
     seconds: float
     shards: tuple[Shard, ...]
@@ -88,7 +90,7 @@ class Manifest:
 
     def files(self) -> set[str]:
         """Return the names of all files."""
-        ends = (VECTORS, ROWS, REFERENCE, *([HALVES] if self.kind == "ivf-pq" else []))
+        ends = (VECTORS, ROWS, *([HALVES] if self.kind == "ivf-pq" else []))
         return {self.trained} | {shard.name + end for shard in self.shards for end in ends}
 
 

@@ -1,10 +1,8 @@
-"""What all shards of an index share: the trained quantiser, and the queries that measure recall."""
+"""What all shards of an index share: the trained quantiser; and faces drawn by chance."""
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,43 +22,24 @@ SPREAD = 4
 CODE_BITS = 8
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The file that shards are made with.
-
-    Attributes:
-        index: an empty FAISS index, serialised, uint8 [bytes].
-        query_ids, queries: faces of the lake, and their vectors float32 [Q, D].
-    """
-
-    index: npt.NDArray[np.uint8]
-    query_ids: npt.NDArray[np.bytes_]
-    queries: Floats
-
-    def empty(self) -> Any:
-        """Return an empty index to add vectors to."""
-        return faiss().deserialize_index(self.index)
-
-
-def load(store: IndexStore, name: str) -> Trained:
-    """Return the trained quantiser and queries of a file."""
-    with np.load(io.BytesIO(store.folder.read(name))) as file:
-        return Trained(file["index"], file["query_ids"], file["queries"])
+def empty(store: IndexStore, name: str) -> Any:
+    """Return an empty index of a file to add vectors to."""
+    return faiss().deserialize_index(np.frombuffer(store.folder.read(name), np.uint8))
 
 
 def train(
     lake: Lake, rows: Mapping[str, int], sizes: Mapping[str, int], kind: str, cells: int,
-    config: VectorIndexConfig, dimension: int,
+    config: VectorIndexConfig, dimension: int, salt: str = "",
 ) -> str:  # fmt: skip
     """Train on a sample of the parts `rows` and return the file, which may be there already.
 
-    The same lake and settings give the same file, so that a build that was stopped goes on.
+    The same lake, settings and `salt` give the same file: a build that was stopped goes on.
     """
     store = IndexStore(lake)
-    facts = [FORMAT, kind, cells, config.seed, config.queries, dimension,
+    facts = [FORMAT, kind, cells, config.seed, dimension, salt,
              sorted((name, sizes[name]) for name in rows)]  # fmt: skip
     key = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
-    name = f"trained-{key}.npz"
+    name = f"trained-{key}.faiss"
     if name in store.folder.files():
         return name
     index = _untrained(kind, dimension, cells, config.seed)
@@ -68,10 +47,7 @@ def train(
     _, vectors = sample(lake, rows, wanted if kind != FLAT else 0, config.seed, dimension)
     if kind != FLAT:
         index.train(vectors)
-    ids, queries = sample(lake, rows, config.queries, config.seed + 1, dimension)
-    buffer = io.BytesIO()
-    np.savez(buffer, index=faiss().serialize_index(index), query_ids=ids, queries=queries)
-    store.folder.publish(name, buffer.getvalue())
+    store.folder.publish(name, faiss().serialize_index(index).tobytes())
     return name
 
 
