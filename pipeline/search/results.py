@@ -135,7 +135,7 @@ def described(lake: Lake, hits: list[Hit]) -> list[Match]:
         names = dict(zip(*columns.values(), strict=True))
     return [
         Match(
-            hit.similarity, hit.face_id, row["uri"], tuple(row["box"]),
+            max(-1.0, min(1.0, hit.similarity)), hit.face_id, row["uri"], tuple(row["box"]),
             person := persons.get(hit.face_id), names.get(person) if person else None,
             row["thumbnail"],
         )

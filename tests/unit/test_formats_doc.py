@@ -294,6 +294,20 @@ An image that cannot be used is a row with one of these codes and a text.
 A JPEG that stops half way is `truncated`, even when something closed it properly: a picture whose
 lower half is one grey would pass for a photo without faces. A JPEG with a flaw inside keeps its
 picture.
+
+## The vector index
+
+`facelake search-index` writes into the lake's `index/`; how it is used: [search.md](search.md).
+
+| file | holds |
+|---|---|
+| `_current.json` | which files count; kind, model, recall, cells, and the parts of each shard with their bytes and faces; replaced in one step |
+| `trained-H.faiss` | an empty FAISS index with the trained quantiser of all shards |
+| `shard-H.faiss` | a FAISS index of some parts: `IndexScalarQuantizer` or `IndexIVFScalarQuantizer` in half floats, or `IndexIVFPQ`; inner product of unit vectors |
+| `shard-H.rows.npy` | for each row: `face_id`, and the number of its part in `_current.json` |
+| `shard-H.fp16.npy` | with `ivf-pq`: the vectors as half floats, for exact re-ranking |
+
+H is a hash of what a file is made from; files are never changed, and removed when nothing names them.
 """
 
 
