@@ -119,15 +119,18 @@ class Build:
         """
         total = sum(rows.values())
         if old is not None and abs(total - old.measured_rows) <= REMEASURE * old.measured_rows:
-            known = (old.nprobe, old.recall, old.recalls, old.queries, old.measured_rows)
-        else:
-            self.progress("measuring", 0, 1)
-            reader = Reader(self.store, manifest, sizes_of(self.lake))
-            got = measure(self.lake, reader, rows, self.config.recall, self.config.queries,
-                          self.config.seed + 1, self.mapper)  # fmt: skip
-            known = (got.nprobe, got.recall, got.recalls, got.queries, total)
-        names = ("nprobe", "recall", "recalls", "queries", "measured_rows")
-        return replace(manifest, **dict(zip(names, known, strict=True)))
+            return replace(
+                manifest, nprobe=old.nprobe, recall=old.recall, recalls=old.recalls,
+                queries=old.queries, measured_rows=old.measured_rows,
+            )  # fmt: skip
+        self.progress("measuring", 0, 1)
+        reader = Reader(self.store, manifest, sizes_of(self.lake))
+        got = measure(self.lake, reader, rows, self.config.recall, self.config.queries,
+                      self.config.seed + 1, self.mapper)  # fmt: skip
+        return replace(
+            manifest, nprobe=got.nprobe, recall=got.recall, recalls=got.recalls,
+            queries=got.queries, measured_rows=total,
+        )  # fmt: skip
 
 
 def mismatch(lake: Lake, theirs: str, mine: str) -> LakeMismatchError:

@@ -24,7 +24,7 @@ class VectorIndexConfig:
         kind: "flat", "ivf", "ivf-pq", or "auto" by the number of faces.
         cells: of the IVF kinds; None: about 2 sqrt(N), a power of two.
         recall: share of the ten nearest that a search must find.
-        shard_rows: most faces of a shard; bounds a task's memory (1 GB for 512 numbers a face).
+        shard_rows: most faces of a shard; bounds a task's memory, see docs/search.md.
         gone_share: of a shard's faces that may be gone before it is built anew.
         queries: faces of the lake on which recall is measured.
         seed: of every choice by chance.

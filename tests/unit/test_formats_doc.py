@@ -301,13 +301,15 @@ picture.
 
 | file | holds |
 |---|---|
-| `_current.json` | which files count; kind, model, recall, cells, and the parts of each shard with their bytes and faces; replaced in one step |
-| `trained-H.faiss` | an empty FAISS index with the trained quantiser of all shards |
-| `shard-H.faiss` | a FAISS index of some parts: `IndexScalarQuantizer` or `IndexIVFScalarQuantizer` in half floats, or `IndexIVFPQ`; inner product of unit vectors |
+| `_current.json` | which files count; model, kind, recall; the parts of each shard |
+| `trained-H.faiss` | an empty FAISS index with the quantiser of all shards |
+| `shard-H.faiss` | a FAISS index of some parts, inner product of unit vectors |
 | `shard-H.rows.npy` | for each row: `face_id`, and the number of its part in `_current.json` |
 | `shard-H.fp16.npy` | with `ivf-pq`: the vectors as half floats, for exact re-ranking |
 
-H is a hash of what a file is made from; files are never changed, and removed when nothing names them.
+H is a hash of what a file is made from. A file never changes; it goes when nothing names it.
+FAISS opens them without Facelake: flat is an `IndexScalarQuantizer` and ivf an
+`IndexIVFScalarQuantizer` of half floats, ivf-pq an `IndexIVFPQ`.
 """
 
 
