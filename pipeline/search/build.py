@@ -87,7 +87,7 @@ class Build:
         shards = (*kept, *wanted)
         manifest = Manifest(
             self.run_id, models.embedder, models.dimension, kind, trained,
-            old.trained_rows if old else total, cells, 0, None, {}, 0, 0,
+            old.trained_rows if old else total, cells, 0, self.config.recall, None, {}, 0, 0,
             sum(shard.rows for shard in shards), 0.0, shards,
             {"faiss": faiss().__version__},
         )  # fmt: skip
@@ -118,7 +118,8 @@ class Build:
         costs shall follow what is new.
         """
         total = sum(rows.values())
-        if old is not None and abs(total - old.measured_rows) <= REMEASURE * old.measured_rows:
+        grown = abs(total - old.measured_rows) / max(1, old.measured_rows) if old else 1.0
+        if old is not None and grown <= REMEASURE and old.target == self.config.recall:
             return replace(
                 manifest, nprobe=old.nprobe, recall=old.recall, recalls=old.recalls,
                 queries=old.queries, measured_rows=old.measured_rows,

@@ -55,6 +55,7 @@ class Manifest:
         trained: file with the quantiser of all shards.
         trained_rows: faces when it was trained.
         cells, nprobe: of the IVF kinds, and how many cells a search looks into; else 0.
+        target: recall that was asked for.
         recall: share of the 10 nearest that a search with `nprobe` finds.
         recalls: the same for each number of cells that was tried.
         queries: faces on which it was measured.
@@ -72,6 +73,7 @@ class Manifest:
     trained_rows: int
     cells: int
     nprobe: int
+    target: float
     recall: float | None
     recalls: Mapping[str, float]
     queries: int

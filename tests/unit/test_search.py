@@ -72,6 +72,11 @@ def test_ivf_looks_into_some_cells_only(tmp_path, small_parts):
     manifest = build(lake, kind="ivf", cells=24, seed=3)
     assert 0 < manifest.nprobe < 24
     assert manifest.recall >= 0.95
+    higher = build(lake, "higher", kind="ivf", cells=24, seed=3, recall=1.0)
+    assert higher.shards == manifest.shards  # only measured again
+    assert higher.nprobe > manifest.nprobe
+    assert higher.recall == 1.0
+    manifest = build(lake, "back", kind="ivf", cells=24, seed=3)
     stored = json.loads((tmp_path / "lake/index/_current.json").read_text())
     assert stored["recall"] == manifest.recall
     assert stored["recalls"][str(manifest.nprobe)] == manifest.recall
@@ -112,6 +117,9 @@ def test_nothing_new_builds_nothing(tmp_path, small_parts, monkeypatch):
     lake = add(tmp_path / "lake", archive(20, 10)[0])
     first = build(lake)
     monkeypatch.setattr(building, "build_shard", None)
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "measure", None)
+        assert build(lake, "same").recall == first.recall
     assert build(lake, "again").shards == first.shards
 
 
