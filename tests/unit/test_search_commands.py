@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline import schema
 from pipeline.commands.main import main
-from pipeline.errors import ConfigError, NoFaceError
+from pipeline.errors import ConfigError, LakeMismatchError, NoFaceError
 from pipeline.lake import Lake, Models
 from pipeline.models import face_crops, load_detector, load_embedder
 from pipeline.people import actions
@@ -44,6 +44,13 @@ def run(capsys, *arguments):
 @pytest.fixture(scope="module")
 def models():
     return load_detector(), load_embedder("sface")
+
+
+@pytest.fixture(autouse=True)
+def loaded(models, monkeypatch):
+    """Load the models once for all commands."""
+    monkeypatch.setattr("pipeline.search.find.load_detector", lambda *_, **__: models[0])
+    monkeypatch.setattr("pipeline.search.find.load_embedder", lambda *_, **__: models[1])
 
 
 @pytest.fixture(scope="module")
@@ -380,3 +387,14 @@ def test_missing_lance_is_told(lake, tmp_path, capsys, monkeypatch):
     code, _, err = run(capsys, "export-vectors", lake.folder.url, tmp_path / "x")
     assert code == 2
     assert "pip install 'facelake[lance]'" in err
+
+
+def test_another_model_is_told(lake, models, tmp_path, monkeypatch):
+    other = copied(lake, tmp_path / "other")
+    about = tmp_path / "other/lake.json"
+    about.write_text(about.read_text().replace(models[1].revision, "sface@000000000000"))
+    with pytest.raises(LakeMismatchError, match=r"vectors of sface@0+, the model here is sface@"):
+        search(other, image=PHOTOS / "obama-2012-closeup.jpg")
+    about.write_text(about.read_text().replace("sface@000000000000", "mine@000000000000"))
+    with pytest.raises(ConfigError, match=r"mine@0+, which is not known here.*--embedder"):
+        search(other, image=PHOTOS / "obama-2012-closeup.jpg")
