@@ -36,7 +36,8 @@ SINGLE = 30
 
 def peak_mb():
     """Return the peak of this process alone: ru_maxrss keeps that of the one it was forked from."""
-    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from pipeline.models.images import ImageLike, as_rgb
 from pipeline.storage import split_file, visible
 
 Choice = Literal["largest", "most-probable", "central"]
-Photo = str | os.PathLike[str] | ImageLike
+Photo: TypeAlias = Union[str, os.PathLike[str], ImageLike]  # noqa: UP007  # | takes no name as text
 
 
 @dataclass(frozen=True)
@@ -82,5 +82,5 @@ def read_photo(photo: Photo, options: Mapping[str, Any]) -> tuple[str, npt.NDArr
         with Sandbox(side=DECODE_SIDE) as sandbox:  # as `index` does by default
             decoded, _ = sandbox.decode(data)
     except ImageError as error:
-        raise ConfigError(f"{visible(path)} cannot be looked up: {error}") from error
+        raise ConfigError(f"{visible(path)} cannot be used: {error}") from error
     return visible(path), decoded.pixels, decoded.reduced

@@ -6,32 +6,26 @@ result = verify("a.jpg", "b.jpg", embedder="sface")
 result.similarity, result.probability, result.same
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipeline.calibration import Calibration
-from pipeline.config import DECODE_SIDE, DEFAULT_EMBEDDER
-from pipeline.decode import Sandbox
-from pipeline.errors import ConfigError, ImageError, NoFaceError
+from pipeline.config import DEFAULT_EMBEDDER
+from pipeline.errors import ConfigError, NoFaceError
 from pipeline.lake import Lake
 from pipeline.models.card import ModelCard, known_cards
-from pipeline.models.detections import Detections
-from pipeline.models.detector import FaceDetector, load_detector, select
+from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.faces import face_crops
-from pipeline.models.images import ImageLike, as_rgb
 from pipeline.models.weights import WeightStore
-from pipeline.storage import split_file, visible
+from pipeline.probe import Choice, Photo, take_face
+from pipeline.storage import visible
 from pipeline.truth.match import chosen_faces, find_images, vectors_of
 
-Choice = Literal["largest", "most-probable", "central"]
-Photo: TypeAlias = "str | os.PathLike[str] | ImageLike"
 Vector = npt.NDArray[np.float64]
 
 
@@ -113,19 +107,11 @@ def verify(
     check(threshold, prior)
     finder = load_detector(detector, store=store) if isinstance(detector, str) else detector
     network = load_embedder(embedder, store=store) if isinstance(embedder, str) else embedder
-    sides = []
-    vectors = []
-    for photo in (first, second):
-        name, pixels, factor = _read(photo, storage_options or {})
-        found = finder.detect(pixels)
-        if not len(found):
-            raise NoFaceError(
-                f"No face was found in {name}; give a photo in which one can be seen, at least "
-                f"{finder.config.min_face_px:g} pixels wide"
-            )
-        one: Detections = select(found, choice, pixels)
-        sides.append(Side(name, None, tuple(one.enlarged(factor).boxes[0].tolist()), len(found)))
-        vectors.append(network.embed(face_crops(pixels, one, network.card))[0][0].astype(float))
+    probes = [
+        take_face(photo, finder, network, choice, storage_options) for photo in (first, second)
+    ]
+    sides = [Side(probe.name, None, probe.box, probe.faces) for probe in probes]
+    vectors = [probe.vector.astype(float) for probe in probes]
     return _verdict(vectors, sides, network.card, network.revision, threshold, prior, calibration)
 
 
@@ -180,21 +166,6 @@ def check(threshold: float | None, prior: float | None) -> None:
         raise ConfigError(f"The threshold is {threshold}; a cosine is from -1 to 1")
     if prior is not None and not 0 < prior < 1:
         raise ConfigError(f"The prior is {prior}; it must lie between 0 and 1")
-
-
-def _read(photo: Photo, options: Mapping[str, Any]) -> tuple[str, npt.NDArray[np.uint8], int]:
-    """Return what a photo is called, its upright pixels, and by what they are reduced."""
-    if not isinstance(photo, str | os.PathLike):
-        return "the image", as_rgb(photo), 1
-    path = os.fspath(photo)
-    folder, name = split_file(path, options if "://" in path else {})
-    data = folder.read(name)
-    try:
-        with Sandbox(side=DECODE_SIDE) as sandbox:  # as `index` does by default
-            decoded, _ = sandbox.decode(data)
-    except ImageError as error:
-        raise ConfigError(f"{visible(path)} cannot be compared: {error}") from error
-    return visible(path), decoded.pixels, decoded.reduced
 
 
 def _verdict(

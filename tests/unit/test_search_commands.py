@@ -162,7 +162,7 @@ def test_a_photo_with_several_faces_says_which_was_taken(lake, capsys):
     [
         (["--image", PHOTOS / "cat-no-face.png"], r"No face was found in .*cat-no-face.png; give"),
         (["--image", PHOTOS / "none.jpg"], "none.jpg"),
-        (["--image", PHOTOS / "CREDITS.md"], "cannot be looked up"),
+        (["--image", PHOTOS / "CREDITS.md"], "cannot be used"),
         (["--face-id", "nobody-0"], "has no face nobody-0"),
         (["--face-id", "nobody-0", "--top", "0"], "top is 0"),
         (["--face-id", "nobody-0", "--threshold", "2"], "threshold is 2"),

@@ -61,7 +61,7 @@ def test_what_cannot_be_compared(compare, tmp_path):
     with pytest.raises(NoFaceError, match=r"No face was found in .*cat-no-face\.png"):
         compare(SPEECH, PHOTOS / "cat-no-face.png")
     (tmp_path / "text.jpg").write_bytes(b"no picture")
-    with pytest.raises(ConfigError, match=r"text\.jpg cannot be compared: unsupported_format"):
+    with pytest.raises(ConfigError, match=r"text\.jpg cannot be used: unsupported_format"):
         compare(tmp_path / "text.jpg", SPEECH)
     with pytest.raises(StorageError, match="does not exist"):
         compare(tmp_path / "nothing.jpg", SPEECH)
