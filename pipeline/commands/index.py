@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import environment
+from pipeline.commands.interrupts import Interrupts
 from pipeline.commands.options import add_index_options, index_config
 from pipeline.commands.performance_tables import performance, show
 from pipeline.commands.progress import Live, Tally, duration
@@ -170,8 +171,10 @@ def process(
                         f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
                         "embed actors"
                     )
-                    for result in dataset.run(job, work, ledger, sizing, private):
-                        live.add(result)
+                    with Interrupts() as interrupts:
+                        for result in dataset.run(job, work, ledger, sizing, private):
+                            live.add(result)
+                            interrupts.check()
             live.done()
             status = "finished"
         except KeyboardInterrupt:
