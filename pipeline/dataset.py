@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -61,8 +60,7 @@ class Job:
 
     def store(self) -> WeightStore:
         """Return where this process finds weights."""
-        directory = self.config.weights_dir
-        return WeightStore(Path(directory) if directory else None, self.config.weights_url)
+        return WeightStore.at(self.config.weights_dir, self.config.weights_url)
 
     @property
     def reports(self) -> str:

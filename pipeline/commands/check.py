@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.check import KINDS, Finding, Result, check, repair
+from pipeline.commands.options import add_storage_options
 from pipeline.commands.progress import duration
 from pipeline.errors import EXIT_UNSOUND
 from pipeline.lake import Lake
@@ -31,13 +32,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
     parser.add_argument("--repair", action="store_true", help="mend what is found")
-    parser.add_argument(
-        "--storage-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )
+    add_storage_options(parser)
     parser.set_defaults(func=run)
 
 

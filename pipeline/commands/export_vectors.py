@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.commands.options import add_storage_options
 from pipeline.commands.search import say
 from pipeline.lake import Lake
 from pipeline.storage import parse_options, visible
@@ -24,10 +25,7 @@ def add_parser(commands: Any) -> None:
         help="lance: for pylance and LanceDB, needs facelake[lance]; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("target", metavar="DIR", help="folder that is made, faces.lance")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="KEY=VALUE",
-        help="for the storage back end of the lake; may be repeated",
-    )  # fmt: skip
+    add_storage_options(parser, "for the storage back end of the lake; may be repeated")
     parser.set_defaults(func=run)
 
 

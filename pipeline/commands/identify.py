@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         min_face_px=options.min_face_px,
         choice=options.select,
         embedder=options.embedder,
-        store=WeightStore(options.weights_dir, options.weights_url),
+        store=WeightStore.at(options.weights_dir, options.weights_url),
         storage_options=parse_options(options.storage_option),
     )
     if options.json:

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -217,8 +216,7 @@ def prepare(config: IndexConfig) -> Models:
         ConfigError: an unknown model.
         WeightsError: weights that cannot be had, or are not what they should be.
     """
-    directory = Path(config.weights_dir) if config.weights_dir else None
-    store = WeightStore(directory, config.weights_url)
+    store = WeightStore.at(config.weights_dir, config.weights_url)
     detector = find_card(config.detector, "detector")
     embedder = find_card(config.embedder, "embedder")
     missing = [card for card in (detector, embedder) if store.state(card) == "missing"]

@@ -1,7 +1,7 @@
 """The options of `facelake index`, and the config they make."""
 
 import argparse
-from typing import get_args
+from typing import Any, get_args
 
 from pipeline.config import (
     DECODE_SIDE,
@@ -47,6 +47,21 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_storage_options(
+    parser: Any, what: str = "for the storage back end; may be repeated"
+) -> None:
+    """Add `--storage-option`, which `parse_options` reads."""
+    parser.add_argument(
+        "--storage-option", action="append", default=[], metavar="KEY=VALUE", help=what
+    )
+
+
+def add_weights_options(parser: Any) -> None:
+    """Add where weights are cached and fetched from."""
+    parser.add_argument("--weights-dir", metavar="DIR", help="where weights are cached")
+    parser.add_argument("--weights-url", metavar="URL", help="folder or URL to fetch weights from")
+
+
 def add_work_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how photos are read and searched, and by how many workers."""
     models = parser.add_argument_group("models")
@@ -65,8 +80,7 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
         help="of the embedder; auto takes bfloat16 where the machine has it and real faces keep "
         "their vectors, bfloat16 whether they do or not; default: %(default)s",
     )
-    models.add_argument("--weights-dir", metavar="DIR", help="where weights are cached")
-    models.add_argument("--weights-url", metavar="URL", help="folder or URL to fetch weights from")
+    add_weights_options(models)
 
     faces = parser.add_argument_group("faces")
     faces.add_argument(
@@ -138,12 +152,9 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
         "--image-column", default="image", help="of Parquet shards; default: %(default)s"
     )
     reading.add_argument("--key-column", help="of Parquet shards; default: row numbers")
-    reading.add_argument(
-        "--storage-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for the storage back end, for example endpoint_url=http://...; may be repeated",
+    add_storage_options(
+        reading,
+        "for the storage back end, for example endpoint_url=http://...; may be repeated",
     )
 
     pools = parser.add_argument_group("workers (chosen from the cluster when not given)")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.clustering.corrections import Constraint
 from pipeline.commands import people_tables
+from pipeline.commands.options import add_storage_options
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.people import People, actions
@@ -29,13 +30,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(func=run)
     subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--storage-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )
+    add_storage_options(common)
 
     def add(name: str, work: Callable[[People, argparse.Namespace], None], about: str) -> Any:
         added = subparsers.add_parser(name, parents=[common], help=about, description=about)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.commands.options import add_storage_options, add_weights_options
 from pipeline.config import Selection
 from pipeline.storage import Folder, parse_options, visible
 
@@ -60,12 +61,8 @@ def add_probe_options(parser: argparse.ArgumentParser) -> None:
         "--embedder", metavar="PATH",
         help="ONNX file or card of the lake's embedder, if Facelake does not know it by name",
     )  # fmt: skip
-    parser.add_argument("--weights-dir", metavar="DIR", help="where weights are cached")
-    parser.add_argument("--weights-url", metavar="URL", help="folder or URL to fetch weights from")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )  # fmt: skip
+    add_weights_options(parser)
+    add_storage_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         choice=options.select,
         exact=options.exact,
         embedder=options.embedder,
-        store=WeightStore(options.weights_dir, options.weights_url),
+        store=WeightStore.at(options.weights_dir, options.weights_url),
         storage_options=parse_options(options.storage_option),
     )
     console = Console()

@@ -12,6 +12,7 @@ from uuid import uuid4
 from rich.console import Console
 
 from pipeline import environment
+from pipeline.commands.options import add_storage_options
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake, Models
 from pipeline.lock import RunLock
@@ -32,10 +33,7 @@ def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
         help="whether tasks run on a Ray cluster; auto: on one that is named by RAY_ADDRESS, and "
         f"on this machine's cores from {rows_for_ray:,} {of_what}; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )  # fmt: skip
+    add_storage_options(parser)
 
 
 def open_lake(options: argparse.Namespace) -> tuple[Lake, Models]:

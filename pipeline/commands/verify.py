@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.options import add_storage_options, add_weights_options
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
@@ -59,15 +60,8 @@ def add_parser(commands: Any) -> None:
         metavar="X",
         help="how likely one person is before looking; default: that of the calibration",
     )
-    parser.add_argument("--weights-dir", metavar="DIR", help="where weights are cached")
-    parser.add_argument("--weights-url", metavar="URL", help="folder or URL to fetch weights from")
-    parser.add_argument(
-        "--storage-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )
+    add_weights_options(parser)
+    add_storage_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=run)
 
@@ -108,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
             threshold=options.threshold,
             prior=options.prior,
             calibration=calibration,
-            store=WeightStore(options.weights_dir, options.weights_url),
+            store=WeightStore.at(options.weights_dir, options.weights_url),
             storage_options=storage,
         )
     if options.json:

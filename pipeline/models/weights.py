@@ -63,6 +63,11 @@ class WeightStore:
         self.directory = (directory or default_directory()).expanduser().absolute()
         self.base_url = base_url or os.environ.get("FACELAKE_WEIGHTS_URL") or None
 
+    @classmethod
+    def at(cls, directory: str | None, base_url: str | None) -> "WeightStore":
+        """Return the store that options name; None: the default."""
+        return cls(Path(directory) if directory else None, base_url)
+
     def path(self, card: ModelCard, progress: Progress | None = None) -> Path:
         """Return the checked file of a model of one file, downloading it if need be.
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -68,9 +67,7 @@ def measure(
     decode = decode_stage(limits)
     meter, spent = Meter(lambda: decode.child_pid), _Spent()
     began = meter.now()
-    store = WeightStore(
-        Path(config.weights_dir) if config.weights_dir else None, config.weights_url
-    )
+    store = WeightStore.at(config.weights_dir, config.weights_url)
     forget_peak()
     idle = resident()
     read = batches(portions, config, report, meter, rng)

@@ -156,3 +156,10 @@ def test_the_embedder_of_a_lake(tmp_path, sface):
     with pytest.raises(ConfigError, match="There is no lake"):
         lake_embedder(type(made(tmp_path / "4", "mine@1"))(str(tmp_path / "5")))
     assert np.isclose(np.linalg.norm(sface.embed(np.zeros((1, 112, 112, 3), np.uint8))[0]), 1)
+
+
+def test_weights_are_cached_where_the_option_says(capsys, tmp_path):
+    photo = str(PHOTOS / "obama-2012-closeup.jpg")
+    options = ["--embedder", "sface", "--weights-dir", str(tmp_path / "weights"), "--json"]
+    assert main(["verify", photo, photo, *options]) == 0
+    assert json.loads(capsys.readouterr().out)["similarity"] == pytest.approx(1, abs=1e-5)

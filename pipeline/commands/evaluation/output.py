@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.options import add_storage_options
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.plots import Plot, need_matplotlib, render
@@ -62,13 +63,7 @@ def add_common(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--plots", metavar="DIR", help="draw PNG and SVG into the folder; needs matplotlib"
     )
-    parser.add_argument(
-        "--storage-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for the storage back end; may be repeated",
-    )
+    add_storage_options(parser)
 
 
 def open_lake(options: argparse.Namespace) -> Lake:
