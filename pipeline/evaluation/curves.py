@@ -5,6 +5,7 @@ A trial is accepted where its score is at least the threshold. FAR and FRR are t
 a score (NaN: no face was found) is accepted at no threshold.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,3 +141,34 @@ def resolution(far: float, impostors: int) -> str | None:
     if errors < 30:
         return f"rests on {errors} of {impostors:,} impostor trials"
     return None
+
+
+def leave_out_unresolved(
+    names: Mapping[float, str],
+    impostors: int,
+    what: str,
+    measures: dict[str, float],
+    bounds: dict[str, tuple[float, float]],
+) -> dict[float, str]:
+    """Say what is wrong with rates among so many impostor trials, and take out those that are none.
+
+    Args:
+        names: of the measure, by the rate of false accepts that it is told at.
+        impostors: trials.
+        what: is measured, "TAR" or "FNIR".
+        measures: by name; NaN is put where a rate cannot be resolved.
+        bounds: by name; those go.
+
+    Returns:
+        What is wrong, by rate; rates that are sound are not in it.
+    """
+    problems = {}
+    for rate, name in names.items():
+        problem = resolution(rate, impostors)
+        if not resolvable(rate, impostors):
+            problem = f"{problem}; where none is accepted, {what} is {measures[name]:.4f}"
+            measures[name] = float("nan")
+            bounds.pop(name, None)
+        if problem:
+            problems[rate] = problem
+    return problems

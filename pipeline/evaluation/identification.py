@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.bootstrap import intervals
-from pipeline.evaluation.curves import Curve, Sweep, resolution, resolvable
+from pipeline.evaluation.curves import Curve, Sweep, leave_out_unresolved
 from pipeline.evaluation.types import Bools, Doubles, Ints
 
 FPIRS = (0.01, 0.1)
@@ -177,20 +177,15 @@ def identification(
 
     curve = sweep.curve() if sweep else None
     strangers = int((~known).sum())
-    problems = {fpir: resolution(fpir, strangers) for fpir in fpirs} if strangers else {}
     measures = rates(curve, np.ones(len(known)))
     bounds = intervals(resampled, int(units.max()) + 1, bootstrap)
-    for fpir in problems:
-        if not resolvable(fpir, strangers):
-            rate = measures[fnir_name(fpir)]
-            problems[fpir] = f"{problems[fpir]}; where none is accepted, FNIR is {rate:.4f}"
-            measures[fnir_name(fpir)] = float("nan")
-            bounds.pop(fnir_name(fpir), None)
+    names = {fpir: fnir_name(fpir) for fpir in fpirs} if strangers else {}
+    problems = leave_out_unresolved(names, strangers, "FNIR", measures, bounds)
     return Identification(
         curve,
         measures,
         {fnir_name(f): curve.tar_at_far(f)[1] for f in fpirs} if curve else {},
         bounds,
         np.array([(found.rank[known] <= k).mean() for k in range(1, CMC_RANKS + 1)]),
-        {fpir: problem for fpir, problem in problems.items() if problem},
+        problems,
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.evaluation.bootstrap import intervals, pair_weights
-from pipeline.evaluation.curves import Curve, Sweep, curve_of, resolution, resolvable
+from pipeline.evaluation.curves import Curve, Sweep, curve_of, leave_out_unresolved
 from pipeline.evaluation.folds import Folds, k_fold, right
 from pipeline.evaluation.types import Bools, Doubles, Ints
 
@@ -122,15 +122,10 @@ def verification(
         return {"accuracy": float(correct @ weights / weights.sum())} | _rates(drawn, fars)
 
     impostors = int((~pairs.same).sum())
-    problems = {far: resolution(far, impostors) for far in fars}
     measures = {"accuracy": folds.accuracy} | _rates(curve, fars)
     bounds = intervals(resampled, pairs.people, bootstrap)
-    for far in fars:
-        if not resolvable(far, impostors):
-            rate = measures[tar_name(far)]
-            problems[far] = f"{problems[far]}; where none is accepted, TAR is {rate:.4f}"
-            measures[tar_name(far)] = float("nan")
-            bounds.pop(tar_name(far), None)
+    names = {far: tar_name(far) for far in fars}
+    problems = leave_out_unresolved(names, impostors, "TAR", measures, bounds)
     return Verification(
         own,
         folds,
@@ -139,7 +134,7 @@ def verification(
         {"accuracy": folds.threshold, "eer": curve.eer()[1]}
         | {tar_name(far): curve.tar_at_far(far)[1] for far in fars},
         bounds,
-        {far: problem for far, problem in problems.items() if problem},
+        problems,
     )
 
 
