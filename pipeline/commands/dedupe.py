@@ -15,7 +15,6 @@ from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_l
 from pipeline.copies.settings import RULES, DedupeConfig
 from pipeline.dedupe import plans, removal
 from pipeline.dedupe.lookup import look_up, read_probe
-from pipeline.dedupe.manifests import read_config
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
 from pipeline.duplicates import Duplicates
@@ -23,6 +22,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
 from pipeline.manifest import versions
+from pipeline.runs import read_config
 from pipeline.storage import Folder, parse_options, split_file, visible
 
 # Below it, starting Ray takes longer than the work.

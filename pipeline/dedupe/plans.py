@@ -15,7 +15,7 @@ from pipeline.dedupe.tables import KEPT
 from pipeline.duplicates import Duplicates
 from pipeline.scan import scan
 from pipeline.schema import IMAGES
-from pipeline.sources.units import archive_kind
+from pipeline.sources.units import archive_of
 
 PLACES = ("image_id", "uri", "shard", "sha256", "bytes")
 COLUMNS = ("uri", "sha256", "bytes", "kind", "distance", "kept_uri", "group_id", "reason")
@@ -33,8 +33,7 @@ class Place:
     @property
     def archive(self) -> str | None:
         """The archive or table that holds it; None for a file of its own."""
-        inside = self.uri.startswith(f"{self.shard}#") and archive_kind(self.shard)
-        return self.shard if inside else None
+        return archive_of(self.uri, self.shard)
 
 
 @dataclass(frozen=True, slots=True)

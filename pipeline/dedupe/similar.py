@@ -16,13 +16,13 @@ from pipeline.copies.faces import HASH_BITS, sign_hashes
 from pipeline.copies.pictures import Bools, Ints, Pictures, numbered
 from pipeline.decode import Sandbox
 from pipeline.dedupe.gather import hexes
-from pipeline.dedupe.manifests import read_config
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
 from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.models.embedder import Embedder, load_embedder
+from pipeline.runs import read_config
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit, archive_kind

@@ -82,7 +82,7 @@ def _rows(
     for member in (
         _files(unit, config, claims)
         if unit.kind == "files"
-        else _shard(unit, config, claims.wanted, report)
+        else shard_members(unit, config, claims.wanted, report)
     ):
         row = claims.row(member)
         if row is not None:
@@ -120,7 +120,7 @@ def _fetch(
     paths = {name: fs._strip_protocol(url) for name, url in wanted}
     if is_local(fs) or len({url.split("://")[0] for _, url in wanted}) > 1:
         for name, url in wanted:
-            yield _fetch_one(name, url, unit, max_bytes)
+            yield fetch_file(name, url, unit, max_bytes)
         return
     try:
         found = fs.cat(list(paths.values()), on_error="return")
@@ -134,10 +134,11 @@ def _fetch(
             yield _unreadable(name, data)
         else:
             count(type(data).__name__ if isinstance(data, Exception) else "short answer")
-            yield _fetch_one(name, url, unit, max_bytes)
+            yield fetch_file(name, url, unit, max_bytes)
 
 
-def _fetch_one(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
+def fetch_file(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
+    """Return a loose file, or why its bytes cannot be had."""
     try:
         fs, _ = filesystem(unit.base or url, unit.options)
         path = fs._strip_protocol(url)
@@ -181,7 +182,7 @@ def _unreadable(name: str, error: object) -> Member:
     return Member(name, error=ErrorCode.UNREADABLE, detail=printable(detail))
 
 
-def _shard(
+def shard_members(
     unit: Unit, config: ReadConfig, wanted: Callable[[str], bool], report: Report
 ) -> Iterator[Member]:
     """Yield the images of a shard; one that fails midway keeps what was read."""

@@ -24,6 +24,11 @@ def archive_kind(name: str) -> UnitKind | None:
     return next((kind for ending, kind in ARCHIVES.items() if lower.endswith(ending)), None)
 
 
+def archive_of(uri: str, shard: str) -> str | None:
+    """Return the archive or table that holds an image; None for a file of its own."""
+    return shard if uri.startswith(f"{shard}#") and archive_kind(shard) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A shard, or a group of loose files, that one task reads.

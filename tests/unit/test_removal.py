@@ -10,12 +10,12 @@ from pipeline.commands.main import main
 from pipeline.config import ReadConfig
 from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import plans, removal
-from pipeline.dedupe.manifests import read_config
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import COPIES
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lock import RunLock
+from pipeline.runs import read_config
 from pipeline.storage import Folder
 from pipeline.workspace import in_process
 from tests import pictures

@@ -1,0 +1,125 @@
+"""The photos that rows of a lake speak of: their bytes as they were indexed, and pictures to show.
+
+Nothing else is ever returned: bytes that do not have the hash of the row are refused, so that a
+file put in a photo's place, or a link that leads elsewhere, is not shown in its stead.
+"""
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from pipeline.config import ReadConfig
+from pipeline.decode import Sandbox
+from pipeline.errors import ConfigError, ImageError, StorageError
+from pipeline.sources.members import Member, Report
+from pipeline.sources.read import fetch_file, shard_members
+from pipeline.sources.units import Unit, archive_kind, archive_of
+from pipeline.storage import printable, visible
+
+QUALITY = 85
+# `printable` writes bytes that are no UTF-8 like this.
+_ESCAPED = re.compile("%([89A-F][0-9A-F])")
+
+
+class Originals:
+    """Reads photos by their rows; use as a context manager, which ends the decoding process.
+
+    Threads may share it.
+
+    Args:
+        options: storage options for photos at URLs.
+        config: how shards are read, see `runs.read_config`.
+        side: pictures are at least this large before they are reduced to what is asked for.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any] | None = None,
+        config: ReadConfig | None = None,
+        side: int = 2048,
+    ) -> None:
+        self.options = dict(options or {})
+        self.config = config or ReadConfig()
+        self._sandbox = Sandbox(side=side)
+
+    def __enter__(self) -> "Originals":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the decoding process; it starts again when it is needed."""
+        self._sandbox.close()
+
+    def read(self, row: Mapping[str, Any]) -> bytes:
+        """Return the bytes of the photo of a row of `images` (`uri`, `shard`, `sha256`).
+
+        Raises:
+            StorageError: it is not there any more, cannot be read, or has changed.
+        """
+        uri, shard = str(row["uri"]), str(row["shard"] or "")
+        archive = archive_of(uri, shard)
+        member = self._member(archive, uri) if archive else self._file(uri)
+        if member is None or member.data is None:
+            why = member.detail if member is not None else "the archive does not hold it any more"
+            raise StorageError(f"{visible(uri)} cannot be read: {visible(why)}")
+        if hashlib.sha256(member.data).hexdigest() != row["sha256"]:
+            raise StorageError(f"{visible(uri)} has changed since it was indexed")
+        return member.data
+
+    def jpeg(self, row: Mapping[str, Any], side: int) -> bytes:
+        """Return the photo of a row, upright, as a JPEG of at most `side` pixels a side.
+
+        It holds pixels alone: no EXIF, no place, no name.
+
+        Raises:
+            StorageError: as `read`.
+            ImageError: it cannot be decoded.
+        """
+        decoded, _ = self._sandbox.decode(self.read(row))
+        picture = Image.fromarray(decoded.pixels)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        out = io.BytesIO()
+        picture.save(out, "JPEG", quality=QUALITY)
+        return out.getvalue()
+
+    def try_jpeg(self, row: Mapping[str, Any], side: int) -> tuple[bytes | None, str]:
+        """Return what `jpeg` does and "", or None and why there is no picture."""
+        try:
+            return self.jpeg(row, side), ""
+        except (StorageError, ImageError, ConfigError) as error:
+            return None, str(error)
+
+    def _file(self, uri: str) -> Member:
+        found = self._fetch(uri)
+        if found.data is None and "://" not in uri and _ESCAPED.search(uri):
+            raw = _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), uri)
+            found = self._fetch(raw) if os.path.exists(raw) else found
+        return found
+
+    def _fetch(self, uri: str) -> Member:
+        options = self.options if "://" in uri else {}
+        return fetch_file(uri, uri, Unit("files", "", options=options), self.config.max_bytes)
+
+    def _member(self, archive: str, uri: str) -> Member | None:
+        kind = archive_kind(archive)
+        assert kind is not None  # `archive_of` saw to it
+        options = self.options if "://" in archive else {}
+        unit = Unit(kind, archive, options=options)
+        report = Report()
+
+        def wanted(key: str) -> bool:
+            return printable(f"{archive}#{key}") == uri
+
+        for member in shard_members(unit, self.config, wanted, report):
+            if wanted(member.key):
+                return member
+        if report.damage:
+            raise StorageError(report.damage[0])
+        return None
