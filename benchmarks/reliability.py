@@ -389,6 +389,15 @@ def table(bench: Bench) -> str:
     return "\n".join(lines)
 
 
+def write(document: Path, bench: Bench) -> None:
+    """Put the table between the marks of a document."""
+    before, rest = document.read_text().split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    said = f"An undisturbed run takes {bench.undisturbed:.0f} s."
+    document.write_text(f"{before}{BEGIN}\n{table(bench)}\n\n{said}\n{END}{after}")
+
+
+BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 FAULTS = ("driver", "actor", "embed", "raylet", "decoder", "full", "node", "storage")
 
 
@@ -396,6 +405,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default=",".join(FAULTS))
+    parser.add_argument("--write", type=Path, help="document whose table is replaced")
     options = parser.parse_args()
     random.seed(1)
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
@@ -405,6 +415,8 @@ def main() -> None:
             rows = getattr(bench, name)()
             bench.rows.extend(rows if isinstance(rows, list) else [rows])
             print(table(bench), flush=True)
+        if options.write:
+            write(options.write, bench)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         num_gpus=sizing.embed_gpus,
     )
     return dataset.map_batches(
-        Write(job.lake, job.models, job.run_id).__call__,
+        Write(job.lake, job.models, job.run_id, ledger.forgotten).__call__,
         batch_size=sizing.part_images,
         batch_format="pyarrow",
         num_cpus=WRITE_CPUS,

@@ -117,9 +117,18 @@ class Generations:
         tables = {table: self._write(table, run_id, pieces[table]) for table in self.tables}
         pointer = {**about, "run_id": run_id, "tables": tables}
         self.lake.publish_json(self.pointer, pointer)
-        for table, names in tables.items():
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the parts of other generations, all of them when there is no current one.
+
+        Only for who holds the lake's lock: what another run is writing would be removed.
+        """
+        current = self.current_or_none()
+        for table in self.tables:
             folder = self.lake.folder.child(table)
-            others = {name for name in folder.files() if name.startswith("part-")} - set(names)
+            kept = set(current["tables"][table]) if current else set()
+            others = {name for name in folder.files() if name.startswith("part-")} - kept
             for name in [*sorted(others), *folder.temporary_files()]:
                 folder.remove(name)
 

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import lock, schema
+from pipeline import forgotten, lock, schema
 from pipeline.columns import digest
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
+from pipeline.forgotten import Forgotten
 from pipeline.ledger import COLUMNS, Ledger
 from pipeline.models.card import known_cards
 from pipeline.scan import scan
@@ -185,7 +186,11 @@ class Lake:
 
     def ledger(self, retry: frozenset[str] = frozenset()) -> Ledger:
         """Return which images are here; those with an error code in `retry` count as new."""
-        return Ledger.from_table(self.read("images", COLUMNS), retry)
+        return Ledger.from_table(self.read("images", COLUMNS), retry, self.forgotten())
+
+    def forgotten(self) -> Forgotten:
+        """Return what this lake was told to forget."""
+        return forgotten.load(self.folder)
 
     def written_by(self, run_id: str) -> pa.Table:
         """Return columns `faces` and `error` of the images that a run wrote."""

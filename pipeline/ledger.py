@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.forgotten import NOTHING, Forgotten
+
 COLUMNS = ("image_id", "shard", "sha256", "bytes", "error")
 _TYPES = {name: pa.string() for name in COLUMNS} | {"bytes": pa.int64()}
 
@@ -38,6 +40,7 @@ class Ledger:
         shard: int32 [N], index into `shards`.
         shards: folders, archives and tables that images came from.
         again: how many images were left out because they are to be read again.
+        forgotten: images and faces that must not come back.
     """
 
     high: npt.NDArray[np.uint64]
@@ -47,12 +50,18 @@ class Ledger:
     shard: npt.NDArray[np.int32]
     shards: tuple[str, ...]
     again: int = 0
+    forgotten: Forgotten = NOTHING
 
     def __len__(self) -> int:
         return len(self.high)
 
     @classmethod
-    def from_table(cls, images: pa.Table, retry: frozenset[str] = frozenset()) -> "Ledger":
+    def from_table(
+        cls,
+        images: pa.Table,
+        retry: frozenset[str] = frozenset(),
+        forgotten: Forgotten = NOTHING,
+    ) -> "Ledger":
         """Build the ledger from the columns `COLUMNS` of `images`.
 
         Rows with an error code in `retry` are left out: such images count as new.
@@ -75,6 +84,7 @@ class Ledger:
             shard[order],
             tuple(shards.dictionary.to_pylist()),
             again=whole - len(images),
+            forgotten=forgotten,
         )
 
     @classmethod

@@ -274,6 +274,22 @@ DUPLICATES = pa.schema(
     ]
 )
 
+KEY = pa.binary(16)
+FORGOTTEN = pa.schema(
+    [
+        field("kind", pa.string(), "image, face or person", "", True),
+        field("key", KEY, "of its id", "salted hash", True),
+        field("address", KEY, "of the photo's uri; null for a person", "salted hash"),
+        field("content", KEY, "of the photo's sha256", "salted hash"),
+        field("pixels", KEY, "of the photo's pixels_sha256", "salted hash"),
+        field("hashes", pa.list_(KEY), "of the photo's perceptual hashes; null for a face"),
+        field("vector", KEY, "of the face's embedding", "salted hash"),
+        field("thumbnail", KEY, "of the face's thumbnail", "salted hash"),
+        field("box", BOX, "x1, y1, x2, y2 of the face", "shares of the photo's sides"),
+        field("forgotten_at", pa.timestamp("us", "UTC"), "when", "", True),
+    ]
+)
+
 # What a later run need not search again; in `duplicates/_pairs` and `_crops`, which readers of
 # tables pass by.
 HASH_PAIRS = pa.schema(
@@ -304,6 +320,7 @@ def tables(dimension: int) -> dict[str, pa.Schema]:
         "suggestions": SUGGESTIONS,
         "constraints": CONSTRAINTS,
         "duplicates": DUPLICATES,
+        "forgotten": FORGOTTEN,
     }
 
 

@@ -60,11 +60,19 @@ class People:
         Raises:
             StorageError: a file is damaged.
         """
+        return ordered(row for rows in self.constraint_files().values() for row in rows)
+
+    def constraint_files(self) -> dict[str, list[Constraint]]:
+        """Return the corrections of each file, by its name.
+
+        Raises:
+            StorageError: a file is damaged.
+        """
         folder = self.lake.folder.child("constraints")
         names = sorted(name for name in folder.files() if name.endswith(".parquet"))
         with ThreadPoolExecutor(1 if is_local(folder.fs) else READERS) as pool:
             files = pool.map(lambda name: _corrections(folder, name), names)
-            return ordered(row for rows in files for row in rows)
+            return dict(zip(names, files, strict=True))
 
     def current(self) -> dict[str, Any] | None:
         """Return what is known of the current generation; see `Generations.current`."""

@@ -5,6 +5,7 @@ import os
 
 from pipeline.decode import probe
 from pipeline.errors import ConfigError, StorageError
+from pipeline.forgotten import REFUSED
 from pipeline.ledger import Ledger, content_key
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Member, Report
@@ -49,6 +50,9 @@ class Claims:
         if known:
             self.report.done += 1
             return False
+        if self.ledger.forgotten.hides(printable(address)):
+            self.report.skipped[REFUSED] += 1
+            return False
         self._ids[key] = (identity, row)
         return True
 
@@ -63,6 +67,9 @@ class Claims:
                 self.report.done += 1
                 return None
             identity = image_id(self._place + member.key, address)
+        if self.ledger.forgotten.hides(printable(address), digest):
+            self.report.skipped[REFUSED] += 1
+            return None
         base = member.key.rsplit("/", 1)[-1]
         named = "." in base or self.unit.kind == "parquet"
         if not named and data is not None and probe(data[:64]) is None:

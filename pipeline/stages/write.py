@@ -4,15 +4,20 @@ import json
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.columns import elements
+from pipeline.columns import elements, matrix
+from pipeline.forgotten import NOTHING, Forgotten
+from pipeline.geometry import Floats
 from pipeline.lake import Lake, Models
 from pipeline.retry import take_counts
 from pipeline.stages.transport import SPENT
 from pipeline.work import Stopwatch, fold
+
+Bools = npt.NDArray[np.bool_]
 
 RESULT = pa.schema(
     [
@@ -35,20 +40,24 @@ class Write:
         lake: where to.
         models: recorded in every face's row.
         run_id: recorded in every row.
+        forgotten: photos and faces that are left out.
     """
 
-    def __init__(self, lake: Lake, models: Models, run_id: str) -> None:
+    def __init__(
+        self, lake: Lake, models: Models, run_id: str, forgotten: Forgotten = NOTHING
+    ) -> None:
         self.lake = lake
         self.models = models
         self.run_id = run_id
+        self.forgotten = forgotten
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Publish one part and return one row of schema `RESULT`."""
+        batch = self._allowed(batch)
         if not len(batch):  # a part without images would be a name for nothing
             return RESULT.empty_table()
         watch = Stopwatch()
         take_counts()
-        counts, _ = elements(batch["found"])
         images, faces = self.tables(batch)
         name = self.lake.publish_part(images, faces, self.run_id)
         work = {f.name.removesuffix("_work"): fold(batch[f.name]) for f in SPENT}
@@ -60,7 +69,7 @@ class Write:
                     "part": name,
                     "images": len(images),
                     "faces": len(faces),
-                    "with_face": int((counts > 0).sum()),
+                    "with_face": pc.sum(pc.greater(images["faces"], 0)).as_py() or 0,
                     "bytes": pc.sum(batch["bytes"]).as_py() or 0,
                     "errors": json.dumps(errors),
                     "retries": json.dumps(take_counts()),
@@ -70,17 +79,41 @@ class Write:
             schema=RESULT,
         )
 
+    def _allowed(self, batch: pa.Table) -> pa.Table:
+        """Return the rows of photos that may be here: the pixels of a forgotten one tell it."""
+        if not self.forgotten.images:
+            return batch
+        told = zip(*(batch[n].to_pylist() for n in ("uri", "sha256", "pixels_sha256")), strict=True)
+        return batch.filter(pa.array([not self.forgotten.hides(*one) for one in told], pa.bool_()))
+
+    def _hidden(self, batch: pa.Table, owner: npt.NDArray[np.int64], boxes: Floats) -> Bools:
+        """Return which faces must not be here, bool [N]; `owner` is the row of each."""
+        hidden = np.zeros(len(owner), bool)
+        if not self.forgotten.boxes:
+            return hidden
+        columns = ("width", "height", "uri", "sha256", "pixels_sha256")
+        rows = zip(*(batch[name].to_pylist() for name in columns), strict=True)
+        for row, (width, height, *told) in enumerate(rows):
+            mine = owner == row
+            if mine.any():
+                hidden[mine] = self.forgotten.hidden_faces(boxes[mine], width, height, *told)
+        return hidden
+
     def tables(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Return the rows of `images` and of `faces` for a batch of schema `embedded(D)`."""
         counts, found = elements(batch["found"])
+        owner = np.repeat(np.arange(len(batch)), counts)
+        rank = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        # Faces keep their ranks: what was said of the others holds.
+        shown = np.flatnonzero(~self._hidden(batch, owner, matrix(found.field("box"))))
+        owner, rank, found = owner[shown], rank[shown], found.take(pa.array(shown))
+        counts = np.bincount(owner, minlength=len(batch))
         good = np.asarray(pc.is_null(batch["error"]))
         known = {name: batch[name] for name in batch.column_names}
         known["faces"] = pa.array(np.where(good, counts, 0), pa.int32(), mask=~good)
         known["run_id"] = pa.array([self.run_id] * len(batch), pa.string())
         images = pa.table([known[f.name] for f in schema.IMAGES], schema=schema.IMAGES)
 
-        owner = np.repeat(np.arange(len(batch)), counts)
-        rank = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
         image_ids = batch["image_id"].to_pylist()
         uris = batch["uri"].to_pylist()
         columns: dict[str, object] = {f.name: found.field(f.name) for f in found.type}

@@ -1,0 +1,1 @@
+"""Removes people, photos and faces from every table of a lake, and proves that they are gone."""

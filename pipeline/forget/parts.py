@@ -1,0 +1,95 @@
+"""Rewrites the parts of a lake without what is forgotten, each in one step."""
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import StorageError
+from pipeline.forgotten import Forgotten, Keys
+from pipeline.lake import Lake, parquet_bytes
+
+Bools = npt.NDArray[np.bool_]
+
+
+def is_gone(forgotten: Forgotten, keys: Keys, column: pa.ChunkedArray | pa.Array) -> Bools:
+    """Return which values of a text column have their tombstone among `keys`, bool [N]."""
+    if not keys:
+        return np.zeros(len(column), bool)
+    return np.array([forgotten.key(text) in keys for text in column.to_pylist()], bool)
+
+
+def clean_parts(lake: Lake, forgotten: Forgotten, names: Iterable[str]) -> dict[str, int | None]:
+    """Rewrite the parts that hold something forgotten; others are left alone.
+
+    Returns the new size of the faces of each part that changed, None for one that went.
+    """
+    changed: dict[str, int | None] = {}
+    for name in names:
+        if _clean(lake, forgotten, name):
+            changed[name] = lake.folder.child("faces").files().get(name)
+    return changed
+
+
+def _clean(lake: Lake, forgotten: Forgotten, name: str) -> bool:
+    ids = lake.read_part("images", name, ["image_id", "faces"])
+    gone = is_gone(forgotten, forgotten.images, ids["image_id"])
+    owners = lake.read_part("faces", name, ["face_id", "image_id"])
+    faces_gone = is_gone(forgotten, forgotten.faces, owners["face_id"]) | is_gone(
+        forgotten, forgotten.images, owners["image_id"]
+    )
+    left = owners["image_id"].filter(pa.array(~faces_gone))
+    counts = np.array(_counts(ids, left), object)
+    # A run that was stopped here may have written the faces, and not yet how many there are.
+    stale = [was != now for was, now in zip(ids["faces"].to_pylist(), counts, strict=True)]
+    if not (gone.any() or faces_gone.any() or any(stale)):
+        return False
+    if gone.all():  # the images first: without them the faces are no part
+        lake.folder.remove(f"images/{name}")
+        lake.folder.remove(f"faces/{name}")
+        return True
+    if faces_gone.any():
+        faces = lake.read_part("faces", name)
+        kept = faces.filter(pa.array(~faces_gone))
+        lake.folder.publish(f"faces/{name}", parquet_bytes(kept))
+    images = lake.read_part("images", name)
+    at = images.schema.get_field_index("faces")
+    images = images.set_column(at, images.schema.field(at), pa.array(counts, pa.int32()))
+    lake.folder.publish(f"images/{name}", parquet_bytes(images.filter(pa.array(~gone))))
+    return True
+
+
+def _counts(images: pa.Table, owners: pa.ChunkedArray) -> list[int | None]:
+    """Return how many faces each image has now, None for those with an error."""
+    found = {one["values"]: one["counts"] for one in pc.value_counts(owners).to_pylist()}
+    rows = zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True)
+    return [None if was is None else found.get(image, 0) for image, was in rows]
+
+
+def clean_quarantine(lake: Lake, forgotten: Forgotten) -> int:
+    """Remove files of quarantine that hold something forgotten, or cannot be read to tell.
+
+    Their images were done again long since; they are kept only to be looked at.
+    """
+    folder = lake.folder.child("quarantine")
+    removed = 0
+    for name in folder.files():
+        if _is_tainted(folder.read(name), forgotten):
+            folder.remove(name)
+            removed += 1
+    return removed
+
+
+def _is_tainted(data: bytes, forgotten: Forgotten) -> bool:
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        found = is_gone(forgotten, forgotten.images, table["image_id"]).any()
+        if "face_id" in table.column_names:
+            found |= is_gone(forgotten, forgotten.faces, table["face_id"]).any()
+        return bool(found)
+    except (pa.ArrowException, KeyError, OSError, StorageError):
+        return True

@@ -1,0 +1,213 @@
+"""What is to be forgotten: found in the lake, with all that is the same, and made into tombstones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.columns import matrix
+from pipeline.errors import ConfigError
+from pipeline.forgotten import FACE, IMAGE, PERSON, SAME_FACE, salted
+from pipeline.geometry import iou
+from pipeline.lake import Lake
+from pipeline.people.store import People
+from pipeline.people.view import View, view
+from pipeline.storage import visible
+from pipeline.truth.match import find_images
+
+PHOTO = (
+    "image_id", "uri", "sha256", "pixels_sha256", "width", "height", "phash", "phash_inner",
+    "phash_turnable",
+)  # fmt: skip
+FACES = ("face_id", "image_id", "box", "embedding", "thumbnail")
+SHOWN = 5
+
+
+@dataclass
+class Target:
+    """What is to be forgotten, in the clear; it lives in memory while it is done.
+
+    Attributes:
+        photos: rows of `images`, columns `PHOTO`: those that go, and those of faces that go.
+        faces: rows of `faces`, columns `FACES`, that go; those of photos that go included.
+        images: ids of the photos that go.
+        persons: ids of the persons that go, those merged into them included.
+        names: what they are called.
+        copies: photos that go, or lose a face, because they are the same as one that was named.
+    """
+
+    photos: dict[str, dict[str, Any]] = field(default_factory=dict)
+    faces: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
+    persons: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    copies: set[str] = field(default_factory=set)
+
+    def texts(self) -> set[str]:
+        """Return ids and places that must stand nowhere afterwards."""
+        gone = [self.photos[one] for one in self.images]
+        return {*self.images, *self.faces, *self.persons, *(row["uri"] for row in gone)}
+
+    def blobs(self) -> list[bytes]:
+        """Return vectors and pictures of faces that must be in no file afterwards."""
+        rows = self.faces.values()
+        return [row["vector"] for row in rows] + [r["thumbnail"] for r in rows if r["thumbnail"]]
+
+
+def find(
+    lake: Lake, persons: Sequence[str], images: Sequence[str], faces: Sequence[str]
+) -> Target:
+    """Return what belongs to these persons, photos and faces.
+
+    Photos with the same bytes or the same pixels go together: one would bring the other back.
+
+    Args:
+        lake: to look in.
+        persons: ids, starts of ids, or names.
+        images: ids, uris, or names of files.
+        faces: ids.
+
+    Raises:
+        ConfigError: there is no such person, photo or face, or several.
+    """
+    target = Target()
+    wanted = set(faces)
+    if persons:
+        wanted |= _of_persons(target, view(People(lake)), persons)
+    if images:
+        find_image = find_images(lake)
+        for text in images:
+            target.images.add(_one_image(lake, text, find_image(text)))
+    owners = {face.rpartition("-")[0] for face in wanted}
+    target.photos = _photos(lake, pc.field("image_id").isin(_strings(target.images | owners)))
+    _add_copies(lake, target)
+    _take_faces(lake, target, wanted)
+    if missing := sorted(wanted - target.faces.keys()):
+        shown = ", ".join(visible(face) for face in missing[:SHOWN])
+        raise ConfigError(
+            f"{lake.folder.url} has no face {shown}; face ids are in its table faces, and in what "
+            "`facelake people` and `facelake search` list"
+        )
+    return target
+
+
+def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
+    """Note the persons, and return the ids of their faces."""
+    found: set[str] = set()
+    for text in persons:
+        person_id = now.lookup(text)
+        row = now.person(person_id)
+        target.persons |= {person_id, *(old for old, new in now.merged.items() if new == person_id)}
+        if row and row["name"]:
+            target.names.add(row["name"])
+        found |= {one["face_id"] for one in now.faces(person_id)}
+    return found
+
+
+def _one_image(lake: Lake, text: str, found: Any) -> str:
+    if len(found) == 1:
+        return str(next(iter(found)))
+    if not found:
+        raise ConfigError(
+            f"{lake.folder.url} has no photo {visible(text)}; give its uri or image_id, as the "
+            "table images has them"
+        )
+    shown = ", ".join(sorted(found)[:SHOWN]) + (" ..." if len(found) > SHOWN else "")
+    raise ConfigError(f"{len(found)} photos go by {visible(text)}: {shown}; give the id of one")
+
+
+def _strings(values: Any) -> pa.Array:
+    return pa.array(sorted(values), pa.string())
+
+
+def _photos(lake: Lake, where: pc.Expression) -> dict[str, dict[str, Any]]:
+    return {row["image_id"]: row for row in lake.read("images", PHOTO, where).to_pylist()}
+
+
+def _add_copies(lake: Lake, target: Target) -> None:
+    """Add the photos with the same bytes or pixels as those that are there."""
+    keys = {
+        name: {row[name] for row in target.photos.values() if row[name]}
+        for name in ("sha256", "pixels_sha256")
+    }
+    if not any(keys.values()):
+        return
+    where = pc.field("sha256").isin(_strings(keys["sha256"])) | pc.field("pixels_sha256").isin(
+        _strings(keys["pixels_sha256"])
+    )
+    for image_id, row in _photos(lake, where).items():
+        if image_id in target.photos:
+            continue
+        same = [one for one in target.photos.values() if _is_same(one, row)]
+        if any(one["image_id"] in target.images for one in same):
+            target.images.add(image_id)
+        target.copies.add(image_id)
+        target.photos[image_id] = row
+
+
+def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return any(one[k] and one[k] == other[k] for k in ("sha256", "pixels_sha256"))
+
+
+def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
+    """Take the rows of all faces that go: those of photos that go, those named, and their copies'."""
+    where = pc.field("image_id").isin(_strings(target.photos))
+    rows = {row["face_id"]: row for row in face_rows(lake, where)}
+    named = [rows[face] for face in sorted(wanted) if face in rows]
+    for face, row in rows.items():
+        same = any(
+            _is_same(target.photos[row["image_id"]], target.photos[one["image_id"]])
+            and row["image_id"] in target.copies
+            and iou(_box(row), _box(one))[0, 0] > SAME_FACE
+            for one in named
+        )
+        if face in wanted or row["image_id"] in target.images or same:
+            target.faces[face] = row
+
+
+def face_rows(lake: Lake, where: pc.Expression) -> list[dict[str, Any]]:
+    """Return faces with `vector`, the bytes of the embedding, in its place."""
+    table = lake.read("faces", FACES, where)
+    vectors = matrix(table["embedding"]).astype("<f4") if len(table) else np.zeros((0, 1))
+    return [
+        row | {"vector": vector.tobytes()}
+        for row, vector in zip(table.drop_columns(["embedding"]).to_pylist(), vectors, strict=True)
+    ]
+
+
+def _box(row: Mapping[str, Any]) -> Any:
+    return np.array([row["box"]], np.float32)
+
+
+def tombstones(target: Target, salt: bytes) -> list[dict[str, Any]]:
+    """Return the rows of `forgotten` for a target."""
+    now = datetime.now(UTC)
+
+    def key(value: str | bytes | None) -> bytes | None:
+        return salted(salt, value) if value is not None else None
+
+    rows: list[dict[str, Any]] = []
+    for image_id in sorted(target.images):
+        photo = target.photos[image_id]
+        hashes = {photo[name] for name in ("phash", "phash_inner", "phash_turnable")} - {None}
+        rows.append({"kind": IMAGE, "key": key(image_id), **_keys(photo, key),
+                     "hashes": sorted(salted(salt, one) for one in hashes)})  # fmt: skip
+    for face_id, face in sorted(target.faces.items()):
+        photo = target.photos[face["image_id"]]
+        row = {"kind": FACE, "key": key(face_id), "vector": key(face["vector"]),
+               "thumbnail": key(face["thumbnail"])}  # fmt: skip
+        if face["image_id"] not in target.images:  # else no face of the photo comes back
+            sides = np.array([photo["width"], photo["height"]] * 2, np.float64)
+            row |= _keys(photo, key) | {"box": (np.array(face["box"]) / sides).tolist()}
+        rows.append(row)
+    rows += [{"kind": PERSON, "key": key(person)} for person in sorted(target.persons)]
+    return [row | {"forgotten_at": now} for row in rows]
+
+
+def _keys(photo: Mapping[str, Any], key: Any) -> dict[str, bytes | None]:
+    return {"address": key(photo["uri"]), "content": key(photo["sha256"]),
+            "pixels": key(photo["pixels_sha256"])}  # fmt: skip

@@ -1,0 +1,172 @@
+"""What a lake was told to forget, in a form that tells nobody what it was.
+
+A tombstone holds salted hashes of what was removed. With them a run recognises a photo or a face
+that must not come back, every table can be searched for what should be gone, and a backup that
+was put back can be cleaned again. The salt is the lake's own, so that the lists of two lakes
+cannot be compared; who can read it can test a guess, no more.
+"""
+
+import hashlib
+import io
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StorageError
+from pipeline.geometry import Floats, iou
+from pipeline.schema import FORGOTTEN
+from pipeline.storage import Folder
+
+FOLDER, SALT = "forgotten", "_salt"
+SALT_BYTES = 32
+KEY_BYTES = 16
+IMAGE, FACE, PERSON = "image", "face", "person"
+# A face that is found again in the same pixels lies where it lay; another face does not.
+SAME_FACE = 0.5
+# Why a photo was passed over, in the summary of a run.
+REFUSED = "forgotten before"
+
+Keys = frozenset[bytes]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The tombstones of a lake; empty for most.
+
+    Attributes:
+        salt: of all hashes.
+        images, faces, persons: of ids.
+        addresses, contents, pixels: of uri, sha256 and pixels_sha256 of forgotten photos.
+        vectors, thumbnails: of the float32 bytes and the JPEG of forgotten faces.
+        hashes: of the perceptual hashes of forgotten photos.
+        boxes: of forgotten faces, x1, y1, x2, y2 as shares of the photo's sides, by each key of
+            the photo that they were in.
+    """
+
+    salt: bytes = b""
+    images: Keys = frozenset()
+    faces: Keys = frozenset()
+    persons: Keys = frozenset()
+    addresses: Keys = frozenset()
+    contents: Keys = frozenset()
+    pixels: Keys = frozenset()
+    vectors: Keys = frozenset()
+    thumbnails: Keys = frozenset()
+    hashes: Keys = frozenset()
+    boxes: Mapping[bytes, Sequence[Sequence[float]]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.faces or self.persons)
+
+    def key(self, value: str | bytes | None) -> bytes | None:
+        """Return the salted hash of a value, None of None."""
+        return None if value is None else salted(self.salt, value)
+
+    def hides(self, uri: str, sha256: str | None = None, pixels_sha256: str | None = None) -> bool:
+        """Return whether a photo must not come back: by its place, its bytes or its pixels."""
+        if not self.images:
+            return False
+        return (
+            self.key(uri) in self.addresses
+            or self.key(sha256) in self.contents
+            or self.key(pixels_sha256) in self.pixels
+        )
+
+    def faces_of(self, *told: str | None) -> Floats:
+        """Return the boxes of forgotten faces of a photo, told by any of its keys, float32 [N, 4].
+
+        They are shares of the photo's sides.
+        """
+        keys = {self.key(text) for text in told} - {None} if self.boxes else set()
+        found = {tuple(box) for key in keys if key for box in self.boxes.get(key, ())}
+        return np.array(sorted(found), np.float32).reshape(-1, 4)
+
+    def hidden_faces(
+        self, boxes: Floats, width: int, height: int, *told: str | None
+    ) -> npt.NDArray[np.bool_]:
+        """Return which faces of a photo, boxes [N, 4] in pixels, must not come back, bool [N]."""
+        known = self.faces_of(*told)
+        if not len(known) or not len(boxes):
+            return np.zeros(len(boxes), bool)
+        scale = np.array([width, height, width, height], np.float32)
+        overlaps: Floats = iou(boxes, known * scale)
+        return np.asarray(overlaps.max(axis=1) > SAME_FACE, bool)
+
+
+NOTHING = Forgotten()
+
+
+def salted(salt: bytes, value: str | bytes) -> bytes:
+    """Return a keyed hash (BLAKE2b), 16 bytes."""
+    data = value.encode(errors="surrogatepass") if isinstance(value, str) else value
+    return hashlib.blake2b(data, digest_size=KEY_BYTES, key=salt).digest()
+
+
+def load(lake: Folder) -> Forgotten:
+    """Return what the lake in a folder was told to forget.
+
+    Raises:
+        StorageError: a file of tombstones is damaged.
+    """
+    folder = lake.child(FOLDER)
+    names = sorted(name for name in folder.files() if name.endswith(".parquet"))
+    if not names:
+        return NOTHING
+    rows = [row for name in names for row in _rows(folder, name)]
+    return gathered(folder.read(SALT), rows)
+
+
+def gathered(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
+    """Return the tombstones of rows of schema `FORGOTTEN`."""
+    sets: dict[str, set[bytes | None]] = defaultdict(set)
+    boxes: dict[bytes, list[Sequence[float]]] = defaultdict(list)
+    for row in rows:
+        sets[row["kind"]].add(row["key"])
+        sets["vectors"].add(row["vector"])
+        sets["thumbnails"].add(row["thumbnail"])
+        if row["kind"] == IMAGE:
+            for name in ("address", "content", "pixels"):
+                sets[name].add(row[name])
+            sets["hashes"].update(row["hashes"] or ())
+        elif row["box"] is not None:
+            for name in ("address", "content", "pixels"):
+                if row[name] is not None:
+                    boxes[row[name]].append(row["box"])
+
+    def kept(name: str) -> Keys:
+        return frozenset(key for key in sets[name] if key is not None)
+
+    return Forgotten(
+        salt=salt, images=kept(IMAGE), faces=kept(FACE), persons=kept(PERSON),
+        addresses=kept("address"), contents=kept("content"), pixels=kept("pixels"),
+        vectors=kept("vectors"), thumbnails=kept("thumbnails"), hashes=kept("hashes"),
+        boxes=dict(boxes),
+    )  # fmt: skip
+
+
+def _rows(folder: Folder, name: str) -> list[dict[str, Any]]:
+    data = folder.read(name)
+    try:
+        found: list[dict[str, Any]] = (
+            pq.read_table(io.BytesIO(data)).select(FORGOTTEN.names).to_pylist()
+        )
+        return found
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise StorageError(
+            f"{folder.url}/{name} is damaged ({error}); restore it from a backup: without it what "
+            "was forgotten may come back"
+        ) from error
+
+
+def salt_of(lake: Folder) -> bytes:
+    """Return the lake's salt; it is made when there is none."""
+    folder = lake.child(FOLDER)
+    folder.create(SALT, secrets.token_bytes(SALT_BYTES))
+    return folder.read(SALT)
