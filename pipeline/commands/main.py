@@ -14,6 +14,7 @@ from pipeline.commands import (
     dedupe,
     evaluate,
     export_vectors,
+    forget,
     identify,
     index,
     people,
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
         index, plan, cluster, people, dedupe, search, search_index, identify, export_vectors,
-        verify, evaluate, check, weights, schema,
+        verify, evaluate, check, forget, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

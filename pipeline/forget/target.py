@@ -1,4 +1,4 @@
-"""What is to be forgotten: found in the lake, with all that is the same, and made into tombstones."""
+"""What is to be forgotten: found in the lake, with what is the same, and made into tombstones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Target:
         faces: rows of `faces`, columns `FACES`, that go; those of photos that go included.
         images: ids of the photos that go.
         persons: ids of the persons that go, those merged into them included.
-        names: what they are called.
+        names: what they, and nobody else, are called.
         copies: photos that go, or lose a face, because they are the same as one that was named.
     """
 
@@ -58,9 +58,7 @@ class Target:
         return [row["vector"] for row in rows] + [r["thumbnail"] for r in rows if r["thumbnail"]]
 
 
-def find(
-    lake: Lake, persons: Sequence[str], images: Sequence[str], faces: Sequence[str]
-) -> Target:
+def find(lake: Lake, persons: Sequence[str], images: Sequence[str], faces: Sequence[str]) -> Target:
     """Return what belongs to these persons, photos and faces.
 
     Photos with the same bytes or the same pixels go together: one would bring the other back.
@@ -105,6 +103,10 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
         if row and row["name"]:
             target.names.add(row["name"])
         found |= {one["face_id"] for one in now.faces(person_id)}
+    others = now.people.filter(
+        pc.invert(pc.is_in(now.people["person_id"], _strings(target.persons)))
+    )
+    target.names -= set(others["name"].to_pylist())
     return found
 
 
@@ -154,7 +156,7 @@ def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
-    """Take the rows of all faces that go: those of photos that go, those named, and their copies'."""
+    """Take the rows of all faces that go: of photos that go, those named, and those in copies."""
     where = pc.field("image_id").isin(_strings(target.photos))
     rows = {row["face_id"]: row for row in face_rows(lake, where)}
     named = [rows[face] for face in sorted(wanted) if face in rows]

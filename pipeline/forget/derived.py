@@ -1,0 +1,213 @@
+"""Takes what is forgotten out of everything that was made from images and faces, but people."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.dedupe.run import WORK as DEDUPE_WORK
+from pipeline.duplicates import Duplicates
+from pipeline.errors import StorageError
+from pipeline.forget.parts import is_gone
+from pipeline.forgotten import Forgotten
+from pipeline.grouping.run import WORK as CLUSTER_WORK
+from pipeline.lake import Lake
+from pipeline.search.reader import forget as forget_cached
+from pipeline.search.settings import FLAT
+from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest
+from pipeline.storage import TEMPORARY, Folder, is_local
+from pipeline.troubles import storage_errors
+from pipeline.workspace import Workspace
+
+VECTORS = "duplicates/_vectors"
+PHASHES = ("phash", "phash_inner", "phash_turnable")
+REDACTED = "(forgotten)"
+
+
+def clean_duplicates(lake: Lake, forgotten: Forgotten, run_id: str) -> int:
+    """Publish duplicates without forgotten photos, and return how many rows went.
+
+    A group that lost one goes whole: the next `facelake dedupe`, to which the rewritten parts are
+    new, finds what is left of it, and chooses whom to keep.
+    """
+    duplicates = Duplicates(lake)
+    current = duplicates.current()
+    if current is None:
+        if lake.folder.exists(duplicates.generations.pointer):
+            lake.folder.remove(duplicates.generations.pointer)
+        duplicates.generations.tidy()
+        return 0
+    rows, pairs, crops = duplicates.table(), duplicates.pairs(), duplicates.crops()
+    gone = is_gone(forgotten, forgotten.images, rows["image_id"])
+    groups = pc.unique(rows["group_id"].filter(pa.array(gone)))
+    broken = np.asarray(pc.is_in(rows["group_id"], groups))
+    dead = _dead_pairs(lake, forgotten, pairs)
+    crops_gone = is_gone(forgotten, forgotten.images, crops["first"]) | is_gone(
+        forgotten, forgotten.images, crops["second"]
+    )
+    if not (broken.any() or dead.any() or crops_gone.any()):
+        duplicates.generations.tidy()
+        return 0
+    about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
+    duplicates.publish(
+        run_id, rows.filter(pa.array(~broken)), pairs.filter(pa.array(~dead)),
+        crops.filter(pa.array(~crops_gone)), about,
+    )  # fmt: skip
+    return int(broken.sum())
+
+
+def _dead_pairs(lake: Lake, forgotten: Forgotten, pairs: pa.Table) -> np.ndarray:
+    """Return which pairs have a hash that forgotten photos had, and no other photo has."""
+    hashes = {one for name in ("first", "second") for one in pc.unique(pairs[name]).to_pylist()}
+    suspects = {one for one in hashes if forgotten.key(one) in forgotten.hashes}
+    suspects -= live_hashes(lake, suspects)
+    values = pa.array(sorted(suspects), pairs.schema.field("first").type)
+    dead = pc.or_(pc.is_in(pairs["first"], values), pc.is_in(pairs["second"], values))
+    return np.asarray(dead, bool)
+
+
+def live_hashes(lake: Lake, hashes: set[bytes]) -> set[bytes]:
+    """Return which perceptual hashes a photo of the lake has."""
+    if not hashes:
+        return set()
+    found = lake.read("images", PHASHES)
+    return hashes & {one for name in PHASHES for one in pc.unique(found[name]).to_pylist()}
+
+
+def clean_picture_vectors(lake: Lake, forgotten: Forgotten) -> int:
+    """Take forgotten photos out of the vectors that `dedupe --model` keeps."""
+    removed = 0
+    for folder in _folders(lake.folder.child(VECTORS)):
+        kept = Workspace(folder)
+        for name in sorted(folder.files()):
+            try:
+                arrays = kept.load(name.removesuffix(".npz"))
+                ids = [bytes(row).hex() for row in arrays["image_id"]]
+                vectors = arrays["vectors"]
+            except (KeyError, ValueError, OSError, StorageError):
+                folder.remove(name)  # the next `dedupe --model` makes it again
+                continue
+            gone = is_gone(forgotten, forgotten.images, pa.array(ids, pa.string()))
+            if gone.any():
+                left = {"image_id": arrays["image_id"][~gone], "vectors": vectors[~gone]}
+                kept.save(name.removesuffix(".npz"), left)
+                removed += int(gone.sum())
+    return removed
+
+
+def _folders(parent: Folder) -> list[Folder]:
+    with storage_errors("list", parent.url):
+        try:
+            entries = parent.fs.ls(parent.path(), detail=True)
+        except FileNotFoundError:
+            return []
+    names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory"]
+    return [parent.child(name) for name in sorted(names)]
+
+
+def clean_index(lake: Lake, forgotten: Forgotten) -> str | None:
+    """Take forgotten faces out of the vector index; return what became of it, None for nothing.
+
+    Shards that hold one go: searches compare their faces one by one until `search-index` runs
+    again. With trained cells all of it goes, for a cell's centre may be one face's vector.
+    """
+    store = IndexStore(lake)
+    if not (store.folder.files() or store.folder.exists(POINTER)):
+        return None
+    try:
+        manifest = store.manifest()
+    except StorageError:
+        manifest = None
+    tainted = _tainted_shards(store, manifest, forgotten) if manifest else set()
+    if manifest is not None and not tainted:
+        store.publish(manifest)  # files that it does not name go
+        return None
+    if manifest is not None and manifest.kind == FLAT and len(tainted) < len(manifest.shards):
+        shards = tuple(one for one in manifest.shards if one.name not in tainted)
+        left = replace(manifest, shards=shards, rows=sum(one.rows for one in shards))
+        store.publish(left)
+        forget_cached(store.folder, left.files())
+        return f"{len(tainted)} shards removed"
+    store.folder.remove(POINTER)
+    for name in [*store.folder.files(), *store.folder.temporary_files()]:
+        store.folder.remove(name)
+    forget_cached(store.folder, set())
+    return "removed"
+
+
+def _tainted_shards(store: IndexStore, manifest: Manifest, forgotten: Forgotten) -> set[str]:
+    """Return the shards that hold a forgotten face, or cannot be read to tell."""
+    tainted = set()
+    for shard in manifest.shards:
+        try:
+            rows = np.load(io.BytesIO(store.folder.read(shard.name + ROWS)))
+            faces = pa.array([face.decode() for face in rows["face_id"].tolist()], pa.string())
+        except (StorageError, ValueError, KeyError, IndexError):
+            tainted.add(shard.name)
+            continue
+        if is_gone(forgotten, forgotten.faces, faces).any():
+            tainted.add(shard.name)
+    return tainted
+
+
+def remove_checkpoints(lake: Lake) -> None:
+    """Remove what stopped runs left to go on from; it holds vectors, and costs time alone."""
+    for name in (CLUSTER_WORK, DEDUPE_WORK):
+        Workspace(lake.folder.child(name)).remove()
+        lake.folder.child(name).remove_if_empty()
+
+
+def remove_report(lake: Lake) -> bool:
+    """Remove the pages of `facelake report`, and return whether there were any."""
+    folder = lake.folder.child("report")
+    there = folder.exists()
+    if there:
+        Workspace(folder).remove()
+    return there
+
+
+def remove_half_written(lake: Lake) -> int:
+    """Remove half-written files of killed processes, wherever they lie in a local lake."""
+    if not is_local(lake.folder.fs):
+        return 0
+    with storage_errors("clean", lake.folder.url):
+        names = [
+            name for name in lake.folder.fs.find(lake.folder.path())
+            if name.rsplit("/", 1)[-1].startswith(".") and name.endswith(TEMPORARY)
+        ]  # fmt: skip
+        for name in names:
+            lake.folder.fs.rm_file(name)
+    return len(names)
+
+
+def clean_runs(lake: Lake, is_told: Callable[[str], bool]) -> int:
+    """Take texts that tell of something forgotten out of the manifests of runs."""
+    folder = lake.folder.child("runs")
+    changed = 0
+    for name in sorted(n for n in folder.files() if n.endswith(".json")):
+        try:
+            about = json.loads(folder.read(name))
+        except ValueError:
+            folder.remove(name)  # damaged: nobody can tell what it says
+            continue
+        cleaned = redacted(about, is_told)
+        if cleaned != about:
+            lake.publish_json(f"runs/{name}", cleaned)
+            changed += 1
+    return changed
+
+
+def redacted(value: Any, is_told: Callable[[str], bool]) -> Any:
+    """Return a JSON value whose telling texts are replaced."""
+    if isinstance(value, str):
+        return REDACTED if is_told(value) else value
+    if isinstance(value, list):
+        return [redacted(one, is_told) for one in value]
+    if isinstance(value, dict):
+        return {redacted(key, is_told): redacted(one, is_told) for key, one in value.items()}
+    return value

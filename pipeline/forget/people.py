@@ -1,0 +1,168 @@
+"""The tables of people without what is forgotten: a new generation, everybody else as they were."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clustering.grid import from_grid, to_grid
+from pipeline.columns import fixed_lists, matrix
+from pipeline.forget.parts import is_gone
+from pipeline.forgotten import Forgotten
+from pipeline.generations import pieces
+from pipeline.lake import Lake
+from pipeline.people.store import People
+from pipeline.people.view import EXEMPLARS, view
+
+CORE = "core"
+
+
+def clean_people(
+    people: People, forgotten: Forgotten, sizes: Mapping[str, int | None], run_id: str
+) -> int:
+    """Publish the tables without what is forgotten, and return how many faces went.
+
+    Persons who lose a face are counted anew, their mean included: it held a share of that face.
+
+    Args:
+        people: of the lake, whose parts are clean already.
+        forgotten: what goes.
+        sizes: of the faces of the parts that were rewritten, None for those that are gone.
+        run_id: of the new generation.
+    """
+    current = people.current_or_none()
+    if current is None:
+        if people.lake.folder.exists(people.generations.pointer):  # damaged: nobody can read it
+            people.lake.folder.remove(people.generations.pointer)
+        people.generations.tidy()
+        return 0
+    clusters, table, suggestions = people.clusters(), people.people(), people.suggestions()
+    gone = is_gone(forgotten, forgotten.faces, clusters["face_id"])
+    gone |= is_gone(forgotten, forgotten.images, clusters["image_id"])
+    lost = is_gone(forgotten, forgotten.persons, table["person_id"])
+    parts = current.get("parts", {})
+    if not (gone.any() or lost.any() or parts.keys() & sizes.keys()):
+        people.generations.tidy()
+        return 0
+    dropped = set(table["person_id"].filter(pa.array(lost)).to_pylist())
+    fewer = set(clusters["person_id"].filter(pa.array(gone)).drop_null().to_pylist())
+    rows = _reassigned(people, clusters.filter(pa.array(~gone)), dropped)
+    left = set(pc.unique(rows["person_id"]).drop_null().to_pylist())
+    named = _strings(fewer | dropped | (set(table["person_id"].to_pylist()) - left))
+    untouched = table.filter(pc.invert(pc.is_in(table["person_id"], named)))
+    counted, whole = _counted(people.lake, table, rows, (fewer & left) - dropped)
+    table = pa.concat_tables([untouched, counted]).sort_by("person_id")
+    suggestions = _left_of(suggestions, table, rows)
+    about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
+    about |= {"faces": len(rows), "people": len(table)}
+    if whole:  # else the next run clusters everything anew: sizes that differ tell it to
+        about["parts"] = {
+            name: size for name, was in parts.items() if (size := sizes.get(name, was)) is not None
+        }
+    people.publish(run_id, pieces(rows), pieces(table), suggestions, about)
+    return int(gone.sum())
+
+
+def _strings(values: set[str]) -> pa.Array:
+    return pa.array(sorted(values), pa.string())
+
+
+def _reassigned(people: People, clusters: pa.Table, dropped: set[str]) -> pa.Table:
+    """Return the rows; faces that were moved away from a person who goes are where they are now."""
+    stranded = pc.is_in(clusters["person_id"], _strings(dropped))
+    if not pc.any(stranded).as_py():
+        return clusters
+    now = view(people).persons_of(clusters.filter(stranded)["face_id"].to_pylist())
+    persons = [
+        (other if (other := now.get(face)) not in dropped else None) if moved else person
+        for face, person, moved in zip(
+            clusters["face_id"].to_pylist(), clusters["person_id"].to_pylist(),
+            stranded.to_pylist(), strict=True,
+        )
+    ]  # fmt: skip
+    at = clusters.schema.get_field_index("person_id")
+    return clusters.set_column(at, clusters.schema.field(at), pa.array(persons, pa.string()))
+
+
+def _left_of(suggestions: pa.Table, people: pa.Table, clusters: pa.Table) -> pa.Table:
+    """Return the suggestions about persons and faces that are still there."""
+    keep = np.ones(len(suggestions), bool)
+    for names, known in (
+        (("person_a", "person_b"), people["person_id"]),
+        (("face_a", "face_b"), clusters["face_id"]),
+    ):
+        for name in names:
+            keep &= np.asarray(pc.is_in(suggestions[name], known.combine_chunks()))
+    return suggestions.filter(pa.array(keep))
+
+
+def _counted(
+    lake: Lake, table: pa.Table, clusters: pa.Table, persons: set[str]
+) -> tuple[pa.Table, bool]:
+    """Return the persons' rows counted anew, and whether each still has a core face."""
+    known = {row["person_id"]: row for row in table.filter(
+        pc.is_in(table["person_id"], _strings(persons))).to_pylist()}  # fmt: skip
+    members: dict[str, list[dict[str, Any]]] = {person: [] for person in known}
+    for row in clusters.filter(pc.is_in(clusters["person_id"], _strings(persons))).to_pylist():
+        members.setdefault(row["person_id"], []).append(row)
+    members = {person: rows for person, rows in members.items() if person in known and rows}
+    every = [row for rows in members.values() for row in rows]
+    vectors = _vectors(lake, {row["face_id"] for row in every})
+    dates = _dates(lake, {row["image_id"] for row in every})
+    out, means, whole = [], [], True
+    for person, rows in sorted(members.items()):
+        core = [row for row in rows if row["tier"] == CORE]
+        whole &= bool(core)
+        grid = to_grid(np.stack([vectors[row["face_id"]] for row in core or rows]))
+        means.append(from_grid(np.rint(grid.mean(axis=0, keepdims=True)).astype(np.int16))[0])
+        out.append(known[person] | _described(known[person], rows, core, dates))
+    kind = table.schema
+    mean = fixed_lists(np.array(means, np.float32), kind.field("mean").type) if means else None
+    arrays = [
+        (pa.array([], field.type) if mean is None else mean)
+        if field.name == "mean"
+        else pa.array([row[field.name] for row in out], field.type)
+        for field in kind
+    ]
+    return pa.table(arrays, schema=kind), whole
+
+
+def _vectors(lake: Lake, faces: set[str]) -> dict[str, np.ndarray]:
+    found = lake.read("faces", ["face_id", "embedding"], pc.field("face_id").isin(_strings(faces)))
+    if not len(found):
+        return {}
+    return dict(zip(found["face_id"].to_pylist(), matrix(found["embedding"]), strict=True))
+
+
+def _dates(lake: Lake, images: set[str]) -> dict[str, Any]:
+    where = pc.field("image_id").isin(_strings(images))
+    found = lake.read("images", ["image_id", "taken_at"], where).to_pydict()
+    return dict(zip(found["image_id"], found["taken_at"], strict=True))
+
+
+def _described(
+    was: Mapping[str, Any], rows: list[dict[str, Any]], core: list[dict[str, Any]],
+    dates: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return what is to be said of a person by the faces that are left."""
+    here = {row["face_id"] for row in rows}
+    by_rank = sorted(
+        rows, key=lambda row: (row["tier"] != CORE, -(row["similarity"] or 0), row["face_id"])
+    )
+    exemplars = [face for face in was["exemplars"] if face in here]
+    if not exemplars:
+        exemplars = [row["face_id"] for row in by_rank[:EXEMPLARS]]
+    sure = [row["confidence"] for row in rows if row["confidence"] is not None]
+    taken = [date for row in rows if (date := dates.get(row["image_id"])) is not None]
+    return {
+        "faces": len(rows),
+        "core_faces": len(core),
+        "images": len({row["image_id"] for row in rows}),
+        "cover_face_id": was["cover_face_id"] if was["cover_face_id"] in here else exemplars[0],
+        "exemplars": exemplars,
+        "first_taken_at": min(taken, default=None),
+        "last_taken_at": max(taken, default=None),
+        "confidence": sum(sure) / len(sure) if sure else 0.0,
+    }

@@ -1,0 +1,179 @@
+"""Forgets: the order of the steps, and what makes a stopped one go on where it was.
+
+What is to go is noted first, together with its tombstones; every step then looks for what has a
+tombstone, so that it can be repeated, and the note goes last.
+"""
+
+import base64
+import io
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import forgotten as stones
+from pipeline.errors import StorageError
+from pipeline.forget import derived
+from pipeline.forget.corrections import clean_corrections
+from pipeline.forget.parts import clean_parts, clean_quarantine
+from pipeline.forget.people import clean_people
+from pipeline.forget.target import Target, tombstones
+from pipeline.forgotten import FOLDER, Forgotten
+from pipeline.lake import Lake, parquet_bytes
+from pipeline.people.store import People
+from pipeline.schema import FORGOTTEN
+
+PENDING = f"{FOLDER}/_pending.json"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of the tables.
+
+    Attributes:
+        parts: of images and faces that were rewritten or removed.
+        clustered: rows of `clusters` that went.
+        corrections: that went.
+        duplicates: rows that went.
+        vectors: of pictures that went.
+        index: what became of the vector index, None for nothing.
+        report: whether its pages were removed.
+        runs: manifests that were changed.
+        leftovers: files of quarantine and half-written ones that were removed.
+    """
+
+    parts: int
+    clustered: int
+    corrections: int
+    duplicates: int
+    vectors: int
+    index: str | None
+    report: bool
+    runs: int
+    leftovers: int
+
+
+def forget(lake: Lake, target: Target, run_id: str) -> Done:
+    """Forget a target; the caller holds the lake's lock.
+
+    Should this be stopped, `finish` goes on with it.
+    """
+    rows = tombstones(target, stones.salt_of(lake.folder))
+    table = parquet_bytes(pa.Table.from_pylist(rows, FORGOTTEN))
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}.parquet"
+    note = {
+        "name": name,
+        "tombstones": base64.b64encode(table).decode(),
+        "texts": sorted(target.texts()),
+        "parts": _parts_with(lake, {row["image_id"] for row in target.faces.values()}
+                             | target.images),
+    }  # fmt: skip
+    lake.publish_json(PENDING, note)
+    done = finish(lake, run_id)
+    assert done is not None  # it was noted just now
+    return done
+
+
+def _parts_with(lake: Lake, images: set[str]) -> list[str]:
+    """Return the parts that hold these images."""
+    wanted = pa.array(sorted(images), pa.string())
+
+    def holds(name: str) -> bool:
+        ids = lake.read_part("images", name, ["image_id"])["image_id"]
+        return bool(pc.any(pc.is_in(ids, wanted)).as_py())
+
+    return [name for name in lake.parts() if holds(name)]
+
+
+def pending(lake: Lake) -> dict[str, Any] | None:
+    """Return the note of a forgetting that was stopped, None when there is none.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    if not lake.folder.exists(PENDING):
+        return None
+    try:
+        note: dict[str, Any] = json.loads(lake.folder.read(PENDING))
+        base64.b64decode(note["tombstones"], validate=True)
+        return {"texts": note["texts"], "parts": note["parts"], **note}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{lake.folder.url}/{PENDING} is damaged; remove it, and give the last `facelake "
+            "forget` command again"
+        ) from error
+
+
+def finish(lake: Lake, run_id: str) -> Done | None:
+    """Go on with a forgetting that was stopped; None when there is none. Needs the lake's lock."""
+    note = pending(lake)
+    if note is None:
+        return None
+    lake.folder.publish(f"{FOLDER}/{note['name']}", base64.b64decode(note["tombstones"]))
+    done = sweep(lake, run_id, note["parts"], note["texts"])
+    lake.folder.remove(PENDING)
+    return done
+
+
+def sweep(
+    lake: Lake, run_id: str, parts: Iterable[str] | None = None, texts: Iterable[str] = ()
+) -> Done:
+    """Remove whatever has a tombstone from everywhere; the caller holds the lake's lock.
+
+    Args:
+        lake: to clean.
+        run_id: of the generations that are published.
+        parts: that may hold something; None: look at all, for instance after a backup was put back.
+        texts: ids and places, in the clear, that must not stand in manifests of runs.
+    """
+    forgotten = stones.load(lake.folder)
+    there = lake.parts()
+    names = there if parts is None else [name for name in parts if name in set(there)]
+    changed = clean_parts(lake, forgotten, names)
+    if parts is None:
+        sizes = changed
+    else:  # those that were rewritten before the stop too
+        faces = lake.folder.child("faces").files()
+        sizes = {name: faces.get(name) for name in parts}
+    leftovers = clean_quarantine(lake, forgotten) + lake.sweep()
+    index = derived.clean_index(lake, forgotten)
+    people = People(lake)
+    clustered = clean_people(people, forgotten, sizes, run_id)
+    corrections = clean_corrections(people, forgotten)
+    duplicates = derived.clean_duplicates(lake, forgotten, run_id)
+    vectors = derived.clean_picture_vectors(lake, forgotten)
+    derived.remove_checkpoints(lake)
+    report = derived.remove_report(lake)
+    leftovers += derived.remove_half_written(lake)
+    runs = derived.clean_runs(lake, telling(forgotten, texts))
+    return Done(
+        len(changed), clustered, corrections, duplicates, vectors, index, report, runs, leftovers
+    )
+
+
+def telling(forgotten: Forgotten, texts: Iterable[str] = ()) -> Any:
+    """Return what tells whether a text names something forgotten, or holds one of `texts`."""
+    known = forgotten.addresses | forgotten.images | forgotten.faces | forgotten.contents
+    clear = tuple(texts)
+
+    def is_told(text: str) -> bool:
+        return forgotten.key(text) in known or any(one in text for one in clear)
+
+    return is_told
+
+
+def count(lake: Lake) -> dict[str, int]:
+    """Return how many tombstones there are of each kind."""
+    folder = lake.folder.child(FOLDER)
+    names = [name for name in folder.files() if name.endswith(".parquet")]
+    tables = [pq.read_table(io.BytesIO(folder.read(name)), columns=["kind"]) for name in names]
+    if not tables:
+        return {}
+    kinds = pc.value_counts(pa.concat_tables(tables)["kind"]).to_pylist()
+    return {one["values"]: one["counts"] for one in kinds}
