@@ -25,6 +25,8 @@ from pipeline.schema import FORGOTTEN
 from pipeline.storage import Folder
 
 FOLDER, SALT = "forgotten", "_salt"
+# What is being forgotten, until it is.
+PENDING = f"{FOLDER}/_pending.json"
 SALT_BYTES = 32
 KEY_BYTES = 16
 IMAGE, FACE, PERSON = "image", "face", "person"

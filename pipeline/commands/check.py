@@ -13,6 +13,7 @@ from rich.text import Text
 from pipeline.check import KINDS, Finding, Result, check, repair
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.progress import duration
+from pipeline.commands.tasks import finish_forgetting
 from pipeline.errors import EXIT_UNSOUND
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.repair:
         return EXIT_UNSOUND
     with RunLock(lake.folder, f"check-{datetime.now(UTC):%Y%m%dT%H%M%S}"):
+        finish_forgetting(lake)
         repair(lake, check(lake).findings)  # again: what another run was writing is no leftover
         left = check(lake)
     print("\nRepaired; run `facelake index` again to do the images of quarantined parts")

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from pipeline import forgotten as stones
 from pipeline.commands.options import add_storage_options
-from pipeline.commands.tasks import new_run_id, open_lake
+from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.forget.prove import Clear, Proof, prove
-from pipeline.forget.run import Done, count, finish, forget, sweep
+from pipeline.forget.run import Done, count, forget, sweep
 from pipeline.forget.target import Target, find
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
@@ -69,10 +69,7 @@ def run(options: argparse.Namespace) -> int:
     done: Done | None
     said: dict[str, Any] = {}
     with RunLock(lake.folder, run_id, options.wait):
-        stopped = finish(lake, run_id)
-        if stopped is not None:
-            print("what was stopped before is done", file=sys.stderr)
-            said["resumed"] = vars(stopped)
+        stopped = finish_forgetting(lake)
         if named:
             target = find(lake, options.person, options.image, options.face)
             said["forgotten"] = told(target)

@@ -21,6 +21,7 @@ from pipeline.commands.interrupts import Interrupts
 from pipeline.commands.options import add_index_options, index_config
 from pipeline.commands.performance_tables import performance, show
 from pipeline.commands.progress import Live, Tally, duration
+from pipeline.commands.tasks import finish_forgetting
 from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, ConfigError, ErrorCode, StorageError
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
     try:
         with RunLock(lake.folder, run_id, options.wait):
+            finish_forgetting(lake)
             ledger = lake.ledger(retry) if lake.models() else Ledger.empty()
             work = plan_inputs(config, ledger)
             models = open_lake(config, lake, work, retry if ledger.again else frozenset())

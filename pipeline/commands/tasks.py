@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from rich.console import Console
 from pipeline import environment
 from pipeline.commands.options import add_storage_options
 from pipeline.errors import ConfigError
+from pipeline.forgotten import PENDING
 from pipeline.lake import Lake, Models
 from pipeline.lock import RunLock
 from pipeline.storage import parse_options
@@ -63,6 +65,20 @@ def on_ray(choice: str, file_bytes: int, enough: float) -> bool:
     return "RAY_ADDRESS" in os.environ or file_bytes > enough
 
 
+def finish_forgetting(lake: Lake) -> bool:
+    """Finish what `facelake forget` was stopped in, before anything else is made of the lake.
+
+    The caller holds the lake's lock. Returns whether there was something to finish.
+    """
+    if not lake.folder.exists(PENDING):
+        return False
+    from pipeline.forget.run import finish  # it knows all tables: not for every start
+
+    finish(lake, new_run_id("forget"))
+    print("a forgetting that was stopped is finished now", file=sys.stderr)
+    return True
+
+
 @contextmanager
 def tasks(
     options: argparse.Namespace,
@@ -77,6 +93,7 @@ def tasks(
         RunLock(lake.folder, run_id, options.wait),
         console.status("reading the lake") as status,
     ):
+        finish_forgetting(lake)
 
         def progress(step: str, done: int, total: int) -> None:
             status.update(f"{step} {done} of {total}")

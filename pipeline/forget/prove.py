@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.columns import matrix
 from pipeline.forget.derived import live_hashes
-from pipeline.forget.run import PENDING
-from pipeline.forgotten import FOLDER, Forgotten
+from pipeline.forgotten import FOLDER, PENDING, Forgotten
 from pipeline.lake import Lake
 from pipeline.lock import NAME as LOCK
 from pipeline.troubles import storage_errors
@@ -146,12 +145,13 @@ def _column(column: pa.Array, forgotten: Forgotten, clear: Clear) -> Iterator[st
         texts = pc.unique(column).drop_null().to_pylist()
         yield from _told(texts, forgotten)
         if any(needle in text for text in texts for needle in clear.texts):
-            yield "a place, id or name"
-    elif pa.types.is_binary(kind):
-        if any(
-            forgotten.key(one) in forgotten.thumbnails for one in column.drop_null().to_pylist()
-        ):
-            yield "a thumbnail"
+            yield "a place or id"
+        if set(texts) & set(clear.names):
+            yield "a name"
+    elif pa.types.is_binary(kind) and forgotten.thumbnails & {
+        forgotten.key(one) for one in column.drop_null().to_pylist()
+    }:
+        yield "a thumbnail"
 
 
 def _vectors(rows: Any, forgotten: Forgotten) -> Iterator[str]:

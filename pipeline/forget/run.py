@@ -24,12 +24,10 @@ from pipeline.forget.corrections import clean_corrections
 from pipeline.forget.parts import clean_parts, clean_quarantine
 from pipeline.forget.people import clean_people
 from pipeline.forget.target import Target, tombstones
-from pipeline.forgotten import FOLDER, Forgotten
+from pipeline.forgotten import FOLDER, PENDING, Forgotten
 from pipeline.lake import Lake, parquet_bytes
 from pipeline.people.store import People
 from pipeline.schema import FORGOTTEN
-
-PENDING = f"{FOLDER}/_pending.json"
 
 
 @dataclass(frozen=True)

@@ -103,10 +103,8 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
         if row and row["name"]:
             target.names.add(row["name"])
         found |= {one["face_id"] for one in now.faces(person_id)}
-    others = now.people.filter(
-        pc.invert(pc.is_in(now.people["person_id"], _strings(target.persons)))
-    )
-    target.names -= set(others["name"].to_pylist())
+    others = pc.invert(pc.is_in(now.people["person_id"], _strings(target.persons)))
+    target.names -= set(now.people.filter(others)["name"].to_pylist())
     return found
 
 

@@ -9,8 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pipeline import geometry, schema
+from pipeline.check import check
 from pipeline.columns import matrix
 from pipeline.config import DetectConfig
+from pipeline.forgotten import gathered, salted
 from pipeline.lake import Lake, Models
 from pipeline.models.card import find_card
 from pipeline.stages.decode import Decode
@@ -204,6 +206,34 @@ def test_empty_batches(encoded, decoded, detect, detected, embed, vectors, tmp_p
     none = detected.filter(pa.compute.is_valid(detected["error"]))
     assert len(none) == 5
     assert [len(f) for f in embed(none)["found"].to_pylist()] == [0] * 5
+
+
+def test_what_was_forgotten_is_not_written(vectors, tmp_path):
+    """A photo by its pixels in another file; a face by its place, the others keep their ids."""
+    salt = b"s" * 32
+    rows = {row["uri"].rpartition("#")[2]: row for row in vectors.to_pylist() if row["found"]}
+    hidden, partly = sorted(rows.values(), key=lambda row: len(row["found"]))
+    face = partly["found"][0]
+    none = dict.fromkeys(f.name for f in schema.FORGOTTEN)
+    sides = [partly["width"], partly["height"]] * 2
+    known = gathered(salt, [
+        none | {"kind": "image", "key": bytes(16),
+                "pixels": salted(salt, hidden["pixels_sha256"])},
+        none | {"kind": "face", "key": bytes(16), "content": salted(salt, partly["sha256"]),
+                "box": [v / side for v, side in zip(face["box"], sides, strict=True)]},
+    ])  # fmt: skip
+    lake = Lake(str(tmp_path / "lake"))
+    lake.claim(MODELS)
+    result = Write(lake, MODELS, "r", known)(vectors).to_pylist()[0]
+    images, faces = lake.read("images"), lake.read("faces")
+    assert hidden["image_id"] not in images["image_id"].to_pylist()
+    assert result["images"] == len(images) == len(vectors) - 1
+    left = [f for f in faces["face_id"].to_pylist() if f.startswith(partly["image_id"])]
+    ranks = range(1, len(partly["found"]))
+    assert left == [f"{partly['image_id']}-{k}" for k in ranks]
+    counts = dict(zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True))
+    assert counts[partly["image_id"]] == len(left)
+    assert check(lake).findings == []
 
 
 def test_stages_do_not_change_their_input(encoded, detect, embed, decoded, detected):
