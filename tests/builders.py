@@ -76,7 +76,7 @@ def planned(*inputs, output="", ledger=None, options=None, parallelism=1):
     return plan(
         [str(i) for i in inputs],
         output=str(output),
-        ledger=ledger or Ledger.empty(),
+        ledger=Ledger.empty() if ledger is None else ledger,
         options=options or {},
         parallelism=parallelism,
     )
@@ -85,10 +85,9 @@ def planned(*inputs, output="", ledger=None, options=None, parallelism=1):
 def read_all(work, ledger=None, config=None):
     """Read every unit of a plan; return all rows as one table, and the report."""
     report = Report()
+    known = Ledger.empty() if ledger is None else ledger  # an empty one may know what to refuse
     tables = [
-        table
-        for unit in work.units
-        for table in read(unit, ledger or Ledger.empty(), config or ReadConfig(), report)
+        table for unit in work.units for table in read(unit, known, config or ReadConfig(), report)
     ]
     return pa.concat_tables([ENCODED.empty_table(), *tables]), report
 

@@ -26,6 +26,7 @@ from pipeline.forget.prove import Clear, prove
 from pipeline.forget.target import find
 from pipeline.geometry import iou
 from pipeline.grouping.run import Run as ClusterRun
+from pipeline.ledger import Ledger
 from pipeline.people import People, actions
 from pipeline.people.view import view
 from pipeline.search import search
