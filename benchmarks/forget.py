@@ -74,7 +74,9 @@ def main() -> None:
         print(lines[-1], flush=True)
     if options.write:
         before, rest = options.write.read_text().split(BEGIN, 1)
-        said = "`python -m benchmarks.forget`, one process, two shared cores; memory with clustering."
+        said = (
+            "`python -m benchmarks.forget`, one process, two shared cores; memory with clustering."
+        )
         text = "\n".join([said, "", *lines])
         options.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}")
 

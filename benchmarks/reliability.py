@@ -335,8 +335,8 @@ class Bench:
 
 
 @contextmanager
-def ray_nodes(folder: Path, workers: int):
-    """A cluster of a head without work and some workers, each in a process group of its own."""
+def ray_nodes(folder: Path, workers: int, head_cpus: int = 1, cpus: int = 2):
+    """A cluster of a head and some workers, each in a process group of its own."""
     port = free_port()
     temp = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
     env = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -349,14 +349,14 @@ def ray_nodes(folder: Path, workers: int):
             start_new_session=True,
         )  # fmt: skip
 
-    head = begin("--head", "--port", str(port), "--num-cpus", "1", "--temp-dir", temp,
+    head = begin("--head", "--port", str(port), "--num-cpus", str(head_cpus), "--temp-dir", temp,
                  "--include-dashboard", "false")  # fmt: skip
     address = f"127.0.0.1:{port}"
     time.sleep(8)
     nodes: list[subprocess.Popen] = []
 
     def add() -> None:
-        nodes.append(begin("--address", address, "--num-cpus", "2"))
+        nodes.append(begin("--address", address, "--num-cpus", str(cpus)))
 
     try:
         for _ in range(workers):

@@ -26,6 +26,7 @@ from pipeline.forget.prove import Clear, prove
 from pipeline.forget.target import find
 from pipeline.geometry import iou
 from pipeline.grouping.run import Run as ClusterRun
+from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.people import People, actions
 from pipeline.people.view import view
@@ -316,6 +317,19 @@ def test_a_backup_that_was_put_back_is_found_and_cleaned_again(lake, tmp_path):
     run.sweep(lake, "f2")
     assert_nowhere(lake, found.texts() | found.names, found.blobs())
     assert proof(lake, found) == []
+
+
+def test_a_lake_on_object_storage_forgets_too(lake, tmp_path):
+    furnish(lake, tmp_path)
+    root = lake.folder.path()
+    remote = Lake(f"memory://forget-{tmp_path.name}")
+    for name, data in files(lake).items():
+        remote.folder.publish(name.removeprefix(f"{root}/"), data)
+    found, done = forget(remote, persons=["Ann of the north"], images=["p2-0.jpg"])
+    assert done.report
+    assert_nowhere(remote, found.texts() | found.names, found.blobs())
+    assert proof(remote, found) == []
+    assert [f for f in check(remote).findings if f.kind != "leftover"] == []
 
 
 def test_each_hiding_place_is_found_by_its_tombstone(lake, tmp_path):
