@@ -28,8 +28,8 @@ from pipeline.workspace import in_process
 
 BEGIN, END = "<!-- forget -->", "<!-- end of forget -->"
 HEAD = (
-    "| faces in the lake | faces that went | forget a person | forget a photo | prove | files, rows | "
-    "peak memory |\n|---|---|---|---|---|---|---|"
+    "| faces in the lake | faces that went | forget a person | forget a photo | prove | "
+    "files, rows | peak memory |\n|---|---|---|---|---|---|---|"
 )
 
 

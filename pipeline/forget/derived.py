@@ -20,7 +20,7 @@ from pipeline.lake import Lake
 from pipeline.search.reader import forget as forget_cached
 from pipeline.search.settings import FLAT
 from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest
-from pipeline.storage import TEMPORARY, Folder, is_local
+from pipeline.storage import TEMPORARY, Folder
 from pipeline.troubles import storage_errors
 from pipeline.workspace import Workspace
 
@@ -172,9 +172,10 @@ def remove_report(lake: Lake) -> bool:
 
 
 def remove_half_written(lake: Lake) -> int:
-    """Remove half-written files of killed processes, wherever they lie in a local lake."""
-    if not is_local(lake.folder.fs):
-        return 0
+    """Remove half-written files of killed processes, wherever they lie.
+
+    Object stores have none, unless somebody copied a local lake there.
+    """
     with storage_errors("clean", lake.folder.url):
         names = [
             name for name in lake.folder.fs.find(lake.folder.path())
