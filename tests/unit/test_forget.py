@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +56,16 @@ def columns_of(name):
 
 
 @pytest.fixture
-def lake(tmp_path):
-    """Photos of two people each, in several parts, clustered, searched for copies and indexed."""
+def lake(made, tmp_path):
+    """A copy of `made` for one test."""
+    shutil.copytree(made, tmp_path / "lake")
+    return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Photos of two people each, in several parts, clustered and searched for copies."""
+    folder = tmp_path_factory.mktemp("made") / "lake"
     vectors, label = archive(PEOPLE, EACH)
     photos = {}
     for k in range(EACH):
@@ -65,10 +74,10 @@ def lake(tmp_path):
                 photo_lakes.face(vectors[label == q][k], box_of(q), thumbnail=thumbnail(q * 10 + k))
                 for q in (p, p + 1)
             ]
-    lake = parts_lake(tmp_path / "lake", photos)
+    lake = parts_lake(folder, photos)
     cluster(lake)
     duplicates(lake)
-    return lake
+    return folder
 
 
 def parts_lake(folder, photos):
