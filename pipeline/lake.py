@@ -28,6 +28,8 @@ from pipeline.storage import Folder, is_local
 from pipeline.troubles import REACH_TIMEOUT_S, storage_errors, within
 
 FORMAT = 1
+# Parts read at once for the ledger: enough for storage to answer in parallel, few enough to hold.
+LEDGER_PARTS = 64
 ABOUT = "lake.json"
 # Key in a part's Parquet metadata: `columns.digest` of its rows, for `facelake check`.
 DIGEST = b"facelake.digest"
@@ -186,7 +188,12 @@ class Lake:
 
     def ledger(self, retry: frozenset[str] = frozenset()) -> Ledger:
         """Return which images are here; those with an error code in `retry` count as new."""
-        return Ledger.from_table(self.read("images", COLUMNS), retry, self.forgotten())
+        names, folder = self.parts(), self.folder.child("images")
+        tables = (
+            scan(folder, names[start : start + LEDGER_PARTS], schema.IMAGES, COLUMNS)
+            for start in range(0, len(names), LEDGER_PARTS)
+        )
+        return Ledger.from_tables(tables, retry, self.forgotten())
 
     def forgotten(self) -> Forgotten:
         """Return what this lake was told to forget."""

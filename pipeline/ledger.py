@@ -4,8 +4,9 @@ About 36 bytes an image: two halves of the id, the start of the content's hash, 
 number of the folder or archive it came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,23 @@ def halves(image_ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArra
 def content_key(sha256: str | None) -> int:
     """Return the first 64 bits of a content hash, 0 for none."""
     return int(sha256[:16], 16) if sha256 else 0
+
+
+def _empty_columns() -> tuple[npt.NDArray[Any], ...]:
+    return tuple(
+        np.zeros(0, kind) for kind in (np.uint64, np.uint64, np.uint64, np.int64, np.int32)
+    )
+
+
+def _columns(images: pa.Table, number: dict[str, int]) -> tuple[npt.NDArray[Any], ...]:
+    """Return halves of ids, content key, size and shard; `number` grows by new shards."""
+    high, low = halves(images["image_id"].to_pylist())
+    content = np.array([content_key(h) for h in images["sha256"].to_pylist()], dtype=np.uint64)
+    size = np.asarray(images["bytes"].combine_chunks().fill_null(-1), dtype=np.int64)
+    shards = images["shard"].combine_chunks().dictionary_encode()
+    numbers = [number.setdefault(s, len(number)) for s in shards.dictionary.to_pylist()]
+    places = np.asarray(shards.indices.fill_null(len(numbers)), dtype=np.int64)
+    return high, low, content, size, np.array([*numbers, -1], np.int32)[places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +80,41 @@ class Ledger:
         retry: frozenset[str] = frozenset(),
         forgotten: Forgotten = NOTHING,
     ) -> "Ledger":
-        """Build the ledger from the columns `COLUMNS` of `images`.
+        """Build the ledger from the columns `COLUMNS` of `images`; see `from_tables`."""
+        return cls.from_tables([images], retry, forgotten)
 
-        Rows with an error code in `retry` are left out: such images count as new.
+    @classmethod
+    def from_tables(
+        cls,
+        tables: Iterable[pa.Table],
+        retry: frozenset[str] = frozenset(),
+        forgotten: Forgotten = NOTHING,
+    ) -> "Ledger":
+        """Build the ledger from pieces of `images`, columns `COLUMNS`, one at a time.
+
+        As Arrow's text and Python's objects an image takes half a kilobyte, here a tenth of it: a
+        lake of many millions is never held as the former. Rows with an error code in `retry` are
+        left out: such images count as new.
         """
-        whole = len(images)
-        if retry:
-            again = pc.is_in(images["error"], pa.array(sorted(retry), pa.string()))
-            images = images.filter(pc.invert(again))
-        high, low = halves(images["image_id"].to_pylist())
-        order = np.lexsort((low, high))
-        shards = images["shard"].combine_chunks().dictionary_encode()
-        shard = np.asarray(shards.indices.fill_null(-1), dtype=np.int32)
-        content = np.array([content_key(h) for h in images["sha256"].to_pylist()], dtype=np.uint64)
-        size = np.asarray(images["bytes"].combine_chunks().fill_null(-1), dtype=np.int64)
-        return cls(
-            high[order],
-            low[order],
-            content[order],
-            size[order],
-            shard[order],
-            tuple(shards.dictionary.to_pylist()),
-            again=whole - len(images),
-            forgotten=forgotten,
+        number: dict[str, int] = {}
+        pieces = [_empty_columns()]
+        again = 0
+        for images in tables:
+            whole = len(images)
+            if retry:
+                wrong = pc.is_in(images["error"], pa.array(sorted(retry), pa.string()))
+                images = images.filter(pc.invert(wrong))
+            again += whole - len(images)
+            pieces.append(_columns(images, number))
+        high, low, content, size, shard = (
+            np.concatenate([piece[k] for piece in pieces]) for k in range(len(pieces[0]))
         )
+        del pieces
+        order = np.lexsort((low, high))
+        return cls(
+            high[order], low[order], content[order], size[order], shard[order],
+            tuple(number), again, forgotten,
+        )  # fmt: skip
 
     @classmethod
     def empty(cls) -> "Ledger":

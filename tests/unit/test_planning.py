@@ -92,7 +92,7 @@ def test_memory_of_the_driver_by_hand():
     base = driver_bytes(0, 0, 0)
     assert driver_bytes(10**9, 0, 0) == base  # shards are few
     assert driver_bytes(10**9, 1, 0) == base + 400e9
-    assert driver_bytes(10**9, 0, 10**9) == base + 570e9
+    assert driver_bytes(10**9, 0, 10**9) == base + 95e9
     assert driver_bytes(10**9, 0.5, 10**8) == base + 36e8 + 200e9
 
 
