@@ -83,7 +83,11 @@ def run(options: argparse.Namespace) -> int:
             clear = Clear(sorted(target.texts()), sorted(target.names), target.blobs())
         else:
             # With --prove alone nothing is changed: what is there is what is told.
-            done = None if options.prove or stopped else sweep(lake, new_run_id("forget"))
+            known = bool(stones.load(lake.folder))
+            if not known:
+                console.print(f"nothing was ever forgotten in {visible(lake.folder.url)}")
+            idle = options.prove or stopped or not known
+            done = None if idle else sweep(lake, new_run_id("forget"))
         if done is not None:
             said["removed"] = vars(done)
             if not options.json:
@@ -117,8 +121,8 @@ def show_target(console: Console, target: Target) -> None:
     names = ", ".join(sorted(target.names))
     console.print(
         Text(visible(
-            f"{len(target.persons):,} person ids{f' ({names})' if names else ''}, "
-            f"{len(target.images):,} photos, {len(target.faces):,} faces"
+            f"to forget: persons {len(target.persons):,}{f' ({names})' if names else ''}, "
+            f"photos {len(target.images):,}, faces {len(target.faces):,}"
         ))
     )  # fmt: skip
     shown = sorted({target.photos[row["image_id"]]["uri"] for row in target.faces.values()}

@@ -475,8 +475,12 @@ def test_tombstones_hold_nothing_in_the_clear(lake, tmp_path):
 
 def test_the_command_asks_tells_and_proves(lake, capsys, monkeypatch):
     url, face = lake.folder.url, f"{image_id('p0-0.jpg')}-0"
+    lake.folder.publish("report/index.html", b"here")
+    assert main(["forget", url]) == 0
+    assert "nothing was ever forgotten" in capsys.readouterr().out
+    assert lake.folder.exists("report/index.html")
     assert main(["forget", url, "--face", face, "--dry-run"]) == 0
-    assert "1 faces" in capsys.readouterr().out
+    assert "faces 1" in capsys.readouterr().out
     assert main(["forget", url, "--face", face]) == 2
     assert "give --yes" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
