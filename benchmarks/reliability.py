@@ -234,7 +234,7 @@ class Bench:
             code, output = job.wait()
             row.seconds.append(job.seconds())
             if code:
-                row.notes += f" exit {code}: {output.splitlines()[-1][:100]}"
+                row.notes = f"the run stops with exit {code}; started again"
             self.finish(row, lake)
         return row
 
