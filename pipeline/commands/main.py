@@ -18,6 +18,7 @@ from pipeline.commands import (
     index,
     people,
     plan,
+    report,
     schema,
     search,
     search_index,
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
-        index, plan, cluster, people, dedupe, search, search_index, identify, export_vectors,
+        index, plan, cluster, people, dedupe, report, search, search_index, identify, export_vectors,
         verify, evaluate, check, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)
