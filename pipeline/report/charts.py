@@ -1,5 +1,6 @@
 """Small charts: counts by value or by time, which templates draw as SVG and as a table."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ BINS = 30
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: its place from the left, what it stands for, how much there is, percent of the most."""
+    """A bar: place from the left, what it stands for, how much that is, in percent of the most."""
 
     at: int
     label: str
@@ -71,9 +72,10 @@ def histogram(
         edges[0], edges[-1] = low, high  # geomspace is off by a rounding
         counts, _ = np.histogram(known, edges)
     texts = [_figure(edge) for edge in edges]
-    labels = [f"{a} to {b}" if a != b else a for a, b in zip(texts, texts[1:], strict=False)]
+    labels = [f"{a} to {b}" if a != b else a for a, b in itertools.pairwise(texts)]
     middle = [texts[len(texts) // 2]] if len(counts) > 1 else []
-    return _chart(title, noun, labels, counts, [texts[0], *middle, texts[-1]])
+    axis = list(dict.fromkeys([texts[0], *middle, texts[-1]]))
+    return _chart(title, noun, labels, counts, axis)
 
 
 def timeline(title: str, noun: str, moments: npt.NDArray[np.datetime64]) -> Chart | None:

@@ -13,15 +13,14 @@ from pipeline.report.images import photos_of
 # Of a group that has more, the first are shown; the rest are counted.
 PER_GROUP = 12
 WORDS = {
-    "kept": "kept",
-    "exact": "the same file",
-    "pixels": "the same pixels in another file",
-    "near": "a near copy",
-    "mirrored": "mirrored",
-    "rotated": "turned",
-    "crop": "a part of the picture",
-    "similar": "similar",
-    "burst": "another shot of a burst",
+    "exact": ("identical file", "identical files"),
+    "pixels": ("file with the same pixels", "files with the same pixels"),
+    "near": ("near copy", "near copies"),
+    "mirrored": ("mirrored copy", "mirrored copies"),
+    "rotated": ("turned copy", "turned copies"),
+    "crop": ("part of the picture", "parts of pictures"),
+    "similar": ("similar photo", "similar photos"),
+    "burst": ("shot of a burst", "further shots of bursts"),
 }
 
 
@@ -47,7 +46,7 @@ class Copies:
     Attributes:
         groups: to show, those first that hold the most bytes to gain.
         groups_in_all, bytes: of all groups.
-        kinds: how many pictures are what of the kept one.
+        kinds: how many pictures are what of the kept one, the most frequent first.
     """
 
     groups: Sequence[Group]
@@ -74,7 +73,7 @@ def copies(duplicates: Duplicates, most: int) -> Copies | None:
     kinds = Counter(rows["kind"].to_pylist())
     del kinds["kept"]
     return Copies(groups[:most], len(groups), sum(group.bytes for group in groups),
-                  [(WORDS.get(kind, kind), count) for kind, count in kinds.most_common()])  # fmt: skip
+                  kinds.most_common())  # fmt: skip
 
 
 def _group(members: list[dict[str, Any]]) -> Group:

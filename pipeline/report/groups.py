@@ -36,7 +36,7 @@ def duplicates_pages(
 def _lines(copies: Copies) -> list[str]:
     if not copies.groups_in_all:
         return ["No photo is a copy of another."]
-    kinds = ", ".join(f"{count:,} {word}" for word, count in copies.kinds)
+    kinds = ", ".join(plural(count, *WORDS.get(kind, (kind, kind))) for kind, count in copies.kinds)
     lines = [
         f"{plural(copies.groups_in_all, 'group')}: {kinds}.",
         f"What is not kept takes {size(copies.bytes)}. Nothing is removed unless you ask: "
@@ -60,7 +60,7 @@ def _group(group: Group, number: int, previews: Previews, folder: str) -> dict[s
 def _member(row: Mapping[str, Any], previews: Previews, folder: str) -> dict[str, Any]:
     picture, why = previews.get(row)
     name = short_name(row["uri"], folder)
-    kind = WORDS.get(row["kind"], row["kind"])
+    kind = WORDS[row["kind"]][0] if row["kind"] in WORDS else row["kind"]
     figures = [
         f"{row['width']} x {row['height']}" if row["width"] and row["height"] else "",
         row["format"] or "",

@@ -45,7 +45,7 @@ class Past:
 
 
 def runs(lake: Lake) -> tuple[list[Past], int]:
-    """Return the last runs, the latest first, and how many there are; unreadable ones are left out."""
+    """Return the last runs, the latest first, and how many there are; unreadable ones go."""
     folder = lake.folder.child("runs")
     names = sorted((name for name in folder.files() if name.endswith(".json")), reverse=True)
     found = []

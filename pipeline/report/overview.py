@@ -81,4 +81,3 @@ def _short(indexed: Indexed) -> Indexed:
         for one in indexed.failures
     ]  # fmt: skip
     return replace(indexed, failures=failures)
-

@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 
 from pipeline.people import People
 from pipeline.people.view import View, view
-from pipeline.report.settings import DOUBTFUL, DOUBTFUL_ATTACHED, ReportConfig
+from pipeline.report.names import page_name, person_stem
+from pipeline.report.settings import (
+    DOUBTFUL,
+    DOUBTFUL_ATTACHED,
+    DOUBTFUL_PERSON,
+    OTHERS,
+    ReportConfig,
+)
 
 MEMBERS = ["face_id", "image_id", "person_id", "tier", "reason", "similarity", "confidence",
            "confirmed"]  # fmt: skip
@@ -48,7 +55,7 @@ class Person:
     @property
     def label(self) -> str:
         """The name, or the start of the id."""
-        return str(self.row["name"] or f"Person {self.id[:SHORT_ID]}")
+        return str(self.row["name"] or nameless(self.id))
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Shown:
         once: those seen once and without a name.
         persons_in_all, once_in_all, hidden: numbers in the lake, hidden persons apart.
         ungrouped: faces of nobody, by reason, the most frequent first.
+        called: label, and address of the page or an empty text, of each person by id.
     """
 
     faces: pa.Table
@@ -70,6 +78,19 @@ class Shown:
     once_in_all: int
     hidden: int
     ungrouped: Sequence[tuple[str, int]]
+    called: Mapping[str, tuple[str, str]]
+
+    def others(self, person: Person) -> list[tuple[str, str, str]]:
+        """Return who might be the same person: label, page or nothing, similarity."""
+        return [
+            (*self.called.get(other, (nameless(other), "")), f"{similarity:.2f}")
+            for other, similarity in person.others
+        ]
+
+
+def nameless(person_id: str) -> str:
+    """Return what a person without a name is called."""
+    return f"Person {person_id[:SHORT_ID]}"
 
 
 def shown(store: People, config: ReportConfig) -> Shown | None:
@@ -108,6 +129,10 @@ def shown(store: People, config: ReportConfig) -> Shown | None:
         len(once),
         len(now.people) - len(people),
         _ungrouped(now, members),
+        {
+            one.id: (one.label, page_name(person_stem(one.id)) if number < first_once else "")
+            for number, one in enumerate(persons)
+        },
     )
 
 
@@ -143,13 +168,16 @@ def _suggested(store: People, now: View) -> tuple[dict[str, list[tuple[str, floa
     """Return whom each person might also be, and who might be two."""
     alike: dict[str, list[tuple[str, float]]] = defaultdict(list)
     mixed = set()
-    for row in store.suggestions().to_pylist():
+    rows = store.suggestions()
+    rows = rows.filter(pc.greater_equal(rows["doubt"], DOUBTFUL_PERSON))
+    for row in rows.sort_by([("doubt", "descending")]).to_pylist():
         a, b = (now.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
         if row["kind"] == "merged":
             mixed.add(a)
         elif a != b:
-            alike[a].append((b, row["similarity"]))
-            alike[b].append((a, row["similarity"]))
+            for one, other in ((a, b), (b, a)):
+                if len(alike[one]) < OTHERS:
+                    alike[one].append((other, row["similarity"]))
     return alike, mixed
 
 

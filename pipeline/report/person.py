@@ -18,9 +18,10 @@ from pipeline.report.previews import Previews
 from pipeline.report.settings import PER_PAGE
 from pipeline.report.site import Site, plural
 from pipeline.report.spool import Spool
-from pipeline.report.tiles import dates, picture_of
+from pipeline.report.tiles import dates, picture_of, seen
 
 PHOTOS = 12
+GONE = "the photo is gone"
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,20 @@ class Album:
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of the pages of all persons."""
         persons = self.shown.persons
-        labels = {one.id: one for one in [*persons, *self.shown.once]}
-        paged = {one.id for one in persons}
         for number, person in enumerate(persons):
-            others = [
-                (labels[other].label if other in labels else other,
-                 page_name(person_stem(other)) if other in paged else "", f"{similarity:.2f}")
-                for other, similarity in person.others
-            ]  # fmt: skip
             values = {
-                "person": person, "others": others, "mixed": person.mixed,
+                "person": person, "others": self.shown.others(person), "mixed": person.mixed,
                 "before": _neighbour(persons, number - 1),
                 "after": _neighbour(persons, number + 1),
             }  # fmt: skip
             yield from self._person(person, values)
+
+    def name(self, row: int) -> str:
+        """Return the name of the photo of a face shown."""
+        if self.place[row] < 0:
+            return GONE
+        uri = self.photos["uri"][int(self.place[row])].as_py()
+        return short_name(uri, self.folder)
 
     def _person(self, person: Person, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         stem, of = person_stem(person.id), max(1, -(-len(person.rows) // PER_PAGE))
@@ -79,18 +80,18 @@ class Album:
         taken = self.photos["taken_at"].take(self._rows(person)).to_numpy()
         row = person.row
         span = dates(row["first_taken_at"], row["last_taken_at"])
-        parts = [f"{plural(row['faces'], 'face')} in {plural(row['images'], 'photo')}", span,
+        parts = [seen(row), span,
                  plural(person.doubtful, "doubtful face") if person.doubtful else "",
                  f"confidence {row['confidence']:.2f} on average"]  # fmt: skip
-        left = row["images"] - len(photos)
+        held = len(np.unique(self.place[person.rows]))
         common = {
             **values, "stem": stem, "of": of, "summary": ", ".join(filter(None, parts)),
             "cover": picture_of(self.faces, self.spool, person.cover),
-            "photos_left": f"{len(photos):,} of {row['images']:,} photos" if left > 0 else "",
+            "photos_left": f"{len(photos):,} of {held:,} photos" if len(photos) < held else "",
         }  # fmt: skip
         for at in range(1, of + 1):
             some = self._faces(person, (at - 1) * PER_PAGE)
-            first = {"timeline": timeline("Photos by date", "faces", taken), "photos": photos}
+            first = {"timeline": timeline("Faces by date", "faces", taken), "photos": photos}
             page = common | {"at": at, "faces": some} | (
                 first if at == 1 else {"timeline": None, "photos": []}
             )  # fmt: skip
@@ -110,7 +111,7 @@ class Album:
             {
                 "picture": picture_of(self.faces, self.spool, int(row)),
                 "alt": f"{person.label}, {start + number} of {len(person.rows)}",
-                "name": short_name(photo["uri"] or "the photo is gone", self.folder),
+                "name": short_name(photo["uri"] or GONE, self.folder),
                 "date": day(photo["taken_at"]),
                 "figures": _figures(member, float(self.faces.sizes[row])),
                 "confirmed": member["confirmed"],

@@ -1,7 +1,7 @@
 """Publishes pages, the first page last, and removes pages of an earlier report."""
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import FIRST_COMPLETED as ANY
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from pipeline.report.names import PAGE
 from pipeline.storage import Folder, is_local

@@ -14,6 +14,10 @@ DOUBTFUL = 0.5
 # the face of another copy of the photo are.
 DOUBTFUL_ATTACHED = 0.9
 
+# Suggestions that are this near to their threshold mark a person; clustering notes many more.
+DOUBTFUL_PERSON = 0.5
+OTHERS = 5
+
 
 @dataclass(frozen=True)
 class ReportConfig:

@@ -38,7 +38,9 @@ class Site:
     templates: jinja2.Environment = field(default_factory=_templates)
     made: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
 
-    def render(self, template: str, here: str, values: Mapping[str, Any], first: bool = True) -> str:
+    def render(
+        self, template: str, here: str, values: Mapping[str, Any], first: bool = True
+    ) -> str:
         """Return a page; `here` is its entry in the menu, `first` whether it is what that opens."""
         menu = [
             (page_name(stem), text)

@@ -1,12 +1,12 @@
 """Pages of people: the contact sheet, and those who were seen once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.report.faces import Faces
 from pipeline.report.images import day
-from pipeline.report.names import page_name, person_stem
+from pipeline.report.names import page_name
 from pipeline.report.people import Person, Shown
 from pipeline.report.settings import PER_PAGE
 from pipeline.report.site import Site, plural
@@ -23,7 +23,9 @@ class Tile:
     href: str = ""
     faces: str = ""
     dates: str = ""
+    photo: str = ""
     doubts: Sequence[str] = ()
+    other: tuple[str, str, str] | None = None
 
 
 def picture_of(faces: Faces, spool: Spool, row: int | None) -> bytes | None:
@@ -37,26 +39,39 @@ def dates(first: Any, last: Any) -> str:
     return " to ".join(dict.fromkeys(filter(None, [day(first), day(last)])))
 
 
-def tile(person: Person, faces: Faces, spool: Spool, linked: bool) -> Tile:
-    """Return a person's tile."""
+def seen(row: Mapping[str, Any]) -> str:
+    """Return how often a person is seen; copies of a photo count once."""
+    faces = plural(row["faces"], "face")
+    same = row["faces"] == row["images"]
+    return faces if same else f"{faces}, {plural(row['images'], 'different photo')}"
+
+
+def tile(shown: Shown, person: Person, faces: Faces, spool: Spool, photo: str = "") -> Tile:
+    """Return a person's tile; with the name of the photo for one who is seen once."""
     row = person.row
     count = plural(row["faces"], "face")
     doubts = [plural(person.doubtful, "doubtful face")] if person.doubtful else []
     doubts += ["might be two persons"] if person.mixed else []
-    doubts += ["might be one with another"] if person.others else []
     return Tile(
         picture_of(faces, spool, person.cover),
         f"{person.label}, {count}",
         person.label,
-        page_name(person_stem(person.id)) if linked else "",
-        f"{count} in {plural(row['images'], 'photo')}" if linked else "",
+        shown.called[person.id][1],
+        "" if photo else seen(row),
         dates(row["first_taken_at"], row["last_taken_at"]),
+        photo,
         doubts,
+        next(iter(shown.others(person)), None),
     )
 
 
-def people_pages(site: Site, shown: Shown, faces: Faces, spool: Spool) -> Iterator[tuple[str, str]]:
-    """Yield name and text of the contact sheet's pages, those of people seen once after them."""
+def people_pages(
+    site: Site, shown: Shown, faces: Faces, spool: Spool, photo: Callable[[int], str]
+) -> Iterator[tuple[str, str]]:
+    """Yield name and text of the contact sheet's pages, those of people seen once after them.
+
+    `photo` gives the name of the photo of a face shown.
+    """
     lines = [
         f"{plural(shown.persons_in_all, 'person has', 'people have')} two faces or more, or a name."
     ]
@@ -67,24 +82,31 @@ def people_pages(site: Site, shown: Shown, faces: Faces, spool: Spool) -> Iterat
     once = f"{plural(shown.once_in_all, 'person', 'people')} seen once"
     other = (page_name("once"), once) if shown.once else None
     values = {"heading": "People", "stem": "people", "lines": lines, "other": other}
-    yield from _sheet(site, values, shown.persons, faces, spool, shown.ungrouped)
+
+    def many(person: Person) -> Tile:
+        return tile(shown, person, faces, spool)
+
+    def single(person: Person) -> Tile:
+        name = photo(person.cover) if person.cover is not None else ""
+        return tile(shown, person, faces, spool, name)
+
+    yield from _sheet(site, values, shown.persons, many, shown.ungrouped)
     if shown.once:
         lines = []
         if len(shown.once) < shown.once_in_all:
             lines = [f"Shown are {len(shown.once):,} of {shown.once_in_all:,}; see --people."]
         values = {"heading": "People seen once", "stem": "once", "lines": lines,
                   "other": (page_name("people"), "People seen more often")}  # fmt: skip
-        yield from _sheet(site, values, shown.once, faces, spool, ())
+        yield from _sheet(site, values, shown.once, single, ())
 
 
 def _sheet(
-    site: Site, values: dict[str, Any], persons: Sequence[Person], faces: Faces, spool: Spool,
-    ungrouped: Sequence[tuple[str, int]],
+    site: Site, values: dict[str, Any], persons: Sequence[Person],
+    made: Callable[[Person], Tile], ungrouped: Sequence[tuple[str, int]],
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
     of = max(1, -(-len(persons) // PER_PAGE))
     for at in range(1, of + 1):
-        some = persons[(at - 1) * PER_PAGE : at * PER_PAGE]
-        tiles = [tile(one, faces, spool, values["stem"] == "people") for one in some]
+        tiles = [made(one) for one in persons[(at - 1) * PER_PAGE : at * PER_PAGE]]
         page = values | {"at": at, "of": of, "tiles": tiles, "command": "",
                          "ungrouped": ungrouped if at == of else ()}  # fmt: skip
         name = page_name(values["stem"], at)

@@ -16,8 +16,8 @@ from pipeline.report import history, images, measured, overview, tiles
 from pipeline.report.copies import copies
 from pipeline.report.faces import Faces, first_faces, gather
 from pipeline.report.groups import duplicates_pages
-from pipeline.report.person import Album
 from pipeline.report.people import Shown, shown
+from pipeline.report.person import Album
 from pipeline.report.previews import DECODE_SIDE, Previews
 from pipeline.report.publish import Pages
 from pipeline.report.settings import ReportConfig
@@ -80,9 +80,7 @@ def write_report(
 
 
 class _Report:
-    def __init__(
-        self, lake: Lake, config: ReportConfig, evaluation: Folder, spool: Spool
-    ) -> None:
+    def __init__(self, lake: Lake, config: ReportConfig, evaluation: Folder, spool: Spool) -> None:
         self.lake = lake
         self.config = config
         self.spool = spool
@@ -106,11 +104,13 @@ class _Report:
         photos = previews.made
         previews.left += self.config.photos - share
         if self.shown:
-            for name, text in tiles.people_pages(self.site, self.shown, faces, self.spool):
-                pages.add(name, text)
             table = images.photos_of(self.lake, some["image_id"].combine_chunks())
             album = Album.of(self.site, self.shown, faces, table, self.spool, previews,
                              self.indexed.folder)  # fmt: skip
+            for name, text in tiles.people_pages(
+                self.site, self.shown, faces, self.spool, album.name
+            ):
+                pages.add(name, text)
             for name, text in album.pages():
                 pages.add(name, text)
             photos = previews.made
@@ -142,9 +142,11 @@ class _Report:
     def _covers(self, faces: Faces, found: Shown | None) -> Sequence[tiles.Tile]:
         if found:
             some = found.persons[: overview.COVERS]
-            return [tiles.tile(one, faces, self.spool, linked=True) for one in some]
+            return [tiles.tile(found, one, faces, self.spool) for one in some]
         return [
-            tiles.Tile(tiles.picture_of(faces, self.spool, row), f"face {row + 1}", f"face {row + 1}")
+            tiles.Tile(
+                tiles.picture_of(faces, self.spool, row), f"face {row + 1}", f"face {row + 1}"
+            )
             for row in range(len(faces.sizes))
         ]
 
