@@ -12,6 +12,8 @@ from pipeline.storage import visible
 # Nothing is fetched and nothing runs, even if something slipped through the escaping.
 STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 NAME_SHOWN = 400
+# Not printable by themselves, but emoji and Persian names are made with them.
+JOINERS = "\u200c\u200d"
 
 
 def environment(package: str) -> jinja2.Environment:
@@ -42,7 +44,7 @@ def css() -> str:
 
 def shown(text: object) -> str:
     """Return text from outside, fit for a page: visible, and not endless."""
-    clear = visible(str(text))
+    clear = "".join(c if c in JOINERS else visible(c) for c in str(text)[: NAME_SHOWN + 1])
     return clear if len(clear) <= NAME_SHOWN else f"{clear[:NAME_SHOWN]}…"
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +111,7 @@ def shown(store: People, config: ReportConfig) -> Shown | None:
     order = np.lexsort((-np.nan_to_num(similarity, nan=-1.0), owner))
     ends = np.searchsorted(owner[order], np.arange(len(seen) + 1))
     doubt = doubtful(faces)
-    alike, mixed = _suggested(store, now)
+    alike, mixed = _suggested(store, now, set(people["person_id"].to_pylist()))
     place = dict(zip(faces["face_id"].to_pylist(), range(len(faces)), strict=True))
     persons = []
     for number, row in enumerate(seen.to_pylist()):
@@ -164,8 +165,10 @@ def _index(values: pa.ChunkedArray, among: pa.Array) -> npt.NDArray[np.int64]:
     return at
 
 
-def _suggested(store: People, now: View) -> tuple[dict[str, list[tuple[str, float]]], set[str]]:
-    """Return whom each person might also be, and who might be two."""
+def _suggested(
+    store: People, now: View, visible: AbstractSet[str]
+) -> tuple[dict[str, list[tuple[str, float]]], set[str]]:
+    """Return whom each person might also be, and who might be two; hidden people are nobody."""
     alike: dict[str, list[tuple[str, float]]] = defaultdict(list)
     mixed = set()
     rows = store.suggestions()
@@ -174,7 +177,7 @@ def _suggested(store: People, now: View) -> tuple[dict[str, list[tuple[str, floa
         a, b = (now.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
         if row["kind"] == "merged":
             mixed.add(a)
-        elif a != b:
+        elif a != b and {a, b} <= visible:
             for one, other in ((a, b), (b, a)):
                 if len(alike[one]) < OTHERS:
                     alike[one].append((other, row["similarity"]))
