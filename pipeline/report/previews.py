@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.originals import Originals
-from pipeline.report.names import short_name
 from pipeline.report.spool import Spool
+from pipeline.storage import visible
 
 SIDE = 320
 # Decoded at twice the size, so that what is reduced stays sharp.
@@ -49,8 +49,7 @@ class Previews:
             self.left -= 1
             made, why = self.originals.try_jpeg(photo, SIDE)
             self.made += made is not None
-            uri = str(photo["uri"])
-            why = why.replace(uri, short_name(uri, self.folder))
+            why = why.replace(visible(self.folder), "") if self.folder else why
             self._known[key] = (self.spool.add(made) if made else None, why)
         number, why = self._known[key]
         return (None if number is None else self.spool.get(number)), why
