@@ -153,7 +153,12 @@ def evaluation(folder):
         "<script>alert(6)</script></svg>"
     )
     (folder / "fake.png").write_text("<script>")
-    result = {"accuracy": 0.987654, SCRIPT: SCRIPT, "intervals": {"accuracy": [0.98, 0.99]}}
+    result = {
+        "lake": "/nowhere",
+        "accuracy": 0.987654,
+        SCRIPT: SCRIPT,
+        "intervals": {"accuracy": [0.98, 0.99]},
+    }
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "list.json").write_text("[1]")
     (folder / "broken.json").write_text("{")

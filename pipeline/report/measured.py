@@ -55,7 +55,8 @@ def _rows(data: bytes) -> list[tuple[str, str, str]]:
     return [
         (str(name), _text(value), _interval(intervals, name))
         for name, value in result.items()
-        if isinstance(value, int | float | str)
+        # where the lake lies on this machine is nobody's business
+        if isinstance(value, int | float | str) and name != "lake"
     ]
 
 

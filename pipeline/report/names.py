@@ -38,3 +38,12 @@ def common_folder(uris: pa.ChunkedArray) -> str:
 def short_name(uri: str, folder: str) -> str:
     """Return a photo's name without what it shares with all others."""
     return uri.removeprefix(folder) or uri
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the last part of a photo's name, which tells most, and what stands before it."""
+    archive, mark, member = name.rpartition("#")
+    folder, slash, last = (member if mark else name).rpartition("/")
+    if not last:
+        return name, ""
+    return last, f"{archive}{mark}{folder}" if slash else archive

@@ -9,7 +9,7 @@ import jinja2
 
 from pipeline import __version__
 from pipeline.pages import STATIC_POLICY, environment
-from pipeline.report.names import page_name
+from pipeline.report.names import page_name, split_name
 from pipeline.report.publish import GENERATOR
 
 # The policy's default does not cover these two.
@@ -20,7 +20,7 @@ MENU = {"Overview": "index", "People": "people", "Duplicates": "duplicates", "Sp
 
 def _templates() -> jinja2.Environment:
     made = environment("pipeline.report")
-    made.globals["page_name"] = page_name
+    made.globals |= {"page_name": page_name, "split_name": split_name}
     return made
 
 

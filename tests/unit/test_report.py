@@ -13,7 +13,14 @@ from pipeline.lake import Lake, Models
 from pipeline.people import People, actions
 from pipeline.report import ReportConfig, write_report
 from pipeline.report.charts import MOST_BARS, histogram, timeline
-from pipeline.report.names import PAGE, common_folder, page_name, person_stem, short_name
+from pipeline.report.names import (
+    PAGE,
+    common_folder,
+    page_name,
+    person_stem,
+    short_name,
+    split_name,
+)
 from pipeline.storage import Folder
 from tests.report_lakes import ANN, BOB, ESCAPE, HOSTILE, SCRIPT, evaluation, lake_of
 
@@ -139,6 +146,7 @@ def test_speed_and_evaluation(hostile):
     page = hostile["evaluation.html"]
     assert page.count("data:image/png") == 1
     assert page.count("data:image/svg+xml") == 1
+    assert "nowhere" not in page
     assert "accuracy 0.9877 0.98 to 0.99" in text(page)
 
 
@@ -281,5 +289,10 @@ def test_names():
     assert common_folder(pa.chunked_array([], pa.string())) == ""
     assert short_name("/a/b.jpg", "/a/") == "b.jpg"
     assert short_name("/a/", "/a/") == "/a/"
+    assert split_name("a/b.tar#c/d.jpg") == ("d.jpg", "a/b.tar#c")
+    assert split_name("a/b.tar#d.jpg") == ("d.jpg", "a/b.tar")
+    assert split_name("a/d.jpg") == ("d.jpg", "a")
+    assert split_name("d.jpg") == ("d.jpg", "")
+    assert split_name("a/") == ("a/", "")
     assert page_name("people", 1) == "people.html"
     assert page_name("people", 2) == "people-2.html"
