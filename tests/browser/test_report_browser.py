@@ -94,6 +94,21 @@ def test_axe_finds_nothing_serious(browser, report, bare, scheme):
     context.close()
 
 
+def test_the_watch_would_see_a_script(page, report, tmp_path):
+    """The other tests mean something: what they watch for is seen, and the policy stops it."""
+    text = (report / "people.html").read_text()
+    evil = "<script>alert(1)</script><img src='http://127.0.0.1:9/x'>"
+    for name, policy in (("open", text.replace("default-src", "no-src")), ("shut", text)):
+        (tmp_path / f"{name}.html").write_text(policy.replace("</main>", f"{evil}</main>"))
+    page.goto((tmp_path / "open.html").as_uri())
+    assert "dialog" in page.troubles
+    page.troubles.clear()
+    page.goto((tmp_path / "shut.html").as_uri())
+    assert "dialog" not in page.troubles
+    refused = [trouble for trouble in page.troubles if "Content Security Policy" in trouble]
+    assert len(refused) == 2
+
+
 def test_the_keyboard_reaches_the_content(page, report):
     page.goto((report / "people.html").as_uri())
     page.keyboard.press("Tab")
@@ -111,6 +126,11 @@ def test_it_prints(browser, report):
     made.goto((report / f"person-{ANN}.html").as_uri())
     made.emulate_media(media="print", color_scheme="dark")
     assert not made.locator("nav").first.is_visible()
-    assert made.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    # paper is white, though the screen is dark
+    for element in ("body", ".card", ".chart svg"):
+        colour = f"getComputedStyle(document.querySelector('{element}')).backgroundColor"
+        assert made.evaluate(colour) == "rgb(255, 255, 255)"
+    text = "getComputedStyle(document.querySelector('.photo-name')).color"
+    assert made.evaluate(text) == "rgb(0, 0, 0)"
     assert len(made.pdf()) > 10_000
     context.close()
