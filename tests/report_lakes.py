@@ -118,7 +118,7 @@ def _people(lake, faces):
     suggestions = [
         {"person_a": a, "person_b": b, "face_a": faces[0], "face_b": faces[1], "kind": kind,
          "similarity": 0.5, "threshold": 0.5, "doubt": 0.9, "run_id": "r"}
-        for a, b, kind in ((ANN, BOB, "apart"), (ANN, ANN, "merged"))
+        for a, b, kind in ((ANN, BOB, "apart"), (ANN, ANN, "merged"), (BOB, ALONE, "apart"))
     ]  # fmt: skip
     people = People(lake)
     people.publish(

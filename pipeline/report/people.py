@@ -19,6 +19,7 @@ from pipeline.report.settings import (
     DOUBTFUL_ATTACHED,
     DOUBTFUL_PERSON,
     OTHERS,
+    PER_PAGE,
     ReportConfig,
 )
 
@@ -69,7 +70,7 @@ class Shown:
         once: those seen once and without a name.
         persons_in_all, once_in_all, hidden: numbers in the lake, hidden persons apart.
         ungrouped: faces of nobody, by reason, the most frequent first.
-        called: label, and address of the page or an empty text, of each person by id.
+        called: label and address of each person by id: of the page, or of the place on a sheet.
     """
 
     faces: pa.Table
@@ -87,6 +88,12 @@ class Shown:
             (*self.called.get(other, (nameless(other), "")), f"{similarity:.2f}")
             for other, similarity in person.others
         ]
+
+
+def _address(person: Person, place: int) -> str:
+    """Return where a person is found; `place` among those seen once, below 0 for others."""
+    stem = person_stem(person.id)
+    return page_name(stem) if place < 0 else f"{page_name('once', place // PER_PAGE + 1)}#{stem}"
 
 
 def nameless(person_id: str) -> str:
@@ -131,7 +138,7 @@ def shown(store: People, config: ReportConfig) -> Shown | None:
         len(now.people) - len(people),
         _ungrouped(now, members),
         {
-            one.id: (one.label, page_name(person_stem(one.id)) if number < first_once else "")
+            one.id: (one.label, _address(one, number - first_once))
             for number, one in enumerate(persons)
         },
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.report.faces import Faces
 from pipeline.report.images import day
-from pipeline.report.names import page_name
+from pipeline.report.names import page_name, person_stem
 from pipeline.report.people import Person, Shown
 from pipeline.report.settings import PER_PAGE
 from pipeline.report.site import Site, plural
@@ -26,6 +26,7 @@ class Tile:
     photo: str = ""
     doubts: Sequence[str] = ()
     other: tuple[str, str, str] | None = None
+    anchor: str = ""
 
 
 def picture_of(faces: Faces, spool: Spool, row: int | None) -> bytes | None:
@@ -46,7 +47,9 @@ def seen(row: Mapping[str, Any]) -> str:
     return faces if same else f"{faces}, {plural(row['images'], 'different photo')}"
 
 
-def tile(shown: Shown, person: Person, faces: Faces, spool: Spool, photo: str = "") -> Tile:
+def tile(
+    shown: Shown, person: Person, faces: Faces, spool: Spool, photo: str | None = None
+) -> Tile:
     """Return a person's tile; with the name of the photo for one who is seen once."""
     row = person.row
     count = plural(row["faces"], "face")
@@ -56,12 +59,13 @@ def tile(shown: Shown, person: Person, faces: Faces, spool: Spool, photo: str = 
         picture_of(faces, spool, person.cover),
         f"{person.label}, {count}",
         person.label,
-        shown.called[person.id][1],
-        "" if photo else seen(row),
+        shown.called[person.id][1] if photo is None else "",
+        seen(row) if photo is None else "",
         dates(row["first_taken_at"], row["last_taken_at"]),
-        photo,
+        photo or "",
         doubts,
         next(iter(shown.others(person)), None),
+        person_stem(person.id),
     )
 
 

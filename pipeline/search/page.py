@@ -12,6 +12,7 @@ from pipeline.search.results import Found
 def page(found: Found, lake: str) -> str:
     """Return the page, HTML."""
     asked = found.asked
+    picture: bytes | None
     if found.probe is not None:
         name, picture = found.probe.name, _jpeg(found.probe)
         count = found.probe.faces

@@ -22,7 +22,7 @@ from pipeline.report.names import (
     split_name,
 )
 from pipeline.storage import Folder
-from tests.report_lakes import ANN, BOB, ESCAPE, HOSTILE, SCRIPT, evaluation, lake_of
+from tests.report_lakes import ALONE, ANN, BOB, ESCAPE, HOSTILE, SCRIPT, evaluation, lake_of
 
 SHOWN = html.escape(SCRIPT)
 
@@ -61,7 +61,7 @@ def test_nothing_runs_and_nothing_is_fetched(hostile):
         # outside of what is shown as text there is no address but those of pages and data
         addresses = re.findall(r'(?:href|src)="([^"]*)"', page)
         for address in addresses:
-            ours = address.startswith(("data:image/", "#")) or address in hostile
+            ours = address.startswith(("data:image/", "#")) or address.split("#")[0] in hostile
             assert ours, (name, address[:80])
         tags = re.findall(r"<[a-z][^>]*>", page)
         assert not [tag for tag in tags if re.search(r"\son[a-z]+=", re.sub('"[^"]*"', "", tag))]
@@ -91,8 +91,10 @@ def test_a_hostile_id_names_a_file_in_the_folder(hostile):
 
 def test_links_lead_to_pages(hostile):
     for page in hostile.values():
-        links = re.findall(r'<a [^>]*href="([^"#]*)"', page)
-        assert set(links) <= set(hostile)
+        for link in re.findall(r'<a [^>]*href="([^"]*)"', page):
+            name, _, place = link.partition("#")
+            assert name in {"", *hostile}
+            assert f'id="{place}"' in (hostile[name] if name else page) or not place
 
 
 def test_the_overview_says_what_was_indexed(hostile):
@@ -117,6 +119,11 @@ def test_a_person_s_page_tells_faces_doubts_and_photos(hostile):
     assert "1 of 13" in page  # in the text that stands for a picture
     assert "cannot be read" in said  # photos that are not there any more
     assert "left:31.25%;top:20.83%;width:18.75%;height:29.17%" in page
+
+
+def test_people_seen_once_are_found_on_their_sheet(hostile):
+    assert f'href="once.html#person-{ALONE}"' in hostile[f"person-{BOB}.html"]
+    assert f'id="person-{ALONE}"' in hostile["once.html"]
 
 
 def test_hidden_people_are_left_out(tmp_path):
@@ -176,7 +183,7 @@ def test_bounds(tmp_path):
 
 
 def test_many_faces_are_paged(tmp_path, monkeypatch):
-    for module in ("person", "tiles"):
+    for module in ("people", "person", "tiles"):
         monkeypatch.setattr(f"pipeline.report.{module}.PER_PAGE", 5)
     write_report(lake_of(tmp_path / "lake"))
     made = pages(tmp_path / "lake" / "report")
