@@ -8,7 +8,6 @@ from rich.console import Console
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.search import say
 from pipeline.lake import Lake
-from pipeline.pages import size
 from pipeline.report.settings import ReportConfig
 from pipeline.storage import Folder, parse_options, visible
 from pipeline.troubles import REACH_TIMEOUT_S, within
@@ -52,6 +51,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report and say where it is."""
+    # templates and decoders: only the command that needs them pays
+    from pipeline.pages import size
     from pipeline.report.write import write_report
 
     config = ReportConfig(people=options.people, photos=options.photos, groups=options.groups)

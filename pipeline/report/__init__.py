@@ -1,6 +1,6 @@
-"""The report: a lake as a folder of pages that open anywhere, without scripts or a server."""
+"""The report: a lake as a folder of pages that open anywhere, without scripts or a server.
 
-from pipeline.report.settings import ReportConfig
-from pipeline.report.write import Written, write_report
+from pipeline.report.write import write_report
 
-__all__ = ["ReportConfig", "Written", "write_report"]
+write_report(Lake("~/faces")).folder.url
+"""

@@ -11,7 +11,6 @@ import pytest
 from pipeline.commands.main import main
 from pipeline.lake import Lake, Models
 from pipeline.people import People, actions
-from pipeline.report import ReportConfig, write_report
 from pipeline.report.charts import MOST_BARS, histogram, timeline
 from pipeline.report.names import (
     PAGE,
@@ -21,6 +20,8 @@ from pipeline.report.names import (
     short_name,
     split_name,
 )
+from pipeline.report.settings import ReportConfig
+from pipeline.report.write import write_report
 from pipeline.storage import Folder
 from tests.report_lakes import ALONE, ANN, BOB, ESCAPE, HOSTILE, SCRIPT, evaluation, lake_of
 
