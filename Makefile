@@ -1,4 +1,4 @@
-# make demo   set up, index the example photos with the bundled models, find copies, group people
+# make demo   set up, index the example photos with the bundled models, find copies, group people, report
 # make test   set up, run all tests
 # make check  format, lint, types, import contracts, unit tests
 # make bench  speed, parity, accuracy and memory (FACELAKE_DATA names the research photos)
@@ -28,10 +28,12 @@ demo: setup
 	$(BIN)/facelake cluster demo-lake
 	$(BIN)/facelake people demo-lake list
 	$(BIN)/python examples/read_faces.py demo-lake
+	$(BIN)/facelake report demo-lake
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
 	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/browser
 
 check: setup
 	$(BIN)/ruff format --check .

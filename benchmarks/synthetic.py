@@ -66,9 +66,17 @@ class Archive:
 
 
 def write_lake(
-    folder: Path, vectors: np.ndarray, names: list[str], scores: np.ndarray | None = None
+    folder: Path,
+    vectors: np.ndarray,
+    names: list[str],
+    scores: np.ndarray | None = None,
+    thumbnails: list[bytes] | None = None,
+    taken_at: np.ndarray | None = None,
 ) -> None:
-    """Add a face and a photo for each vector; `names` are the last parts of the uris."""
+    """Add a face and a photo for each vector; `names` are the last parts of the uris.
+
+    `thumbnails` are shared out in turn, `taken_at` is one a photo.
+    """
     lake = Lake(str(folder))
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
     for first in range(0, len(vectors), PART):
@@ -101,6 +109,10 @@ def write_lake(
         }  # fmt: skip
         if scores is not None:
             faces["score"] = pa.array(scores[first : first + count], pa.float32())
+        if thumbnails is not None:
+            faces["thumbnail"] = pa.array([thumbnails[i % len(thumbnails)] for i in rows])
+        if taken_at is not None:
+            images["taken_at"] = pa.array(taken_at[first : first + count], pa.timestamp("ms"))
         lake.publish_part(
             pa.table({f.name: images[f.name] for f in schema.IMAGES}, schema=schema.IMAGES),
             pa.table({f.name: faces[f.name] for f in kind}, schema=kind),

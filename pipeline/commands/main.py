@@ -19,6 +19,7 @@ from pipeline.commands import (
     index,
     people,
     plan,
+    report,
     schema,
     search,
     search_index,
@@ -36,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
-        index, plan, cluster, people, dedupe, search, search_index, identify, export_vectors,
-        verify, evaluate, check, forget, weights, schema,
+        index, plan, cluster, people, dedupe, report, search, search_index, identify,
+        export_vectors, verify, evaluate, check, forget, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

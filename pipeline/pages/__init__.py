@@ -6,12 +6,15 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from pipeline.storage import visible
 
 # Nothing is fetched and nothing runs, even if something slipped through the escaping.
 STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 NAME_SHOWN = 400
+# Not printable by themselves, but emoji and Persian names are made with them.
+JOINERS = "\u200c\u200d"
 
 
 def environment(package: str) -> jinja2.Environment:
@@ -42,13 +45,15 @@ def css() -> str:
 
 def shown(text: object) -> str:
     """Return text from outside, fit for a page: visible, and not endless."""
-    clear = visible(str(text))
+    clear = str(text)[: NAME_SHOWN + 1]
+    if not clear.isprintable():
+        clear = "".join(c if c in JOINERS else visible(c) for c in clear)
     return clear if len(clear) <= NAME_SHOWN else f"{clear[:NAME_SHOWN]}…"
 
 
-def data_uri(jpeg: bytes) -> str:
-    """Return a JPEG as a data URI."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def data_uri(jpeg: bytes) -> Markup:
+    """Return a JPEG as a data URI, which has nothing to escape."""
+    return Markup(f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")  # noqa: S704 base64
 
 
 def count(number: float) -> str:

@@ -1,0 +1,75 @@
+"""`facelake report`: a lake as pages to look at."""
+
+import argparse
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.commands.options import add_storage_options
+from pipeline.commands.search import say
+from pipeline.lake import Lake
+from pipeline.report.settings import ReportConfig
+from pipeline.storage import Folder, parse_options, visible
+from pipeline.troubles import REACH_TIMEOUT_S, within
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    standard = ReportConfig()
+    parser = commands.add_parser(
+        "report",
+        help="write pages to look at: people, duplicates, errors, speed",
+        description="Write a folder of pages that opens in any browser, from disk or object "
+        "storage: what was indexed, the people and their photos, duplicates, errors, speed, "
+        "evaluations. No scripts, nothing is fetched. It replaces the earlier report.",
+    )
+    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="where to write it; default: report in the lake"
+    )
+    parser.add_argument(
+        "--people", type=int, default=standard.people, metavar="N",
+        help="people who get a page at most, the largest first, and people seen once that are "
+        "shown; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--photos", type=int, default=standard.photos, metavar="N",
+        help="small pictures of photos in all, 0: faces alone; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", type=int, default=standard.groups, metavar="N",
+        help="groups of duplicates shown at most; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--evaluation", metavar="FOLDER",
+        help="where `facelake evaluate --json FILE --plots DIR` wrote; default: evaluation in "
+        "the lake, if it is there",
+    )  # fmt: skip
+    add_storage_options(parser)
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the report and say where it is."""
+    # templates and decoders: only the command that needs them pays
+    from pipeline.pages import size
+    from pipeline.report.write import write_report
+
+    config = ReportConfig(people=options.people, photos=options.photos, groups=options.groups)
+    storage = parse_options(options.storage_option)
+    lake = Lake(options.lake, storage)
+    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    written = write_report(
+        lake,
+        config,
+        Folder(options.output, storage) if options.output else None,
+        Folder(options.evaluation, storage) if options.evaluation else None,
+    )
+    console = Console()
+    pages = "page" if written.pages == 1 else "pages"
+    say(console, f"{written.pages:,} {pages}, {size(written.bytes)}, {written.photos:,} photos, "
+        f"{written.seconds:.1f} s")  # fmt: skip
+    if written.removed:
+        say(console, f"{written.removed:,} pages of the earlier report removed")
+    say(console, f"Open {visible(written.folder.url)}/index.html")
+    return 0

@@ -1,0 +1,86 @@
+"""One pass over the faces of a lake: measures of all, pictures and boxes of those shown."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.columns import matrix
+from pipeline.lake import Lake
+from pipeline.report.spool import Spool
+from pipeline.storage import is_local
+from pipeline.troubles import storage_errors
+
+MEASURES = ("score", "size_px", "quality", "sharpness")
+# Rows at once: their thumbnails are some 15 MB.
+BATCH = 4_096
+LARGEST_PICTURE = 1 << 20
+JPEG = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of a lake.
+
+    Attributes:
+        measures: each of `MEASURES` of all faces, float32 [faces]; NaN where it is not known.
+        pictures: number in the spool of each face shown, int64 [shown]; -1: none.
+        boxes: float32 [shown, 4]; zeros for faces that are not there.
+        sizes: px, float32 [shown].
+    """
+
+    measures: dict[str, npt.NDArray[np.float32]]
+    pictures: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32]
+    sizes: npt.NDArray[np.float32]
+
+
+def gather(lake: Lake, shown: pa.Array, spool: Spool) -> Faces:
+    """Read all faces, part by part, and set aside the thumbnails of those shown, by face id."""
+    found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in MEASURES}
+    pictures = np.full(len(shown), -1, np.int64)
+    boxes = np.zeros((len(shown), 4), np.float32)
+    sizes = np.zeros(len(shown), np.float32)
+    for batch in batches(lake, ["face_id", "box", "thumbnail", *MEASURES]):
+        for name in MEASURES:
+            found[name].append(batch[name].to_numpy(zero_copy_only=False).astype(np.float32))
+        place = pc.fill_null(pc.index_in(batch["face_id"], shown), -1).to_numpy()
+        rows = np.flatnonzero(place >= 0)
+        if not len(rows):
+            continue
+        boxes[place[rows]] = matrix(batch["box"])[rows]
+        sizes[place[rows]] = found["size_px"][-1][rows]
+        for row in rows:
+            picture = batch["thumbnail"][row].as_py()
+            # Nothing but a small JPEG is shown, whatever the table holds.
+            if picture and picture.startswith(JPEG) and len(picture) < LARGEST_PICTURE:
+                pictures[place[row]] = spool.add(picture)
+    empty = np.zeros(0, np.float32)
+    measures = {name: np.concatenate([empty, *values]) for name, values in found.items()}
+    return Faces(measures, pictures, boxes, sizes)
+
+
+def first_faces(lake: Lake, count: int) -> pa.Table:
+    """Return `face_id` and `image_id` of some faces: what there is to show before clustering."""
+    columns = ["face_id", "image_id"]
+    rows = next(iter(batches(lake, columns)), None)
+    kind = pa.schema([(name, pa.string()) for name in columns])
+    return kind.empty_table() if rows is None else pa.Table.from_batches([rows.slice(0, count)])
+
+
+def batches(lake: Lake, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the faces of all complete parts."""
+    local = is_local(lake.folder.fs)
+    for name in lake.parts():
+        path = f"faces/{name}"
+        with storage_errors("read", f"{lake.folder.url}/{path}"):
+            # A part from afar is fetched whole, which can be tried again.
+            source = lake.folder.path(path) if local else io.BytesIO(lake.folder.read(path))
+            with pq.ParquetFile(source, memory_map=local) as file:
+                # columns that an older part lacks would fail here as they do in every reader
+                yield from file.iter_batches(BATCH, columns=columns, use_threads=False)

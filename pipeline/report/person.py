@@ -1,0 +1,170 @@
+"""The pages of one person: faces, when, and photos."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.report.charts import timeline
+from pipeline.report.faces import Faces
+from pipeline.report.images import day
+from pipeline.report.names import page_name, person_stem, short_name
+from pipeline.report.people import Person, Shown, doubtful
+from pipeline.report.previews import Previews
+from pipeline.report.settings import PER_PAGE
+from pipeline.report.site import Site, plural
+from pipeline.report.spool import Spool
+from pipeline.report.tiles import dates, picture_of, seen
+
+PHOTOS = 12
+GONE = "the photo is gone"
+
+
+@dataclass(frozen=True)
+class Album:
+    """All that pages of persons are made of.
+
+    Attributes:
+        photos: rows of `images` of the faces shown.
+        place: row of `photos` of each face shown, int64 [shown]; -1: gone.
+        doubt: whether each face shown is doubtful, bool [shown].
+        folder: that all photos share.
+    """
+
+    site: Site
+    shown: Shown
+    faces: Faces
+    photos: pa.Table
+    place: npt.NDArray[np.int64]
+    doubt: npt.NDArray[np.bool_]
+    spool: Spool
+    previews: Previews
+    folder: str
+
+    @classmethod
+    def of(
+        cls, site: Site, shown: Shown, faces: Faces, photos: pa.Table, spool: Spool,
+        previews: Previews, folder: str,
+    ) -> "Album":  # fmt: skip
+        """Join faces and photos."""
+        ids = photos["image_id"].combine_chunks()
+        place = pc.fill_null(pc.index_in(shown.faces["image_id"], ids), -1).to_numpy()
+        doubt = doubtful(shown.faces)
+        return cls(site, shown, faces, photos, place, doubt, spool, previews, folder)
+
+    def pages(self) -> Iterator[tuple[str, str]]:
+        """Yield name and text of the pages of all persons."""
+        persons = self.shown.persons
+        for number, person in enumerate(persons):
+            values = {
+                "person": person, "others": self.shown.others(person), "mixed": person.mixed,
+                "before": _neighbour(persons, number - 1),
+                "after": _neighbour(persons, number + 1),
+            }  # fmt: skip
+            yield from self._person(person, values)
+
+    def name(self, row: int) -> str:
+        """Return the name of the photo of a face shown."""
+        if self.place[row] < 0:
+            return GONE
+        uri = self.photos["uri"][int(self.place[row])].as_py()
+        return short_name(uri, self.folder)
+
+    def _person(self, person: Person, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        stem, of = person_stem(person.id), max(1, -(-len(person.rows) // PER_PAGE))
+        photos = self._photos(person)
+        taken = self.photos["taken_at"].take(self._rows(person)).to_numpy()
+        row = person.row
+        span = dates(row["first_taken_at"], row["last_taken_at"])
+        parts = [seen(row), span,
+                 plural(person.doubtful, "doubtful face") if person.doubtful else "",
+                 f"confidence {row['confidence']:.2f} on average"]  # fmt: skip
+        held = len(np.unique(self.place[person.rows]))
+        common = {
+            **values, "stem": stem, "of": of, "summary": ", ".join(filter(None, parts)),
+            "cover": picture_of(self.faces, self.spool, person.cover),
+            "photos_left": f"{len(photos):,} of {held:,} photos" if len(photos) < held else "",
+        }  # fmt: skip
+        for at in range(1, of + 1):
+            some = self._faces(person, (at - 1) * PER_PAGE)
+            first = {"timeline": timeline("Faces by date", "faces", taken), "photos": photos}
+            page = common | {"at": at, "faces": some} | (
+                first if at == 1 else {"timeline": None, "photos": []}
+            )  # fmt: skip
+            yield page_name(stem, at), self.site.render("person.html", "People", page, first=False)
+
+    def _rows(self, person: Person) -> pa.Array:
+        """Return rows of `photos` of the person's faces, null for photos that are gone."""
+        rows = self.place[person.rows]
+        return pa.array(rows, pa.int64(), mask=rows < 0)
+
+    def _faces(self, person: Person, start: int) -> list[dict[str, Any]]:
+        rows = person.rows[start : start + PER_PAGE]
+        members = self.shown.faces.take(pa.array(rows)).to_pylist()
+        at = self._rows(person).slice(start, PER_PAGE)
+        photos = self.photos.select(["uri", "taken_at"]).take(at).to_pylist()
+        return [
+            {
+                "picture": picture_of(self.faces, self.spool, int(row)),
+                "alt": f"{person.label}, {start + number} of {len(person.rows)}",
+                "name": short_name(photo["uri"] or GONE, self.folder),
+                "date": day(photo["taken_at"]),
+                "figures": _figures(member, float(self.faces.sizes[row])),
+                "confirmed": member["confirmed"],
+                "doubt": _doubt(member) if self.doubt[row] else "",
+            }
+            for number, (row, member, photo) in enumerate(
+                zip(rows, members, photos, strict=True), start=1
+            )
+        ]
+
+    def _photos(self, person: Person) -> list[dict[str, Any]]:
+        if not self.previews.open():
+            return []
+        at = self.place[person.rows]
+        _, firsts = np.unique(at, return_index=True)
+        firsts = np.sort(firsts[at[firsts] >= 0])[:PHOTOS]
+        photos = self.photos.take(pa.array(at[firsts])).to_pylist()
+        made = []
+        for number, (first, row) in enumerate(zip(firsts, photos, strict=True), start=1):
+            if not self.previews.open():
+                break
+            picture, why = self.previews.get(row)
+            box = self.faces.boxes[person.rows[first]]
+            made.append({
+                "picture": picture, "why": why, "row": row, "date": day(row["taken_at"]),
+                "name": short_name(row["uri"], self.folder), "box": _percent(box, row),
+                "alt": f"photo {number} with {person.label} in a frame",
+            })  # fmt: skip
+        return made
+
+
+def _neighbour(persons: Sequence[Person], number: int) -> tuple[str, str] | None:
+    if not 0 <= number < len(persons):
+        return None
+    return page_name(person_stem(persons[number].id)), persons[number].label
+
+
+def _figures(member: Mapping[str, Any], size_px: float) -> str:
+    figures = [
+        f"{name} {member[name]:.2f}" for name in ("similarity", "confidence")
+        if member[name] is not None
+    ]  # fmt: skip
+    return ", ".join([*figures, f"{size_px:.0f} px"])
+
+
+def _doubt(member: Mapping[str, Any]) -> str:
+    return f"doubtful: {member['reason'] or 'low confidence'}"
+
+
+def _percent(box: npt.NDArray[np.float32], photo: Mapping[str, Any]) -> list[float] | None:
+    """Return left, top, width and height of a box in percent of the photo."""
+    if not photo["width"] or not photo["height"]:
+        return None
+    sides = np.array([photo["width"], photo["height"]] * 2, np.float64)
+    x1, y1, x2, y2 = np.clip(100 * box / sides, 0, 100)
+    return [round(float(value), 2) for value in (x1, y1, x2 - x1, y2 - y1)]

@@ -1,0 +1,67 @@
+"""Publishes pages, the first page last, and removes pages of an earlier report."""
+
+from concurrent.futures import FIRST_COMPLETED as ANY
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from pipeline.report.names import PAGE
+from pipeline.storage import Folder, is_local
+
+INDEX = "index.html"
+# Stands near the top of each page: only files that have it are ever removed.
+GENERATOR = "facelake report"
+MARK = f'<meta name="generator" content="{GENERATOR}">'.encode()
+HEAD = 2_048
+# Pages in flight to object storage; each is up to some megabytes.
+WRITERS = 16
+
+
+class Pages:
+    """Writes the pages of a report into a folder; use as a context manager."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.names: set[str] = set()
+        self.bytes = 0
+        self._pool = ThreadPoolExecutor(2 if is_local(folder.fs) else WRITERS)
+        self._pending: set[Future[None]] = set()
+
+    def __enter__(self) -> "Pages":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, name: str, text: str) -> None:
+        """Publish a page, soon.
+
+        Raises:
+            StorageError: it, or one before it, cannot be written.
+        """
+        if len(self._pending) >= 2 * WRITERS:
+            done, self._pending = wait(self._pending, return_when=ANY)
+            for one in done:
+                one.result()
+        data = self._count(name, text)
+        self._pending.add(self._pool.submit(self.folder.publish, name, data))
+
+    def finish(self, index: str) -> int:
+        """Publish the first page once all others are there; return how many old ones went."""
+        for one in self._pending:
+            one.result()
+        self._pending.clear()
+        self.folder.publish(INDEX, self._count(INDEX, index))
+        old = [n for n in self.folder.files() if PAGE.fullmatch(n) and n not in self.names]
+        gone = [name for name in old if self._ours(name)]
+        for name in gone:
+            self.folder.remove(name)
+        return len(gone)
+
+    def _count(self, name: str, text: str) -> bytes:
+        data = text.encode("utf-8", errors="replace")
+        self.names.add(name)
+        self.bytes += len(data)
+        return data
+
+    def _ours(self, name: str) -> bool:
+        with self.folder.open(name) as file:
+            return MARK in file.read(HEAD)

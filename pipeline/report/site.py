@@ -1,0 +1,58 @@
+"""What all pages of a report share: the templates, the menu, and the words for a face."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import jinja2
+
+from pipeline import __version__
+from pipeline.pages import STATIC_POLICY, environment
+from pipeline.report.names import page_name, split_name
+from pipeline.report.publish import GENERATOR
+
+# The policy's default does not cover these two.
+POLICY = f"{STATIC_POLICY}; base-uri 'none'; form-action 'none'"
+MENU = {"Overview": "index", "People": "people", "Duplicates": "duplicates", "Speed": "speed",
+        "Evaluation": "evaluation"}  # fmt: skip
+
+
+def _templates() -> jinja2.Environment:
+    made = environment("pipeline.report")
+    made.globals |= {"page_name": page_name, "split_name": split_name}
+    return made
+
+
+@dataclass(frozen=True)
+class Site:
+    """A report to be.
+
+    Attributes:
+        lake: name that pages show.
+        evaluation: whether there is a page of evaluations.
+    """
+
+    lake: str
+    evaluation: bool
+    templates: jinja2.Environment = field(default_factory=_templates)
+    made: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+
+    def render(
+        self, template: str, here: str, values: Mapping[str, Any], first: bool = True
+    ) -> str:
+        """Return a page; `here` is its entry in the menu, `first` whether it is what that opens."""
+        menu = [
+            (page_name(stem), text)
+            for text, stem in MENU.items()
+            if text != "Evaluation" or self.evaluation
+        ]
+        return self.templates.get_template(template).render(
+            lake=self.lake, menu=menu, here=here, first=first, policy=POLICY, generator=GENERATOR,
+            version=__version__, made=self.made, **values,
+        )  # fmt: skip
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
