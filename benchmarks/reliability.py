@@ -231,7 +231,7 @@ class Bench:
             for kill in range(times):
                 if wait_for(job, lambda n=1 + 6 * kill, where=lake: parts(where) >= n):
                     row.injected += signal_one(job.process.pid, words, signal.SIGKILL)
-            code, output = job.wait()
+            code, _ = job.wait()
             row.seconds.append(job.seconds())
             if code:
                 row.notes = f"the run stops with exit {code}; started again"
