@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -66,12 +66,7 @@ class Originals:
         uri, shard = str(row["uri"]), str(row["shard"] or "")
         archive = archive_of(uri, shard)
         member = self._member(archive, uri) if archive else self._file(uri)
-        if member is None or member.data is None:
-            why = member.detail if member is not None else "the archive does not hold it any more"
-            raise StorageError(f"{visible(uri)} cannot be read: {visible(why)}")
-        if hashlib.sha256(member.data).hexdigest() != row["sha256"]:
-            raise StorageError(f"{visible(uri)} has changed since it was indexed")
-        return member.data
+        return _checked(row, member)
 
     def jpeg(self, row: Mapping[str, Any], side: int) -> bytes:
         """Return the photo of a row, upright, as a JPEG of at most `side` pixels a side.
@@ -82,7 +77,10 @@ class Originals:
             StorageError: as `read`.
             ImageError: it cannot be decoded.
         """
-        decoded, _ = self._sandbox.decode(self.read(row))
+        return self._small(self.read(row), side)
+
+    def _small(self, data: bytes, side: int) -> bytes:
+        decoded, _ = self._sandbox.decode(data)
         picture = Image.fromarray(decoded.pixels)
         picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
         out = io.BytesIO()
@@ -96,6 +94,46 @@ class Originals:
         except (StorageError, ImageError, ConfigError) as error:
             return None, str(error)
 
+    def try_jpegs(
+        self, rows: Iterable[Mapping[str, Any]], side: int
+    ) -> Iterator[tuple[Mapping[str, Any], bytes | None, str]]:
+        """Yield each row with what `try_jpeg` gives, in any order.
+
+        An archive is read once, whatever the number of its photos, and no further than needed.
+        """
+        archives: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            archive = archive_of(str(row["uri"]), str(row["shard"] or ""))
+            if archive:
+                archives.setdefault(archive, []).append(row)
+            else:
+                yield row, *self.try_jpeg(row, side)
+        for archive, inside in archives.items():
+            yield from self._try_members(archive, inside, side)
+
+    def _try_members(
+        self, archive: str, rows: Sequence[Mapping[str, Any]], side: int
+    ) -> Iterator[tuple[Mapping[str, Any], bytes | None, str]]:
+        left: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            left.setdefault(str(row["uri"]), []).append(row)
+        why = "the archive does not hold it any more"
+        report = Report()
+        try:
+            for member in self._members(archive, left.__contains__, report):
+                for row in left.pop(printable(f"{archive}#{member.key}"), []):
+                    try:
+                        yield row, self._small(_checked(row, member), side), ""
+                    except (StorageError, ImageError) as error:
+                        yield row, None, str(error)
+                if not left:
+                    return
+        except (StorageError, ConfigError) as error:
+            why = str(error)
+        why = report.damage[0] if report.damage else why
+        for row in (row for some in left.values() for row in some):
+            yield row, None, f"{visible(str(row['uri']))} cannot be read: {visible(why)}"
+
     def _file(self, uri: str) -> Member:
         found = self._fetch(uri)
         if found.data is None and "://" not in uri and _ESCAPED.search(uri):
@@ -108,18 +146,35 @@ class Originals:
         return fetch_file(uri, uri, Unit("files", "", options=options), self.config.max_bytes)
 
     def _member(self, archive: str, uri: str) -> Member | None:
+        report = Report()
+        found = next(iter(self._members(archive, uri.__eq__, report)), None)
+        if found is None and report.damage:
+            raise StorageError(report.damage[0])
+        return found
+
+    def _members(
+        self, archive: str, wanted: Callable[[str], bool], report: Report
+    ) -> Iterator[Member]:
+        """Yield the members of an archive whose uris are wanted."""
         kind = archive_kind(archive)
         assert kind is not None  # `archive_of` saw to it
         options = self.options if "://" in archive else {}
         unit = Unit(kind, archive, options=options)
-        report = Report()
 
-        def wanted(key: str) -> bool:
-            return printable(f"{archive}#{key}") == uri
+        def by_key(key: str) -> bool:
+            return wanted(printable(f"{archive}#{key}"))
 
-        for member in shard_members(unit, self.config, wanted, report):
-            if wanted(member.key):
-                return member
-        if report.damage:
-            raise StorageError(report.damage[0])
-        return None
+        for member in shard_members(unit, self.config, by_key, report):
+            if by_key(member.key):
+                yield member
+
+
+def _checked(row: Mapping[str, Any], member: Member | None) -> bytes:
+    """Return the bytes of a row's photo, or raise StorageError if they are not those indexed."""
+    uri = visible(str(row["uri"]))
+    if member is None or member.data is None:
+        why = member.detail if member is not None else "the archive does not hold it any more"
+        raise StorageError(f"{uri} cannot be read: {visible(why)}")
+    if hashlib.sha256(member.data).hexdigest() != row["sha256"]:
+        raise StorageError(f"{uri} has changed since it was indexed")
+    return member.data

@@ -18,6 +18,7 @@ def duplicates_pages(
 ) -> Iterator[tuple[str, str]]:
     """Yield name and text of the pages; one that says what to run if nobody has looked."""
     groups = copies.groups if copies else ()
+    previews.fetch(row for group in groups for row in group.members)
     of = max(1, -(-len(groups) // GROUPS_PER_PAGE))
     lines = _lines(copies) if copies else []
     for at in range(1, of + 1):
@@ -58,7 +59,7 @@ def _group(group: Group, number: int, previews: Previews, folder: str) -> dict[s
 
 
 def _member(row: Mapping[str, Any], previews: Previews, folder: str) -> dict[str, Any]:
-    picture, why = previews.get(row)
+    picture, why = previews.get(row["image_id"])
     name = short_name(row["uri"], folder)
     kind = WORDS[row["kind"]][0] if row["kind"] in WORDS else row["kind"]
     figures = [

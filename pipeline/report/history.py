@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from pipeline.models.card import ModelCard, known_cards
 logger = logging.getLogger(__name__)
 
 RUNS = 50
+STARTED = re.compile("[0-9]{8}T[0-9]{6}")
 STAGE = (
     ("workers", "workers", ""),
     ("images", "photos", ""),
@@ -47,7 +49,7 @@ class Past:
 def runs(lake: Lake) -> tuple[list[Past], int]:
     """Return the last runs, the latest first, and how many there are; unreadable ones go."""
     folder = lake.folder.child("runs")
-    names = sorted((name for name in folder.files() if name.endswith(".json")), reverse=True)
+    names = sorted((n for n in folder.files() if n.endswith(".json")), key=_when, reverse=True)
     found = []
     for name in names[:RUNS]:
         try:
@@ -55,6 +57,12 @@ def runs(lake: Lake) -> tuple[list[Past], int]:
         except (ValueError, AttributeError, TypeError):
             logger.warning("%s/%s cannot be read and was passed over", folder.url, name)
     return found, len(names)
+
+
+def _when(name: str) -> tuple[str, str]:
+    """Return when a run began, which its name tells after what kind of run it is."""
+    found = STARTED.search(name)
+    return (found[0] if found else "", name)
 
 
 def _past(about: Mapping[str, Any], name: str) -> Past:

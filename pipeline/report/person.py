@@ -59,6 +59,7 @@ class Album:
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of the pages of all persons."""
         persons = self.shown.persons
+        self.previews.fetch(self._wanted())
         for number, person in enumerate(persons):
             values = {
                 "person": person, "others": self.shown.others(person), "mixed": person.mixed,
@@ -122,18 +123,27 @@ class Album:
             )
         ]
 
-    def _photos(self, person: Person) -> list[dict[str, Any]]:
-        if not self.previews.open():
-            return []
+    def _firsts(self, person: Person) -> npt.NDArray[np.int64]:
+        """Return which of the person's faces are the first of a photo, the most central first."""
         at = self.place[person.rows]
         _, firsts = np.unique(at, return_index=True)
-        firsts = np.sort(firsts[at[firsts] >= 0])[:PHOTOS]
-        photos = self.photos.take(pa.array(at[firsts])).to_pylist()
+        chosen: npt.NDArray[np.int64] = np.sort(firsts[at[firsts] >= 0])[:PHOTOS]
+        return chosen
+
+    def _wanted(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of photos of which there should be previews, the largest person first."""
+        for person in self.shown.persons:
+            at = self.place[person.rows][self._firsts(person)]
+            yield from self.photos.take(pa.array(at)).to_pylist()
+
+    def _photos(self, person: Person) -> list[dict[str, Any]]:
+        firsts = self._firsts(person)
+        rows = self.photos.take(pa.array(self.place[person.rows][firsts])).to_pylist()
         made = []
-        for number, (first, row) in enumerate(zip(firsts, photos, strict=True), start=1):
-            if not self.previews.open():
-                break
-            picture, why = self.previews.get(row)
+        for number, (first, row) in enumerate(zip(firsts, rows, strict=True), start=1):
+            if not self.previews.known(row["image_id"]):
+                continue
+            picture, why = self.previews.get(row["image_id"])
             box = self.faces.boxes[person.rows[first]]
             made.append({
                 "picture": picture, "why": why, "row": row, "date": day(row["taken_at"]),

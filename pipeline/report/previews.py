@@ -1,7 +1,7 @@
 """Small pictures of the photos themselves, within a budget."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.originals import Originals
@@ -15,7 +15,7 @@ SPENT = "no preview: see --photos"
 
 
 class Previews:
-    """Makes previews until the budget is spent; the same photo costs once.
+    """Makes previews until the budget is spent; a photo that is asked for again costs nothing.
 
     Args:
         originals: where photos come from.
@@ -36,20 +36,27 @@ class Previews:
         self.made = 0
         self._known: dict[str, tuple[int | None, str]] = {}
 
-    def open(self) -> bool:
-        """Return whether the budget is not spent yet."""
-        return self.left > 0 and time.monotonic() < self.until
-
-    def get(self, photo: Mapping[str, Any]) -> tuple[bytes | None, str]:
-        """Return the preview of a row of `images` and "", or None and why there is none."""
-        key = photo["image_id"]
-        if key not in self._known:
-            if not self.open():
-                return None, SPENT
-            self.left -= 1
-            made, why = self.originals.try_jpeg(photo, SIDE)
+    def fetch(self, photos: Iterable[Mapping[str, Any]]) -> None:
+        """Make previews of rows of `images`, the first ones, until the budget is spent."""
+        chosen: dict[str, Mapping[str, Any]] = {}
+        for photo in photos:
+            if len(chosen) >= self.left:
+                break
+            if photo["image_id"] not in self._known:
+                chosen.setdefault(photo["image_id"], photo)
+        self.left -= len(chosen)
+        for photo, made, why in self.originals.try_jpegs(chosen.values(), SIDE):
             self.made += made is not None
             why = why.replace(visible(self.folder), "") if self.folder else why
-            self._known[key] = (self.spool.add(made) if made else None, why)
-        number, why = self._known[key]
+            self._known[photo["image_id"]] = (self.spool.add(made) if made else None, why)
+            if time.monotonic() > self.until:
+                return
+
+    def known(self, image_id: str) -> bool:
+        """Return whether a preview was asked for, made or not."""
+        return image_id in self._known
+
+    def get(self, image_id: str) -> tuple[bytes | None, str]:
+        """Return the preview of a photo and "", or None and why there is none."""
+        number, why = self._known.get(image_id, (None, SPENT))
         return (None if number is None else self.spool.get(number)), why

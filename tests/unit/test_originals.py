@@ -94,3 +94,38 @@ def test_a_name_that_is_no_text_is_found_again(tmp_path: Path) -> None:
         file.write(data)
     with Originals() as originals:
         assert originals.read(row(f"{tmp_path}/caf%E9.jpg", str(tmp_path), data)) == data
+
+
+def test_many_photos_of_an_archive_are_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import originals as module
+
+    passes = []
+    members = module.shard_members
+    monkeypatch.setattr(
+        module,
+        "shard_members",
+        lambda unit, *more: (passes.append(unit.base), members(unit, *more))[1],
+    )
+    data = jpeg()
+    path, config = shard_of(tmp_path, "tar", "a.jpg", data)
+    loose = tmp_path / "loose.jpg"
+    loose.write_bytes(data)
+    rows = [
+        row(f"{path}#a.jpg", path, data),
+        row(f"{path}#other.jpg", path, b"as it was"),
+        row(f"{path}#gone.jpg", path, data),
+        row(str(loose), str(tmp_path), data),
+        row(str(tmp_path / "none.tar") + "#a.jpg", str(tmp_path / "none.tar"), data),
+    ]
+    with Originals(config=config) as photos:
+        found = {given["uri"]: (made, why) for given, made, why in photos.try_jpegs(rows, 64)}
+    assert passes.count(path) == 1
+    assert len(found) == len(rows)
+    made, why = zip(*(found[given["uri"]] for given in rows), strict=True)
+    assert [picture is not None for picture in made] == [True, False, False, True, False]
+    assert "has changed since" in why[1]
+    assert "does not hold it any more" in why[2]
+    assert "none.tar" in why[4]
+    assert why[0] == why[3] == ""

@@ -12,6 +12,7 @@ from pipeline.commands.main import main
 from pipeline.lake import Lake, Models
 from pipeline.people import People, actions
 from pipeline.report.charts import MOST_BARS, histogram, timeline
+from pipeline.report.history import runs
 from pipeline.report.names import (
     PAGE,
     common_folder,
@@ -156,6 +157,14 @@ def test_speed_and_evaluation(hostile):
     assert page.count("data:image/svg+xml") == 1
     assert "nowhere" not in page
     assert "accuracy 0.9877 0.98 to 0.99" in text(page)
+
+
+def test_runs_are_listed_by_time_whatever_their_kind(tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    names = ["cluster-20260103T000000-a", "20260102T000000-b", "dedupe-20260101T000000-c"]
+    for name in sorted(names):
+        lake.publish_json(f"runs/{name}.json", {"run_id": name})
+    assert [run.run_id for run in runs(lake)[0]] == names
 
 
 def test_no_page_of_an_earlier_report_stays(tmp_path):
