@@ -18,6 +18,7 @@ from pipeline.commands import (
     index,
     people,
     plan,
+    review,
     schema,
     search,
     search_index,
@@ -35,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
-        index, plan, cluster, people, dedupe, search, search_index, identify, export_vectors,
-        verify, evaluate, check, weights, schema,
+        index, plan, cluster, people, review, dedupe, search, search_index, identify,
+        export_vectors, verify, evaluate, check, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)
     return root
