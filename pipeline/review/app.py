@@ -17,6 +17,11 @@ from pipeline.review.state import Review
 from pipeline.review.web import render
 
 logger = logging.getLogger(__name__)
+STATIC_FILES = {
+    "review.css": "text/css",
+    "review.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 STATIC = files("pipeline.review").joinpath("static")
 
 
@@ -26,7 +31,7 @@ def application(review: Review) -> App:
     app.state.review = review
     for module in (people, faces, decide, other):
         app.include_router(module.router)
-    for name, kind in (("review.css", "text/css"), ("review.js", "text/javascript")):
+    for name, kind in STATIC_FILES.items():
         app.add_api_route(f"/static/{name}", _static(name, kind), include_in_schema=False)
     app.add_exception_handler(FacelakeError, _refused)
     app.add_exception_handler(RequestValidationError, _not_found)
