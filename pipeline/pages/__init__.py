@@ -12,6 +12,7 @@ from pipeline.storage import visible
 # Nothing is fetched and nothing runs, even if something slipped through the escaping.
 STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 NAME_SHOWN = 400
+JOINERS = "\u200c\u200d"
 
 
 def environment(package: str) -> jinja2.Environment:
@@ -41,8 +42,11 @@ def css() -> str:
 
 
 def shown(text: object) -> str:
-    """Return text from outside, fit for a page: visible, and not endless."""
-    clear = visible(str(text))
+    """Return text from outside, fit for a page: visible, and not endless.
+
+    Joiners inside words stay: Persian names and emoji of several signs need them.
+    """
+    clear = "".join(c if c in JOINERS else visible(c) for c in str(text))
     return clear if len(clear) <= NAME_SHOWN else f"{clear[:NAME_SHOWN]}…"
 
 
