@@ -6,6 +6,7 @@ lake's: cosines of strangers then have mean 0.10 and deviation 0.088, those of o
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +67,17 @@ class Archive:
 
 
 def write_lake(
-    folder: Path, vectors: np.ndarray, names: list[str], scores: np.ndarray | None = None
-) -> None:
-    """Add a face and a photo for each vector; `names` are the last parts of the uris."""
+    folder: Path, vectors: np.ndarray, names: list[str], scores: np.ndarray | None = None,
+    part: int = PART, thumbnail: Callable[[int], bytes] | None = None,
+) -> None:  # fmt: skip
+    """Add a face and a photo for each vector; `names` are the last parts of the uris.
+
+    A part holds `part` photos; `thumbnail` makes the small picture of a face by its number.
+    """
     lake = Lake(str(folder))
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
-    for first in range(0, len(vectors), PART):
-        rows = range(first, min(first + PART, len(vectors)))
+    for first in range(0, len(vectors), part):
+        rows = range(first, min(first + part, len(vectors)))
         ids = [hashlib.blake2b(names[i].encode(), digest_size=16).hexdigest() for i in rows]
         uris = [f"synthetic/{names[i]}" for i in rows]
         count = len(ids)
@@ -84,6 +89,8 @@ def write_lake(
         kind = schema.faces_schema(vectors.shape[1])
         faces = {f.name: pa.nulls(count, f.type) for f in kind}
         block = np.ascontiguousarray(vectors[first : first + count])
+        if thumbnail is not None:
+            faces["thumbnail"] = pa.array([thumbnail(i) for i in rows], pa.binary())
         flat = pa.array(block.reshape(-1))
         box = np.tile(np.array([0, 0, 100, 100], np.float32), count)
         points = np.zeros(10 * count, np.float32)

@@ -13,7 +13,7 @@ from pipeline.review.lookup import ID_DIGITS, Lookup
 
 PHOTO_SIDE, SMALL_SIDE = 1600, 320
 # Thumbnails are read a part at a time; this much of them stays in memory.
-KEPT_BYTES = 96 << 20
+KEPT_BYTES = 256 << 20
 KEPT_CROPS = 512
 CROP_SIDE, CROP_MARGIN = 160, 0.25
 
@@ -31,6 +31,7 @@ class Pictures:
         self.originals = originals
         self._lock = threading.Lock()
         self._parts: OrderedDict[str, dict[str, bytes]] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._crops: OrderedDict[str, bytes] = OrderedDict()
 
     def photo(self, image_id: str, side: int) -> bytes | None:
@@ -66,13 +67,12 @@ class Pictures:
     def _part(self, part: str) -> dict[str, bytes]:
         if part not in self._parts:
             self._parts[part] = self.lookup.thumbnails(part)
+            self._sizes[part] = sum(map(len, self._parts[part].values()))
         self._parts.move_to_end(part)
-        while len(self._parts) > 1 and self._size() > KEPT_BYTES:
-            self._parts.popitem(last=False)
+        while len(self._parts) > 1 and sum(self._sizes.values()) > KEPT_BYTES:
+            gone, _ = self._parts.popitem(last=False)
+            del self._sizes[gone]
         return self._parts[part]
-
-    def _size(self) -> int:
-        return sum(len(data) for part in self._parts.values() for data in part.values())
 
     def _crop(self, face_id: str) -> bytes | None:
         row = self.lookup.photo(face_id[:ID_DIGITS])

@@ -22,7 +22,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         ConfigError: the port is taken, or the host is not of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as made:
+    # Only where the protocol is named asyncio switches off Nagle's delays: 40 ms a picture.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as made:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             made.bind((host, port))

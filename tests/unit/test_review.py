@@ -528,6 +528,16 @@ def test_searching_by_a_picture_keeps_nothing(shared_pages, shared):
     assert sorted(p for p in shared.rglob("*")) == before
 
 
+def test_searching_by_a_picture(shared_pages, photos):
+    path = next(p for p in sorted(photos.iterdir()) if p.suffix == ".jpg")
+    form = {"csrf": shared_pages.csrf}
+    answer = shared_pages.request(
+        "POST", "/search", data=form, files={"picture": (path.name, path.read_bytes())}
+    )
+    assert answer.status_code == 200, answer.text
+    assert len(re.findall(r'href="/faces/', answer.text)) == 36
+
+
 def test_searching_by_a_face(shared_pages):
     person = persons(shared_pages)[0]
     mine = faces(shared_pages, person)
