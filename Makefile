@@ -31,7 +31,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/integration tests/browser
 
 check: setup
 	$(BIN)/ruff format --check .

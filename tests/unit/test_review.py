@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
+from pipeline.pages import shown
 from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together
 from pipeline.people.view import view
@@ -475,6 +476,12 @@ def test_answers_that_make_no_sense(pages):
 
 
 # small things
+
+
+def test_joiners_inside_words_stay_and_what_reorders_text_is_shown():
+    assert shown("می\u200cخواهم 👩\u200d👧") == "می\u200cخواهم 👩\u200d👧"
+    assert shown("a\u202eb\n\0") == "a\\x202eb\\x0a\\x00"
+    assert shown("x" * 5000) == "x" * 400 + "…"
 
 
 def test_addresses_that_would_be_open_are_refused():

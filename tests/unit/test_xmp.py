@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image, ImageOps
 
 from pipeline import schema
 from pipeline.commands.main import main
@@ -235,6 +237,27 @@ def test_a_photo_cropped_since_gets_no_names():
     assert frame.seen_by((1000, 800)) == Frame(100, 80), "upright regions of a turned photo"
     assert frame.seen_by((100, 100)) is None
     assert frame.seen_by(None) == frame
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_regions_turn_as_pictures_do(orientation):
+    """What lies in the region of the stored picture lies in the box of the upright one."""
+    upright = np.zeros((80, 100), np.uint8)
+    upright[10:50, 20:60] = 255
+    back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
+    exif = Image.Exif()
+    exif[0x0112] = back
+    turned = Image.fromarray(upright)
+    turned.info["exif"] = exif.tobytes()
+    stored = np.asarray(ImageOps.exif_transpose(turned))
+    frame = Frame(100, 80, orientation)
+    assert frame.stored == stored.shape[::-1]
+    region = frame.region("Ann", BOX)
+    x1, x2 = ((region.x + side * region.w / 2) * stored.shape[1] for side in (-1, 1))
+    y1, y2 = ((region.y + side * region.h / 2) * stored.shape[0] for side in (-1, 1))
+    inside = stored[round(y1) : round(y2), round(x1) : round(x2)]
+    assert inside.size == 1600
+    assert inside.all()
 
 
 def test_the_best_pair_counts_and_none_twice():
