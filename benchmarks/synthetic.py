@@ -68,13 +68,13 @@ class Archive:
 
 def write_lake(
     folder: Path, vectors: np.ndarray, names: list[str], scores: np.ndarray | None = None,
-    part: int = PART, thumbnail: Callable[[int], bytes] | None = None,
+    part: int | None = None, thumbnail: Callable[[int], bytes] | None = None,
 ) -> None:  # fmt: skip
     """Add a face and a photo for each vector; `names` are the last parts of the uris.
 
-    A part holds `part` photos; `thumbnail` makes the small picture of a face by its number.
+    A part holds `part` photos, else `PART`; `thumbnail` makes the small picture of a face by its number.
     """
-    lake = Lake(str(folder))
+    lake, part = Lake(str(folder)), part or PART
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
     for first in range(0, len(vectors), part):
         rows = range(first, min(first + part, len(vectors)))

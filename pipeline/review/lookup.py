@@ -41,12 +41,12 @@ class Lookup:
         self._faces = schema.faces_schema(models.dimension if models else 1)
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read the image ids again if the lake has other parts than before."""
+    def refresh(self) -> bool:
+        """Read the image ids again if the lake has other parts than before; tell whether it has."""
         parts = self.lake.parts()
         with self._lock:
             if parts == self._parts:
-                return
+                return False
             folder = self.lake.folder.child("images")
             keys, at = [_keys([])], [np.zeros(0, np.int32)]
             for place, name in enumerate(parts):
@@ -56,6 +56,7 @@ class Lookup:
             every, places = np.concatenate(keys), np.concatenate(at)
             order = np.argsort(every, kind="stable")
             self._keys, self._at, self._parts = every[order], places[order], parts
+            return True
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -63,6 +64,12 @@ class Lookup:
     def parts_of(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return the part of each image; unknown ones are left out."""
         wanted = list(dict.fromkeys(image_ids))
+        found = self._known(wanted)
+        if len(found) < len(wanted) and self.refresh():  # photos were added meanwhile
+            found = self._known(wanted)
+        return found
+
+    def _known(self, wanted: Sequence[str]) -> dict[str, str]:
         with self._lock:
             keys, at, parts = self._keys, self._at, self._parts
         if not len(keys) or not wanted:
