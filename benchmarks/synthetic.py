@@ -72,7 +72,7 @@ def write_lake(
 ) -> None:  # fmt: skip
     """Add a face and a photo for each vector; `names` are the last parts of the uris.
 
-    A part holds `part` photos, else `PART`; `thumbnail` makes the small picture of a face by its number.
+    A part holds `part` photos, else `PART`; `thumbnail` makes the picture of a face by number.
     """
     lake, part = Lake(str(folder)), part or PART
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))

@@ -76,15 +76,21 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
 
 
 def split(
-    people: People, person_id: str, face_ids: Sequence[str], note: str | None = None
+    people: People,
+    person_id: str,
+    face_ids: Sequence[str],
+    note: str | None = None,
+    called: str | None = None,
 ) -> Constraint:
     """Take faces out of a person: they are one other person, who is new and gets an id for good.
 
-    The returned correction's `person_id` is the new person.
+    The returned correction's `person_id` is the new person, who gets the name `called`.
 
     Raises:
-        ConfigError: no such person; faces that are not theirs; none of theirs would be left.
+        ConfigError: no such person; faces that are not theirs; none of theirs would be left; a
+            name that cannot be one.
     """
+    text = None if called is None else checked_name(called)
     now = view(people)
     person = _person(now, person_id)
     faces = list(dict.fromkeys(face_ids))
@@ -99,7 +105,8 @@ def split(
             f"These are all faces of {_called(person)}, nobody would be left; to rename the "
             "person use name, to move all faces use merge"
         )
-    return append(people, [*said, ("same", faces, (), new_id(), None)], note)
+    kind = "same" if text is None else "name"
+    return append(people, [*said, (kind, faces, (), new_id(), text)], note)
 
 
 def move(

@@ -408,6 +408,28 @@ def test_one_face(pages):
     assert send(pages, f"/people/{a}/faces", do="split", face="../x").status_code == 400
 
 
+def test_faces_become_a_new_person_by_their_name(pages, folder):
+    a, b = persons(pages)[:2]
+    mine = faces(pages, a)
+    send(pages, f"/people/{a}/faces", do="move", face=mine[:2], to="Zoë")
+    send(pages, f"/faces/{mine[2]}", do="move", to="Yan")
+    assert sorted(row["name"] for row in pages.review.now().named) == ["Yan", "Zoë"]
+    assert send(pages, f"/people/{a}/faces", do="move", face=mine[3], to="").status_code == 400
+    assert send(pages, f"/people/{a}/faces", do="move", face=mine[3], to="Zo").status_code == 400
+    send(pages, f"/people/{a}/faces", do="move", face=mine[3], to=b[:6])
+    assert sorted(faces(pages, a)) == sorted(mine[4:])
+    assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
+    assert sorted(row["name"] for row in pages.review.now().named) == ["Yan", "Zoë"]
+    assert sorted(faces(pages, a)) == sorted(mine[4:])
+    ids = re.findall(r'name="id" value="([0-9a-f]{32})"', pages.get("/history").text)
+    assert len(ids) == 3, "each is one action"
+    for one in ids:
+        where = send(pages, "/undo", id=one).headers["location"]
+        assert "by the next facelake cluster" in pages.get(where).text
+    assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
+    assert sorted(faces(pages, a)) == sorted(mine)
+
+
 def test_clustering_meanwhile_is_noticed(pages, folder):
     a = persons(pages)[0]
     send(pages, f"/people/{a}/name", name="Ann")

@@ -3,13 +3,16 @@
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
+from pipeline.clustering.corrections import Constraint
 from pipeline.errors import ConfigError, FacelakeError
 from pipeline.people import actions
 from pipeline.people.log import append, new_id
 from pipeline.review.lookup import ID_DIGITS
 from pipeline.review.pictures import PHOTO_SIDE, SMALL_SIDE
-from pipeline.review.routes.people import found, shown
+from pipeline.review.routes.people import found, is_new, shown
+from pipeline.review.state import Review
 from pipeline.review.web import FaceId, ImageId, act, form_of, render, review_of
+from pipeline.storage import visible
 
 router = APIRouter()
 # Labels inside a picture; the whole name is in the list below it.
@@ -50,27 +53,22 @@ def change(request: Request, face_id: FaceId) -> Response:
         return act(request, lambda: actions.cover(review.people, owner, face_id, note),
                    "The cover was set")  # fmt: skip
     if what == "move":
-        text = form.one("to")
-        if text.strip() and owner is None and not review.now().called(text.strip()):
-            return _named(request, face_id, text, note)
+        text = form.one("to").strip()
+        if is_new(review.now(), text):
+            return act(request, lambda: _told(review, owner, face_id, text, note),
+                       f"A new person, {visible(text)}")  # fmt: skip
         to = found(review.now(), text)
         return act(request, lambda: actions.move(review.people, [face_id], to, note),
                    f"Moved to {shown(review.now(), to)}")  # fmt: skip
     raise ConfigError("This cannot be done with a face of nobody; say who it is instead")
 
 
-def _named(request: Request, face_id: str, text: str, note: str) -> Response:
-    """Make a face that is nobody's a new person of this name, unless it is the start of an id."""
-    review = review_of(request)
-    try:
-        to = found(review.now(), text)
-    except ConfigError:
-        called = actions.checked_name(text)
-        return act(request, lambda: append(
-            review.people, [("name", [face_id], (), new_id(), called)], note
-        ), f"A new person, {called}")  # fmt: skip
-    return act(request, lambda: actions.move(review.people, [face_id], to, note),
-               f"Moved to {shown(review.now(), to)}")  # fmt: skip
+def _told(review: Review, owner: str | None, face_id: str, text: str, note: str) -> Constraint:
+    """Make a face a new person of this name."""
+    if owner is not None:
+        return actions.split(review.people, owner, [face_id], note, text)
+    said = ("name", [face_id], (), new_id(), actions.checked_name(text))
+    return append(review.people, [said], note)
 
 
 @router.get("/photos/{image_id}")

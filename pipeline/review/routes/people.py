@@ -119,7 +119,11 @@ def faces(request: Request, person_id: PersonId) -> Response:
         return act(request, lambda: actions.cover(review.people, person_id, ids[0], note),
                    "The cover was set")  # fmt: skip
     if what == "move":
-        to = found(review.now(), form.one("to"))
+        text = form.one("to").strip()
+        if is_new(review.now(), text):
+            return act(request, lambda: actions.split(review.people, person_id, ids, note, text),
+                       f"{count} taken out: a new person, {visible(text)}")  # fmt: skip
+        to = found(review.now(), text)
         return act(request, lambda: actions.move(review.people, ids, to, note),
                    f"{count} moved to {shown(review.now(), to)}")  # fmt: skip
     raise ConfigError("Nothing was asked for; use the buttons of the page")
@@ -156,7 +160,11 @@ def undo(request: Request) -> Response:
     """Take an action back: the one that is named, or the last."""
     review, form = review_of(request), form_of(request)
     wanted = form.one("id") or None
-    made = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), "Taken back")
+    said = "Taken back"
+    if wanted in (review.people.current() or {}).get("constraints", ()):
+        # The tables were made with it; names and flags show at once all the same.
+        said += "; what it grouped is grouped anew by the next facelake cluster"
+    made = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), said)
     return go(form.one("next"), made)
 
 
@@ -169,6 +177,17 @@ def found(now: Snapshot, text: str) -> str:
     if not text.strip():
         raise ConfigError("Nobody was named; give the name or id of a person")
     return now.view.lookup(text.strip())
+
+
+def is_new(now: Snapshot, text: str) -> bool:
+    """Return whether this is a name that nobody has, nor anybody's id or start of one."""
+    if not text:
+        return False
+    try:
+        now.view.lookup(text)
+    except ConfigError:
+        return not now.called(text) and len(now.listed("size", text, hidden=True)) == 0
+    return False
 
 
 def shown(now: Snapshot, person_id: str) -> str:
