@@ -1,13 +1,12 @@
 """Names in XMP sidecars: written for other programs and read back."""
 
 import csv
-import hashlib
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,16 +14,13 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError, StorageError
 from pipeline.people.actions import checked_name
 from pipeline.people.names import Imported, import_names
+from pipeline.people.places import Naming, Places, common_root, files, target
 from pipeline.people.regions import Frame, matched
 from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.people.xmp import LARGEST_BYTES, packet, parse
-from pipeline.storage import Folder, visible
+from pipeline.storage import Folder
 
-Naming = Literal["full", "stem"]
-ENDING = ".xmp"
-# File systems take names of 255 bytes.
-LONGEST_PART = 200
 PHOTO = ["image_id", "uri", "width", "height", "orientation"]
 BATCH = 5_000
 
@@ -89,7 +85,7 @@ def export_sidecars(
             if row is None or not row["width"]:
                 done.left["photos whose size is not known"] += 1
                 continue
-            path = _target(row["uri"], folder, root, naming)
+            path = target(row["uri"], folder, root, naming)
             if path is None:
                 done.left["photos inside archives or at URLs: give a folder"] += 1
             elif path in taken:
@@ -109,17 +105,17 @@ def _write(
     if not regions:
         done.left["photos whose faces lie outside"] += 1
         return
-    target, name = Folder(os.path.dirname(path)), os.path.basename(path)
+    folder, name = Folder(os.path.dirname(path)), os.path.basename(path)
     before = None
     try:
-        if target.exists(name):
+        if folder.exists(name):
             if os.path.getsize(path) > LARGEST_BYTES:
                 raise ConfigError("it is too large")
-            before = parse(target.read(name))
+            before = parse(folder.read(name))
             if not before.ours and not replace:
                 done.left["sidecars of other programs, left as they are: use --replace"] += 1
                 return
-        target.publish(name, packet(regions, frame, None if before and before.ours else before))
+        folder.publish(name, packet(regions, frame, None if before and before.ours else before))
     except ConfigError:
         done.left["sidecars that are no XMP, left as they are"] += 1
     except (StorageError, OSError):
@@ -141,9 +137,9 @@ def import_sidecars(people: People, path: str, note: str | None = None) -> Read:
     done = Read()
     table = people.lake.read("images", PHOTO)
     photos = {row["image_id"]: row for row in table.to_pylist() if row["width"]}
-    where = _Places(photos)
+    where = Places(photos)
     regions: dict[str, list[tuple[str, tuple[float, ...]]]] = defaultdict(list)
-    for file, inside in _files(path):
+    for file, inside in files(path):
         try:
             if os.path.getsize(file) > LARGEST_BYTES:
                 raise ConfigError("it is too large")
@@ -193,92 +189,6 @@ def _matched_faces(
             except ConfigError:
                 left["regions whose name cannot be one"] += 1
     return called
-
-
-class _Places:
-    """Finds the photo of a sidecar: by its place in the folder, beside it, or by its name alone."""
-
-    def __init__(self, photos: Mapping[str, Mapping[str, Any]]) -> None:
-        root = common_root(row["uri"] for row in photos.values())
-        self.inside: dict[str, set[str]] = defaultdict(set)
-        self.whole: dict[str, set[str]] = defaultdict(set)
-        self.alone: dict[str, set[str]] = defaultdict(set)
-        for image, row in photos.items():
-            parts = _parts(row["uri"])
-            path = "/".join(parts[len(root) :])
-            for naming in ("full", "stem"):
-                self.inside[_named(path, naming)].add(image)
-                self.whole[_named("/" + "/".join(parts), naming)].add(image)
-                self.alone[_named(parts[-1] if parts else "", naming)].add(image)
-
-    def image_of(self, file: str, inside: str) -> str | None:
-        """Return the image of a sidecar at `file`, `inside` the folder that was named."""
-        tries = (self.whole[os.path.abspath(file)], self.inside[inside],
-                 self.alone[os.path.basename(file)])  # fmt: skip
-        return next((next(iter(found)) for found in tries if len(found) == 1), None)
-
-
-def common_root(uris: Iterable[str]) -> list[str]:
-    """Return the parts of the folder that all photos lie in."""
-    root: list[str] | None = None
-    for uri in uris:
-        parts = _parts(uri)[:-1]
-        if root is None:
-            root = parts
-        while root != parts[: len(root)]:
-            root.pop()
-    return root or []
-
-
-def _parts(uri: str) -> list[str]:
-    """Return the parts of a photo's path; none of them leads upwards or is too long."""
-    path = uri.partition("://")[2] if "://" in uri else uri
-    path = path.replace("#", "/")  # a member is shown as if its archive were a folder
-    return [_short(part) for part in path.split("/") if part not in ("", ".", "..")]
-
-
-def _short(part: str) -> str:
-    clear = part.replace("\0", "_")
-    data = clear.encode("utf-8", "surrogateescape")
-    if len(data) <= LONGEST_PART:
-        return clear
-    stem, dot, ending = clear.rpartition(".")
-    tail = f"{dot}{ending}" if dot and len(ending) <= 8 else ""
-    mark = hashlib.blake2b(data, digest_size=8).hexdigest()
-    return f"{(stem or clear)[:40]}-{mark}{tail}"
-
-
-def _named(path: str, naming: str) -> str:
-    """Return the path of a photo's sidecar."""
-    head, slash, last = path.rpartition("/")
-    stem = last.rpartition(".")[0] or last
-    return f"{head}{slash}{last if naming == 'full' else stem}{ENDING}"
-
-
-def _target(uri: str, folder: str | None, root: list[str], naming: Naming) -> str | None:
-    """Return where a photo's sidecar is written; None: there is no place beside it."""
-    if folder is not None:
-        inside = "/".join(_parts(uri)[len(root) :])
-        return _named(os.path.join(os.path.abspath(os.path.expanduser(folder)), inside), naming)
-    if "://" in uri or not os.path.isabs(uri) or not os.path.isfile(uri):
-        return None
-    return _named(uri, naming)
-
-
-def _files(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the sidecars at a path, and their places in it."""
-    path = os.path.abspath(os.path.expanduser(path))
-    if os.path.isfile(path):
-        yield path, os.path.basename(path)
-        return
-    if not os.path.isdir(path):
-        raise ConfigError(f"There is no sidecar or folder {visible(path)}; check the path")
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            file = os.path.join(folder, name)
-            if name.lower().endswith(ENDING) and os.path.isfile(file):
-                yield file, os.path.relpath(file, path)
 
 
 def _named_faces(people: People) -> dict[str, str]:

@@ -14,8 +14,9 @@ from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake, Models
 from pipeline.people import People, actions
+from pipeline.people.places import common_root
 from pipeline.people.regions import Frame, Region, matched
-from pipeline.people.sidecars import common_root, export_sidecars, import_sidecars
+from pipeline.people.sidecars import export_sidecars, import_sidecars
 from pipeline.people.view import view
 from pipeline.people.xmp import packet, parse
 from tests.photo_lakes import face, image_id

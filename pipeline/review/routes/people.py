@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal
 
+import pyarrow.compute as pc
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from pipeline.errors import ConfigError
 from pipeline.people import actions
+from pipeline.people.view import SHORTEST_PREFIX
 from pipeline.review.snapshot import Snapshot
 from pipeline.review.web import (
     FACE_ID,
@@ -181,13 +183,9 @@ def found(now: Snapshot, text: str) -> str:
 
 def is_new(now: Snapshot, text: str) -> bool:
     """Return whether this is a name that nobody has, nor anybody's id or start of one."""
-    if not text:
-        return False
-    try:
-        now.view.lookup(text)
-    except ConfigError:
-        return not now.called(text) and len(now.listed("size", text, hidden=True)) == 0
-    return False
+    ids = now.view.people["person_id"]
+    begins = len(text) >= SHORTEST_PREFIX and pc.any(pc.starts_with(ids, text)).as_py()
+    return bool(text) and not begins and not now.called(text)
 
 
 def shown(now: Snapshot, person_id: str) -> str:
