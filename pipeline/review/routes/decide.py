@@ -74,7 +74,7 @@ def answer(request: Request) -> Response:
                    "Yes: one person")  # fmt: skip
     _, other = _parted(review, persons[0], faces[0], faces[1])
     return act(request, lambda: actions.split(review.people, persons[0], other, note),
-               f"No: two people; {len(other)} faces are a new person")  # fmt: skip
+               f"No: two people; a new person has {len(other)} of the faces")  # fmt: skip
 
 
 def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
