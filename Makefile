@@ -32,8 +32,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
-	$(BIN)/python -m pytest tests/integration
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest tests/integration tests/browser
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -56,7 +56,7 @@ def make(folder: Path, faces: int) -> int:
         folder,
         archive.faces(label),
         [f"{year}/IMG_{n:06}.jpg" for n, year in enumerate(1970 + days // 365)],
-        thumbnails=pictures,
+        thumbnail=lambda face: pictures[face % len(pictures)],
         taken_at=days.astype("datetime64[D]").astype("datetime64[ms]"),
     )
     people(Lake(str(folder)), folder, label, days)

@@ -6,6 +6,7 @@ lake's: cosines of strangers then have mean 0.10 and deviation 0.088, those of o
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,17 +71,19 @@ def write_lake(
     vectors: np.ndarray,
     names: list[str],
     scores: np.ndarray | None = None,
-    thumbnails: list[bytes] | None = None,
+    part: int = PART,
+    thumbnail: Callable[[int], bytes] | None = None,
     taken_at: np.ndarray | None = None,
 ) -> None:
     """Add a face and a photo for each vector; `names` are the last parts of the uris.
 
-    `thumbnails` are shared out in turn, `taken_at` is one a photo.
+    A part holds `part` photos; `thumbnail` makes the picture of a face by number; `taken_at` is one
+    a photo.
     """
     lake = Lake(str(folder))
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
-    for first in range(0, len(vectors), PART):
-        rows = range(first, min(first + PART, len(vectors)))
+    for first in range(0, len(vectors), part):
+        rows = range(first, min(first + part, len(vectors)))
         ids = [hashlib.blake2b(names[i].encode(), digest_size=16).hexdigest() for i in rows]
         uris = [f"synthetic/{names[i]}" for i in rows]
         count = len(ids)
@@ -92,6 +95,8 @@ def write_lake(
         kind = schema.faces_schema(vectors.shape[1])
         faces = {f.name: pa.nulls(count, f.type) for f in kind}
         block = np.ascontiguousarray(vectors[first : first + count])
+        if thumbnail is not None:
+            faces["thumbnail"] = pa.array([thumbnail(i) for i in rows], pa.binary())
         flat = pa.array(block.reshape(-1))
         box = np.tile(np.array([0, 0, 100, 100], np.float32), count)
         points = np.zeros(10 * count, np.float32)
@@ -109,8 +114,6 @@ def write_lake(
         }  # fmt: skip
         if scores is not None:
             faces["score"] = pa.array(scores[first : first + count], pa.float32())
-        if thumbnails is not None:
-            faces["thumbnail"] = pa.array([thumbnails[i % len(thumbnails)] for i in rows])
         if taken_at is not None:
             images["taken_at"] = pa.array(taken_at[first : first + count], pa.timestamp("ms"))
         lake.publish_part(

@@ -45,6 +45,7 @@ class Originals:
     ) -> None:
         self.options = dict(options or {})
         self.config = config or ReadConfig()
+        self.side = side
         self._sandbox = Sandbox(side=side)
 
     def __enter__(self) -> "Originals":

@@ -20,6 +20,7 @@ from pipeline.commands import (
     people,
     plan,
     report,
+    review,
     schema,
     search,
     search_index,
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
-        index, plan, cluster, people, dedupe, report, search, search_index, identify,
+        index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
         export_vectors, verify, evaluate, check, forget, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)

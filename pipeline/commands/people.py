@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.clustering.corrections import Constraint
-from pipeline.commands import people_tables
+from pipeline.commands import people_files, people_tables
 from pipeline.commands.options import add_storage_options
+from pipeline.commands.people_files import note
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.people import People, actions
-from pipeline.people.names import exported, import_names
 from pipeline.people.view import view
-from pipeline.storage import parse_options, split_file, visible
+from pipeline.storage import parse_options, visible
 from pipeline.troubles import REACH_TIMEOUT_S, within
 
 
@@ -74,12 +74,7 @@ def add_parser(commands: Any) -> None:
     undoing.add_argument(
         "correction", nargs="?", metavar="ID", help="as history shows it; default: the last one"
     )
-    exporting = add("export", _export, "write the faces of named people to a CSV file")
-    exporting.add_argument(
-        "file", metavar="FILE", help="columns person_id, name, face_id, uri; replaced if there"
-    )
-    importing = add("import", _import, "name the faces of a CSV file")
-    importing.add_argument("file", metavar="FILE", help="with the columns face_id and name")
+    people_files.add_parsers(add)
 
 
 def _person(parser: argparse.ArgumentParser) -> None:
@@ -118,50 +113,50 @@ def _name(people: People, options: argparse.Namespace) -> None:
         raise ConfigError("Give either a name or --remove")
     person = view(people).lookup(options.person)
     if options.remove:
-        _done(actions.unname(people, person, _note("name", person, "--remove")), "name removed")
+        _done(actions.unname(people, person, note("name", person, "--remove")), "name removed")
     else:
-        made = actions.name(people, person, options.name, _note("name", person, options.name))
+        made = actions.name(people, person, options.name, note("name", person, options.name))
         _done(made, f"{person} is called {visible(made.value or '')}")
 
 
 def _merge(people: People, options: argparse.Namespace) -> None:
     now = view(people)
     persons = [now.lookup(text) for text in options.persons]
-    made = actions.merge(people, persons, _note("merge", *persons))
+    made = actions.merge(people, persons, note("merge", *persons))
     _done(made, f"{len(set(persons))} persons are one, {persons[0]}")
 
 
 def _split(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.person)
-    made = actions.split(people, person, options.faces, _note("split", person, *options.faces))
+    made = actions.split(people, person, options.faces, note("split", person, *options.faces))
     _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {made.person_id}")
 
 
 def _move(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.to)
-    note = _note("move", *options.faces, "--to", person)
-    made = actions.move(people, options.faces, person, note)
+    words = note("move", *options.faces, "--to", person)
+    made = actions.move(people, options.faces, person, words)
     _done(made, f"{len(set(options.faces))} faces are {person} now")
 
 
 def _not_a_face(people: People, options: argparse.Namespace) -> None:
-    made = actions.not_a_face(people, options.faces, _note("not-a-face", *options.faces))
+    made = actions.not_a_face(people, options.faces, note("not-a-face", *options.faces))
     _done(made, f"{len(made.faces)} faces rejected")
 
 
 def _hide(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.person)
-    _done(actions.hide(people, person, _note("hide", person)), f"{person} is hidden")
+    _done(actions.hide(people, person, note("hide", person)), f"{person} is hidden")
 
 
 def _unhide(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.person)
-    _done(actions.unhide(people, person, _note("unhide", person)), f"{person} is shown")
+    _done(actions.unhide(people, person, note("unhide", person)), f"{person} is shown")
 
 
 def _cover(people: People, options: argparse.Namespace) -> None:
     person = view(people).lookup(options.person)
-    made = actions.cover(people, person, options.face, _note("cover", person, options.face))
+    made = actions.cover(people, person, options.face, note("cover", person, options.face))
     _done(made, f"{visible(options.face)} stands for {person}")
 
 
@@ -171,35 +166,9 @@ def _history(people: People, options: argparse.Namespace) -> None:
 
 def _undo(people: People, options: argparse.Namespace) -> None:
     made = actions.undo(
-        people, options.correction, _note("undo", *filter(None, [options.correction]))
+        people, options.correction, note("undo", *filter(None, [options.correction]))
     )
     print(f"taken back: {made.value}; to bring it back: undo {made.constraint_id}")
-
-
-def _export(people: People, options: argparse.Namespace) -> None:
-    text = exported(people)
-    folder, name = split_file(options.file)
-    folder.publish(name, text.encode())
-    print(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
-
-
-def _import(people: People, options: argparse.Namespace) -> None:
-    folder, name = split_file(options.file)
-    data = folder.read(name)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{visible(options.file)} is not UTF-8; save it as UTF-8") from error
-    result = import_names(people, text, _note("import", options.file))
-    print(f"{result.names:,} names given to {result.faces:,} faces")
-    if result.unknown:
-        print(f"{result.unknown:,} faces of the file are not in the clusters of this lake")
-
-
-def _note(*words: str) -> str:
-    """Return the command as it was typed, persons by their ids, for people to read."""
-    shown = " ".join(words[:12]) + (f" ... ({len(words)} words)" if len(words) > 12 else "")
-    return visible(shown)
 
 
 def _done(made: Constraint, what: str) -> None:

@@ -37,7 +37,6 @@ class Past:
         impostors: mean and deviation of strangers, measured before; empty: measure.
         odds: of faces alone, measured before; None: measure.
         curve: as in its manifest.
-        groups_total: persons of the generation, those made again left out.
         apart: pairs of persons that must not meet, int64 [C, 2].
     """
 
@@ -59,11 +58,6 @@ class Past:
     def core_faces(self) -> int:
         """Core faces of the people that are kept."""
         return int(self.counts.sum())
-
-    @property
-    def groups_total(self) -> int:
-        """Number of people that are kept."""
-        return len(self.people)
 
 
 def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint]) -> Past:

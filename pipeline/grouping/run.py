@@ -255,10 +255,10 @@ class Run:
                 "rank": ranks[a:b], "count": counts[a:b], "member": np.ones(b - a, bool),
                 "query": new[a:b], "group": np.arange(a, b),
             })  # fmt: skip
-        groups = past.groups_total + size - len(past.counts) if past.people else total
         level = threshold
         if threshold.fixed is None:
-            rate = min(0.5, self.config.false_neighbours / max(2, groups))
+            # A new group may meet every person of the past, so all of them count.
+            rate = min(0.5, self.config.false_neighbours / max(2, total))
             level = threshold.at(-NORMAL.inv_cdf(rate))
         self.about["threshold_of_groups"] = describe(level)
         of_face = np.full(len(label), NOBODY)

@@ -32,6 +32,8 @@ __all__ = [
 # Enough to find a person again when most of them are gone, few enough for a table of corrections
 # that stays small.
 ANCHORS = 64
+# Of each person that is merged, the most central ones: more hold together by themselves.
+MOST_MERGED = 2_000
 LONGEST_NAME = 200
 # Control characters, halves of characters, and line breaks; and what makes a terminal or a page
 # show text in another order than it is. Joiners inside words are fit: Persian names need them.
@@ -61,6 +63,9 @@ def unname(people: People, person_id: str, note: str | None = None) -> Constrain
 def merge(people: People, person_ids: Sequence[str], note: str | None = None) -> Constraint:
     """Make persons one, who keeps the id and the name of the first.
 
+    All their faces are said to be one person, not some that stand for them: persons whom only
+    people can tell to be one look so different that the machine would leave the others behind.
+
     Raises:
         ConfigError: fewer than two, or no such person.
     """
@@ -70,21 +75,34 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
     now = view(people)
     for person_id in ids:
         _person(now, person_id)
-    share = max(1, ANCHORS // len(ids))
-    faces = [face for person_id in ids for face in anchors(now, person_id)[:share]]
+    faces = [
+        face
+        for person_id in ids
+        for face in [
+            *anchors(now, person_id),
+            *(row["face_id"] for row in now.faces(person_id)[:MOST_MERGED]),
+        ]
+    ]
+    faces = list(dict.fromkeys(faces))
     return append(people, [("same", faces, (), ids[0], None)], note)
 
 
 def split(
-    people: People, person_id: str, face_ids: Sequence[str], note: str | None = None
+    people: People,
+    person_id: str,
+    face_ids: Sequence[str],
+    note: str | None = None,
+    called: str | None = None,
 ) -> Constraint:
     """Take faces out of a person: they are one other person, who is new and gets an id for good.
 
-    The returned correction's `person_id` is the new person.
+    The returned correction's `person_id` is the new person, who gets the name `called`.
 
     Raises:
-        ConfigError: no such person; faces that are not theirs; none of theirs would be left.
+        ConfigError: no such person; faces that are not theirs; none of theirs would be left; a
+            name that cannot be one.
     """
+    text = None if called is None else checked_name(called)
     now = view(people)
     person = _person(now, person_id)
     faces = list(dict.fromkeys(face_ids))
@@ -99,7 +117,8 @@ def split(
             f"These are all faces of {_called(person)}, nobody would be left; to rename the "
             "person use name, to move all faces use merge"
         )
-    return append(people, [*said, ("same", faces, (), new_id(), None)], note)
+    kind = "same" if text is None else "name"
+    return append(people, [*said, (kind, faces, (), new_id(), text)], note)
 
 
 def move(

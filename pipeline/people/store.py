@@ -43,6 +43,8 @@ class People:
             "There are no people yet in {lake}; run facelake cluster {lake}",
             "run `facelake cluster` again: corrections are kept apart from it",
         )
+        # A file of corrections is written once: a store that lives long reads each one once.
+        self._files: dict[tuple[str, int], list[Constraint]] = {}
 
     def append(self, rows: Sequence[Constraint]) -> None:
         """Write corrections made together, in order, as one new file."""
@@ -69,10 +71,13 @@ class People:
             StorageError: a file is damaged.
         """
         folder = self.lake.folder.child("constraints")
-        names = sorted(name for name in folder.files() if name.endswith(".parquet"))
+        there = sorted(file for file in folder.files().items() if file[0].endswith(".parquet"))
+        new = [file for file in there if file not in self._files]
         with ThreadPoolExecutor(1 if is_local(folder.fs) else READERS) as pool:
-            files = pool.map(lambda name: _corrections(folder, name), names)
-            return dict(zip(names, files, strict=True))
+            read = dict(zip(new, pool.map(lambda file: _corrections(folder, file[0]), new),
+                            strict=True))  # fmt: skip
+        self._files = {file: read[file] if file in read else self._files[file] for file in there}
+        return {name: rows for (name, _), rows in self._files.items()}
 
     def current(self) -> dict[str, Any] | None:
         """Return what is known of the current generation; see `Generations.current`."""

@@ -122,6 +122,37 @@ def test_corrections_survive_every_run(twelve):
     assert {frozenset(f) for f in faces.values()} == lakes.partition(people)
 
 
+def test_a_person_made_again_meets_all_others_at_their_threshold(tmp_path):
+    """What is made again is few groups; that many more are there must count all the same."""
+    vectors, _ = lakes.archive(200, 4, seed=3)
+    people = lakes.make(tmp_path / "lake", vectors)
+    about = cluster(people)
+    before = lakes.partition(people)
+    actions.name(people, lakes.persons(people)[lakes.face_id("f0")], "Ann")
+    again = cluster(people)
+    assert lakes.partition(people) == before
+    thresholds = [run["threshold_of_groups"]["single_faces"] for run in (about, again)]
+    assert thresholds[1] == pytest.approx(thresholds[0], abs=0.03)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_people_who_look_different_are_merged_whole(tmp_path, full):
+    vectors, _ = lakes.archive(12, 30)
+    people = lakes.make(tmp_path / "lake", vectors)
+    cluster(people)
+    before = lakes.partition(people)
+    where = lakes.persons(people)
+    first, second = (where[lakes.face_id(f"f{i}")] for i in (0, 30))
+    actions.merge(people, [first, second])
+    cluster(people, full=full)
+    found = lakes.persons(people)
+    assert {found[lakes.face_id(f"f{i}")] for i in range(60)} == {first}
+    assert len(lakes.partition(people)) == 11
+    undo(people)
+    cluster(people, full=full)
+    assert lakes.partition(people) == before
+
+
 def test_two_named_people_never_merge_by_themselves(tmp_path):
     vectors, _ = lakes.archive(1, 12)  # one person, as far as vectors say
     people = lakes.make(tmp_path / "lake", vectors)

@@ -1,0 +1,98 @@
+"""`facelake people LAKE export` and `import`: names in files, CSV or XMP sidecars."""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.people import People
+from pipeline.people.names import exported, import_names
+from pipeline.people.places import ENDING
+from pipeline.people.sidecars import export_sidecars, import_sidecars
+from pipeline.storage import split_file, visible
+
+
+def add_parsers(
+    add: Callable[[str, Callable[[People, argparse.Namespace], None], str], Any],
+) -> None:
+    """Add both; `add` makes a parser of a name, the work, and what it is about."""
+    exporting = add(
+        "export", _export,
+        "write who is on which photo: a CSV file, or XMP sidecars with face regions that digiKam, "
+        "Lightroom and others read",
+    )  # fmt: skip
+    exporting.add_argument(
+        "file", nargs="?", metavar="FILE",
+        help="CSV with the columns person_id, name, face_id, uri, replaced if there; with --xmp a "
+        "folder, in which sidecars lie as the photos do below their common folder",
+    )  # fmt: skip
+    exporting.add_argument("--xmp", action="store_true", help="write XMP sidecars")
+    exporting.add_argument(
+        "--beside", action="store_true", help="write the sidecars beside the photos, no folder"
+    )
+    exporting.add_argument(
+        "--naming", choices=("full", "stem"), default="full",
+        help="full: photo.jpg.xmp, as digiKam and darktable have it; stem: photo.xmp, as Lightroom "
+        "has it; default: %(default)s",
+    )  # fmt: skip
+    exporting.add_argument(
+        "--replace", action="store_true",
+        help="also change sidecars of other programs: their other contents and other faces stay",
+    )  # fmt: skip
+    importing = add(
+        "import", _import, "name the faces of a CSV file, or those in face regions of XMP sidecars"
+    )
+    importing.add_argument(
+        "file", metavar="FILE",
+        help="CSV with the columns face_id and name; a sidecar, .xmp; or a folder of sidecars",
+    )  # fmt: skip
+
+
+def _export(people: People, options: argparse.Namespace) -> None:
+    if options.xmp or options.beside:
+        if (options.file is None) != options.beside:
+            raise ConfigError("Give either a folder for the sidecars or --beside")
+        done = export_sidecars(people, options.file, options.naming, options.replace)
+        print(f"{done.sidecars:,} sidecars written, with {done.faces:,} faces")
+        _tell(done.left)
+        return
+    if options.file is None or options.replace or options.naming != "full":
+        raise ConfigError("Give a CSV file to write, or --xmp with a folder or --beside")
+    text = exported(people)
+    folder, name = split_file(options.file)
+    folder.publish(name, text.encode())
+    print(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
+
+
+def _import(people: People, options: argparse.Namespace) -> None:
+    if options.file.lower().endswith(ENDING) or os.path.isdir(options.file):
+        done = import_sidecars(people, options.file, note("import", options.file))
+        names, faces = (done.taken.names, done.taken.faces) if done.taken else (0, 0)
+        print(f"{names:,} names given to {faces:,} faces, from {done.sidecars:,} sidecars")
+        unknown = done.taken.unknown if done.taken else 0
+        _tell(done.left + Counter({"faces that are not in the clusters of this lake": unknown}))
+        return
+    folder, name = split_file(options.file)
+    data = folder.read(name)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{visible(options.file)} is not UTF-8; save it as UTF-8") from error
+    result = import_names(people, text, note("import", options.file))
+    print(f"{result.names:,} names given to {result.faces:,} faces")
+    if result.unknown:
+        print(f"{result.unknown:,} faces of the file are not in the clusters of this lake")
+
+
+def _tell(left: Counter[str]) -> None:
+    for why, count in sorted(left.items()):
+        if count:
+            print(f"passed over: {count:,} {why}")
+
+
+def note(*words: str) -> str:
+    """Return the command as it was typed, persons by their ids, for people to read."""
+    shown = " ".join(words[:12]) + (f" ... ({len(words)} words)" if len(words) > 12 else "")
+    return visible(shown)

@@ -1,0 +1,101 @@
+"""Where the sidecars of photos lie: in a folder laid out as the photos are, or beside them."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from pipeline.errors import ConfigError
+from pipeline.storage import visible
+
+Naming = Literal["full", "stem"]
+ENDING = ".xmp"
+# File systems take names of 255 bytes.
+LONGEST_PART = 200
+
+
+class Places:
+    """Finds the photo of a sidecar: by its place in the folder, beside it, or by its name alone."""
+
+    def __init__(self, photos: Mapping[str, Mapping[str, Any]]) -> None:
+        root = common_root(row["uri"] for row in photos.values())
+        self.inside: dict[str, set[str]] = defaultdict(set)
+        self.whole: dict[str, set[str]] = defaultdict(set)
+        self.alone: dict[str, set[str]] = defaultdict(set)
+        for image, row in photos.items():
+            parts = parts_of(row["uri"])
+            path = "/".join(parts[len(root) :])
+            for naming in ("full", "stem"):
+                self.inside[named(path, naming)].add(image)
+                self.whole[named("/" + "/".join(parts), naming)].add(image)
+                self.alone[named(parts[-1] if parts else "", naming)].add(image)
+
+    def image_of(self, file: str, inside: str) -> str | None:
+        """Return the image of a sidecar at `file`, `inside` the folder that was named."""
+        tries = (self.whole[os.path.abspath(file)], self.inside[inside],
+                 self.alone[os.path.basename(file)])  # fmt: skip
+        return next((next(iter(found)) for found in tries if len(found) == 1), None)
+
+
+def common_root(uris: Iterable[str]) -> list[str]:
+    """Return the parts of the folder that all photos lie in."""
+    root: list[str] | None = None
+    for uri in uris:
+        parts = parts_of(uri)[:-1]
+        if root is None:
+            root = parts
+        while root != parts[: len(root)]:
+            root.pop()
+    return root or []
+
+
+def parts_of(uri: str) -> list[str]:
+    """Return the parts of a photo's path; none of them leads upwards or is too long."""
+    path = uri.partition("://")[2] if "://" in uri else uri
+    path = path.replace("#", "/")  # a member is shown as if its archive were a folder
+    return [_short(part) for part in path.split("/") if part not in ("", ".", "..")]
+
+
+def _short(part: str) -> str:
+    clear = part.replace("\0", "_")
+    data = clear.encode("utf-8", "surrogateescape")
+    if len(data) <= LONGEST_PART:
+        return clear
+    stem, dot, ending = clear.rpartition(".")
+    tail = f"{dot}{ending}" if dot and len(ending) <= 8 else ""
+    mark = hashlib.blake2b(data, digest_size=8).hexdigest()
+    return f"{(stem or clear)[:40]}-{mark}{tail}"
+
+
+def named(path: str, naming: str) -> str:
+    """Return the path of a photo's sidecar."""
+    head, slash, last = path.rpartition("/")
+    stem = last.rpartition(".")[0] or last
+    return f"{head}{slash}{last if naming == 'full' else stem}{ENDING}"
+
+
+def target(uri: str, folder: str | None, root: list[str], naming: Naming) -> str | None:
+    """Return where a photo's sidecar is written; None: there is no place beside it."""
+    if folder is not None:
+        inside = "/".join(parts_of(uri)[len(root) :])
+        return named(os.path.join(os.path.abspath(os.path.expanduser(folder)), inside), naming)
+    if "://" in uri or not os.path.isabs(uri) or not os.path.isfile(uri):
+        return None
+    return named(uri, naming)
+
+
+def files(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the sidecars at a path, and their places in it."""
+    path = os.path.abspath(os.path.expanduser(path))
+    if os.path.isfile(path):
+        yield path, os.path.basename(path)
+        return
+    if not os.path.isdir(path):
+        raise ConfigError(f"There is no sidecar or folder {visible(path)}; check the path")
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            file = os.path.join(folder, name)
+            if name.lower().endswith(ENDING) and os.path.isfile(file):
+                yield file, os.path.relpath(file, path)

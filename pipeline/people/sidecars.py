@@ -1,0 +1,215 @@
+"""Names in XMP sidecars: written for other programs and read back."""
+
+import csv
+import io
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.people.actions import checked_name
+from pipeline.people.names import Imported, import_names
+from pipeline.people.places import Naming, Places, common_root, files, target
+from pipeline.people.regions import Frame, matched
+from pipeline.people.store import People
+from pipeline.people.view import view
+from pipeline.people.xmp import LARGEST_BYTES, packet, parse
+from pipeline.storage import Folder
+
+PHOTO = ["image_id", "uri", "width", "height", "orientation"]
+BATCH = 5_000
+
+
+@dataclass
+class Written:
+    """What became of an export.
+
+    Attributes:
+        sidecars, faces: how many were written.
+        left: why sidecars were not written, with how many.
+    """
+
+    sidecars: int = 0
+    faces: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Read:
+    """What became of an import.
+
+    Attributes:
+        taken: names and faces that were taken over; None if there were none.
+        sidecars: how many had regions of faces.
+        left: why regions or sidecars were passed over, with how many.
+    """
+
+    taken: Imported | None = None
+    sidecars: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+
+def export_sidecars(
+    people: People, folder: str | None, naming: Naming = "full", replace: bool = False
+) -> Written:
+    """Write a sidecar for each photo that shows somebody with a name.
+
+    Photos are never changed. A sidecar of another program is left as it is, unless `replace`;
+    then its other contents, regions that are no faces, and faces that are not among ours stay.
+
+    Args:
+        people: whose names.
+        folder: where to write, paths below their common root; None: beside the photos.
+        naming: full: `photo.jpg.xmp`, as digiKam and darktable have it; stem: `photo.xmp`, as
+            Lightroom has it.
+        replace: whether face regions of other programs' sidecars are replaced.
+    """
+    names = _named_faces(people)
+    images = list(dict.fromkeys(face[:32] for face in names))
+    rows = {row["image_id"]: row for row in _rows(people, "images", "image_id", images, PHOTO)}
+    root = common_root(row["uri"] for row in rows.values())
+    done, taken = Written(), set[str]()
+    for start in range(0, len(images), BATCH):
+        block = images[start : start + BATCH]
+        by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for face in _rows(people, "faces", "image_id", block, ["face_id", "image_id", "box"]):
+            if face["face_id"] in names:
+                by_image[face["image_id"]].append(face)
+        for image, faces in by_image.items():
+            row = rows.get(image)
+            if row is None or not row["width"]:
+                done.left["photos whose size is not known"] += 1
+                continue
+            path = target(row["uri"], folder, root, naming)
+            if path is None:
+                done.left["photos inside archives or at URLs: give a folder"] += 1
+            elif path in taken:
+                done.left["photos whose sidecar has the name of another's: use --naming full"] += 1
+            else:
+                taken.add(path)
+                _write(done, path, _frame(row), faces, names, replace)
+    return done
+
+
+def _write(
+    done: Written, path: str, frame: Frame, faces: list[dict[str, Any]],
+    names: Mapping[str, str], replace: bool,
+) -> None:  # fmt: skip
+    found = (frame.region(names[f["face_id"]], f["box"]) for f in faces)
+    regions = [region for region in found if region is not None]
+    if not regions:
+        done.left["photos whose faces lie outside"] += 1
+        return
+    folder, name = Folder(os.path.dirname(path)), os.path.basename(path)
+    before = None
+    try:
+        if folder.exists(name):
+            if os.path.getsize(path) > LARGEST_BYTES:
+                raise ConfigError("it is too large")
+            before = parse(folder.read(name))
+            if not before.ours and not replace:
+                done.left["sidecars of other programs, left as they are: use --replace"] += 1
+                return
+        folder.publish(name, packet(regions, frame, None if before and before.ours else before))
+    except ConfigError:
+        done.left["sidecars that are no XMP, left as they are"] += 1
+    except (StorageError, OSError):
+        done.left["sidecars that cannot be written"] += 1
+    else:
+        done.sidecars += 1
+        done.faces += len(regions)
+
+
+def import_sidecars(people: People, path: str, note: str | None = None) -> Read:
+    """Name the faces that lie in named regions of sidecars.
+
+    Args:
+        people: who gets the names.
+        path: a sidecar, or a folder of them to any depth, laid out as `export_sidecars` does,
+            or beside the photos.
+        note: for the history.
+    """
+    done = Read()
+    table = people.lake.read("images", PHOTO)
+    photos = {row["image_id"]: row for row in table.to_pylist() if row["width"]}
+    where = Places(photos)
+    regions: dict[str, list[tuple[str, tuple[float, ...]]]] = defaultdict(list)
+    for file, inside in files(path):
+        try:
+            if os.path.getsize(file) > LARGEST_BYTES:
+                raise ConfigError("it is too large")
+            with open(file, "rb") as opened:
+                sidecar = parse(opened.read())
+        except (ConfigError, OSError):
+            done.left["files that are no XMP"] += 1
+            continue
+        if not sidecar.regions:
+            continue
+        done.sidecars += 1
+        image = where.image_of(file, inside)
+        if image is None:
+            done.left["sidecars of photos that are not in the lake"] += 1
+            continue
+        frame = _frame(photos[image]).seen_by(sidecar.applied)
+        if frame is None:
+            done.left["sidecars of a photo of another shape"] += 1
+            continue
+        regions[image] += [(region.name, frame.box(region)) for region in sidecar.regions]
+    called = _matched_faces(people, regions, done.left)
+    if called:
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerows([("face_id", "name"), *called.items()])
+        done.taken = import_names(people, out.getvalue(), note)
+    return done
+
+
+def _matched_faces(
+    people: People, regions: Mapping[str, list[tuple[str, Any]]], left: Counter[str]
+) -> dict[str, str]:
+    """Return the names of faces that lie in regions."""
+    called: dict[str, str] = {}
+    images = list(regions)
+    faces: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for start in range(0, len(images), BATCH):
+        block = images[start : start + BATCH]
+        for row in _rows(people, "faces", "image_id", block, ["face_id", "image_id", "box"]):
+            faces[row["image_id"]].append(row)
+    for image, named in regions.items():
+        pairs = matched([box for _, box in named], [row["box"] for row in faces[image]])
+        left["regions where the lake has no face"] += len(named) - len(pairs)
+        for region, face in pairs.items():
+            try:
+                called[faces[image][face]["face_id"]] = checked_name(named[region][0])
+            except ConfigError:
+                left["regions whose name cannot be one"] += 1
+    return called
+
+
+def _named_faces(people: People) -> dict[str, str]:
+    """Return the name of each face that has one."""
+    now = view(people)
+    table = now.people.filter(pc.is_valid(now.people["name"])).select(["person_id", "name"])
+    return {
+        face["face_id"]: str(person["name"])
+        for person in table.to_pylist()
+        for face in now.faces(person["person_id"])
+    }
+
+
+def _rows(
+    people: People, table: str, key: str, wanted: list[str], columns: list[str]
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = people.lake.read(
+        table, columns, pc.field(key).isin(pa.array(wanted, pa.string()))
+    ).to_pylist()
+    return rows
+
+
+def _frame(row: Mapping[str, Any]) -> Frame:
+    return Frame(row["width"], row["height"], row["orientation"] or 1)

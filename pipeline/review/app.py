@@ -1,0 +1,71 @@
+"""The application: routes behind the guard, and errors as pages."""
+
+import logging
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException as PlainHTTPException
+
+from pipeline import pages
+from pipeline.errors import ConfigError, FacelakeError
+from pipeline.review.guard import App, Guard
+from pipeline.review.routes import decide, faces, other, people
+from pipeline.review.state import Review
+from pipeline.review.web import render
+
+logger = logging.getLogger(__name__)
+STATIC_FILES = {
+    "review.css": "text/css",
+    "review.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+STATIC = files("pipeline.review").joinpath("static")
+
+
+def application(review: Review) -> App:
+    """Return the ASGI application that shows a lake."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.review = review
+    for module in (people, faces, decide, other):
+        app.include_router(module.router)
+    for name, kind in STATIC_FILES.items():
+        app.add_api_route(f"/static/{name}", _static(name, kind), include_in_schema=False)
+    app.add_exception_handler(FacelakeError, _refused)
+    app.add_exception_handler(RequestValidationError, _not_found)
+    app.add_exception_handler(PlainHTTPException, _plain)
+    app.add_exception_handler(Exception, _broken)
+    guarded: Any = app
+    return Guard(guarded, review.config)
+
+
+def _static(name: str, kind: str) -> Any:
+    text = STATIC.joinpath(name).read_text("utf-8")
+    body = (pages.css() + text if kind == "text/css" else text).encode()
+    return lambda: Response(body, media_type=kind)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    status = 400 if isinstance(error, ConfigError) else 503
+    return render(request, "error.html", "That did not work", status, text=str(error))
+
+
+def _not_found(request: Request, _: Exception) -> Response:
+    return render(request, "error.html", "Not found", 404, text="There is no such page here")
+
+
+def _plain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PlainHTTPException)
+    ours = isinstance(error, HTTPException)  # others say what Starlette says
+    text = str(error.detail) if ours else "There is no such page here"
+    return render(request, "error.html", "Not found", error.status_code, text=text)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    # What went wrong inside is for the log: it may name paths that a page need not show.
+    return render(
+        request, "error.html", "Something broke", 500,
+        text="Nothing was changed; the terminal in which facelake review runs says more",
+    )  # fmt: skip

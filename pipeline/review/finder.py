@@ -1,0 +1,78 @@
+"""Searching the lake by a face or by a picture that is dropped on the page."""
+
+import threading
+from typing import TYPE_CHECKING
+
+from pipeline.config import DECODE_SIDE
+from pipeline.decode import Sandbox
+from pipeline.errors import ConfigError, ImageError
+from pipeline.lake import Lake
+from pipeline.models.weights import WeightStore
+
+if TYPE_CHECKING:
+    from pipeline.search.find import Searcher
+    from pipeline.search.results import Found
+
+TOP = 48
+
+
+class Finder:
+    """Searches; models and index are loaded when somebody searches first.
+
+    Pictures are decoded in a process of their own and never stored.
+
+    Args:
+        lake: what is searched.
+        store: where weights lie.
+        embedder: path of the lake's embedder, if Facelake does not know it by name.
+    """
+
+    def __init__(
+        self, lake: Lake, store: WeightStore | None = None, embedder: str | None = None
+    ) -> None:
+        self.lake = lake
+        self._store, self._embedder = store, embedder
+        self._lock = threading.Lock()
+        self._searcher: Searcher | None = None
+        self._sandbox = Sandbox(side=DECODE_SIDE)
+
+    def close(self) -> None:
+        """End the process that decodes."""
+        self._sandbox.close()
+
+    def by_face(self, face_id: str) -> "Found":
+        """Return what is most like a face of the lake.
+
+        Raises:
+            ConfigError: the lake has no such face.
+        """
+        from pipeline.search.results import search
+
+        with self._lock:
+            return search(self._open(), face_id=face_id, top=TOP)
+
+    def by_picture(self, data: bytes) -> "Found":
+        """Return what is most like the largest face of a picture.
+
+        Raises:
+            ConfigError: it is no picture, or has no face.
+        """
+        from pipeline.search.results import search
+
+        if not data:
+            raise ConfigError("No picture was sent; choose a file first")
+        try:
+            decoded, _ = self._sandbox.decode(data)
+        except ImageError as error:
+            raise ConfigError(f"The picture cannot be used: {error}") from error
+        with self._lock:
+            return search(self._open(), image=decoded.pixels, top=TOP)
+
+    def _open(self) -> "Searcher":
+        """Return the open lake, opened again if it has other parts than before."""
+        from pipeline.search.find import Searcher
+        from pipeline.search.vectors import sizes_of
+
+        if self._searcher is None or self._searcher.live != sizes_of(self.lake):
+            self._searcher = Searcher(self.lake, embedder=self._embedder, store=self._store)
+        return self._searcher

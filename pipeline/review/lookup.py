@@ -1,0 +1,130 @@
+"""Where rows of a lake are: image ids in memory, 36 bytes each, everything else read when asked.
+
+The faces of an image are in the part of the same name, so one sorted list of image ids finds both.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.lake import Lake
+from pipeline.scan import scan
+
+ID_DIGITS = 32
+BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
+PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
+         "orientation", "taken_at", "camera", "faces", "error", "error_detail"]  # fmt: skip
+
+Keys = npt.NDArray[np.bytes_]
+
+
+class Lookup:
+    """Finds the rows of images and faces by their ids; threads may share it.
+
+    Args:
+        lake: whose rows they are.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._lock = threading.Lock()
+        self._parts: list[str] = []
+        self._keys: Keys = _keys([])
+        self._at: npt.NDArray[np.int32] = np.zeros(0, np.int32)
+        models = lake.models()
+        self._faces = schema.faces_schema(models.dimension if models else 1)
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the image ids again if the lake has other parts than before; tell whether it has."""
+        parts = self.lake.parts()
+        with self._lock:
+            if parts == self._parts:
+                return False
+            folder = self.lake.folder.child("images")
+            keys, at = [_keys([])], [np.zeros(0, np.int32)]
+            for place, name in enumerate(parts):
+                ids = scan(folder, [name], schema.IMAGES, ["image_id"])["image_id"].to_pylist()
+                keys.append(_keys(ids))
+                at.append(np.full(len(ids), place, np.int32))
+            every, places = np.concatenate(keys), np.concatenate(at)
+            order = np.argsort(every, kind="stable")
+            self._keys, self._at, self._parts = every[order], places[order], parts
+            return True
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def parts_of(self, image_ids: Iterable[str]) -> dict[str, str]:
+        """Return the part of each image; unknown ones are left out."""
+        wanted = list(dict.fromkeys(image_ids))
+        found = self._known(wanted)
+        if len(found) < len(wanted) and self.refresh():  # photos were added meanwhile
+            found = self._known(wanted)
+        return found
+
+    def _known(self, wanted: Sequence[str]) -> dict[str, str]:
+        with self._lock:
+            keys, at, parts = self._keys, self._at, self._parts
+        if not len(keys) or not wanted:
+            return {}
+        asked = _keys(wanted)
+        places = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        found = keys[places] == asked
+        return {
+            image: parts[at[place]]
+            for image, place, there in zip(wanted, places, found, strict=True)
+            if there
+        }
+
+    def photos(self, image_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return rows of `images`, columns `PHOTO`, by id; unknown ones are left out."""
+        where = self.parts_of(image_ids)
+        rows = self._read("images", schema.IMAGES, set(where.values()), PHOTO, "image_id", where)
+        return {row["image_id"]: row for row in rows.to_pylist()}
+
+    def photo(self, image_id: str) -> dict[str, Any] | None:
+        """Return the row of one image, None if there is none."""
+        return self.photos([image_id]).get(image_id)
+
+    def boxes(self, image_id: str) -> list[dict[str, Any]]:
+        """Return the faces of an image, columns `BOXES`, in order of their ids."""
+        where = self.parts_of([image_id])
+        rows = self._read("faces", self._faces, set(where.values()), BOXES, "image_id", where)
+        return sorted(rows.to_pylist(), key=lambda row: str(row["face_id"]))
+
+    def faces(self, face_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """Return columns of faces, `face_id` first; unknown ones are left out."""
+        parts = set(self.face_parts(face_ids).values())
+        return self._read("faces", self._faces, parts, ["face_id", *columns], "face_id",
+                          dict.fromkeys(face_ids))  # fmt: skip
+
+    def face_parts(self, face_ids: Iterable[str]) -> dict[str, str]:
+        """Return the part in which each face is, if it is there at all."""
+        of_image = {face: face[:ID_DIGITS] for face in face_ids}
+        where = self.parts_of(of_image.values())
+        return {face: where[image] for face, image in of_image.items() if image in where}
+
+    def thumbnails(self, part: str) -> dict[str, bytes]:
+        """Return the small pictures of all faces of a part that has them."""
+        table = scan(self.lake.folder.child("faces"), [part], self._faces,
+                     ["face_id", "thumbnail"], pc.field("thumbnail").is_valid())  # fmt: skip
+        return dict(zip(*table.to_pydict().values(), strict=True))
+
+    def _read(
+        self, table: str, whole: pa.Schema, parts: set[str], columns: Sequence[str], key: str,
+        wanted: Mapping[str, Any],
+    ) -> pa.Table:  # fmt: skip
+        where = pc.field(key).isin(pa.array(list(wanted), pa.string()))
+        return scan(self.lake.folder.child(table), sorted(parts), whole, columns, where)
+
+
+def _keys(image_ids: Sequence[str]) -> Keys:
+    """Return ids as NumPy can sort and search them, bytes [N] of `ID_DIGITS`."""
+    return np.array(image_ids, f"S{ID_DIGITS}")

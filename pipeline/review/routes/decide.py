@@ -1,0 +1,159 @@
+"""Pages of decisions: is this one person, and who is this."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from pipeline.columns import matrix
+from pipeline.errors import ConfigError
+from pipeline.people import actions
+from pipeline.people.answers import different, together
+from pipeline.review.state import Review
+from pipeline.review.web import (
+    FACE_ID,
+    PERSON_ID,
+    Page,
+    act,
+    called,
+    chosen,
+    form_of,
+    paged,
+    render,
+    review_of,
+)
+from pipeline.storage import visible
+
+router = APIRouter()
+# One picture is not enough to tell, and more than ten are not looked at.
+EXEMPLARS = 10
+UNKNOWN_SHOWN = 12
+FACES_OF_UNKNOWN = 6
+# Of a person that may be two, this many faces are compared to tell the sides.
+MOST_COMPARED = 2_000
+
+Kind = Literal["all", "groups", "singles"]
+
+
+@router.get("/suggestions")
+def suggestions(request: Request, at: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
+    """Ask whether two groups of faces are one person, the most doubtful first."""
+    review = review_of(request)
+    now = review.now()
+    rows = now.suggestions
+    at = at if at < len(rows) else 0
+    if not rows:
+        return render(request, "suggestions.html", "Same person?", row=None, at=0, total=0)
+    row = rows[at]
+    return render(
+        request, "suggestions.html", "Same person?", row=row, at=at, total=len(rows),
+        sides=_sides(review, row),
+    )  # fmt: skip
+
+
+@router.post("/suggestions")
+def answer(request: Request) -> Response:
+    """Take an answer: yes makes or keeps them one, no keeps or makes them two."""
+    review, form = review_of(request), form_of(request)
+    persons = chosen(form, "person", PERSON_ID)
+    same, note = form.one("answer") == "yes", f"review: answer {form.one('answer')[:3]}"
+    if len(persons) == 2:
+        if same:
+            rows = [r for p in persons if (r := review.now().view.person(p)) is not None]
+            rows.sort(key=lambda row: (row["name"] is None, -row["faces"]))
+            ids = [row["person_id"] for row in rows]
+            return act(request, lambda: actions.merge(review.people, ids, note),
+                       "Yes: one person")  # fmt: skip
+        return act(request, lambda: different(review.people, persons[0], persons[1], note),
+                   "No: two people, kept apart")  # fmt: skip
+    faces = chosen(form, "face", FACE_ID)
+    if same:
+        return act(request, lambda: together(review.people, persons[0], faces[:2], note),
+                   "Yes: one person")  # fmt: skip
+    _, other = _parted(review, persons[0], faces[0], faces[1])
+    return act(request, lambda: actions.split(review.people, persons[0], other, note),
+               f"No: two people; a new person has {len(other)} of the faces")  # fmt: skip
+
+
+def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return both sides of a suggestion: person, name, number of faces, some of them."""
+    now = review.now()
+    if row["kind"] == "merged":
+        parted = _parted(review, row["person_a"], row["face_a"], row["face_b"])
+        persons = (row["person_a"], row["person_a"])
+        faces = [list(side) for side in parted]
+    else:
+        persons = (row["person_a"], row["person_b"])
+        faces = [[face["face_id"] for face in now.view.faces(person)] for person in persons]
+    sides = []
+    for person, of_side, first in zip(persons, faces, (row["face_a"], row["face_b"]), strict=True):
+        known = now.view.person(person)
+        good = [*(known["exemplars"] if known else []), *of_side]
+        shown = [first, *(face for face in good if face in set(of_side))]
+        sides.append({
+            "person_id": person, "name": now.name_of(person), "count": len(of_side),
+            "faces": list(dict.fromkeys(shown))[:EXEMPLARS],
+        })  # fmt: skip
+    return sides
+
+
+def _parted(
+    review: Review, person_id: str, first: str, second: str
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the faces of a person that are more like the first face, and like the second.
+
+    Raises:
+        ConfigError: one of the two is not a face of the person any more.
+    """
+    mine = [face["face_id"] for face in review.now().view.faces(person_id)]
+    asked = [first, second, *(f for f in mine if f not in (first, second))][:MOST_COMPARED]
+    table = review.lookup.faces(asked, ["embedding"])
+    vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
+    if not {first, second} <= vectors.keys() & set(mine):
+        raise ConfigError("These faces are not of one person any more; load the page again")
+    like = [
+        (
+            float(np.dot(vectors[face], vectors[first]) - np.dot(vectors[face], vectors[second])),
+            face,
+        )
+        for face in mine
+        if face in vectors
+    ]
+    return ([face for lead, face in like if lead >= 0], [face for lead, face in like if lead < 0])
+
+
+@router.get("/unknown")
+def unknown(request: Request, kind: Kind = "all", page: Page = 1) -> Response:
+    """Ask who people without a name are, those of most faces first."""
+    now = review_of(request).now()
+    table = now.unnamed(kind)
+    at = paged(len(table), page, UNKNOWN_SHOWN)
+    rows = table.slice(at["first"], UNKNOWN_SHOWN).to_pylist()
+    return render(
+        request, "unknown.html", "Who is this?", rows=rows, kind=kind, names=now.names,
+        proposals=now.proposals([row["person_id"] for row in rows]), shown=FACES_OF_UNKNOWN, **at,
+    )  # fmt: skip
+
+
+@router.post("/unknown")
+def tell(request: Request) -> Response:
+    """Say who somebody is: a known person, or a new name."""
+    review, form = review_of(request), form_of(request)
+    person = chosen(form, "person", PERSON_ID)[0]
+    into = form.one("into")
+    if not into:
+        text = actions.checked_name(form.one("name"))
+        others = [row for row in review.now().called(text) if row["person_id"] != person]
+        if not others:
+            return act(request, lambda: actions.name(review.people, person, text,
+                                                     f"review: name {person} {text}"),
+                       f"Called {visible(text)}")  # fmt: skip
+        into = str(others[0]["person_id"])
+    if not PERSON_ID.fullmatch(into):
+        raise ConfigError("The form holds something that is no id; load the page again")
+    name = called(review.now().name_of(into), into)
+    return act(request, lambda: actions.merge(review.people, [into, person],
+                                              f"review: merge {into} {person}"),
+               f"Added to {visible(name)}")  # fmt: skip

@@ -1,0 +1,95 @@
+"""Pages of duplicates, searching and history."""
+
+from typing import Annotated, Any
+
+import pyarrow.compute as pc
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from pipeline.clustering.corrections import Constraint, undone
+from pipeline.duplicates import Duplicates
+from pipeline.people.log import action
+from pipeline.review.web import Page, form_of, paged, render, review_of
+
+router = APIRouter()
+GROUPS_SHOWN = 12
+# A group may hold thousands of copies of one picture.
+COPIES_SHOWN = 24
+ACTIONS_SHOWN = 60
+# What an action of several corrections is called by, the most telling first.
+TELLING = ("undo", "not-a-face", "name", "cover", "hide", "show", "same", "different")
+WORDS = {
+    "same": "one person", "different": "different people", "name": "name", "show": "show again",
+    "not-a-face": "not a face", "hide": "hide", "cover": "cover", "undo": "taken back",
+}  # fmt: skip
+
+
+@router.get("/duplicates")
+def duplicates(request: Request, page: Page = 1) -> Response:
+    """Show copies of one picture side by side, and which one is kept."""
+    review = review_of(request)
+    store = Duplicates(review.lake)
+    if store.current() is None:
+        return render(request, "duplicates.html", "Duplicates", groups=None, **paged(0, 1, 1))
+    ids = store.table(["group_id"])["group_id"].unique().sort()
+    at = paged(len(ids), page, GROUPS_SHOWN)
+    wanted = ids.slice(at["first"], GROUPS_SHOWN)
+    table = store.table(None, pc.field("group_id").isin(wanted))
+    by_group: dict[str, list[dict[str, Any]]] = {}
+    for row in table.sort_by([("keep", "descending"), ("image_id", "ascending")]).to_pylist():
+        by_group.setdefault(row["group_id"], []).append(row)
+    shown = [row["image_id"] for rows in by_group.values() for row in rows[:COPIES_SHOWN]]
+    photos = review.lookup.photos(shown)
+    groups = [
+        {"kind": next((r["kind"] for r in rows if r["kind"] != "kept"), "kept"),
+         "count": len(rows),
+         "rows": [{**r, "photo": photos.get(r["image_id"])} for r in rows[:COPIES_SHOWN]]}
+        for _, rows in sorted(by_group.items())
+    ]  # fmt: skip
+    return render(request, "duplicates.html", "Duplicates", groups=groups, **at)
+
+
+@router.get("/search")
+def search(
+    request: Request,
+    face: Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}-[0-9]{1,9}$")] = None,
+) -> Response:
+    """Ask for a picture, or show what is like a face of the lake."""
+    review = review_of(request)
+    found = review.finder.by_face(face) if face else None
+    return render(request, "search.html", "Search", found=found, face=face)
+
+
+@router.post("/search")
+def search_picture(request: Request) -> Response:
+    """Show what is like the largest face of a picture, which is kept nowhere."""
+    found = review_of(request).finder.by_picture(form_of(request).file)
+    return render(request, "search.html", "Search", found=found, face=None)
+
+
+@router.get("/history")
+def history(request: Request, page: Page = 1) -> Response:
+    """List everything that was said, the last first."""
+    rows = review_of(request).people.constraints()
+    gone = undone(rows)
+    by_action: dict[str, list[Constraint]] = {}
+    for row in rows:
+        by_action.setdefault(action(row), []).append(row)
+    made = list(by_action.values())[::-1]
+    at = paged(len(made), page, ACTIONS_SHOWN)
+    shown = [_told(rows, gone) for rows in made[at["first"] : at["first"] + ACTIONS_SHOWN]]
+    return render(request, "history.html", "History", actions=shown, **at)
+
+
+def _told(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
+    """Return what a template shows of one action."""
+    lead = min(rows, key=lambda row: TELLING.index(row.kind) if row.kind in TELLING else 99)
+    last = rows[-1]
+    return {
+        "id": last.constraint_id, "at": last.created_at, "by": last.made_by,
+        "kind": WORDS.get(lead.kind, lead.kind), "undo": lead.kind == "undo",
+        "name": lead.value if lead.kind == "name" else None, "note": last.note,
+        "person_id": next((r.person_id for r in reversed(rows) if r.person_id), None),
+        "faces": next((r.faces[0] for r in reversed(rows) if r.faces), None),
+        "gone": all(row.constraint_id in gone for row in rows),
+    }  # fmt: skip

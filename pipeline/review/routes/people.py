@@ -1,0 +1,193 @@
+"""Pages of persons: the list, one person, names, merging, and what is done with chosen faces."""
+
+from typing import Annotated, Literal
+
+import pyarrow.compute as pc
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import Response
+
+from pipeline.errors import ConfigError
+from pipeline.people import actions
+from pipeline.people.view import SHORTEST_PREFIX
+from pipeline.review.snapshot import Snapshot
+from pipeline.review.web import (
+    FACE_ID,
+    PERSON_ID,
+    Page,
+    PersonId,
+    act,
+    called,
+    chosen,
+    form_of,
+    go,
+    paged,
+    render,
+    review_of,
+)
+from pipeline.storage import visible
+
+router = APIRouter()
+PERSONS_SHOWN, FACES_SHOWN = 60, 120
+LONGEST_QUERY = 200
+
+Sort = Literal["size", "name", "recent"]
+
+
+@router.get("/")
+def people(
+    request: Request,
+    sort: Sort = "size",
+    text: Annotated[str, Query(alias="q", max_length=LONGEST_QUERY)] = "",
+    hidden: bool = False,
+    page: Page = 1,
+) -> Response:
+    """List the people."""
+    now = review_of(request).now()
+    table = now.listed(sort, text.strip(), hidden)
+    at = paged(len(table), page, PERSONS_SHOWN)
+    return render(
+        request, "people.html", "People", rows=table.slice(at["first"], PERSONS_SHOWN).to_pylist(),
+        sort=sort, text=text, hidden=hidden, **at,
+    )  # fmt: skip
+
+
+@router.get("/people/{person_id}")
+def person(request: Request, person_id: PersonId, page: Page = 1) -> Response:
+    """Show a person and the faces."""
+    now = review_of(request).now()
+    person_id = now.view.merged.get(person_id, person_id)  # links of before a merge lead on
+    row = now.view.person(person_id)
+    if row is None:
+        raise HTTPException(404, "There is no such person any more")
+    faces = now.view.faces(person_id)
+    at = paged(len(faces), page, FACES_SHOWN)
+    return render(
+        request, "person.html", called(row["name"], person_id), person=row, names=now.names,
+        faces=faces[at["first"] : at["first"] + FACES_SHOWN], **at,
+    )  # fmt: skip
+
+
+@router.post("/people/{person_id}/name")
+def name(request: Request, person_id: PersonId) -> Response:
+    """Give a name; one that somebody has asks whether they are one, or says so at once."""
+    review, form = review_of(request), form_of(request)
+    text = form.one("name")
+    if not text.strip():
+        return act(request, lambda: actions.unname(review.people, person_id, "review: no name"),
+                   "The name was taken away")  # fmt: skip
+    text = actions.checked_name(text)
+    others = [row for row in review.now().called(text) if row["person_id"] != person_id]
+    answer = form.one("same")
+    if others and answer == "yes":
+        into = others[0]["person_id"]
+        return act(request, lambda: actions.merge(review.people, [into, person_id],
+                                                  f"review: merge {into} {person_id}"),
+                   f"Added to {visible(text)}", form.one("next") or f"/people/{into}")  # fmt: skip
+    if others and answer != "no":
+        return render(request, "same_name.html", "Is it the same person?", person_id=person_id,
+                      name=text, others=others, next=form.one("next"))  # fmt: skip
+    return act(request, lambda: actions.name(review.people, person_id, text,
+                                             f"review: name {person_id} {text}"),
+               f"Called {visible(text)}")  # fmt: skip
+
+
+@router.post("/people/{person_id}/flag")
+def flag(request: Request, person_id: PersonId) -> Response:
+    """Hide a person from lists, or show them again."""
+    review = review_of(request)
+    if form_of(request).one("hidden") == "no":
+        return act(request, lambda: actions.unhide(review.people, person_id, "review: unhide"),
+                   "Shown in lists again")  # fmt: skip
+    return act(request, lambda: actions.hide(review.people, person_id, "review: hide"),
+               "Hidden from lists")  # fmt: skip
+
+
+@router.post("/people/{person_id}/faces")
+def faces(request: Request, person_id: PersonId) -> Response:
+    """Do something with chosen faces of a person."""
+    review, form = review_of(request), form_of(request)
+    ids = chosen(form, "face", FACE_ID)
+    what, count = form.one("do"), f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    note = f"review: {what} {' '.join(ids[:12])}"
+    if what == "split":
+        return act(request, lambda: actions.split(review.people, person_id, ids, note),
+                   f"{count} taken out: a new person")  # fmt: skip
+    if what == "reject":
+        return act(request, lambda: actions.not_a_face(review.people, ids, note),
+                   f"{count} marked as no face")  # fmt: skip
+    if what == "cover":
+        if len(ids) != 1:
+            raise ConfigError("One face is the cover; tick exactly one")
+        return act(request, lambda: actions.cover(review.people, person_id, ids[0], note),
+                   "The cover was set")  # fmt: skip
+    if what == "move":
+        text = form.one("to").strip()
+        if is_new(review.now(), text):
+            return act(request, lambda: actions.split(review.people, person_id, ids, note, text),
+                       f"{count} taken out: a new person, {visible(text)}")  # fmt: skip
+        to = found(review.now(), text)
+        return act(request, lambda: actions.move(review.people, ids, to, note),
+                   f"{count} moved to {shown(review.now(), to)}")  # fmt: skip
+    raise ConfigError("Nothing was asked for; use the buttons of the page")
+
+
+@router.post("/merge")
+def merge(request: Request) -> Response:
+    """Make persons one; asks which name to keep if there are two."""
+    review, form = review_of(request), form_of(request)
+    ids = chosen(form, "person", PERSON_ID)
+    if text := form.one("into"):
+        ids = [found(review.now(), text), *ids]
+    ids = list(dict.fromkeys(ids))
+    if len(ids) < 2:
+        raise ConfigError("Merging needs two different persons; tick two or more")
+    rows = [row for one in ids if (row := review.now().view.person(one)) is not None]
+    if len(rows) < len(ids):
+        raise ConfigError("One of these persons is not there any more; load the page again")
+    keep = form.one("keep")
+    rows.sort(key=lambda row: (row["person_id"] != keep, row["name"] is None, -row["faces"]))
+    if len({row["name"] for row in rows if row["name"]}) > 1 and keep not in ids:
+        return render(request, "merge.html", "Which name is right?", rows=rows,
+                      next=form.one("next"))  # fmt: skip
+    ordered = [row["person_id"] for row in rows]
+    kept = called(rows[0]["name"], ordered[0])
+    done = act(request, lambda: actions.merge(review.people, ordered,
+                                              f"review: merge {' '.join(ordered[:12])}"),
+               f"{len(ordered)} persons are one: {visible(kept)}")  # fmt: skip
+    return done
+
+
+@router.post("/undo")
+def undo(request: Request) -> Response:
+    """Take an action back: the one that is named, or the last."""
+    review, form = review_of(request), form_of(request)
+    wanted = form.one("id") or None
+    said = "Taken back"
+    if wanted in (review.people.current() or {}).get("constraints", ()):
+        # The tables were made with it; names and flags show at once all the same.
+        said += "; what it grouped is grouped anew by the next facelake cluster"
+    made = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), said)
+    return go(form.one("next"), made)
+
+
+def found(now: Snapshot, text: str) -> str:
+    """Return the person with this name, id or start of one.
+
+    Raises:
+        ConfigError: nobody, or several.
+    """
+    if not text.strip():
+        raise ConfigError("Nobody was named; give the name or id of a person")
+    return now.view.lookup(text.strip())
+
+
+def is_new(now: Snapshot, text: str) -> bool:
+    """Return whether this is a name that nobody has, nor anybody's id or start of one."""
+    ids = now.view.people["person_id"]
+    begins = len(text) >= SHORTEST_PREFIX and pc.any(pc.starts_with(ids, text)).as_py()
+    return bool(text) and not begins and not now.called(text)
+
+
+def shown(now: Snapshot, person_id: str) -> str:
+    """Return how a person is called, fit to be shown."""
+    return visible(called(now.name_of(person_id), person_id))

@@ -1,0 +1,147 @@
+"""Who is who at one moment, and what the pages need of it, made when it is first asked for."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.columns import matrix
+from pipeline.geometry import Floats
+from pipeline.people.answers import open_suggestions
+from pipeline.people.store import People
+from pipeline.people.view import View
+
+ORDERS = {
+    "size": [("faces", "descending"), ("person_id", "ascending")],
+    "name": [("name", "ascending"), ("faces", "descending"), ("person_id", "ascending")],
+    "recent": [("last_taken_at", "descending"), ("person_id", "ascending")],
+}
+# Browsers get slow with longer lists of proposals.
+MOST_NAMES = 1000
+PROPOSALS = 3
+
+Key = tuple[str, frozenset[tuple[str, int]]]
+
+
+class Snapshot:
+    """The view at one moment.
+
+    Args:
+        people: the store.
+        view: who is who.
+        key: what it depends on.
+    """
+
+    def __init__(self, people: People, view: View, key: Key) -> None:
+        self.people = people
+        self.view = view
+        self.key = key
+        self._lock = threading.RLock()
+        self._made: dict[str, Any] = {}
+
+    def _once(self, name: str, make: Any) -> Any:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
+
+    def listed(self, order: str, text: str = "", hidden: bool = False) -> pa.Table:
+        """Return persons in one of `ORDERS`; those whose name or id holds `text`."""
+        table = self._once(order, lambda: self.view.people.sort_by(ORDERS[order]))
+        if not hidden:
+            table = table.filter(pc.invert(table["hidden"]))
+        if text:
+            named = pc.match_substring(pc.utf8_lower(table["name"]), text.lower())
+            by_id = pc.starts_with(table["person_id"], text.lower())
+            table = table.filter(pc.or_(named.fill_null(False), by_id))
+        return table
+
+    def unnamed(self, kind: str = "all") -> pa.Table:
+        """Return persons without a name, most faces first: all, `groups` or `singles` of them."""
+        table = self.listed("size")
+        table = table.filter(pc.is_null(table["name"]))
+        if kind == "groups":
+            return table.filter(pc.greater(table["faces"], 1))
+        return table.filter(pc.equal(table["faces"], 1)) if kind == "singles" else table
+
+    @property
+    def named(self) -> list[dict[str, Any]]:
+        """Persons with a name, hidden ones too, most faces first."""
+        rows: list[dict[str, Any]] = self._once(
+            "named",
+            lambda: (
+                self.listed("size", hidden=True)
+                .filter(pc.is_valid(self.listed("size", hidden=True)["name"]))
+                .to_pylist()
+            ),
+        )
+        return rows
+
+    @property
+    def names(self) -> list[str]:
+        """Names to propose while somebody types, those of most faces first."""
+        return list(dict.fromkeys(str(row["name"]) for row in self.named))[:MOST_NAMES]
+
+    def called(self, name: str) -> list[dict[str, Any]]:
+        """Return the persons of this name."""
+        return [row for row in self.named if row["name"] == name]
+
+    def name_of(self, person_id: str | None) -> str | None:
+        """Return the name of a person, None if there is none."""
+        names: dict[str, str] = self._once(
+            "names", lambda: {row["person_id"]: row["name"] for row in self.named}
+        )
+        return names.get(person_id) if person_id else None
+
+    @property
+    def suggestions(self) -> list[dict[str, Any]]:
+        """Suggestions that nobody has answered yet."""
+        rows: list[dict[str, Any]] = self._once(
+            "suggestions", lambda: open_suggestions(self.people, self.view)
+        )
+        return rows
+
+    def proposals(self, person_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return for each person the named ones that are most like them, with `similarity`.
+
+        Compared are the means of the last clustering; who has none gets no proposal.
+        """
+        shown = [row for row in self.named if not row["hidden"]]
+        ids, means = self._once("means", lambda: self._means([row["person_id"] for row in shown]))
+        mine, theirs = self._means(person_ids)
+        if not ids or not mine:
+            return {}
+        rows = {row["person_id"]: row for row in shown}
+        cosines = theirs @ means.T
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :PROPOSALS]
+        least = self.least_similarity
+        return {
+            person: [
+                {**rows[ids[at]], "similarity": float(cosines[row, at])}
+                for at in best[row]
+                if cosines[row, at] >= least
+            ]
+            for row, person in enumerate(mine)
+        }
+
+    @property
+    def least_similarity(self) -> float:
+        """From which similarity a named person is proposed: half of what two faces need."""
+        about = self.people.current_or_none() or {}
+        return float(about.get("threshold", {}).get("single_faces", 0.0)) / 2
+
+    def _means(self, person_ids: Sequence[str]) -> tuple[list[str], Floats]:
+        """Return unit means float32 [N, D] of those who have one, and who they are."""
+        if not person_ids:
+            return [], np.zeros((0, 1), np.float32)
+        table = self.people.people(
+            ["person_id", "mean"], pc.field("person_id").isin(pa.array(person_ids, pa.string()))
+        )
+        if not len(table):
+            return [], np.zeros((0, 1), np.float32)
+        means = matrix(table["mean"])
+        length = np.linalg.norm(means, axis=1, keepdims=True)
+        return table["person_id"].to_pylist(), means / np.maximum(length, 1e-12)

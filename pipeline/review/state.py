@@ -1,0 +1,93 @@
+"""What a running review page holds: the lake, who is who right now, and what was just done."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.clustering.corrections import Constraint
+from pipeline.lake import Lake
+from pipeline.models.weights import WeightStore
+from pipeline.originals import Originals
+from pipeline.people.store import People
+from pipeline.people.view import view
+from pipeline.review.finder import Finder
+from pipeline.review.lookup import Lookup
+from pipeline.review.pictures import Pictures
+from pipeline.review.settings import ReviewConfig
+from pipeline.review.snapshot import Snapshot
+from pipeline.runs import read_config
+
+logger = logging.getLogger(__name__)
+KEPT_MESSAGES = 200
+
+
+class Review:
+    """The state behind the pages; threads may share it.
+
+    Args:
+        lake: what is reviewed.
+        config: who may see it.
+        options: storage options of photos at URLs.
+        store: where weights lie, for searching by a picture.
+        embedder: path of the lake's embedder, if Facelake does not know it by name.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        config: ReviewConfig,
+        options: Mapping[str, Any] | None = None,
+        store: WeightStore | None = None,
+        embedder: str | None = None,
+    ) -> None:
+        self.lake = lake
+        self.config = config
+        self.people = People(lake)
+        self.lookup = Lookup(lake)
+        self.originals = Originals(options, read_config(lake))
+        self.pictures = Pictures(self.lookup, self.originals)
+        self.finder = Finder(lake, store, embedder)
+        self._lock = threading.RLock()
+        self._snapshot: Snapshot | None = None
+        self._said: OrderedDict[str, str] = OrderedDict()
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self.originals.close()
+        self.finder.close()
+
+    def now(self) -> Snapshot:
+        """Return who is who, corrections included; read again when anything has changed.
+
+        Raises:
+            ConfigError: nobody has clustered this lake yet.
+        """
+        with self._lock:
+            key = self._key()
+            if self._snapshot is None or self._snapshot.key != key:
+                if self._snapshot is None or self._snapshot.key[0] != key[0]:
+                    self.lookup.refresh()  # clustering ran: there may be new photos
+                self._snapshot = Snapshot(self.people, view(self.people), key)
+            return self._snapshot
+
+    def _key(self) -> tuple[str, frozenset[tuple[str, int]]]:
+        """Return what the view depends on: the generation, and the files of corrections."""
+        current = self.people.current_or_none() or {}
+        files = self.lake.folder.child("constraints").files()
+        return str(current.get("run_id")), frozenset(files.items())
+
+    def act(self, work: Callable[[], Constraint], said: str) -> str:
+        """Do an action, one at a time, and return the id under which `message` finds `said`."""
+        with self._lock:
+            made = work()
+            self._said[made.constraint_id] = said
+            while len(self._said) > KEPT_MESSAGES:
+                self._said.popitem(last=False)
+            return made.constraint_id
+
+    def message(self, constraint_id: str) -> str | None:
+        """Return what was said of an action of this run."""
+        with self._lock:
+            return self._said.get(constraint_id)

@@ -1,0 +1,116 @@
+"""What routes have in common: checked ids, rendered pages, and the way back after an action."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import Path, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from pipeline import pages
+from pipeline.clustering.corrections import Constraint
+from pipeline.errors import ConfigError
+from pipeline.people import actions
+from pipeline.review.forms import Form
+from pipeline.review.state import Review
+
+PersonId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
+FaceId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}-[0-9]{1,9}$")]
+ImageId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+Page = Annotated[int, Query(ge=1, le=1_000_000)]
+
+FACE_ID = re.compile(r"[0-9a-f]{32}-[0-9]{1,9}")
+PERSON_ID = re.compile(r"[0-9a-f]{16}")
+# A path of ours; two slashes at the start would be another host.
+_OURS = re.compile(r"/(?![/\\])[A-Za-z0-9_./?&=%+~-]*")
+SAID = "said"
+
+environment = pages.environment("pipeline.review")
+
+
+def review_of(request: Request) -> Review:
+    """Return the state behind the pages."""
+    review: Review = request.app.state.review
+    return review
+
+
+def form_of(request: Request) -> Form:
+    """Return the form that the guard let through."""
+    form: Form = request.state.form
+    return form
+
+
+def render(
+    request: Request, template: str, title: str, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """Return a page."""
+    review = review_of(request)
+    said = request.query_params.get(SAID, "")
+    text = environment.get_template(template).render(
+        title=title,
+        lake=review.lake.folder.url,
+        csrf=review.config.csrf,
+        read_only=review.config.read_only,
+        here=here(request),
+        path=request.url.path,
+        said=review.message(said),
+        said_id=said,
+        **values,
+    )
+    return HTMLResponse(text, status)
+
+
+def here(request: Request) -> str:
+    """Return path and query of a page, without what was said before."""
+    query = [(key, value) for key, value in request.query_params.multi_items() if key != SAID]
+    return request.url.path + (f"?{urlencode(query)}" if query else "")
+
+
+def act(
+    request: Request, work: Callable[[], Constraint], said: str, back: str | None = None
+) -> Response:
+    """Do an action and go back to where it was asked for, or to `back`, which tells of it."""
+    made = review_of(request).act(work, said)
+    return go(back or form_of(request).one("next"), made)
+
+
+def go(target: str, said: str = "") -> Response:
+    """Return a redirect to one of our own pages."""
+    if not _OURS.fullmatch(target):
+        target = "/"
+    path, _, query = target.partition("?")
+    pairs = [(key, value) for key, value in parse_qsl(query) if key != SAID]
+    pairs += [(SAID, said)] if said else []
+    return RedirectResponse(path + (f"?{urlencode(pairs)}" if pairs else ""), 303)
+
+
+def chosen(form: Form, name: str, pattern: re.Pattern[str]) -> list[str]:
+    """Return the ids that a form names.
+
+    Raises:
+        ConfigError: none, or something that is no id.
+    """
+    ids = form.all(name)
+    if not ids:
+        raise ConfigError("Nothing was selected; tick one or more pictures first")
+    if not all(pattern.fullmatch(one) for one in ids):
+        raise ConfigError("The form holds something that is no id; load the page again")
+    return ids
+
+
+def paged(total: int, page: int, size: int) -> dict[str, int]:
+    """Return what a template needs to lead from page to page."""
+    last = max(1, -(-total // size))
+    page = min(page, last)
+    return {"page": page, "last": last, "total": total, "first": (page - 1) * size}
+
+
+def called(name: str | None, person_id: str) -> str:
+    """Return how a person is called in messages."""
+    return name or f"person {person_id[:8]}"
+
+
+def undo_said(review: Review, wanted: str | None) -> Callable[[], Constraint]:
+    """Return the work that takes an action back."""
+    return lambda: actions.undo(review.people, wanted or None, "review: undo")

@@ -1,0 +1,33 @@
+"""The review page of a lake, served on loopback in a thread."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+from pipeline.lake import Lake
+from pipeline.review.server import listening, server
+from pipeline.review.settings import ReviewConfig
+from pipeline.review.state import Review
+
+TOKEN = "token-of-a-test"
+
+
+@contextmanager
+def served(folder, read_only=False):
+    """Give the address of the pages, without the token."""
+    with listening("127.0.0.1", 0) as made:
+        port = made.getsockname()[1]
+        review = Review(Lake(str(folder)), ReviewConfig(TOKEN, port=port, read_only=read_only))
+        running = server(review)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [made]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while not running.started and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert running.started, "the server did not start"
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            running.should_exit = True
+            thread.join(20)
+            review.close()
