@@ -71,16 +71,16 @@ def write_lake(
     vectors: np.ndarray,
     names: list[str],
     scores: np.ndarray | None = None,
-    part: int = PART,
+    part: int | None = None,
     thumbnail: Callable[[int], bytes] | None = None,
     taken_at: np.ndarray | None = None,
 ) -> None:
     """Add a face and a photo for each vector; `names` are the last parts of the uris.
 
-    A part holds `part` photos; `thumbnail` makes the picture of a face by number; `taken_at` is one
-    a photo.
+    A part holds `part` photos, else `PART`; `thumbnail` makes the picture of a face by number;
+    `taken_at` is one a photo.
     """
-    lake = Lake(str(folder))
+    lake, part = Lake(str(folder)), part or PART
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
     for first in range(0, len(vectors), part):
         rows = range(first, min(first + part, len(vectors)))

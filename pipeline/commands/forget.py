@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,12 +13,14 @@ from pipeline import forgotten as stones
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
-from pipeline.forget.prove import Clear, Proof, prove
-from pipeline.forget.run import Done, count, forget, sweep
-from pipeline.forget.target import Target, find
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
 from pipeline.storage import visible
+
+if TYPE_CHECKING:
+    from pipeline.forget.prove import Proof
+    from pipeline.forget.run import Done
+    from pipeline.forget.target import Target
 
 SHOWN = 10
 
@@ -61,6 +63,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Forget what the options say; return the exit code."""
+    # They know all tables, and take seconds to load.
+    from pipeline.forget.prove import Clear, prove
+    from pipeline.forget.run import forget, sweep
+    from pipeline.forget.target import find
+
     console = Console(stderr=options.json)
     lake, _ = open_lake(options)
     named = bool(options.person or options.image or options.face)
@@ -106,7 +113,7 @@ def _print(options: argparse.Namespace, said: dict[str, Any]) -> None:
         print(json.dumps(said, indent=2))
 
 
-def told(target: Target) -> dict[str, Any]:
+def told(target: "Target") -> dict[str, Any]:
     """Return what a target holds, in numbers."""
     return {
         "persons": len(target.persons),
@@ -116,7 +123,7 @@ def told(target: Target) -> dict[str, Any]:
     }
 
 
-def show_target(console: Console, target: Target) -> None:
+def show_target(console: Console, target: "Target") -> None:
     """Print what is going to be forgotten."""
     names = ", ".join(sorted(target.names))
     console.print(
@@ -150,8 +157,10 @@ def confirm(options: argparse.Namespace) -> None:
         raise ConfigError("Nothing was forgotten")
 
 
-def show_done(console: Console, lake: Lake, done: Done) -> None:
+def show_done(console: Console, lake: Lake, done: "Done") -> None:
     """Print what was removed, and what to run next."""
+    from pipeline.forget.run import count
+
     table = Table(title=f"forgotten in {visible(lake.folder.url)}", show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -178,7 +187,7 @@ def show_done(console: Console, lake: Lake, done: Done) -> None:
         console.print(f"to make again what was removed whole: {', '.join(again)}")
 
 
-def show_proof(console: Console, lake: Lake, proof: Proof) -> None:
+def show_proof(console: Console, lake: Lake, proof: "Proof") -> None:
     """Print what a search for what should be gone came to."""
     if not proof.found:
         console.print(
