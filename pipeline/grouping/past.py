@@ -34,6 +34,8 @@ class Past:
         parts_done: parts of the lake whose faces they hold.
         again: ids of faces whose persons are made again from their faces.
         clusters: the whole table of the generation before, for ids; None when there is none.
+        table: its persons who are kept.
+        suggestions: what it asked.
         impostors: mean and deviation of strangers, measured before; empty: measure.
         odds: of faces alone, measured before; None: measure.
         curve: as in its manifest.
@@ -49,6 +51,7 @@ class Past:
     again: frozenset[str] = frozenset()
     clusters: pa.Table | None = None
     table: pa.Table | None = None
+    suggestions: pa.Table | None = None
     impostors: tuple[float, float] | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     odds: Odds | None = None
@@ -109,6 +112,7 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         frozenset(theirs["face_id"].to_pylist() + loose["face_id"].to_pylist()),
         clusters,
         table,
+        people.suggestions(),
         (threshold["mean"], threshold["sd"]),
         before.get("curve", []),
         Odds(**before["odds"]) if before.get("odds") else None,

@@ -1,5 +1,6 @@
 """The table of suggestions: decisions that somebody should look at first."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,5 +49,23 @@ def suggest(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> pa.Tab
         pairs.tolist(), cosines.tolist(), needs.tolist(), strict=True
     ):
         add(int(face_of[a]), int(face_of[b]), cosine, needed, "apart")
+    now = {was: ids[person] for was, person in zip(past.people, outcome.old.tolist(), strict=True)}
+    rows += list(carried(rows, past, now))
     rows.sort(key=lambda row: (-row["doubt"], row["person_a"], row["person_b"], row["face_a"]))
     return pa.Table.from_pylist(rows[:MOST_SUGGESTIONS], schema.SUGGESTIONS)
+
+
+def carried(
+    rows: list[dict[str, Any]], past: Past, now: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the suggestions of before about persons who are kept, under the ids that they have now.
+
+    A run that adds looks at what is new alone: what was doubtful among the others still is.
+    """
+    known = {(row["kind"], frozenset((row["person_a"], row["person_b"]))) for row in rows}
+    for row in past.suggestions.to_pylist() if past.suggestions is not None else ():
+        a, b = now.get(row["person_a"]), now.get(row["person_b"])
+        if a is None or b is None or (row["kind"] == "apart") == (a == b):
+            continue  # made again, or one person since
+        if (row["kind"], frozenset((a, b))) not in known:
+            yield row | {"person_a": a, "person_b": b}

@@ -153,6 +153,32 @@ def test_people_who_look_different_are_merged_whole(tmp_path, full):
     assert lakes.partition(people) == before
 
 
+def test_questions_about_people_who_are_kept_stay_open(tmp_path):
+    """A run that makes one person again asks about that one; the other questions remain."""
+    vectors, _ = lakes.archive(200, 4, seed=3)
+    people = lakes.make(tmp_path / "lake", vectors)
+    cluster(people)
+    before = people.suggestions().to_pylist()
+    one = lakes.persons(people)[lakes.face_id("f0")]
+    actions.name(people, one, "Ann")
+    cluster(people)
+    after = people.suggestions().to_pylist()
+
+    def pairs(rows):
+        return {
+            (row["kind"], row["person_a"], row["person_b"])
+            for row in rows
+            if one not in (row["person_a"], row["person_b"])
+        }
+
+    assert len(pairs(before)) > 2
+    assert pairs(before) <= pairs(after)
+    doubts = [row["doubt"] for row in after]
+    assert doubts == sorted(doubts, reverse=True)
+    known = set(people.people(["person_id"])["person_id"].to_pylist())
+    assert {row[k] for row in after for k in ("person_a", "person_b")} <= known
+
+
 def test_two_named_people_never_merge_by_themselves(tmp_path):
     vectors, _ = lakes.archive(1, 12)  # one person, as far as vectors say
     people = lakes.make(tmp_path / "lake", vectors)
