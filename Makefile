@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# unit tests run on all cores; integration tests share one Ray, one after another
+# unit and browser tests run on all cores; integration tests share one Ray, one after another
 PARALLEL ?= --numprocesses auto --dist worksteal
 # one thread a process: tests and workers share the cores among processes, not inside them
 export OMP_NUM_THREADS ?= 1
@@ -31,8 +31,8 @@ demo: setup
 	$(BIN)/facelake report demo-lake
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
-	$(BIN)/python -m pytest tests/integration tests/browser
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property tests/browser
+	$(BIN)/python -m pytest tests/integration
 
 check: setup
 	$(BIN)/ruff format --check .
