@@ -46,6 +46,7 @@ class Forgotten:
         salt: of all hashes.
         images, faces, persons: of ids.
         addresses, contents, pixels: of uri, sha256 and pixels_sha256 of forgotten photos.
+        unread: of the uri of those whose bytes were never had.
         vectors, thumbnails: of the float32 bytes and the JPEG of forgotten faces.
         hashes: of the perceptual hashes of forgotten photos.
         boxes: of forgotten faces, x1, y1, x2, y2 as shares of the photo's sides, by each key of
@@ -57,6 +58,7 @@ class Forgotten:
     faces: Keys = frozenset()
     persons: Keys = frozenset()
     addresses: Keys = frozenset()
+    unread: Keys = frozenset()
     contents: Keys = frozenset()
     pixels: Keys = frozenset()
     vectors: Keys = frozenset()
@@ -72,13 +74,19 @@ class Forgotten:
         return None if value is None else salted(self.salt, value)
 
     def hides(self, uri: str, sha256: str | None = None, pixels_sha256: str | None = None) -> bool:
-        """Return whether a photo must not come back: by its place, its bytes or its pixels."""
+        """Return whether a photo must not come back: by its bytes or its pixels.
+
+        Its place tells it only while there are no bytes to compare: another photo may stand there
+        now, and must not be lost.
+        """
         if not self.images:
             return False
+        if sha256 is None:
+            return self.key(uri) in self.addresses
         return (
-            self.key(uri) in self.addresses
-            or self.key(sha256) in self.contents
+            self.key(sha256) in self.contents
             or self.key(pixels_sha256) in self.pixels
+            or self.key(uri) in self.unread
         )
 
     def faces_of(self, *told: str | None) -> Floats:
@@ -122,7 +130,16 @@ def load(lake: Folder) -> Forgotten:
     if not names:
         return NOTHING
     rows = [row for name in names for row in _rows(folder, name)]
+    if not folder.exists(SALT):
+        raise _no_salt(folder)
     return gathered(folder.read(SALT), rows)
+
+
+def _no_salt(folder: Folder) -> StorageError:
+    return StorageError(
+        f"{folder.url}/{SALT} is missing; restore it from a backup: without it nobody can tell "
+        "what was forgotten, and it may come back"
+    )
 
 
 def gathered(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
@@ -133,12 +150,14 @@ def gathered(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
         sets[row["kind"]].add(row["key"])
         sets["vectors"].add(row["vector"])
         sets["thumbnails"].add(row["thumbnail"])
+        unread = row["content"] is None
         if row["kind"] == IMAGE:
             for name in ("address", "content", "pixels"):
                 sets[name].add(row[name])
+            sets["unread"].update([row["address"]] if unread else [])
             sets["hashes"].update(row["hashes"] or ())
         elif row["box"] is not None:
-            for name in ("address", "content", "pixels"):
+            for name in ("address",) if unread else ("content", "pixels"):
                 if row[name] is not None:
                     boxes[row[name]].append(row["box"])
 
@@ -147,9 +166,9 @@ def gathered(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
 
     return Forgotten(
         salt=salt, images=kept(IMAGE), faces=kept(FACE), persons=kept(PERSON),
-        addresses=kept("address"), contents=kept("content"), pixels=kept("pixels"),
-        vectors=kept("vectors"), thumbnails=kept("thumbnails"), hashes=kept("hashes"),
-        boxes=dict(boxes),
+        addresses=kept("address"), unread=kept("unread"), contents=kept("content"),
+        pixels=kept("pixels"), vectors=kept("vectors"), thumbnails=kept("thumbnails"),
+        hashes=kept("hashes"), boxes=dict(boxes),
     )  # fmt: skip
 
 
@@ -168,7 +187,13 @@ def _rows(folder: Folder, name: str) -> list[dict[str, Any]]:
 
 
 def salt_of(lake: Folder) -> bytes:
-    """Return the lake's salt; it is made when there is none."""
+    """Return the lake's salt; it is made when nothing was forgotten yet.
+
+    Raises:
+        StorageError: it is gone, and with it the meaning of the tombstones that there are.
+    """
     folder = lake.child(FOLDER)
+    if not folder.exists(SALT) and any(name.endswith(".parquet") for name in folder.files()):
+        raise _no_salt(folder)
     folder.create(SALT, secrets.token_bytes(SALT_BYTES))
     return folder.read(SALT)

@@ -119,6 +119,12 @@ class Generations:
         self.lake.publish_json(self.pointer, pointer)
         self.tidy()
 
+    def discard(self) -> None:
+        """Remove the current generation, whatever it holds; like `tidy`, for who holds the lock."""
+        if self.lake.folder.exists(self.pointer):
+            self.lake.folder.remove(self.pointer)
+        self.tidy()
+
     def tidy(self) -> None:
         """Remove the parts of other generations, all of them when there is no current one.
 

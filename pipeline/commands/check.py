@@ -1,6 +1,7 @@
 """`facelake check`: verify a lake, and repair it."""
 
 import argparse
+import sys
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pipeline.check import KINDS, Finding, Result, check, repair
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import finish_forgetting
-from pipeline.errors import EXIT_UNSOUND
+from pipeline.errors import EXIT_UNSOUND, StorageError
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
 from pipeline.storage import parse_options, visible
@@ -49,7 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.repair:
         return EXIT_UNSOUND
     with RunLock(lake.folder, f"check-{datetime.now(UTC):%Y%m%dT%H%M%S}"):
-        finish_forgetting(lake)
+        try:
+            finish_forgetting(lake)
+        except StorageError as error:  # what is mended now may be what it fails for
+            print(f"facelake: {error}", file=sys.stderr)
         repair(lake, check(lake).findings)  # again: what another run was writing is no leftover
         left = check(lake)
     print("\nRepaired; run `facelake index` again to do the images of quarantined parts")

@@ -152,7 +152,7 @@ def confirm(options: argparse.Namespace) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError("This cannot be undone; look at --dry-run, then give --yes")
-    print("This cannot be undone. Type yes to go on: ", end="", flush=True)
+    print("This cannot be undone. Type yes to go on: ", end="", flush=True, file=sys.stderr)
     if input().strip().lower() != "yes":
         raise ConfigError("Nothing was forgotten")
 

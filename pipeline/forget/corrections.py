@@ -1,15 +1,19 @@
 """Takes what is forgotten out of the corrections; the only hand that ever rewrites them."""
 
 import re
-from dataclasses import asdict, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
 from pipeline import schema
 from pipeline.clustering.corrections import Constraint
+from pipeline.errors import ConfigError, StorageError
 from pipeline.forgotten import Forgotten
 from pipeline.lake import parquet_bytes
 from pipeline.people.store import People
+from pipeline.people.view import EXEMPLARS, View, view
 
 _WORD = re.compile(r"\S+")
 
@@ -17,11 +21,15 @@ _WORD = re.compile(r"\S+")
 def clean_corrections(people: People, forgotten: Forgotten) -> int:
     """Rewrite the files that speak of somebody forgotten, and return how many rows went.
 
-    A row keeps the faces that stay. One that is left without a side goes, and so does whatever was
-    said of a forgotten person: a name must not pass on to a face that once was taken for them.
+    A row keeps the faces that stay. Where none is left of a side, but the person whom it spoke of
+    stays, other faces of that person take their place: a name, a hidden person or two who were told
+    apart must not change because one photo went. What was said of a forgotten person goes: a name
+    must not pass on to a face that once was taken for them. To be called before the tables of
+    people are cleaned: they tell whose the faces were.
     """
     files = people.constraint_files()
-    cleaned = {name: [_clean(row, forgotten) for row in rows] for name, rows in files.items()}
+    known = Known(people, forgotten)
+    cleaned = {name: [known.clean(row) for row in rows] for name, rows in files.items()}
     kept = {row.constraint_id for rows in cleaned.values() for row in rows if row is not None}
     removed = 0
     while True:  # an undo of what is gone goes, and so does the undo of that undo
@@ -48,23 +56,78 @@ def clean_corrections(people: People, forgotten: Forgotten) -> int:
     return removed
 
 
-def _clean(row: Constraint, forgotten: Forgotten) -> Constraint | None:
-    """Return a row without what is forgotten, None if nothing is left of it."""
-    if row.person_id is not None and forgotten.key(row.person_id) in forgotten.persons:
-        return None
-    faces, others = (
-        tuple(face for face in side if forgotten.key(face) not in forgotten.faces)
-        for side in (row.faces, row.others)
-    )
-    if (row.faces and not faces) or (row.others and not others):
-        return None
-    if row.kind == "cover" and faces[:1] != row.faces[:1]:  # the first is the cover
-        return None
-    return replace(row, faces=faces, others=others, note=_note(row.note, forgotten))
+@dataclass
+class Known:
+    """What is known of faces and persons before they go; the people are looked at when needed."""
 
+    people: People
+    forgotten: Forgotten
+    _view: View | None = None
+    _tried: bool = False
 
-def _note(note: str | None, forgotten: Forgotten) -> str | None:
-    """Return the note, None if it speaks of somebody forgotten."""
-    words = _WORD.findall(note or "")
-    known = forgotten.faces | forgotten.persons | forgotten.images
-    return None if any(forgotten.key(word) in known for word in words) else note
+    def clean(self, row: Constraint) -> Constraint | None:
+        """Return a row without what is forgotten, None if nothing is left of it."""
+        if self._person_is_gone(row.person_id):
+            return None
+        faces, others = self._left(row.faces), self._left(row.others)
+        if row.kind == "cover" and faces[:1] != row.faces[:1]:  # the first is the cover
+            return None
+        if row.faces and not faces:
+            # In `different`, the person keeps the other side.
+            person = None if row.kind == "different" else row.person_id
+            faces = self._instead(row.faces, person)
+        if row.others and not others:
+            others = self._instead(row.others, row.person_id)
+        if (row.faces and not faces) or (row.others and not others):
+            return None
+        return replace(row, faces=faces, others=others, note=self._note(row.note))
+
+    def _left(self, faces: Iterable[str]) -> tuple[str, ...]:
+        return tuple(face for face in faces if not self._is_gone(face))
+
+    def _is_gone(self, face: str) -> bool:
+        image = face.rpartition("-")[0]
+        return (
+            self.forgotten.key(face) in self.forgotten.faces
+            or self.forgotten.key(image) in self.forgotten.images
+        )
+
+    def _person_is_gone(self, person_id: str | None) -> bool:
+        return self.forgotten.key(person_id) in self.forgotten.persons
+
+    def _instead(self, gone: Iterable[str], person_id: str | None) -> tuple[str, ...]:
+        """Return faces that stay of the person for whom faces that go stood, if there are any.
+
+        Args:
+            gone: the faces.
+            person_id: of the row, None where it tells of somebody else.
+        """
+        now = self._now()
+        if now is None:
+            return ()
+        if person_id is None or now.person(person_id) is None:
+            found = now.persons_of(gone)
+            votes = Counter(person for person in found.values() if person is not None)
+            person_id = max(votes, key=lambda one: (votes[one], one), default=None)
+        if person_id is None or self._person_is_gone(person_id):
+            return ()
+        row = now.person(person_id)
+        exemplars = self._left(row["exemplars"]) if row else ()
+        if not exemplars:
+            exemplars = self._left(one["face_id"] for one in now.faces(person_id))
+        return exemplars[:EXEMPLARS]
+
+    def _now(self) -> View | None:
+        if not self._tried:
+            self._tried = True
+            try:
+                self._view = view(self.people)
+            except (ConfigError, StorageError):  # no people, or damaged: nobody can tell
+                self._view = None
+        return self._view
+
+    def _note(self, note: str | None) -> str | None:
+        """Return the note, None if it speaks of somebody forgotten."""
+        words: Mapping[str, None] = dict.fromkeys(_WORD.findall(note or ""))
+        known = self.forgotten.faces | self.forgotten.persons | self.forgotten.images
+        return None if any(self.forgotten.key(word) in known for word in words) else note

@@ -4,7 +4,9 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +29,10 @@ from pipeline.workspace import Workspace
 VECTORS = "duplicates/_vectors"
 PHASHES = ("phash", "phash_inner", "phash_turnable")
 REDACTED = "(forgotten)"
+# What NumPy and the storage raise for a damaged file of arrays.
+UNREADABLE = (StorageError, OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile)
+# Somebody may be writing a correction just now, without the lake's lock.
+CORRECTIONS, JUST_NOW_S = "/constraints/", 60
 
 
 def clean_duplicates(lake: Lake, forgotten: Forgotten, run_id: str) -> int:
@@ -37,12 +43,13 @@ def clean_duplicates(lake: Lake, forgotten: Forgotten, run_id: str) -> int:
     """
     duplicates = Duplicates(lake)
     current = duplicates.current()
-    if current is None:
-        if lake.folder.exists(duplicates.generations.pointer):
-            lake.folder.remove(duplicates.generations.pointer)
-        duplicates.generations.tidy()
+    try:
+        if current is None:
+            raise StorageError("there is no generation, or its pointer is damaged")
+        rows, pairs, crops = duplicates.table(), duplicates.pairs(), duplicates.crops()
+    except StorageError:  # nobody can tell what it holds; `dedupe` makes it again
+        duplicates.generations.discard()
         return 0
-    rows, pairs, crops = duplicates.table(), duplicates.pairs(), duplicates.crops()
     gone = is_gone(forgotten, forgotten.images, rows["image_id"])
     groups = pc.unique(rows["group_id"].filter(pa.array(gone)))
     broken = np.asarray(pc.is_in(rows["group_id"], groups))
@@ -89,7 +96,7 @@ def clean_picture_vectors(lake: Lake, forgotten: Forgotten) -> int:
                 arrays = kept.load(name.removesuffix(".npz"))
                 ids = [bytes(row).hex() for row in arrays["image_id"]]
                 vectors = arrays["vectors"]
-            except (KeyError, ValueError, OSError, StorageError):
+            except UNREADABLE:
                 folder.remove(name)  # the next `dedupe --model` makes it again
                 continue
             gone = is_gone(forgotten, forgotten.images, pa.array(ids, pa.string()))
@@ -147,7 +154,7 @@ def _tainted_shards(store: IndexStore, manifest: Manifest, forgotten: Forgotten)
         try:
             rows = np.load(io.BytesIO(store.folder.read(shard.name + ROWS)))
             faces = pa.array([face.decode() for face in rows["face_id"].tolist()], pa.string())
-        except (StorageError, ValueError, KeyError, IndexError):
+        except UNREADABLE:
             tainted.add(shard.name)
             continue
         if is_gone(forgotten, forgotten.faces, faces).any():
@@ -180,26 +187,37 @@ def remove_half_written(lake: Lake) -> int:
         names = [
             name for name in lake.folder.fs.find(lake.folder.path())
             if name.rsplit("/", 1)[-1].startswith(".") and name.endswith(TEMPORARY)
+            and not (CORRECTIONS in name and _is_young(lake.folder, name))
         ]  # fmt: skip
         for name in names:
             lake.folder.fs.rm_file(name)
     return len(names)
 
 
+def _is_young(folder: Folder, path: str) -> bool:
+    """Return whether a file was written to a moment ago; False where nobody can tell."""
+    try:
+        written: datetime = folder.fs.modified(path)
+        return (datetime.now(UTC) - written.astimezone(UTC)).total_seconds() < JUST_NOW_S
+    except (NotImplementedError, OSError, KeyError, AttributeError, TypeError):
+        return False
+
+
 def clean_runs(lake: Lake, is_told: Callable[[str], bool]) -> int:
-    """Take texts that tell of something forgotten out of the manifests of runs."""
-    folder = lake.folder.child("runs")
+    """Take texts that tell of something forgotten out of manifests of runs and of evaluations."""
     changed = 0
-    for name in sorted(n for n in folder.files() if n.endswith(".json")):
-        try:
-            about = json.loads(folder.read(name))
-        except ValueError:
-            folder.remove(name)  # damaged: nobody can tell what it says
-            continue
-        cleaned = redacted(about, is_told)
-        if cleaned != about:
-            lake.publish_json(f"runs/{name}", cleaned)
-            changed += 1
+    for where in ("runs", "evaluation"):
+        folder = lake.folder.child(where)
+        for name in sorted(n for n in folder.files() if n.endswith(".json")):
+            try:
+                about = json.loads(folder.read(name))
+            except ValueError:
+                folder.remove(name)  # damaged: nobody can tell what it says
+                continue
+            cleaned = redacted(about, is_told)
+            if cleaned != about:
+                lake.publish_json(f"{where}/{name}", cleaned)
+                changed += 1
     return changed
 
 

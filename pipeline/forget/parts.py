@@ -42,11 +42,10 @@ def _clean(lake: Lake, forgotten: Forgotten, name: str) -> bool:
     faces_gone = is_gone(forgotten, forgotten.faces, owners["face_id"]) | is_gone(
         forgotten, forgotten.images, owners["image_id"]
     )
+    lost = set(owners["image_id"].filter(pa.array(faces_gone)).to_pylist())
     left = owners["image_id"].filter(pa.array(~faces_gone))
-    counts = np.array(_counts(ids, left), object)
-    # A run that was stopped here may have written the faces, and not yet how many there are.
-    stale = [was != now for was, now in zip(ids["faces"].to_pylist(), counts, strict=True)]
-    if not (gone.any() or faces_gone.any() or any(stale)):
+    counts = _counts(forgotten, ids, left, lost)
+    if not (gone.any() or faces_gone.any() or counts != ids["faces"].to_pylist()):
         return False
     if gone.all():  # the images first: without them the faces are no part
         lake.folder.remove(f"images/{name}")
@@ -63,11 +62,28 @@ def _clean(lake: Lake, forgotten: Forgotten, name: str) -> bool:
     return True
 
 
-def _counts(images: pa.Table, owners: pa.ChunkedArray) -> list[int | None]:
-    """Return how many faces each image has now, None for those with an error."""
+def _counts(
+    forgotten: Forgotten, images: pa.Table, owners: pa.ChunkedArray, lost: set[str]
+) -> list[int | None]:
+    """Return how many faces each image has: those that `lost` some are counted anew.
+
+    So are those that lost some to a run that was stopped between the two files of the part; where
+    numbers differ for another reason, `facelake check` must find it.
+    """
     found = {one["values"]: one["counts"] for one in pc.value_counts(owners).to_pylist()}
-    rows = zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True)
-    return [None if was is None else found.get(image, 0) for image, was in rows]
+    out: list[int | None] = []
+    for image, was in zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True):
+        now = found.get(image, 0)
+        differs = was is not None and was != now
+        anew = differs and (image in lost or _lost_before(forgotten, image, was))
+        out.append(now if anew else was)
+    return out
+
+
+def _lost_before(forgotten: Forgotten, image_id: str, faces: int) -> bool:
+    """Return whether a face of an image, with so many by its row, was forgotten."""
+    ranks = range(faces + len(forgotten.faces))
+    return any(forgotten.key(f"{image_id}-{rank}") in forgotten.faces for rank in ranks)
 
 
 def clean_quarantine(lake: Lake, forgotten: Forgotten) -> int:

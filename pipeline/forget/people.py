@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.clustering.grid import from_grid, to_grid
 from pipeline.columns import fixed_lists, matrix
+from pipeline.errors import StorageError
 from pipeline.forget.parts import is_gone
 from pipeline.forgotten import Forgotten
 from pipeline.generations import pieces
@@ -33,12 +34,14 @@ def clean_people(
         run_id: of the new generation.
     """
     current = people.current_or_none()
-    if current is None:
-        if people.lake.folder.exists(people.generations.pointer):  # damaged: nobody can read it
-            people.lake.folder.remove(people.generations.pointer)
-        people.generations.tidy()
+    try:
+        if current is None:
+            raise StorageError("there is no generation, or its pointer is damaged")
+        clusters, table, suggestions = people.clusters(), people.people(), people.suggestions()
+    except StorageError:
+        # Nobody can tell what a damaged table holds; clustering makes it again from the faces.
+        people.generations.discard()
         return 0
-    clusters, table, suggestions = people.clusters(), people.people(), people.suggestions()
     gone = is_gone(forgotten, forgotten.faces, clusters["face_id"])
     gone |= is_gone(forgotten, forgotten.images, clusters["image_id"])
     lost = is_gone(forgotten, forgotten.persons, table["person_id"])
@@ -48,11 +51,15 @@ def clean_people(
         return 0
     dropped = set(table["person_id"].filter(pa.array(lost)).to_pylist())
     fewer = set(clusters["person_id"].filter(pa.array(gone)).drop_null().to_pylist())
-    rows = _reassigned(people, clusters.filter(pa.array(~gone)), dropped)
+    before = clusters.filter(pa.array(~gone))
+    rows = _reassigned(people, before, dropped)
+    moved = pc.filter(rows["person_id"], _differ(before["person_id"], rows["person_id"]))
     left = set(pc.unique(rows["person_id"]).drop_null().to_pylist())
-    named = _strings(fewer | dropped | (set(table["person_id"].to_pylist()) - left))
+    # Those to whom faces were moved are counted anew as well; some are new.
+    anew = ((fewer | set(moved.drop_null().to_pylist())) & left) - dropped
+    named = _strings(anew | dropped | (set(table["person_id"].to_pylist()) - left))
     untouched = table.filter(pc.invert(pc.is_in(table["person_id"], named)))
-    counted, whole = _counted(people.lake, table, rows, (fewer & left) - dropped)
+    counted, whole = _counted(people.lake, table, rows, anew, run_id)
     table = pa.concat_tables([untouched, counted]).sort_by("person_id")
     suggestions = _left_of(suggestions, table, rows)
     about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
@@ -63,6 +70,11 @@ def clean_people(
         }
     people.publish(run_id, pieces(rows), pieces(table), suggestions, about)
     return int(gone.sum())
+
+
+def _differ(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.Array:
+    pairs = zip(first.to_pylist(), second.to_pylist(), strict=True)
+    return pa.array([a != b for a, b in pairs], pa.bool_())
 
 
 def _strings(values: set[str]) -> pa.Array:
@@ -99,11 +111,17 @@ def _left_of(suggestions: pa.Table, people: pa.Table, clusters: pa.Table) -> pa.
 
 
 def _counted(
-    lake: Lake, table: pa.Table, clusters: pa.Table, persons: set[str]
+    lake: Lake, table: pa.Table, clusters: pa.Table, persons: set[str], run_id: str
 ) -> tuple[pa.Table, bool]:
     """Return the persons' rows counted anew, and whether each still has a core face."""
-    known = {row["person_id"]: row for row in table.filter(
-        pc.is_in(table["person_id"], _strings(persons))).to_pylist()}  # fmt: skip
+    known: dict[str, dict[str, Any]] = {
+        # who was split off since the last clustering has no row yet; corrections have the name
+        person: {"person_id": person, "name": None, "hidden": False, "exemplars": [],
+                 "cover_face_id": "", "run_id": run_id}
+        for person in persons
+    }  # fmt: skip
+    rows_of = table.filter(pc.is_in(table["person_id"], _strings(persons))).to_pylist()
+    known |= {row["person_id"]: row for row in rows_of}
     members: dict[str, list[dict[str, Any]]] = {person: [] for person in known}
     for row in clusters.filter(pc.is_in(clusters["person_id"], _strings(persons))).to_pylist():
         members.setdefault(row["person_id"], []).append(row)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.columns import matrix
-from pipeline.forget.derived import live_hashes
+from pipeline.forget.derived import UNREADABLE, live_hashes
 from pipeline.forgotten import FOLDER, PENDING, Forgotten
 from pipeline.lake import Lake
 from pipeline.lock import NAME as LOCK
@@ -105,7 +105,7 @@ def prove(lake: Lake, forgotten: Forgotten, clear: Clear | None = None) -> Proof
                 _arrays(proof, path, data, forgotten)
             elif not path.endswith(".faiss"):  # what it holds stands in its rows
                 _text(proof, path, data, forgotten)
-        except (pa.ArrowException, ValueError, OSError) as error:
+        except (pa.ArrowException, *UNREADABLE) as error:
             proof.note(path, f"it cannot be read, so nobody can tell ({type(error).__name__})")
     return proof
 

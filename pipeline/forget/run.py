@@ -61,7 +61,11 @@ def forget(lake: Lake, target: Target, run_id: str) -> Done:
     """Forget a target; the caller holds the lake's lock.
 
     Should this be stopped, `finish` goes on with it.
+
+    Raises:
+        StorageError: corrections or earlier tombstones are damaged; nothing was begun.
     """
+    People(lake).constraint_files()  # a damaged one is told of before anything is begun
     rows = tombstones(target, stones.salt_of(lake.folder))
     table = parquet_bytes(pa.Table.from_pylist(rows, FORGOTTEN))
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}.parquet"
@@ -142,14 +146,15 @@ def sweep(
     leftovers = clean_quarantine(lake, forgotten) + lake.sweep()
     index = derived.clean_index(lake, forgotten)
     people = People(lake)
-    clustered = clean_people(people, forgotten, sizes, run_id)
     corrections = clean_corrections(people, forgotten)
+    clustered = clean_people(people, forgotten, sizes, run_id)
     duplicates = derived.clean_duplicates(lake, forgotten, run_id)
     vectors = derived.clean_picture_vectors(lake, forgotten)
     derived.remove_checkpoints(lake)
     report = derived.remove_report(lake)
     leftovers += derived.remove_half_written(lake)
     runs = derived.clean_runs(lake, telling(forgotten, texts))
+    corrections += clean_corrections(people, forgotten)  # those that were made meanwhile
     return Done(
         len(changed), clustered, corrections, duplicates, vectors, index, report, runs, leftovers
     )

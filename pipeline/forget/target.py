@@ -104,7 +104,15 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
             target.names.add(row["name"])
         found |= {one["face_id"] for one in now.faces(person_id)}
     others = pc.invert(pc.is_in(now.people["person_id"], _strings(target.persons)))
-    target.names -= set(now.people.filter(others)["name"].to_pylist())
+    rest = now.people.filter(others)
+    target.names -= set(rest["name"].to_pylist())
+    # Who was merged into the person before the last clustering had an id that no table knows.
+    alive = set(rest["person_id"].to_pylist())
+    target.persons |= {
+        row.person_id for row in now.store.constraints()
+        if row.kind == "name" and row.value in target.names and found.intersection(row.faces)
+        and row.person_id is not None and row.person_id not in alive
+    }  # fmt: skip
     return found
 
 
@@ -161,7 +169,6 @@ def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
     for face, row in rows.items():
         same = any(
             _is_same(target.photos[row["image_id"]], target.photos[one["image_id"]])
-            and row["image_id"] in target.copies
             and iou(_box(row), _box(one))[0, 0] > SAME_FACE
             for one in named
         )

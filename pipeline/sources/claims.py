@@ -37,21 +37,19 @@ class Claims:
     def wanted(self, key: str, index: int = 0) -> bool:
         """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
         plain = image_id(self._place + key)
-        address = self.unit.base + self._link + key
-        own = image_id(self._place + key, address)
+        own = self._own(key)
         row, own_row = self.ledger.find([plain, own]).tolist()
         # Which of two roots came first, and has the plain id, may differ from run to run.
         known = own_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
         identity = plain
-        if index in self.unit.salted or (
-            row >= 0 and not known and self._exists(self.ledger.shard_of(row), key)
+        if (
+            index in self.unit.salted
+            or self._is_taken(plain)
+            or (row >= 0 and not known and self._exists(self.ledger.shard_of(row), key))
         ):
             identity, row = own, -1
         if known:
             self.report.done += 1
-            return False
-        if self.ledger.forgotten.hides(printable(address)):
-            self.report.skipped[REFUSED] += 1
             return False
         self._ids[key] = (identity, row)
         return True
@@ -66,7 +64,7 @@ class Claims:
             if digest and content_key(digest) == int(self.ledger.content[contested]):
                 self.report.done += 1
                 return None
-            identity = image_id(self._place + member.key, address)
+            identity = self._own(member.key)
         if self.ledger.forgotten.hides(printable(address), digest):
             self.report.skipped[REFUSED] += 1
             return None
@@ -85,6 +83,21 @@ class Claims:
             "error": member.error.value if member.error else None,
             "error_detail": printable(member.detail) or None,
         }
+
+    def _own(self, key: str) -> str:
+        """Return the id of an image of its own, which tells its full address."""
+        address = self.unit.base + self._link + key
+        own = image_id(self._place + key, address)
+        again = 1
+        while self._is_taken(own):
+            again += 1
+            own = image_id(self._place + key, f"{address}#{again}")
+        return own
+
+    def _is_taken(self, identity: str) -> bool:
+        """Return whether an id was that of a forgotten image: no other may have it."""
+        forgotten = self.ledger.forgotten
+        return bool(forgotten.images) and forgotten.key(identity) in forgotten.images
 
     def _shard_of(self, key: str) -> str:
         return self._shard or parent(self.unit.base, key)

@@ -1,7 +1,9 @@
 """Write: publishes a batch as one part of the lake, and reports what was in it."""
 
+import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -99,14 +101,24 @@ class Write:
                 hidden[mine] = self.forgotten.hidden_faces(boxes[mine], width, height, *told)
         return hidden
 
+    def _face_ids(self, image_id: str, count: int) -> Iterator[str]:
+        """Yield the ids of an image's faces by rank; those of forgotten faces are passed over.
+
+        So the others keep theirs, and what was said of them holds.
+        """
+        rank = itertools.count()
+        while count:
+            face = f"{image_id}-{next(rank)}"
+            if not self.forgotten.faces or self.forgotten.key(face) not in self.forgotten.faces:
+                yield face
+                count -= 1
+
     def tables(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Return the rows of `images` and of `faces` for a batch of schema `embedded(D)`."""
         counts, found = elements(batch["found"])
         owner = np.repeat(np.arange(len(batch)), counts)
-        rank = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        # Faces keep their ranks: what was said of the others holds.
         shown = np.flatnonzero(~self._hidden(batch, owner, matrix(found.field("box"))))
-        owner, rank, found = owner[shown], rank[shown], found.take(pa.array(shown))
+        owner, found = owner[shown], found.take(pa.array(shown))
         counts = np.bincount(owner, minlength=len(batch))
         good = np.asarray(pc.is_null(batch["error"]))
         known = {name: batch[name] for name in batch.column_names}
@@ -118,7 +130,11 @@ class Write:
         uris = batch["uri"].to_pylist()
         columns: dict[str, object] = {f.name: found.field(f.name) for f in found.type}
         columns |= {
-            "face_id": [f"{image_ids[i]}-{k}" for i, k in zip(owner, rank, strict=True)],
+            "face_id": [
+                face
+                for image, count in zip(image_ids, counts.tolist(), strict=True)
+                for face in self._face_ids(image, count)
+            ],
             "image_id": [image_ids[i] for i in owner],
             "uri": [uris[i] for i in owner],
             "detector": [self.models.detector] * len(owner),

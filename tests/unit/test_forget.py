@@ -27,9 +27,10 @@ from pipeline.forget.prove import Clear, prove
 from pipeline.forget.target import find
 from pipeline.geometry import iou
 from pipeline.grouping.run import Run as ClusterRun
-from pipeline.lake import Lake
+from pipeline.lake import Lake, parquet_bytes
 from pipeline.ledger import Ledger
 from pipeline.people import People, actions
+from pipeline.people.log import append
 from pipeline.people.view import view
 from pipeline.search import search
 from pipeline.search.build import Build
@@ -381,6 +382,124 @@ def vector_table(vector):
     return table(any=pa.FixedSizeListArray.from_arrays(pa.array(vector), type=kind))
 
 
+def test_what_was_said_of_others_holds_when_their_anchors_go(lake):
+    """A name, a hidden person and two who were told apart, each said by one photo's faces alone."""
+    store = People(lake)
+    now = persons(store)
+    zero = f"{image_id('p0-0.jpg')}-0"
+    ann, bob, eve = (now[f"{image_id(n)}-0"] for n in ("p0-0.jpg", "p2-0.jpg", "p4-0.jpg"))
+    bobs, eves = f"{image_id('p2-0.jpg')}-0", f"{image_id('p4-0.jpg')}-0"
+    append(store, [("name", [bobs], (), bob, "Bob")], None)
+    append(store, [("hide", [eves], (), eve, None)], None)
+    append(store, [("different", [bobs], [eves], None, None)], None)
+    forget(lake, images=["p2-0.jpg", "p4-0.jpg"])
+    for run_id in (None, "c2"):
+        if run_id:
+            cluster(lake, run_id)
+        view_now = view(store)
+        assert view_now.person(bob)["name"] == "Bob"
+        assert view_now.person(eve)["hidden"]
+        assert view_now.person(ann)["faces"] == EACH
+        assert zero in persons(store)
+    (apart,) = (row for row in store.constraints() if row.kind == "different")
+    assert {now[face] for face in apart.faces} == {bob}
+    assert {now[face] for face in apart.others} == {eve}
+    assert bobs not in apart.faces
+
+
+def test_an_old_name_does_not_pass_on(lake):
+    """Ann was merged, clustered, and lost an anchor to a rejection; her first name row goes too."""
+    store = People(lake)
+    now = persons(store)
+    ann, other = (now[f"{image_id(n)}-0"] for n in ("p0-0.jpg", "p2-0.jpg"))
+    actions.name(store, ann, "Ann")
+    actions.merge(store, [other, ann])
+    cluster(lake, "c2")
+    actions.not_a_face(store, [f"{image_id('p0-0.jpg')}-0"])
+    found, _ = forget(lake, persons=["Ann"])
+    assert found.persons == {ann, other}
+    assert "Ann" not in {row.value for row in store.constraints()}
+    assert proof(lake, found) == []
+
+
+def test_who_was_split_off_or_got_a_face_is_counted(lake):
+    store = People(lake)
+    now = persons(store)
+    ann, bob = (now[f"{image_id(n)}-0"] for n in ("p0-0.jpg", "p2-0.jpg"))
+    actions.name(store, ann, "Ann")
+    new = actions.split(store, ann, [f"{image_id(f'p0-{k}.jpg')}-0" for k in (0, 1)]).person_id
+    actions.name(store, new, "Newbie")
+    actions.move(store, [f"{image_id('p0-2.jpg')}-0"], bob)
+    forget(lake, persons=[ann])
+    shown = view(store)
+    assert shown.person(new)["name"] == "Newbie"
+    assert (shown.person(new)["faces"], shown.person(bob)["faces"]) == (2, EACH + 1)
+    assert shown.person(ann) is None
+    assert {row["person_id"]: row["faces"] for row in store.people().to_pylist()}[new] == 2
+
+
+def test_faces_named_in_two_copies_go_from_both(tmp_path):
+    faces = [photo_lakes.face((1, 0, 0, 0), box_of(0)), photo_lakes.face((0, 1, 0, 0), box_of(1))]
+    lake = same_photos(tmp_path, {"a.jpg": faces, "b.jpg": faces})
+    found, _ = forget(lake, faces=[f"{image_id('a.jpg')}-1", f"{image_id('b.jpg')}-0"])
+    assert len(found.faces) == 4
+    assert proof(lake, found) == []
+
+
+def same_photos(tmp_path, photos):
+    """A lake whose photos have the same bytes."""
+    lake = photo_lake(tmp_path / "same", photos)
+    part = lake.parts()[0]
+    rows = [row | {"sha256": "1" * 64} for row in lake.read_part("images", part).to_pylist()]
+    stored = lake.read_part("faces", part)
+    for table in ("images", "faces"):
+        lake.folder.remove(f"{table}/{part}")
+    lake.publish_part(pa.Table.from_pylist(rows, schema.IMAGES), stored)
+    return lake
+
+
+def test_damaged_tables_do_not_lock_the_lake(lake, capsys):
+    """What nobody can read goes; it is made again from faces and corrections."""
+    for table in ("clusters", "duplicates"):
+        name = next(n for n in lake.folder.child(table).files() if n.startswith("part-"))
+        lake.folder.publish(f"{table}/{name}", b"damaged")
+    lake.folder.publish("duplicates/_vectors/m/part.npz", b"")
+    lake.folder.publish("duplicates/_vectors/m/other.npz", b"PK\x03\x04 cut")
+    found, _ = forget(lake, images=["p0-0.jpg"])
+    assert proof(lake, found) == []
+    assert main(["cluster", lake.folder.url, "--ray", "never"]) == 0
+    name = next(iter(lake.folder.child("constraints").files()), "x.parquet")
+    lake.folder.publish(f"constraints/{name}", b"damaged")
+    with pytest.raises(StorageError, match="restore it from a backup"):
+        forget(lake, images=["p0-1.jpg"], run_id="f2")
+    assert run.pending(lake) is None  # nothing was begun
+
+
+def test_a_lost_salt_is_told_of_and_never_replaced(lake):
+    forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
+    lake.folder.remove("forgotten/_salt")
+    for work in (lake.forgotten, lambda: forget(lake, faces=[f"{image_id('p0-1.jpg')}-0"])):
+        with pytest.raises(StorageError, match="_salt is missing; restore it"):
+            work()
+
+
+def test_numbers_that_differ_for_another_reason_are_left_to_check(lake):
+    """Only images that lost a face are counted anew."""
+    part = next(p for p in lake.parts() if image_id("p0-0.jpg") in ids_of(lake, p))
+    images = lake.read_part("images", part).to_pylist()
+    wrong = next(row for row in images if row["uri"] != "/archive/p0-0.jpg")
+    wrong["faces"] = 7
+    lake.folder.publish(f"images/{part}", parquet_bytes(
+        pa.Table.from_pylist(images, schema.IMAGES)))  # fmt: skip
+    forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
+    run.sweep(lake, "f2")
+    assert [finding.kind for finding in check(lake).findings] == ["count"]
+
+
+def ids_of(lake, part):
+    return set(lake.read_part("images", part, ["image_id"])["image_id"].to_pylist())
+
+
 def test_copies_go_together_and_others_stay(tmp_path):
     faces = [photo_lakes.face((1, 0, 0, 0), box_of(0)), photo_lakes.face((0, 1, 0, 0), box_of(1))]
     lake = photo_lake(tmp_path / "lake", {"a.jpg": faces, "b.jpg": faces, "c.jpg": faces})
@@ -534,6 +653,46 @@ def test_reading_passes_over_forgotten_photos_wherever_they_lie(tmp_path):
     tar = put(tmp_path, {"x.tar": tar_bytes([("in.jpg", jpeg(1)), ("new.jpg", jpeg(4))])}) / "x.tar"
     left, _ = read_all(planned(tar, ledger=ledger), ledger)
     assert [uri.rpartition("#")[2] for uri in left["uri"].to_pylist()] == ["new.jpg"]
+
+
+def test_another_photo_in_a_forgotten_ones_place_is_not_lost(tmp_path):
+    """Neither where it stood nor under its name elsewhere; and it gets an id of its own."""
+    root = put(tmp_path / "in", {"a/one.jpg": jpeg(1)})
+    (one,) = read_all(planned(root))[0].to_pylist()
+    salt = b"s" * 32
+    stone = dict.fromkeys(schema.FORGOTTEN.names) | {
+        "kind": stones.IMAGE, "key": stones.salted(salt, one["image_id"]),
+        "address": stones.salted(salt, one["uri"]), "content": stones.salted(salt, one["sha256"]),
+    }  # fmt: skip
+    known = stones.gathered(salt, [stone])
+    ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
+    put(root, {"a/one.jpg": jpeg(2)})
+    other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
+    rows = [read_all(planned(place, ledger=ledger), ledger)[0] for place in (root, other)]
+    ids = [row["image_id"] for table in rows for row in table.to_pylist()]
+    assert len(set(ids)) == 2
+    assert one["image_id"] not in ids
+    # and is known from then on, even if the first of them is forgotten as well
+    again = Ledger.from_tables(rows, forgotten=known)
+    assert read_all(planned(root, other, ledger=again), again)[1].done == 2
+    second = stone | {"key": stones.salted(salt, ids[0]), "content": bytes(16)}
+    both = Ledger.from_tables(rows[1:], forgotten=stones.gathered(salt, [stone, second]))
+    (third,) = read_all(planned(root, ledger=both), both)[0].to_pylist()
+    assert third["image_id"] not in {one["image_id"], *ids}
+
+
+def test_a_forgotten_photo_that_cannot_be_read_leaves_no_row(tmp_path):
+    root = put(tmp_path / "in", {"one.jpg": jpeg(1)})
+    (one,) = read_all(planned(root))[0].to_pylist()
+    salt = b"s" * 32
+    known = stones.gathered(salt, [dict.fromkeys(schema.FORGOTTEN.names) | {
+        "kind": stones.IMAGE, "key": stones.salted(salt, one["image_id"]),
+        "address": stones.salted(salt, one["uri"]), "content": stones.salted(salt, one["sha256"]),
+    }])  # fmt: skip
+    ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
+    work = planned(root, ledger=ledger)
+    (root / "one.jpg").unlink()
+    assert len(read_all(work, ledger)[0]) == 0
 
 
 @given(

@@ -219,7 +219,8 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
     known = gathered(salt, [
         none | {"kind": "image", "key": bytes(16),
                 "pixels": salted(salt, hidden["pixels_sha256"])},
-        none | {"kind": "face", "key": bytes(16), "content": salted(salt, partly["sha256"]),
+        none | {"kind": "face", "key": salted(salt, f"{partly['image_id']}-0"),
+                    "content": salted(salt, partly["sha256"]),
                 "box": [v / side for v, side in zip(face["box"], sides, strict=True)]},
     ])  # fmt: skip
     lake = Lake(str(tmp_path / "lake"))
