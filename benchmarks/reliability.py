@@ -334,6 +334,19 @@ class Bench:
         proxy.close()
 
 
+def wait_for_cpus(address: str, wanted: int) -> None:
+    """Return when all nodes have joined; on a busy machine that takes a while."""
+    ask = (
+        f"import ray; ray.init(address={address!r}); print('CPUS', ray.cluster_resources()['CPU'])"
+    )
+    for _ in range(20):
+        answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+        if f"CPUS {float(wanted)}" in answer.stdout:
+            return
+        time.sleep(3)
+    sys.exit(f"the cluster does not get its {wanted} CPUs: {answer.stdout}{answer.stderr}")
+
+
 @contextmanager
 def ray_nodes(folder: Path, workers: int, head_cpus: int = 1, cpus: int = 2):
     """A cluster of a head and some workers, each in a process group of its own."""
@@ -361,8 +374,8 @@ def ray_nodes(folder: Path, workers: int, head_cpus: int = 1, cpus: int = 2):
     try:
         for _ in range(workers):
             add()
-        time.sleep(10)
         os.environ["RAY_AUTH_MODE"] = "disabled"
+        wait_for_cpus(address, head_cpus + workers * cpus)
         yield address, nodes, add
     finally:
         os.environ.pop("RAY_AUTH_MODE", None)
