@@ -199,6 +199,19 @@ class Lake:
         """Return what this lake was told to forget."""
         return forgotten.load(self.folder)
 
+    def check_nothing_is_being_forgotten(self) -> None:
+        """Refuse what must not come between the steps of `facelake forget`.
+
+        Raises:
+            LakeBusyError: it is at work, or was stopped and not finished yet.
+        """
+        if self.folder.exists(forgotten.PENDING):
+            raise LakeBusyError(
+                f"Something is being forgotten in {self.folder.url}; try again when `facelake "
+                f"forget` has ended. If it was stopped, `facelake forget {self.folder.url}` "
+                "finishes it"
+            )
+
     def written_by(self, run_id: str) -> pa.Table:
         """Return columns `faces` and `error` of the images that a run wrote."""
         images = self.read("images", ["run_id", "faces", "error"])

@@ -1,16 +1,23 @@
 """`facelake report`: a lake as pages to look at."""
 
 import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.search import say
+from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
+from pipeline.errors import StorageError
 from pipeline.lake import Lake
+from pipeline.lock import RunLock
 from pipeline.report.settings import ReportConfig
 from pipeline.storage import Folder, parse_options, visible
-from pipeline.troubles import REACH_TIMEOUT_S, within
+
+logger = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
@@ -45,6 +52,7 @@ def add_parser(commands: Any) -> None:
         help="where `facelake evaluate --json FILE --plots DIR` wrote; default: evaluation in "
         "the lake, if it is there",
     )  # fmt: skip
+    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
     add_storage_options(parser)
     parser.set_defaults(func=run)
 
@@ -57,14 +65,12 @@ def run(options: argparse.Namespace) -> int:
 
     config = ReportConfig(people=options.people, photos=options.photos, groups=options.groups)
     storage = parse_options(options.storage_option)
-    lake = Lake(options.lake, storage)
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
-    written = write_report(
-        lake,
-        config,
-        Folder(options.output, storage) if options.output else None,
-        Folder(options.evaluation, storage) if options.evaluation else None,
-    )
+    lake, _ = open_lake(options)
+    output = Folder(options.output, storage) if options.output else None
+    elsewhere = output is not None and not _is_inside(output, lake.folder)
+    evaluation = Folder(options.evaluation, storage) if options.evaluation else None
+    with _held(lake, options.wait, elsewhere):
+        written = write_report(lake, config, output, evaluation)
     console = Console()
     pages = "page" if written.pages == 1 else "pages"
     say(console, f"{written.pages:,} {pages}, {size(written.bytes)}, {written.photos:,} photos, "
@@ -73,3 +79,29 @@ def run(options: argparse.Namespace) -> int:
         say(console, f"{written.removed:,} pages of the earlier report removed")
     say(console, f"Open {visible(written.folder.url)}/index.html")
     return 0
+
+
+@contextmanager
+def _held(lake: Lake, wait: bool, elsewhere: bool) -> Iterator[None]:
+    """Hold the lake, in which nothing is half forgotten: pages would show what is to go.
+
+    A lake in which nothing can be written is read as it is if the pages go `elsewhere`.
+
+    Raises:
+        LakeBusyError: another run is at work, or something half forgotten cannot be finished.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(RunLock(lake.folder, new_run_id("report"), wait))
+        except StorageError as error:
+            if not elsewhere:
+                raise
+            logger.info("the lake is not held: %s", error)
+            lake.check_nothing_is_being_forgotten()
+        else:
+            finish_forgetting(lake)
+        yield
+
+
+def _is_inside(folder: Folder, lake: Folder) -> bool:
+    return f"{folder.url}/".startswith(f"{lake.url}/")

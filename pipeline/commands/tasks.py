@@ -49,7 +49,10 @@ def open_lake(options: argparse.Namespace) -> tuple[Lake, Models]:
     within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
     models = lake.models()
     if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+        raise ConfigError(
+            f"There is no lake at {lake.folder.url}; check the path, or make one with facelake "
+            f"index PHOTOS --output {lake.folder.url}"
+        )
     return lake, models
 
 

@@ -39,6 +39,11 @@ LONGEST_NAME = 200
 # show text in another order than it is. Joiners inside words are fit: Persian names need them.
 UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 REORDERING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+# Code points that never are characters (Unicode, section 23.7). XML cannot hold all of them.
+NO_CHARACTERS = frozenset(
+    map(chr, (*range(0xFDD0, 0xFDF0), *(n + k for n in range(0, 0x110000, 0x10000)
+                                        for k in (0xFFFE, 0xFFFF))))
+)  # fmt: skip
 
 
 def name(people: People, person_id: str, text: str, note: str | None = None) -> Constraint:
@@ -204,7 +209,7 @@ def checked_name(text: str) -> str:
     """Return a name without space around it.
 
     Raises:
-        ConfigError: it is empty, too long, or holds control characters.
+        ConfigError: it is empty, too long, or holds control characters or noncharacters.
     """
     stripped = text.strip()
     if not stripped:
@@ -213,9 +218,10 @@ def checked_name(text: str) -> str:
         raise ConfigError(
             f"The name has {len(stripped)} characters; at most {LONGEST_NAME} are kept, shorten it"
         )
-    if any(unicodedata.category(c) in UNFIT or c in REORDERING for c in stripped):
+    if any(unicodedata.category(c) in UNFIT or c in REORDERING | NO_CHARACTERS for c in stripped):
         raise ConfigError(
-            f"The name {visible(stripped)!r} holds control characters; leave them out"
+            f"The name {visible(stripped)!r} holds control characters, or code points that are no "
+            "characters; leave them out"
         )
     return stripped
 

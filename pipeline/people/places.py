@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -13,6 +14,10 @@ Naming = Literal["full", "stem"]
 ENDING = ".xmp"
 # File systems take names of 255 bytes.
 LONGEST_PART = 200
+
+
+class NoFileError(ConfigError):
+    """At the place of a sidecar is a folder, a pipe, a device, or a link that leads nowhere."""
 
 
 class Places:
@@ -86,7 +91,7 @@ def target(uri: str, folder: str | None, root: list[str], naming: Naming) -> str
 
 
 def files(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the sidecars at a path, and their places in it."""
+    """Yield the sidecars at a path, and their places in it; `content` tells which are files."""
     path = os.path.abspath(os.path.expanduser(path))
     if os.path.isfile(path):
         yield path, os.path.basename(path)
@@ -97,5 +102,30 @@ def files(path: str) -> Iterator[tuple[str, str]]:
         folders.sort()
         for name in sorted(names):
             file = os.path.join(folder, name)
-            if name.lower().endswith(ENDING) and os.path.isfile(file):
+            if name.lower().endswith(ENDING):
                 yield file, os.path.relpath(file, path)
+
+
+def content(path: str, most_bytes: int) -> bytes | None:
+    """Return the bytes of the file at a path, None if nothing is there.
+
+    Raises:
+        NoFileError: it is no regular file.
+        ConfigError: it has more than `most_bytes`.
+        OSError: it cannot be read.
+    """
+    try:
+        # A pipe would be waited for until somebody writes into it.
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise NoFileError(f"{visible(path)} is a link that leads nowhere") from None
+        return None
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise NoFileError(f"{visible(path)} is no regular file")
+    with open(opened, "rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ConfigError(f"{visible(path)} has more than {most_bytes:,} bytes")
+    return data

@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError, StorageError
 from pipeline.people.actions import checked_name
 from pipeline.people.names import Imported, import_names
-from pipeline.people.places import Naming, Places, common_root, files, target
+from pipeline.people.packet import objection, packet
+from pipeline.people.places import Naming, NoFileError, Places, common_root, content, files, target
 from pipeline.people.regions import Frame, matched
 from pipeline.people.store import People
 from pipeline.people.view import view
-from pipeline.people.xmp import LARGEST_BYTES, packet, parse
+from pipeline.people.xmp import LARGEST_BYTES, parse
 from pipeline.storage import Folder
 
 PHOTO = ["image_id", "uri", "width", "height", "orientation"]
@@ -59,15 +60,16 @@ def export_sidecars(
 ) -> Written:
     """Write a sidecar for each photo that shows somebody with a name.
 
-    Photos are never changed. A sidecar of another program is left as it is, unless `replace`;
-    then its other contents, regions that are no faces, and faces that are not among ours stay.
+    Photos are never changed. A sidecar of another program is left as it is, unless `replace`.
+    Whatever Facelake did not write itself stays in a sidecar, except faces that are among ours
+    and that `replace` allows to replace.
 
     Args:
         people: whose names.
         folder: where to write, paths below their common root; None: beside the photos.
         naming: full: `photo.jpg.xmp`, as digiKam and darktable have it; stem: `photo.xmp`, as
             Lightroom has it.
-        replace: whether face regions of other programs' sidecars are replaced.
+        replace: whether faces that are among ours are replaced where others wrote them.
     """
     names = _named_faces(people)
     images = list(dict.fromkeys(face[:32] for face in names))
@@ -105,17 +107,17 @@ def _write(
     if not regions:
         done.left["photos whose faces lie outside"] += 1
         return
-    folder, name = Folder(os.path.dirname(path)), os.path.basename(path)
-    before = None
     try:
-        if folder.exists(name):
-            if os.path.getsize(path) > LARGEST_BYTES:
-                raise ConfigError("it is too large")
-            before = parse(folder.read(name))
-            if not before.ours and not replace:
-                done.left["sidecars of other programs, left as they are: use --replace"] += 1
-                return
-        folder.publish(name, packet(regions, frame, None if before and before.ours else before))
+        data = content(path, LARGEST_BYTES)
+        before = None if data is None else parse(data)
+        why = None if before is None else objection(before, regions, frame, replace)
+        if why is not None:
+            done.left[why] += 1
+            return
+        written = packet(regions, frame, before)
+        Folder(os.path.dirname(path)).publish(os.path.basename(path), written)
+    except NoFileError:
+        done.left["sidecars that are no regular files, left as they are"] += 1
     except ConfigError:
         done.left["sidecars that are no XMP, left as they are"] += 1
     except (StorageError, OSError):
@@ -141,10 +143,13 @@ def import_sidecars(people: People, path: str, note: str | None = None) -> Read:
     regions: dict[str, list[tuple[str, tuple[float, ...]]]] = defaultdict(list)
     for file, inside in files(path):
         try:
-            if os.path.getsize(file) > LARGEST_BYTES:
-                raise ConfigError("it is too large")
-            with open(file, "rb") as opened:
-                sidecar = parse(opened.read())
+            data = content(file, LARGEST_BYTES)
+            if data is None:  # it went since the folder was listed
+                continue
+            sidecar = parse(data)
+        except NoFileError:
+            done.left["sidecars that are no regular files"] += 1
+            continue
         except (ConfigError, OSError):
             done.left["files that are no XMP"] += 1
             continue

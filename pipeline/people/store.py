@@ -47,9 +47,14 @@ class People:
         self._files: dict[tuple[str, int], list[Constraint]] = {}
 
     def append(self, rows: Sequence[Constraint]) -> None:
-        """Write corrections made together, in order, as one new file."""
+        """Write corrections made together, in order, as one new file.
+
+        Raises:
+            LakeBusyError: something is being forgotten, and these could speak of it.
+        """
         if not rows:
             return
+        self.lake.check_nothing_is_being_forgotten()
         first = rows[0]
         name = f"{first.created_at:%Y%m%dT%H%M%S%f}-{first.constraint_id}.parquet"
         table = pa.Table.from_pylist([asdict(row) for row in rows], schema.CONSTRAINTS)

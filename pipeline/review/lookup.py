@@ -4,6 +4,7 @@ The faces of an image are in the part of the same name, so one sorted list of im
 """
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
          "orientation", "taken_at", "camera", "faces", "error", "error_detail"]  # fmt: skip
 
+# Rows of images and faces, in bytes: of a part that was rewritten they are others.
+Sizes = tuple[int, int]
+# How long nobody lists the parts again, in times of what the last listing took: listing a large
+# lake, or one far away, must not be what the pictures of a page wait for.
+RESTS = 10
+
 Keys = npt.NDArray[np.bytes_]
 
 
@@ -35,6 +42,8 @@ class Lookup:
         self.lake = lake
         self._lock = threading.Lock()
         self._parts: list[str] = []
+        self._sizes: dict[str, Sizes] = {}
+        self._rests_until = 0.0
         self._keys: Keys = _keys([])
         self._at: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         models = lake.models()
@@ -42,21 +51,46 @@ class Lookup:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the image ids again if the lake has other parts than before; tell whether it has."""
-        parts = self.lake.parts()
+        """Read the image ids of parts that are new or were rewritten; tell whether any part is.
+
+        Parts that are gone are forgotten.
+        """
         with self._lock:
-            if parts == self._parts:
-                return False
-            folder = self.lake.folder.child("images")
-            keys, at = [_keys([])], [np.zeros(0, np.int32)]
-            for place, name in enumerate(parts):
-                ids = scan(folder, [name], schema.IMAGES, ["image_id"])["image_id"].to_pylist()
-                keys.append(_keys(ids))
-                at.append(np.full(len(ids), place, np.int32))
-            every, places = np.concatenate(keys), np.concatenate(at)
-            order = np.argsort(every, kind="stable")
-            self._keys, self._at, self._parts = every[order], places[order], parts
-            return True
+            began = time.monotonic()
+            try:
+                return self._renew()
+            finally:
+                ended = time.monotonic()
+                self._rests_until = ended + RESTS * (ended - began)
+
+    def _renew(self) -> bool:
+        images, faces = (self.lake.folder.child(table).files() for table in ("images", "faces"))
+        sizes = {name: (images[name], faces[name]) for name in sorted(images) if name in faces}
+        if sizes == self._sizes:
+            return False
+        parts = list(sizes)
+        place_of = {name: place for place, name in enumerate(parts)}
+        # where the rows of each part that is as it was go; -1: they are read again, or gone
+        to = [
+            place_of[name] if sizes.get(name) == self._sizes[name] else -1 for name in self._parts
+        ]
+        moved = np.array(to, np.int32)[self._at] if to else self._at
+        keys, at = [self._keys[moved >= 0]], [moved[moved >= 0]]
+        for name in parts:
+            if sizes[name] != self._sizes.get(name):
+                found = scan(self.lake.folder.child("images"), [name], schema.IMAGES, ["image_id"])
+                keys.append(_keys(found["image_id"].to_pylist()))
+                at.append(np.full(len(found), place_of[name], np.int32))
+        every, places = np.concatenate(keys), np.concatenate(at)
+        order = np.argsort(every, kind="stable")
+        self._keys, self._at = every[order], places[order]
+        self._parts, self._sizes = parts, sizes
+        return True
+
+    def sizes(self) -> Mapping[str, Sizes]:
+        """Return the parts of the lake, and what tells one from another of the same name."""
+        with self._lock:
+            return self._sizes
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -64,6 +98,8 @@ class Lookup:
     def parts_of(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return the part of each image; unknown ones are left out."""
         wanted = list(dict.fromkeys(image_ids))
+        if time.monotonic() >= self._rests_until:  # photos may have been forgotten meanwhile
+            self.refresh()
         found = self._known(wanted)
         if len(found) < len(wanted) and self.refresh():  # photos were added meanwhile
             found = self._known(wanted)

@@ -3,19 +3,24 @@
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
 
 from pipeline.errors import StorageError
 from pipeline.originals import Originals
-from pipeline.review.lookup import ID_DIGITS, Lookup
+from pipeline.review.lookup import ID_DIGITS, Lookup, Sizes
 
 PHOTO_SIDE, SMALL_SIDE = 1600, 320
 # Thumbnails are read a part at a time; this much of them stays in memory.
 KEPT_BYTES = 256 << 20
 KEPT_CROPS = 512
 CROP_SIDE, CROP_MARGIN = 160, 0.25
+
+
+# A part by its name and sizes: what is kept of one that was rewritten must not be shown.
+Part = tuple[str, Sizes]
 
 
 class Pictures:
@@ -30,9 +35,9 @@ class Pictures:
         self.lookup = lookup
         self.originals = originals
         self._lock = threading.Lock()
-        self._parts: OrderedDict[str, dict[str, bytes]] = OrderedDict()
-        self._sizes: dict[str, int] = {}
-        self._crops: OrderedDict[str, bytes] = OrderedDict()
+        self._parts: OrderedDict[Part, dict[str, bytes]] = OrderedDict()
+        self._sizes: dict[Part, int] = {}
+        self._crops: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
 
     def photo(self, image_id: str, side: int) -> bytes | None:
         """Return a photo as a JPEG without metadata, None if there is no such image.
@@ -49,24 +54,34 @@ class Pictures:
         Raises:
             StorageError, ImageError: as `photo`.
         """
-        part = self.lookup.face_parts([face_id]).get(face_id)
-        if part is None:
+        name = self.lookup.face_parts([face_id]).get(face_id)
+        sizes = self.lookup.sizes()
+        if name is None or name not in sizes:
             return None
+        part = name, sizes[name]
         with self._lock:
-            kept = self._part(part).get(face_id) or self._crops.get(face_id)
+            self._drop_others(sizes)
+            kept = self._part(part).get(face_id) or self._crops.get((part, face_id))
         if kept is not None:
             return kept
         crop = self._crop(face_id)
         if crop is not None:
             with self._lock:
-                self._crops[face_id] = crop
+                self._crops[part, face_id] = crop
                 while len(self._crops) > KEPT_CROPS:
                     self._crops.popitem(last=False)
         return crop
 
-    def _part(self, part: str) -> dict[str, bytes]:
+    def _drop_others(self, sizes: Mapping[str, Sizes]) -> None:
+        """Drop what is kept of parts that are gone or were rewritten."""
+        for part in [part for part in self._parts if sizes.get(part[0]) != part[1]]:
+            del self._parts[part], self._sizes[part]
+        for key in [key for key in self._crops if sizes.get(key[0][0]) != key[0][1]]:
+            del self._crops[key]
+
+    def _part(self, part: Part) -> dict[str, bytes]:
         if part not in self._parts:
-            self._parts[part] = self.lookup.thumbnails(part)
+            self._parts[part] = self.lookup.thumbnails(part[0])
             self._sizes[part] = sum(map(len, self._parts[part].values()))
         self._parts.move_to_end(part)
         while len(self._parts) > 1 and sum(self._sizes.values()) > KEPT_BYTES:

@@ -11,7 +11,8 @@ import pytest
 from pipeline import schema
 from pipeline.clustering.corrections import Constraint, resolve
 from pipeline.commands.main import main
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError, LakeBusyError, StorageError
+from pipeline.forgotten import PENDING
 from pipeline.lake import Lake, Models
 from pipeline.people import People, actions
 from pipeline.people.names import exported, import_names
@@ -204,6 +205,22 @@ def test_corrections_come_back_in_order_one_file_each(store):
     store.append(made[:2])  # sent twice
     store.append([])
     assert store.constraints() == made
+
+
+def test_nothing_is_said_while_something_is_forgotten(store, tmp_path):
+    actions.name(store, A, "Ann")
+    store.lake.folder.publish(PENDING, b"{}")
+    for act in (
+        lambda: actions.name(store, B, "Bob"),
+        lambda: actions.undo(store),
+        lambda: import_names(store, f"face_id,name\n{face(21)},Bob"),
+    ):
+        with pytest.raises(LakeBusyError, match="is being forgotten in"):
+            act()
+    assert len(store.constraints()) == 1
+    store.lake.folder.remove(PENDING)
+    actions.name(store, B, "Bob")
+    assert len(store.constraints()) == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 no", "other"])

@@ -9,7 +9,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.commands.main import main
+from pipeline.errors import LakeBusyError, StorageError
+from pipeline.forget import run as forget_run
+from pipeline.forget.target import find
+from pipeline.forgotten import PENDING
 from pipeline.lake import Lake, Models
+from pipeline.lock import NAME, RunLock
 from pipeline.people import People, actions
 from pipeline.report.charts import MOST_BARS, histogram, timeline
 from pipeline.report.history import runs
@@ -313,3 +318,62 @@ def test_names():
     assert split_name("a/") == ("a/", "")
     assert page_name("people", 1) == "people.html"
     assert page_name("people", 2) == "people-2.html"
+
+
+def test_a_report_holds_the_lake(tmp_path, capsys):
+    lake = lake_of(tmp_path / "lake")
+    outside = ["--output", str(tmp_path / "site")]
+    with RunLock(lake.folder, "forget-1"):
+        for more in ([], outside):
+            assert main(["report", str(tmp_path / "lake"), *more]) == LakeBusyError.exit_code
+    assert "forget-1" in capsys.readouterr().err
+    assert not (tmp_path / "lake" / "report").exists()
+    assert not (tmp_path / "site").exists()
+    for more in ([], outside):
+        assert main(["report", str(tmp_path / "lake"), *more]) == 0
+        assert not (tmp_path / "lake" / NAME).exists()
+
+
+def stopped_forgetting(lake, monkeypatch):
+    """Forget a person of a lake, stopped right after it was noted what is to go."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    target = find(lake, [ANN], (), ())
+    with monkeypatch.context() as stopping:
+        stopping.setattr(forget_run, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            forget_run.forget(lake, target, "f1")
+    assert lake.folder.exists(PENDING)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_report_shows_nobody_who_is_half_forgotten(tmp_path, monkeypatch, outside):
+    lake = lake_of(tmp_path / "lake")
+    stopped_forgetting(lake, monkeypatch)
+    site = tmp_path / ("site" if outside else "lake/report")
+    assert main(["report", str(tmp_path / "lake"), *(["--output", str(site)] * outside)]) == 0
+    assert not lake.folder.exists(PENDING)
+    assert f"person-{BOB}.html" in pages(site)
+    assert not any(ANN in name or ANN in page for name, page in pages(site).items())
+
+
+def test_a_lake_that_cannot_be_written_is_reported_elsewhere(tmp_path, monkeypatch, capsys):
+    lake = lake_of(tmp_path / "lake")
+    create = Folder.create
+
+    def refused(folder, name, data):
+        if folder.url == lake.folder.url:
+            raise StorageError("read-only")
+        return create(folder, name, data)
+
+    monkeypatch.setattr(Folder, "create", refused)
+    folder, site = str(tmp_path / "lake"), str(tmp_path / "site")
+    assert main(["report", folder, "--output", site]) == 0
+    assert (tmp_path / "site" / "index.html").exists()
+    for inside in ([], ["--output", f"{folder}/pages"]):
+        assert main(["report", folder, *inside]) == StorageError.exit_code
+    lake.folder.publish(PENDING, b"{}")
+    assert main(["report", folder, "--output", site]) == LakeBusyError.exit_code
+    assert "being forgotten" in capsys.readouterr().err

@@ -6,10 +6,15 @@ import time
 from html import unescape
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
+from pipeline.forget.run import forget
+from pipeline.forget.target import find
+from pipeline.forgotten import PENDING
+from pipeline.lake import parquet_bytes
 from pipeline.pages import shown
 from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together
@@ -17,6 +22,7 @@ from pipeline.people.view import view
 from pipeline.review.app import application
 from pipeline.review.forms import BadFormError, parse
 from pipeline.review.guard import host_name
+from pipeline.review.lookup import Lookup
 from pipeline.review.settings import ReviewConfig
 from pipeline.review.state import Review
 from tests.review_lakes import HOSTILE, review_lake
@@ -73,6 +79,13 @@ def persons(client):
 def faces(client, person):
     text = client.get(f"/people/{person}").text
     return re.findall(r'name="face" value="([0-9a-f]{32}-\d+)"', text)
+
+
+def forgotten_in(client, images=(), faces=()):
+    """Forget in the lake of a running server, and wait until it lists the parts again."""
+    lake = client.review.lake
+    forget(lake, find(lake, (), images, faces), f"f{time.monotonic_ns()}")
+    time.sleep(max(0.0, client.review.lookup._rests_until - time.monotonic()))
 
 
 def send(client, path, **fields):
@@ -306,6 +319,79 @@ def test_faces_without_thumbnails_are_cut_from_photos(tmp_path):
     answer = client.get(f"/thumbs/{face}")
     assert answer.headers["content-type"] == "image/jpeg"
     assert client.get(f"/thumbs/{face}").content == answer.content
+
+
+@pytest.mark.parametrize("thumbnails", [True, False])
+def test_what_is_forgotten_is_not_shown_by_a_running_server(tmp_path, thumbnails):
+    """Of two faces one goes: its part is rewritten, and the other is still shown."""
+    review_lake(tmp_path, thumbnails=thumbnails)
+    client = next(entered(tmp_path))
+    gone, stays = faces(client, persons(client)[0])[:2]
+    for face in (gone, stays):
+        assert client.get(f"/thumbs/{face}").status_code == 200
+    forgotten_in(client, faces=[gone])
+    assert client.get(f"/thumbs/{gone}").status_code == 404
+    assert client.get(f"/faces/{gone}").status_code == 404
+    assert client.get(f"/thumbs/{stays}").status_code == 200
+    kept = client.review.pictures
+    assert not any(gone in part for part in kept._parts.values())
+    assert not any(face == gone for _, face in kept._crops)
+    # a photo that goes takes its pages along
+    assert client.get(f"/photos/{stays[:32]}/picture").status_code == 200
+    forgotten_in(client, images=[stays[:32]])
+    for path in ("", "/picture", "/small"):
+        assert client.get(f"/photos/{stays[:32]}{path}").status_code == 404
+    assert client.get(f"/thumbs/{stays}").status_code == 404
+    assert all(client.get(path).status_code == 200 for path in PAGES)
+
+
+def test_parts_that_go_leave_nothing_in_memory(tmp_path):
+    review_lake(tmp_path)
+    client = next(entered(tmp_path))
+    lake = client.review.lake
+    images = lake.read("images", ["image_id"])["image_id"].to_pylist()
+    assert client.get(f"/thumbs/{images[0]}-0").status_code == 200
+    forgotten_in(client, images=images)
+    assert lake.parts() == []
+    assert client.get(f"/photos/{images[0]}").status_code == 404
+    assert client.get(f"/thumbs/{images[0]}-0").status_code == 404
+    assert len(client.review.lookup) == 0
+
+
+def test_the_lookup_reads_only_parts_that_changed(tmp_path):
+    lake = review_lake(tmp_path, cluster=False).lake
+    first = lake.read("images", ["image_id"])["image_id"].to_pylist()
+    (part,) = lake.parts()
+    lookup = Lookup(lake)
+    images, rows = lake.read_part("images", part), lake.read_part("faces", part)
+    more = [f"{n:032x}" for n in range(3)]
+    ids = pa.array(more)
+    images = images[:3].set_column(0, images.schema.field(0), ids)
+    assert images.schema.field(0).name == "image_id"
+    lake.publish_part(images, rows[:0])
+    new = next(name for name in lake.parts() if name != part)
+    assert lookup.refresh()
+    assert not lookup.refresh()
+    assert lookup.parts_of([*first, *more]) == dict.fromkeys(first, part) | dict.fromkeys(more, new)
+    # one is rewritten, the other stays
+    lake.folder.publish(f"images/{part}", parquet_bytes(lake.read_part("images", part)[1:]))
+    assert lookup.refresh()
+    assert set(lookup.parts_of(first)) == set(first[1:])
+    assert set(lookup.parts_of(more)) == set(more)
+    lake.folder.remove(f"images/{new}")
+    assert lookup.refresh()
+    assert lookup.parts_of([*more, first[1]]) == {first[1]: part}
+
+
+def test_nothing_is_changed_while_something_is_forgotten(pages):
+    person = persons(pages)[0]
+    pages.review.lake.folder.publish(PENDING, b"{}")
+    answer = send(pages, f"/people/{person}/name", name="Ann")
+    assert answer.status_code == 400
+    assert "is being forgotten in" in answer.text
+    assert rows(pages) == 0
+    pages.review.lake.folder.remove(PENDING)
+    assert send(pages, f"/people/{person}/name", name="Ann").status_code == 303
 
 
 def test_errors_inside_are_not_told(shared_pages, monkeypatch):

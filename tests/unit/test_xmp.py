@@ -1,6 +1,7 @@
 """Names in XMP sidecars: what is written, what is read, and that others read it the same."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -14,11 +15,12 @@ from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake, Models
 from pipeline.people import People, actions
+from pipeline.people.packet import packet
 from pipeline.people.places import common_root
 from pipeline.people.regions import Frame, Region, matched
 from pipeline.people.sidecars import export_sidecars, import_sidecars
 from pipeline.people.view import view
-from pipeline.people.xmp import packet, parse
+from pipeline.people.xmp import SPACES, parse
 from tests.photo_lakes import face, image_id
 
 HOSTILE = [
@@ -288,3 +290,145 @@ def test_options_that_make_no_sense(tmp_path, words, capsys):
     named_lake(tmp_path / "lake", ["/archive/a.jpg"])
     assert main(["people", str(tmp_path / "lake"), *words]) == 2
     assert "facelake:" in capsys.readouterr().err
+
+
+def exported_once(tmp_path, size=(100, 80), name="Anna"):
+    """Return a store with one face that has a name, and the place of its sidecar."""
+    store = named_lake(tmp_path / "lake", ["/archive/a.jpg"], size=size)
+    name_all(store, [name])
+    path = tmp_path / "out" / "a.jpg.xmp"
+    path.parent.mkdir()
+    return store, path
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_regions_of_another_shape_are_left_as_they_are(tmp_path, ours):
+    store, path = exported_once(tmp_path, size=(200, 100))
+    text = DIGIKAM.replace('stDim:h="80"', 'stDim:h="100"')
+    path.write_text(text.replace("XMP Core 4.4.0-Exiv2", "Facelake") if ours else text)
+    before = path.read_bytes()
+    done = export_sidecars(store, str(path.parent), replace=True)
+    assert (done.sidecars, sum(done.left.values())) == (0, 1)
+    assert "another shape" in next(iter(done.left))
+    assert path.read_bytes() == before
+    with pytest.raises(ConfigError, match="another shape"):
+        packet([], Frame(200, 100), parse(before))
+
+
+def test_our_own_regions_follow_the_photo_into_another_shape(tmp_path):
+    store, path = exported_once(tmp_path)
+    export_sidecars(store, str(path.parent))
+    other = named_lake(tmp_path / "other", ["/archive/a.jpg"], size=(200, 100))
+    name_all(other, ["Anna"])
+    assert export_sidecars(other, str(path.parent)).sidecars == 1
+    assert parse(path.read_bytes()).applied == (200, 100)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_one_deep_sidecar_is_passed_over_alone(tmp_path, inside):
+    photos = ["/archive/a.jpg", "/archive/b.jpg"]
+    store = named_lake(tmp_path / "lake", photos)
+    name_all(store, ["Ann", "Bob"])
+    export_sidecars(store, str(tmp_path / "out"))
+    deep = "<rdf:Description>" * 5000 + "</rdf:Description>" * 5000
+    text = (DIGIKAM.replace("<rdf:Bag>\n", f"<rdf:Bag><rdf:li>{deep}</rdf:li>") if inside
+            else DIGIKAM.replace("</dc:subject>", f"</dc:subject>{deep}"))  # fmt: skip
+    assert deep in text
+    (tmp_path / "out" / "a.jpg.xmp").write_text(text)
+    done = export_sidecars(store, str(tmp_path / "out"), replace=True)
+    assert (done.sidecars, sum(done.left.values())) == (1, 1)
+    assert (tmp_path / "out" / "a.jpg.xmp").read_text() == text
+    again = named_lake(tmp_path / "again", photos)
+    assert +import_sidecars(again, str(tmp_path / "out")).left == {"files that are no XMP": 1}
+    assert names_of(again) == [None, "Bob"]
+
+
+def test_what_others_add_to_our_sidecars_stays(tmp_path):
+    """The note of who made a file says nothing: programs and hands that add to it keep it."""
+    store, path = exported_once(tmp_path, name="Ann")
+    export_sidecars(store, str(path.parent))
+    text = path.read_text()
+    added = DIGIKAM[DIGIKAM.index("<dc:subject>") : DIGIKAM.index("<mwg-rs:Regions")]
+    bob = DIGIKAM[DIGIKAM.index('<rdf:li><rdf:Description mwg-rs:Name="Bob"') :]
+    bob = bob[: bob.index("</rdf:Bag>")]  # and Rex
+    text = text.replace("</rdf:li>", f"</rdf:li>{bob}", 1)
+    text = text.replace("<mwg-rs:Regions", f"{added}<mwg-rs:Regions", 1)
+    text = text.replace("<rdf:li>Ann</rdf:li>", "<rdf:li>Ann</rdf:li><rdf:li>Bob</rdf:li>")
+    text = text.replace("<rdf:RDF>", f'<rdf:RDF xmlns:dc="{SPACES["dc"]}">')
+    path.write_text(text)
+    assert parse(path.read_bytes()).ours
+    actions.name(store, f"{0:016x}", "Anna")
+    sizes = set()
+    for _ in range(2):
+        assert export_sidecars(store, str(path.parent)).sidecars == 1
+        text = path.read_text()
+        assert [r.name for r in parse(path.read_bytes()).regions] == ["Bob", "Anna"]
+        assert "holiday" in text
+        assert text.count("Rex") == 1
+        assert "<rdf:li>Ann<" not in text
+        assert text.count("<rdf:li>Bob<") == text.count("<rdf:li>Anna<") == 1
+        sizes.add(len(text))
+    assert len(sizes) == 1, "it grows each time"
+
+
+def test_a_name_that_somebody_changed_in_our_sidecar_stays_unless_replaced(tmp_path):
+    store, path = exported_once(tmp_path, name="Ann")
+    export_sidecars(store, str(path.parent))
+    changed = path.read_text().replace('mwg-rs:Name="Ann"', 'mwg-rs:Name="Zoe"')
+    path.write_text(changed)
+    done = export_sidecars(store, str(path.parent))
+    assert (done.sidecars, sum(done.left.values())) == (0, 1)
+    assert "another name" in next(iter(done.left))
+    assert path.read_text() == changed
+    assert export_sidecars(store, str(path.parent), replace=True).sidecars == 1
+    assert [r.name for r in parse(path.read_bytes()).regions] == ["Ann"]
+
+
+def test_regions_that_are_no_faces_move_with_the_size(tmp_path):
+    """A region in pixels would be elsewhere once the size that it applies to is ours."""
+    store, path = exported_once(tmp_path)
+    place = 'stArea:x="{}" stArea:y="{}" stArea:w="{}" stArea:h="{}"\n       stArea:unit="{}"'
+    pixels, old = (
+        place.format(400, 320, 400, 400, "pixel"),
+        place.format(0.4, 0.4, 0.4, 0.5, "normalized"),
+    )
+    text = DIGIKAM.replace('stDim:w="100" stDim:h="80"', 'stDim:w="1000" stDim:h="800"')
+    path.write_text(text.replace(old, pixels))
+    assert pixels in path.read_text()
+    export_sidecars(store, str(path.parent), replace=True)
+    text = path.read_text()
+    assert 'stArea:x="0.400000" stArea:y="0.400000" stArea:w="0.400000" stArea:h="0.500000"' in text
+    assert "pixel" not in text.replace('stDim:unit="pixel"', "")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_file_is_left(tmp_path, kind):
+    photos = ["/archive/a.jpg", "/archive/b.jpg"]
+    store = named_lake(tmp_path / "lake", photos)
+    name_all(store, ["Ann", "Bob"])
+    path = tmp_path / "out" / "a.jpg.xmp"
+    path.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    done = export_sidecars(store, str(path.parent), replace=True)
+    assert done.sidecars == 1
+    assert done.left == {"sidecars that are no regular files, left as they are": 1}
+    assert path.is_fifo() or path.is_dir() or path.is_symlink()
+    again = named_lake(tmp_path / "again", photos)
+    read = import_sidecars(again, str(path.parent))
+    assert names_of(again) == [None, "Bob"]
+    # a folder is looked into, whatever it is called
+    assert read.left["sidecars that are no regular files"] == (kind != "folder")
+
+
+@pytest.mark.parametrize(
+    "bad", ["\ufffe", "\uffff", "\ufdd0", "\ufdef", "\U0001fffe", "\U0010ffff"]
+)
+def test_names_that_xml_cannot_hold_are_refused(tmp_path, bad):
+    store = named_lake(tmp_path / "lake", ["/archive/a.jpg"])
+    with pytest.raises(ConfigError, match="no characters"):
+        actions.name(store, f"{0:016x}", f"Ann{bad}")
