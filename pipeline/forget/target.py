@@ -165,15 +165,30 @@ def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
     """Take the rows of all faces that go: of photos that go, those named, and those in copies."""
     where = pc.field("image_id").isin(_strings(target.photos))
     rows = {row["face_id"]: row for row in face_rows(lake, where)}
-    named = [rows[face] for face in sorted(wanted) if face in rows]
-    for face, row in rows.items():
-        same = any(
-            _is_same(target.photos[row["image_id"]], target.photos[one["image_id"]])
-            and iou(_box(row), _box(one))[0, 0] > SAME_FACE
-            for one in named
-        )
-        if face in wanted or row["image_id"] in target.images or same:
-            target.faces[face] = row
+    by_photo: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.values():
+        by_photo.setdefault(row["image_id"], []).append(row)
+    going = wanted | {face for face, row in rows.items() if row["image_id"] in target.images}
+    for face in wanted & rows.keys():
+        mine = rows[face]["image_id"]
+        for photo, there in by_photo.items():
+            if photo != mine and _is_same(target.photos[mine], target.photos[photo]):
+                going |= _same_face(rows[face], there)
+    target.faces = {face: row for face, row in rows.items() if face in going}
+
+
+def _same_face(face: Mapping[str, Any], there: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return which face of a copy of its photo a face is: the one that overlaps it most."""
+    overlaps = [
+        (float(iou(_box(one), _box(face))[0, 0]), _rank(one) == _rank(face), one["face_id"])
+        for one in there
+    ]
+    best = max(overlaps, default=(0.0, False, ""))
+    return {best[2]} if best[0] > SAME_FACE else set()
+
+
+def _rank(face: Mapping[str, Any]) -> str:
+    return str(face["face_id"]).rpartition("-")[2]
 
 
 def face_rows(lake: Lake, where: pc.Expression) -> list[dict[str, Any]]:
