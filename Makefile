@@ -39,7 +39,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 bench: setup
 	$(BIN)/python -m benchmarks.all
