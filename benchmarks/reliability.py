@@ -372,10 +372,10 @@ def ray_nodes(folder: Path, workers: int, head_cpus: int = 1, cpus: int = 2):
         nodes.append(begin("--address", address, "--num-cpus", str(cpus)))
 
     try:
-        for _ in range(workers):
-            add()
         os.environ["RAY_AUTH_MODE"] = "disabled"
-        wait_for_cpus(address, head_cpus + workers * cpus)
+        for number in range(workers):  # two that start at once on one machine take the same sockets
+            add()
+            wait_for_cpus(address, head_cpus + (number + 1) * cpus)
         yield address, nodes, add
     finally:
         os.environ.pop("RAY_AUTH_MODE", None)
