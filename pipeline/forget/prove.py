@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.columns import matrix
 from pipeline.forget.derived import UNREADABLE, live_hashes
+from pipeline.forget.needles import Needles
 from pipeline.forgotten import FOLDER, PENDING, Forgotten
 from pipeline.lake import Lake
 from pipeline.lock import NAME as LOCK
@@ -65,13 +66,19 @@ class Clear:
     names: Sequence[str] = ()
     blobs: Sequence[bytes] = ()
 
-    def needles(self) -> Iterator[tuple[str, bytes]]:
-        """Yield what is looked for in the bytes of files, and what it is."""
-        for text in self.texts:
-            yield "a place or id", text.encode(errors="surrogateescape")
-        for blob in self.blobs:
-            yield "a vector or thumbnail", blob
-            yield "a vector or thumbnail, as base64", base64.b64encode(blob).rstrip(b"=")[:-1]
+    def needles(self) -> Needles:
+        """Return what is looked for in the bytes of files."""
+        texts = [("a place or id", text.encode(errors="surrogateescape")) for text in self.texts]
+        blobs = [("a vector or thumbnail", blob) for blob in self.blobs]
+        encoded = [
+            ("a vector or thumbnail, as base64", base64.b64encode(blob).rstrip(b"=")[:-1])
+            for blob in self.blobs
+        ]
+        return Needles([*texts, *blobs, *encoded])
+
+    def places(self) -> tuple[str, ...]:
+        """Return the texts that are no ids, which are found by their hashes."""
+        return tuple(text for text in self.texts if not _IDS.fullmatch(text))
 
 
 def prove(lake: Lake, forgotten: Forgotten, clear: Clear | None = None) -> Proof:
@@ -87,7 +94,7 @@ def prove(lake: Lake, forgotten: Forgotten, clear: Clear | None = None) -> Proof
     """
     proof = Proof()
     known = clear or Clear()
-    needles = list(known.needles())
+    needles, places = known.needles(), known.places()
     for path in _files(lake):
         data = lake.folder.read(path)
         proof.files += 1
@@ -95,12 +102,11 @@ def prove(lake: Lake, forgotten: Forgotten, clear: Clear | None = None) -> Proof
             if path == PENDING:
                 proof.note(path, "a forgetting that was stopped; run `facelake forget LAKE`")
             continue
-        for what, needle in needles:
-            if needle in data:
-                proof.note(path, what)
+        for what in sorted(needles.found_in(data)):
+            proof.note(path, what)
         try:
             if path.endswith(".parquet"):
-                _table(lake, proof, path, data, forgotten, known)
+                _table(lake, proof, path, data, forgotten, places, known.names)
             elif path.endswith((".npy", ".npz")):
                 _arrays(proof, path, data, forgotten)
             elif not path.endswith(".faiss"):  # what it holds stands in its rows
@@ -119,13 +125,14 @@ def _files(lake: Lake) -> list[str]:
 
 
 def _table(
-    lake: Lake, proof: Proof, path: str, data: bytes, forgotten: Forgotten, clear: Clear
-) -> None:
+    lake: Lake, proof: Proof, path: str, data: bytes, forgotten: Forgotten,
+    places: Sequence[str], names: Sequence[str],
+) -> None:  # fmt: skip
     with pq.ParquetFile(io.BytesIO(data)) as file:
         for batch in file.iter_batches(ROWS, use_threads=False):
             proof.rows += len(batch)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                for what in _column(column, forgotten, clear):
+                for what in _column(column, forgotten, places, names):
                     proof.note(path, f"{what} in column {name}")
             if path.startswith(PAIRS):
                 ends = {h for n in ("first", "second") for h in pc.unique(batch[n]).to_pylist()}
@@ -134,19 +141,21 @@ def _table(
                     proof.note(path, "a perceptual hash of a photo")
 
 
-def _column(column: pa.Array, forgotten: Forgotten, clear: Clear) -> Iterator[str]:
+def _column(
+    column: pa.Array, forgotten: Forgotten, places: Sequence[str], names: Sequence[str]
+) -> Iterator[str]:
     """Yield what a column holds that should be gone."""
     kind = column.type
     if pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type):
         yield from _vectors(matrix(column.drop_null()), forgotten)
     elif pa.types.is_list(kind):
-        yield from _column(column.flatten(), forgotten, clear)
+        yield from _column(column.flatten(), forgotten, places, names)
     elif pa.types.is_string(kind):
         texts = pc.unique(column).drop_null().to_pylist()
         yield from _told(texts, forgotten)
-        if any(needle in text for text in texts for needle in clear.texts):
+        if any(needle in text for text in texts for needle in places):
             yield "a place or id"
-        if set(texts) & set(clear.names):
+        if set(texts) & set(names):
             yield "a name"
     elif pa.types.is_binary(kind) and forgotten.thumbnails & {
         forgotten.key(one) for one in column.drop_null().to_pylist()

@@ -1,6 +1,6 @@
 """What is to be forgotten: found in the lake, with what is the same, and made into tombstones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +24,7 @@ PHOTO = (
     "phash_turnable",
 )  # fmt: skip
 FACES = ("face_id", "image_id", "box", "embedding", "thumbnail")
+CONTENT = ("sha256", "pixels_sha256")
 SHOWN = 5
 
 
@@ -138,27 +139,35 @@ def _photos(lake: Lake, where: pc.Expression) -> dict[str, dict[str, Any]]:
 
 def _add_copies(lake: Lake, target: Target) -> None:
     """Add the photos with the same bytes or pixels as those that are there."""
-    keys = {
-        name: {row[name] for row in target.photos.values() if row[name]}
-        for name in ("sha256", "pixels_sha256")
-    }
+    keys = {name: {row[name] for row in target.photos.values() if row[name]} for name in CONTENT}
     if not any(keys.values()):
         return
     where = pc.field("sha256").isin(_strings(keys["sha256"])) | pc.field("pixels_sha256").isin(
         _strings(keys["pixels_sha256"])
     )
+    going = _by_content(target.photos[one] for one in target.images)
     for image_id, row in _photos(lake, where).items():
         if image_id in target.photos:
             continue
-        same = [one for one in target.photos.values() if _is_same(one, row)]
-        if any(one["image_id"] in target.images for one in same):
+        if _same_photos(going, row):
             target.images.add(image_id)
         target.copies.add(image_id)
         target.photos[image_id] = row
 
 
-def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return any(one[k] and one[k] == other[k] for k in ("sha256", "pixels_sha256"))
+def _by_content(photos: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], set[str]]:
+    """Return the ids of photos by the hashes of their bytes and pixels."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for photo in photos:
+        for name in CONTENT:
+            if photo[name]:
+                found.setdefault((name, photo[name]), set()).add(photo["image_id"])
+    return found
+
+
+def _same_photos(known: Mapping[tuple[str, str], set[str]], photo: Mapping[str, Any]) -> set[str]:
+    """Return the ids of photos with the same bytes or pixels."""
+    return set().union(*(known.get((name, photo[name] or ""), ()) for name in CONTENT))
 
 
 def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
@@ -169,11 +178,11 @@ def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
     for row in rows.values():
         by_photo.setdefault(row["image_id"], []).append(row)
     going = wanted | {face for face, row in rows.items() if row["image_id"] in target.images}
+    known = _by_content(target.photos.values())
     for face in wanted & rows.keys():
         mine = rows[face]["image_id"]
-        for photo, there in by_photo.items():
-            if photo != mine and _is_same(target.photos[mine], target.photos[photo]):
-                going |= _same_face(rows[face], there)
+        for photo in _same_photos(known, target.photos[mine]) - {mine}:
+            going |= _same_face(rows[face], by_photo.get(photo, []))
     target.faces = {face: row for face, row in rows.items() if face in going}
 
 
