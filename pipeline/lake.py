@@ -9,7 +9,7 @@ removes it.
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,6 +245,18 @@ class Lake:
         data = io.BytesIO(self.folder.read(f"{table}/{name}"))
         with storage_errors("read", f"{self.folder.url}/{table}/{name}"):
             return pq.read_table(data, columns=list(columns) if columns else None)
+
+    def face_batches(
+        self, name: str, columns: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield columns of the faces of one part, at most `rows` at once."""
+        path = f"faces/{name}"
+        with storage_errors("read", f"{self.folder.url}/{path}"):
+            # A part from afar is fetched whole, which can be tried again.
+            local = is_local(self.folder.fs)
+            source = self.folder.path(path) if local else io.BytesIO(self.folder.read(path))
+            with pq.ParquetFile(source, memory_map=local) as file:
+                yield from file.iter_batches(rows, columns=list(columns), use_threads=False)
 
     def publish_part(self, images: pa.Table, faces: pa.Table, run_id: str | None = None) -> str:
         """Write a part, faces first, and return its file name.

@@ -1,6 +1,5 @@
 """One pass over the faces of a lake: measures of all, pictures and boxes of those shown."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,13 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.columns import matrix
 from pipeline.lake import Lake
 from pipeline.report.spool import Spool
-from pipeline.storage import is_local
-from pipeline.troubles import storage_errors
 
 MEASURES = ("score", "size_px", "quality", "sharpness")
 # Rows at once: their thumbnails are some 15 MB.
@@ -75,12 +71,5 @@ def first_faces(lake: Lake, count: int) -> pa.Table:
 
 def batches(lake: Lake, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of the faces of all complete parts."""
-    local = is_local(lake.folder.fs)
     for name in lake.parts():
-        path = f"faces/{name}"
-        with storage_errors("read", f"{lake.folder.url}/{path}"):
-            # A part from afar is fetched whole, which can be tried again.
-            source = lake.folder.path(path) if local else io.BytesIO(lake.folder.read(path))
-            with pq.ParquetFile(source, memory_map=local) as file:
-                # columns that an older part lacks would fail here as they do in every reader
-                yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+        yield from lake.face_batches(name, columns, BATCH)

@@ -1,6 +1,5 @@
 """The vectors of a lake, part by part, in bounded memory."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -69,13 +68,7 @@ def batches(lake: Lake, name: str) -> Iterator[tuple[pa.Array, Floats]]:
 
 def table_batches(lake: Lake, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of the faces of one part."""
-    path = f"faces/{name}"
-    with storage_errors("read", f"{lake.folder.url}/{path}"):
-        # A part from afar is fetched whole, which can be tried again.
-        local = is_local(lake.folder.fs)
-        source = lake.folder.path(path) if local else io.BytesIO(lake.folder.read(path))
-        with pq.ParquetFile(source, memory_map=local) as file:
-            yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+    return lake.face_batches(name, columns, BATCH)
 
 
 def locate(lake: Lake, face_ids: Sequence[str], names: Sequence[str]) -> dict[str, str]:
