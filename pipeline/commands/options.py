@@ -62,6 +62,22 @@ def add_weights_options(parser: Any) -> None:
     parser.add_argument("--weights-url", metavar="URL", help="folder or URL to fetch weights from")
 
 
+def add_wait_option(parser: Any) -> None:
+    """Add `--wait`, for `RunLock`."""
+    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
+
+
+def add_own_embedder_options(parser: Any) -> None:
+    """Add what a command needs to embed photos as a lake that is there already does."""
+    parser.add_argument(
+        "--embedder",
+        metavar="PATH",
+        help="ONNX file or card of the lake's embedder, if Facelake does not know it by name",
+    )
+    add_weights_options(parser)
+    add_storage_options(parser)
+
+
 def add_work_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how photos are read and searched, and by how many workers."""
     models = parser.add_argument_group("models")

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.commands.options import add_storage_options
+from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.search import say
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import StorageError
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
         help="where `facelake evaluate --json FILE --plots DIR` wrote; default: evaluation in "
         "the lake, if it is there",
     )  # fmt: skip
-    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
+    add_wait_option(parser)
     add_storage_options(parser)
     parser.set_defaults(func=run)
 

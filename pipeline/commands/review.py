@@ -7,7 +7,7 @@ import sys
 import webbrowser
 from typing import Any
 
-from pipeline.commands.options import add_storage_options, add_weights_options
+from pipeline.commands.options import add_own_embedder_options
 from pipeline.commands.tasks import open_lake
 from pipeline.errors import ConfigError
 from pipeline.people import People
@@ -37,12 +37,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--read-only", action="store_true", help="show, but change nothing")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument(
-        "--embedder", metavar="PATH",
-        help="ONNX file or card of the lake's embedder, if Facelake does not know it by name",
-    )  # fmt: skip
-    add_weights_options(parser)
-    add_storage_options(parser)
+    add_own_embedder_options(parser)
     parser.set_defaults(func=run)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import add_storage_options, add_weights_options
+from pipeline.commands.options import add_own_embedder_options
 from pipeline.config import Selection
 from pipeline.storage import Folder, parse_options, visible
 
@@ -57,12 +57,7 @@ def add_probe_options(parser: argparse.ArgumentParser) -> None:
         "--select", choices=CHOICES, default="largest",
         help="which face speaks for a photo that has several; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument(
-        "--embedder", metavar="PATH",
-        help="ONNX file or card of the lake's embedder, if Facelake does not know it by name",
-    )  # fmt: skip
-    add_weights_options(parser)
-    add_storage_options(parser)
+    add_own_embedder_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:

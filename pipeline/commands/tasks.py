@@ -13,7 +13,7 @@ from uuid import uuid4
 from rich.console import Console
 
 from pipeline import environment
-from pipeline.commands.options import add_storage_options
+from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.errors import ConfigError
 from pipeline.forgotten import PENDING
 from pipeline.lake import Lake, Models
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
     """Add the options that say where tasks run."""
-    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
+    add_wait_option(parser)
     parser.add_argument("--verbose", action="store_true", help="log what is going on")
     parser.add_argument(
         "--ray", choices=("auto", "always", "never"), default="auto",
