@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import forgotten as stones
-from pipeline.commands.options import add_storage_options
+from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.lake import Lake
@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
         "exit code 10 if something is",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
+    add_wait_option(parser)
     add_storage_options(parser)
     parser.set_defaults(func=run)
 
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
                 _print(options, said)
                 return 0
             confirm(options)
-            done = forget(lake, target, new_run_id("forget"))
+            done = forget(lake, target, run_id)
             clear = Clear(sorted(target.texts()), sorted(target.names), target.blobs())
         else:
             # With --prove alone nothing is changed: what is there is what is told.
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
             if not known:
                 console.print(f"nothing was ever forgotten in {visible(lake.folder.url)}")
             idle = options.prove or stopped or not known
-            done = None if idle else sweep(lake, new_run_id("forget"))
+            done = None if idle else sweep(lake, run_id)
         if done is not None:
             said["removed"] = vars(done)
             if not options.json:
@@ -159,8 +159,6 @@ def confirm(options: argparse.Namespace) -> None:
 
 def show_done(console: Console, lake: Lake, done: "Done") -> None:
     """Print what was removed, and what to run next."""
-    from pipeline.forget.run import count
-
     table = Table(title=f"forgotten in {visible(lake.folder.url)}", show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -175,8 +173,10 @@ def show_done(console: Console, lake: Lake, done: "Done") -> None:
     table.add_row("manifests of runs changed", f"{done.runs:,}")
     if done.leftovers:
         table.add_row("leftovers removed", f"{done.leftovers:,}")
-    stones_now = ", ".join(f"{n:,} {kind}" for kind, n in sorted(count(lake).items()))
-    table.add_row("tombstones in all", stones_now or "none")
+    known = stones.load(lake.folder)
+    kinds = {"face": known.faces, "image": known.images, "person": known.persons}
+    in_all = ", ".join(f"{len(keys):,} {kind}" for kind, keys in kinds.items() if keys)
+    table.add_row("tombstones in all", in_all or "none")
     console.print(table)
     again = [
         *(["facelake search-index"] if done.index else []),

@@ -23,16 +23,14 @@ def is_gone(forgotten: Forgotten, keys: Keys, column: pa.ChunkedArray | pa.Array
     return np.array([forgotten.key(text) in keys for text in column.to_pylist()], bool)
 
 
-def clean_parts(lake: Lake, forgotten: Forgotten, names: Iterable[str]) -> dict[str, int | None]:
-    """Rewrite the parts that hold something forgotten; others are left alone.
+def strings(values: Iterable[str]) -> pa.Array:
+    """Return texts as a column to look values up in."""
+    return pa.array(sorted(values), pa.string())
 
-    Returns the new size of the faces of each part that changed, None for one that went.
-    """
-    changed: dict[str, int | None] = {}
-    for name in names:
-        if _clean(lake, forgotten, name):
-            changed[name] = lake.folder.child("faces").files().get(name)
-    return changed
+
+def clean_parts(lake: Lake, forgotten: Forgotten, names: Iterable[str]) -> list[str]:
+    """Rewrite the parts that hold something forgotten, and return which; others are left alone."""
+    return [name for name in names if _clean(lake, forgotten, name)]
 
 
 def _clean(lake: Lake, forgotten: Forgotten, name: str) -> bool:

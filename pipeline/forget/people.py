@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.clustering.grid import from_grid, to_grid
 from pipeline.columns import fixed_lists, matrix
 from pipeline.errors import StorageError
-from pipeline.forget.parts import is_gone
+from pipeline.forget.parts import is_gone, strings
 from pipeline.forgotten import Forgotten
 from pipeline.generations import pieces
 from pipeline.lake import Lake
@@ -57,7 +57,7 @@ def clean_people(
     left = set(pc.unique(rows["person_id"]).drop_null().to_pylist())
     # Those to whom faces were moved are counted anew as well; some are new.
     anew = ((fewer | set(moved.drop_null().to_pylist())) & left) - dropped
-    named = _strings(anew | dropped | (set(table["person_id"].to_pylist()) - left))
+    named = strings(anew | dropped | (set(table["person_id"].to_pylist()) - left))
     untouched = table.filter(pc.invert(pc.is_in(table["person_id"], named)))
     counted, whole = _counted(people.lake, table, rows, anew, run_id)
     table = pa.concat_tables([untouched, counted]).sort_by("person_id")
@@ -77,13 +77,9 @@ def _differ(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.Array:
     return pa.array([a != b for a, b in pairs], pa.bool_())
 
 
-def _strings(values: set[str]) -> pa.Array:
-    return pa.array(sorted(values), pa.string())
-
-
 def _reassigned(people: People, clusters: pa.Table, dropped: set[str]) -> pa.Table:
     """Return the rows; faces that were moved away from a person who goes are where they are now."""
-    stranded = pc.is_in(clusters["person_id"], _strings(dropped))
+    stranded = pc.is_in(clusters["person_id"], strings(dropped))
     if not pc.any(stranded).as_py():
         return clusters
     now = view(people).persons_of(clusters.filter(stranded)["face_id"].to_pylist())
@@ -120,10 +116,10 @@ def _counted(
                  "cover_face_id": "", "run_id": run_id}
         for person in persons
     }  # fmt: skip
-    rows_of = table.filter(pc.is_in(table["person_id"], _strings(persons))).to_pylist()
+    rows_of = table.filter(pc.is_in(table["person_id"], strings(persons))).to_pylist()
     known |= {row["person_id"]: row for row in rows_of}
     members: dict[str, list[dict[str, Any]]] = {person: [] for person in known}
-    for row in clusters.filter(pc.is_in(clusters["person_id"], _strings(persons))).to_pylist():
+    for row in clusters.filter(pc.is_in(clusters["person_id"], strings(persons))).to_pylist():
         members.setdefault(row["person_id"], []).append(row)
     members = {person: rows for person, rows in members.items() if person in known and rows}
     every = [row for rows in members.values() for row in rows]
@@ -148,14 +144,14 @@ def _counted(
 
 
 def _vectors(lake: Lake, faces: set[str]) -> dict[str, np.ndarray]:
-    found = lake.read("faces", ["face_id", "embedding"], pc.field("face_id").isin(_strings(faces)))
+    found = lake.read("faces", ["face_id", "embedding"], pc.field("face_id").isin(strings(faces)))
     if not len(found):
         return {}
     return dict(zip(found["face_id"].to_pylist(), matrix(found["embedding"]), strict=True))
 
 
 def _dates(lake: Lake, images: set[str]) -> dict[str, Any]:
-    where = pc.field("image_id").isin(_strings(images))
+    where = pc.field("image_id").isin(strings(images))
     found = lake.read("images", ["image_id", "taken_at"], where).to_pydict()
     return dict(zip(found["image_id"], found["taken_at"], strict=True))
 

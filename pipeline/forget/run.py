@@ -5,7 +5,6 @@ tombstone, so that it can be repeated, and the note goes last.
 """
 
 import base64
-import io
 import json
 import secrets
 from collections.abc import Iterable
@@ -15,13 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import forgotten as stones
 from pipeline.errors import StorageError
 from pipeline.forget import derived
 from pipeline.forget.corrections import clean_corrections
-from pipeline.forget.parts import clean_parts, clean_quarantine
+from pipeline.forget.parts import clean_parts, clean_quarantine, strings
 from pipeline.forget.people import clean_people
 from pipeline.forget.target import Target, tombstones
 from pipeline.forgotten import FOLDER, PENDING, Forgotten
@@ -84,7 +82,7 @@ def forget(lake: Lake, target: Target, run_id: str) -> Done:
 
 def _parts_with(lake: Lake, images: set[str]) -> list[str]:
     """Return the parts that hold these images."""
-    wanted = pa.array(sorted(images), pa.string())
+    wanted = strings(images)
 
     def holds(name: str) -> bool:
         ids = lake.read_part("images", name, ["image_id"])["image_id"]
@@ -138,11 +136,9 @@ def sweep(
     there = lake.parts()
     names = there if parts is None else [name for name in parts if name in set(there)]
     changed = clean_parts(lake, forgotten, names)
-    if parts is None:
-        sizes = changed
-    else:  # those that were rewritten before the stop too
-        faces = lake.folder.child("faces").files()
-        sizes = {name: faces.get(name) for name in parts}
+    faces = lake.folder.child("faces").files()
+    # Of those that are noted, some were rewritten before a stop.
+    sizes = {name: faces.get(name) for name in (changed if parts is None else parts)}
     leftovers = clean_quarantine(lake, forgotten) + lake.sweep()
     index = derived.clean_index(lake, forgotten)
     people = People(lake)
@@ -169,14 +165,3 @@ def telling(forgotten: Forgotten, texts: Iterable[str] = ()) -> Any:
         return forgotten.key(text) in known or any(one in text for one in clear)
 
     return is_told
-
-
-def count(lake: Lake) -> dict[str, int]:
-    """Return how many tombstones there are of each kind."""
-    folder = lake.folder.child(FOLDER)
-    names = [name for name in folder.files() if name.endswith(".parquet")]
-    tables = [pq.read_table(io.BytesIO(folder.read(name)), columns=["kind"]) for name in names]
-    if not tables:
-        return {}
-    kinds = pc.value_counts(pa.concat_tables(tables)["kind"]).to_pylist()
-    return {one["values"]: one["counts"] for one in kinds}

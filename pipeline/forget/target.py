@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.columns import matrix
 from pipeline.errors import ConfigError
+from pipeline.forget.parts import strings
 from pipeline.forgotten import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.geometry import iou
 from pipeline.lake import Lake
@@ -82,7 +82,7 @@ def find(lake: Lake, persons: Sequence[str], images: Sequence[str], faces: Seque
         for text in images:
             target.images.add(_one_image(lake, text, find_image(text)))
     owners = {face.rpartition("-")[0] for face in wanted}
-    target.photos = _photos(lake, pc.field("image_id").isin(_strings(target.images | owners)))
+    target.photos = _photos(lake, pc.field("image_id").isin(strings(target.images | owners)))
     _add_copies(lake, target)
     _take_faces(lake, target, wanted)
     if missing := sorted(wanted - target.faces.keys()):
@@ -104,7 +104,7 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
         if row and row["name"]:
             target.names.add(row["name"])
         found |= {one["face_id"] for one in now.faces(person_id)}
-    others = pc.invert(pc.is_in(now.people["person_id"], _strings(target.persons)))
+    others = pc.invert(pc.is_in(now.people["person_id"], strings(target.persons)))
     rest = now.people.filter(others)
     target.names -= set(rest["name"].to_pylist())
     # Who was merged into the person before the last clustering had an id that no table knows.
@@ -129,10 +129,6 @@ def _one_image(lake: Lake, text: str, found: Any) -> str:
     raise ConfigError(f"{len(found)} photos go by {visible(text)}: {shown}; give the id of one")
 
 
-def _strings(values: Any) -> pa.Array:
-    return pa.array(sorted(values), pa.string())
-
-
 def _photos(lake: Lake, where: pc.Expression) -> dict[str, dict[str, Any]]:
     return {row["image_id"]: row for row in lake.read("images", PHOTO, where).to_pylist()}
 
@@ -142,8 +138,8 @@ def _add_copies(lake: Lake, target: Target) -> None:
     keys = {name: {row[name] for row in target.photos.values() if row[name]} for name in CONTENT}
     if not any(keys.values()):
         return
-    where = pc.field("sha256").isin(_strings(keys["sha256"])) | pc.field("pixels_sha256").isin(
-        _strings(keys["pixels_sha256"])
+    where = pc.field("sha256").isin(strings(keys["sha256"])) | pc.field("pixels_sha256").isin(
+        strings(keys["pixels_sha256"])
     )
     going = _by_content(target.photos[one] for one in target.images)
     for image_id, row in _photos(lake, where).items():
@@ -172,7 +168,7 @@ def _same_photos(known: Mapping[tuple[str, str], set[str]], photo: Mapping[str, 
 
 def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
     """Take the rows of all faces that go: of photos that go, those named, and those in copies."""
-    where = pc.field("image_id").isin(_strings(target.photos))
+    where = pc.field("image_id").isin(strings(target.photos))
     rows = {row["face_id"]: row for row in face_rows(lake, where)}
     by_photo: dict[str, list[dict[str, Any]]] = {}
     for row in rows.values():
