@@ -17,7 +17,7 @@ from pipeline.errors import StorageError
 from pipeline.generations import Generations
 from pipeline.lake import DIGEST, Lake, Models
 from pipeline.people.store import People
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 # Kind, file, what is wrong.
 Problem = tuple[str, str, str]

@@ -29,13 +29,13 @@ from pipeline.ledger import Ledger
 from pipeline.models.card import find_card
 from pipeline.models.weights import WeightStore
 from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
-from pipeline.retry import take_counts
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
 from pipeline.stages.decode import decode_stage
 from pipeline.stages.write import Write
-from pipeline.storage import printable
+from pipeline.storage.folder import printable
+from pipeline.storage.retry import take_counts
 
 START_TIMEOUT_S = 300
 # What Ray Data appends to the message of an exception, with advice on its own settings.

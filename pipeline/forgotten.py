@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import StorageError
 from pipeline.geometry import Floats, iou
 from pipeline.schema import FORGOTTEN
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 FOLDER, SALT = "forgotten", "_salt"
 # What is being forgotten, until it is.

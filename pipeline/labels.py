@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 from pipeline.truth.match import Which, chosen_faces, face_ids, find_images
 from pipeline.truth.rows import read_rows
 

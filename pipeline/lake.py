@@ -24,8 +24,8 @@ from pipeline.forgotten import Forgotten
 from pipeline.ledger import COLUMNS, Ledger
 from pipeline.models.card import known_cards
 from pipeline.scan import scan
-from pipeline.storage import Folder, is_local
-from pipeline.troubles import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.folder import Folder, is_local
 
 FORMAT = 1
 # Parts read at once for the ledger: enough for storage to answer in parallel, few enough to hold.

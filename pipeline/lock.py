@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LakeBusyError, StorageError
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.sources.members import Member, Report
 from pipeline.sources.read import fetch_file, shard_members
 from pipeline.sources.units import Unit, archive_kind, archive_of
-from pipeline.storage import printable, visible
+from pipeline.storage.folder import printable, visible
 
 QUALITY = 85
 # `printable` writes bytes that are no UTF-8 like this.

@@ -16,7 +16,7 @@ from pipeline.models.detector import FaceDetector, select
 from pipeline.models.embedder import Embedder
 from pipeline.models.faces import face_crops
 from pipeline.models.images import ImageLike, as_rgb
-from pipeline.storage import split_file, visible
+from pipeline.storage.folder import split_file, visible
 
 Choice = Literal["largest", "most-probable", "central"]
 Photo: TypeAlias = Union[str, os.PathLike[str], ImageLike]  # noqa: UP007  # | takes no name as text

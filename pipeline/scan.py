@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.storage import Folder, is_local
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import Folder, is_local
 
 
 def scan(

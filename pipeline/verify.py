@@ -23,7 +23,7 @@ from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights import WeightStore
 from pipeline.probe import Choice, Photo, take_face
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 from pipeline.truth.match import chosen_faces, find_images, vectors_of
 
 Vector = npt.NDArray[np.float64]

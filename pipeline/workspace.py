@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.storage import Folder, is_local
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import Folder, is_local
 
 Arrays = dict[str, npt.NDArray[Any]]
 

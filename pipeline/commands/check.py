@@ -18,8 +18,8 @@ from pipeline.commands.tasks import finish_forgetting
 from pipeline.errors import EXIT_UNSOUND, StorageError
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
-from pipeline.storage import parse_options, visible
-from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.folder import parse_options, visible
 
 
 def add_parser(commands: Any) -> None:

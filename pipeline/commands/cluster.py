@@ -15,7 +15,7 @@ from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_l
 from pipeline.lake import Lake
 from pipeline.manifest import versions
 from pipeline.people.store import People
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 # Below it, starting Ray takes longer than the work.
 FACES_FOR_RAY = 30_000

@@ -23,7 +23,7 @@ from pipeline.lake import Lake
 from pipeline.lock import RunLock
 from pipeline.manifest import versions
 from pipeline.runs import read_config
-from pipeline.storage import Folder, parse_options, split_file, visible
+from pipeline.storage.folder import Folder, parse_options, split_file, visible
 
 # Below it, starting Ray takes longer than the work.
 IMAGES_FOR_RAY = 300_000

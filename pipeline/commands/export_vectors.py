@@ -8,7 +8,7 @@ from rich.console import Console
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.search import say
 from pipeline.lake import Lake
-from pipeline.storage import parse_options, visible
+from pipeline.storage.folder import parse_options, visible
 
 
 def add_parser(commands: Any) -> None:

@@ -15,7 +15,7 @@ from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
     from pipeline.forget.prove import Proof

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands.search import add_probe_options, say, tell_choice, told_probe
-from pipeline.storage import parse_options, visible
+from pipeline.storage.folder import parse_options, visible
 
 if TYPE_CHECKING:
     from pipeline.search.identity import Identity

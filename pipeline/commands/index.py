@@ -35,8 +35,8 @@ from pipeline.models.weights import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, covers, plan, refuse_inside
 from pipeline.sources.units import Plan
-from pipeline.storage import visible
-from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.folder import visible
 
 SHOWN = 8
 logger = logging.getLogger(__name__)

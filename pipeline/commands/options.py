@@ -14,7 +14,7 @@ from pipeline.config import (
     ReadConfig,
     Selection,
 )
-from pipeline.storage import parse_options
+from pipeline.storage.folder import parse_options
 
 
 def add_index_options(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ from pipeline.errors import ConfigError
 from pipeline.lake import Lake
 from pipeline.people import People, actions
 from pipeline.people.view import view
-from pipeline.storage import parse_options, visible
-from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.folder import parse_options, visible
 
 
 def add_parser(commands: Any) -> None:

@@ -11,7 +11,7 @@ from pipeline.people import People
 from pipeline.people.names import exported, import_names
 from pipeline.people.places import ENDING
 from pipeline.people.sidecars import export_sidecars, import_sidecars
-from pipeline.storage import split_file, visible
+from pipeline.storage.folder import split_file, visible
 
 
 def add_parsers(

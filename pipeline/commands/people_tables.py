@@ -16,7 +16,7 @@ from pipeline.people import People
 from pipeline.people.log import action
 from pipeline.people.names import uris_of
 from pipeline.people.view import View
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 # The last key settles ties, so that two listings of the same people are the same.
 ORDERS = {

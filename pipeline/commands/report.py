@@ -15,7 +15,7 @@ from pipeline.errors import StorageError
 from pipeline.lake import Lake
 from pipeline.lock import RunLock
 from pipeline.report.settings import ReportConfig
-from pipeline.storage import Folder, parse_options, visible
+from pipeline.storage.folder import Folder, parse_options, visible
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pipeline.commands.options import add_own_embedder_options
 from pipeline.commands.tasks import open_lake
 from pipeline.errors import ConfigError
 from pipeline.people import People
-from pipeline.storage import parse_options, visible
+from pipeline.storage.folder import parse_options, visible
 
 
 def add_parser(commands: Any) -> None:

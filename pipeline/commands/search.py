@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipeline.commands.options import add_own_embedder_options
 from pipeline.config import Selection
-from pipeline.storage import Folder, parse_options, visible
+from pipeline.storage.folder import Folder, parse_options, visible
 
 if TYPE_CHECKING:
     from pipeline.probe import Probe

@@ -11,7 +11,7 @@ from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
 from pipeline.manifest import versions
 from pipeline.search.settings import KINDS, VectorIndexConfig, faiss
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
     from pipeline.search.store import Manifest

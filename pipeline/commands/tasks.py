@@ -18,8 +18,8 @@ from pipeline.errors import ConfigError
 from pipeline.forgotten import PENDING
 from pipeline.lake import Lake, Models
 from pipeline.lock import RunLock
-from pipeline.storage import parse_options
-from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.folder import parse_options
 from pipeline.workspace import Mapper, in_process
 
 Progress = Callable[[str, int, int], None]

@@ -14,7 +14,7 @@ from pipeline.commands.options import add_storage_options, add_weights_options
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
-from pipeline.storage import parse_options, visible
+from pipeline.storage.folder import parse_options, visible
 
 CHOICES = ("largest", "most-probable", "central")
 

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.fingerprint import Fingerprint
 from pipeline.lake import Lake
 from pipeline.phash import HASH_BYTES, MIN_QUALITY
-from pipeline.storage import split_file, visible
+from pipeline.storage.folder import split_file, visible
 
 READ = ["image_id", "uri", "width", "height", "bytes", "sha256", "pixels_sha256", "phash",
         "phash_quality", "phash_inner", "phash_turnable"]  # fmt: skip

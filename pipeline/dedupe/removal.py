@@ -25,8 +25,8 @@ from pipeline.runs import inputs
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit, archive_kind
-from pipeline.storage import Folder, is_local, split_file
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import Folder, is_local, split_file
 
 CHUNK_BYTES = 1 << 20
 

@@ -22,8 +22,8 @@ from pipeline.lake import Lake
 from pipeline.search.reader import forget as forget_cached
 from pipeline.search.settings import FLAT
 from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest
-from pipeline.storage import TEMPORARY, Folder
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import TEMPORARY, Folder
 from pipeline.workspace import Workspace
 
 VECTORS = "duplicates/_vectors"

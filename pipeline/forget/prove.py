@@ -24,7 +24,7 @@ from pipeline.forget.needles import Needles
 from pipeline.forgotten import FOLDER, PENDING, Forgotten
 from pipeline.lake import Lake
 from pipeline.lock import NAME as LOCK
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
 
 ROWS = 16_384
 # Ids as they stand in texts; and pictures inside pages.

@@ -16,7 +16,7 @@ from pipeline.geometry import iou
 from pipeline.lake import Lake
 from pipeline.people.store import People
 from pipeline.people.view import View, view
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 from pipeline.truth.match import find_images
 
 PHOTO = (

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 # Nothing is fetched and nothing runs, even if something slipped through the escaping.
 STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

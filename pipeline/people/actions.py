@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.people.log import Said, append, new_id, undo
 from pipeline.people.store import People
 from pipeline.people.view import View, view
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 __all__ = [
     "cover",

@@ -11,7 +11,7 @@ from pipeline.people.actions import anchors
 from pipeline.people.log import append
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View, view
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 Pair = tuple[str, str]
 

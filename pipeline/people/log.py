@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pipeline.clustering.corrections import Constraint, undone
 from pipeline.errors import ConfigError
 from pipeline.people.store import People
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 # The ids of one action's corrections differ in their last digits only.
 PLACE_DIGITS = 4

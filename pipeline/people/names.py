@@ -16,7 +16,7 @@ from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.scan import scan
 from pipeline.schema import faces_schema
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 COLUMNS = ("person_id", "name", "face_id", "uri")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 Naming = Literal["full", "stem"]
 ENDING = ".xmp"

@@ -20,7 +20,7 @@ from pipeline.people.regions import Frame, matched
 from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.people.xmp import LARGEST_BYTES, parse
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 PHOTO = ["image_id", "uri", "width", "height", "orientation"]
 BATCH = 5_000

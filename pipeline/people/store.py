@@ -19,7 +19,7 @@ from pipeline.clustering.corrections import Constraint, ordered
 from pipeline.errors import ConfigError, StorageError
 from pipeline.generations import Generations
 from pipeline.lake import Lake, parquet_bytes
-from pipeline.storage import Folder, is_local
+from pipeline.storage.folder import Folder, is_local
 
 CURRENT = "clusters/_current.json"
 TABLES = ("clusters", "people", "suggestions")

@@ -20,7 +20,7 @@ from pipeline import schema
 from pipeline.clustering.corrections import ConfirmedSet, Corrections, resolve
 from pipeline.errors import ConfigError
 from pipeline.people.store import People
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 EXEMPLARS = 8
 SHORTEST_PREFIX = 4

@@ -20,8 +20,8 @@ from pipeline.sources.read import ENCODED, open_shard, read
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import Unit
 from pipeline.sources.zips import zip_members
-from pipeline.storage import filesystem, printable
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import filesystem, printable
 
 # Bytes that are passed over in all shards of a sample together: seconds on a disk, a minute or so
 # on an object store. Of larger ones the sample sees the beginning.

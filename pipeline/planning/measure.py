@@ -22,7 +22,7 @@ from pipeline.stages.decode import Decode, decode_stage
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
 from pipeline.stages.write import Write
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 # Photos that are decoded and searched before the clock starts: first calls load and compile.
 WARM_UP = 4

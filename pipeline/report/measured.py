@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 SIGNS = {".png": (b"\x89PNG\r\n", "image/png"), ".svg": (b"<", "image/svg+xml")}
 LARGEST = 2_000_000

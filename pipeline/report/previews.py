@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.originals import Originals
 from pipeline.report.spool import Spool
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 SIDE = 320
 # Decoded at twice the size, so that what is reduced stays sharp.

@@ -24,7 +24,7 @@ from pipeline.report.settings import ReportConfig
 from pipeline.report.site import Site
 from pipeline.report.spool import Spool
 from pipeline.runs import read_config
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 REPORT = "report"
 EVALUATION = "evaluation"

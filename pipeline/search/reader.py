@@ -17,8 +17,8 @@ from pipeline.geometry import Floats
 from pipeline.search.settings import FLAT, IVF_PQ, faiss
 from pipeline.search.store import HALVES, ROWS, VECTORS, IndexStore, Manifest, Shard
 from pipeline.search.topk import Hit, TopK
-from pipeline.storage import Folder, is_local
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import Folder, is_local
 
 # Codes of a byte for 8 numbers misplace faces: so many times the answer is looked at exactly.
 CANDIDATES = 10

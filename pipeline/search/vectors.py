@@ -14,8 +14,8 @@ from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
 from pipeline.lake import Lake, Models
 from pipeline.scan import scan
-from pipeline.storage import is_local, visible
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import is_local, visible
 
 # 16,384 vectors of 512 floats are 32 MB: few enough to hold, enough to multiply at full speed.
 BATCH = 16_384

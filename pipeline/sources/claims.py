@@ -11,7 +11,7 @@ from pipeline.sources.identity import image_id
 from pipeline.sources.members import Member, Report
 from pipeline.sources.plan import parent
 from pipeline.sources.units import Unit
-from pipeline.storage import Folder, printable
+from pipeline.storage.folder import Folder, printable
 
 
 class Claims:

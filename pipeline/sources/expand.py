@@ -19,8 +19,8 @@ from pipeline.sources.walk import (
     reason_to_skip_found,
     walk,
 )
-from pipeline.storage import Folder, is_local
-from pipeline.troubles import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.folder import Folder, is_local
 
 LIST_ENDINGS = (".txt", ".lst", ".list")
 

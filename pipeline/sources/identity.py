@@ -2,7 +2,7 @@
 
 import hashlib
 
-from pipeline.storage import printable
+from pipeline.storage.folder import printable
 
 
 def image_id(place: str, salt: str = "") -> str:

@@ -16,7 +16,7 @@ from pipeline.errors import ErrorCode
 from pipeline.sources.identity import Keys
 from pipeline.sources.units import archive_kind
 from pipeline.sources.walk import reason_to_skip_member
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 # A hostile name is shown, not repeated whole.
 NAME_SHOWN = 200

@@ -18,8 +18,8 @@ from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
 from pipeline.sources.zips import zip_members
-from pipeline.storage import Folder, filesystem, printable
-from pipeline.troubles import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.folder import Folder, filesystem, printable
 
 # Loose files a read task is given at most: some gigabytes of photos, a minute of work.
 FILES_PER_UNIT = 256

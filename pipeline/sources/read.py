@@ -11,16 +11,16 @@ import pyarrow as pa
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.ledger import Ledger
-from pipeline.retry import attempt, count, is_lasting, take_counts
 from pipeline.sources.claims import Claims
 from pipeline.sources.members import Member, Report, too_many_bytes
 from pipeline.sources.parquet import parquet_members
-from pipeline.sources.remote import RemoteFile
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import Unit
 from pipeline.sources.zips import zip_members
-from pipeline.storage import filesystem, is_local, printable
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import filesystem, is_local, printable
+from pipeline.storage.remote_file import RemoteFile
+from pipeline.storage.retry import attempt, count, is_lasting, take_counts
 from pipeline.work import WORK, Stopwatch
 
 # What a read task hands on at a time: enough to amortise the overhead of a block, small enough

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import fsspec
 
 from pipeline.decode import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
-from pipeline.retry import attempt
 from pipeline.sources.units import archive_kind
-from pipeline.storage import is_local, printable
-from pipeline.troubles import storage_errors
+from pipeline.storage.errors import storage_errors
+from pipeline.storage.folder import is_local, printable
+from pipeline.storage.retry import attempt
 
 # Folders that photo servers and systems keep beside pictures: previews and thrown-away files.
 SYSTEM_FOLDERS = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin"})

@@ -15,8 +15,8 @@ from pipeline.columns import elements, matrix
 from pipeline.forgotten import NOTHING, Forgotten
 from pipeline.geometry import Floats
 from pipeline.lake import Lake, Models
-from pipeline.retry import take_counts
 from pipeline.stages.transport import SPENT
+from pipeline.storage.retry import take_counts
 from pipeline.work import Stopwatch, fold
 
 Bools = npt.NDArray[np.bool_]

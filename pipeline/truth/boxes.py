@@ -12,7 +12,7 @@ from pipeline.columns import matrix
 from pipeline.errors import ConfigError
 from pipeline.evaluation.detection import Picture
 from pipeline.lake import Lake
-from pipeline.storage import split_file, visible
+from pipeline.storage.folder import split_file, visible
 from pipeline.truth.match import find_images
 from pipeline.truth.rows import csv_rows, need_columns, read_rows, text_of
 

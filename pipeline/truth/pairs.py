@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline.errors import ConfigError
 from pipeline.lake import Lake
-from pipeline.storage import split_file, visible
+from pipeline.storage.folder import split_file, visible
 from pipeline.truth.match import Which, chosen_faces, face_ids, find_images
 from pipeline.truth.rows import csv_rows, need_columns, read_rows, text_of
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.storage import Folder, split_file, visible
+from pipeline.storage.folder import Folder, split_file, visible
 
 
 def read_rows(file: str) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from pipeline import lock
 from pipeline.errors import LakeBusyError
 from pipeline.lock import NAME, RunLock, holder, is_dead
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 
 
 @pytest.fixture(params=["local", "memory"])

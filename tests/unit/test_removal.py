@@ -16,7 +16,7 @@ from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lock import RunLock
 from pipeline.runs import read_config
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 from pipeline.workspace import in_process
 from tests import pictures
 from tests.builders import parquet_bytes, tar_bytes

@@ -28,7 +28,7 @@ from pipeline.report.names import (
 )
 from pipeline.report.settings import ReportConfig
 from pipeline.report.write import write_report
-from pipeline.storage import Folder
+from pipeline.storage.folder import Folder
 from tests.report_lakes import ALONE, ANN, BOB, ESCAPE, HOSTILE, SCRIPT, evaluation, lake_of
 
 SHOWN = html.escape(SCRIPT)

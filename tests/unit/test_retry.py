@@ -6,13 +6,13 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline import retry
 from pipeline.config import ReadConfig
 from pipeline.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
-from pipeline.sources.remote import RemoteFile
 from pipeline.sources.units import Unit
+from pipeline.storage import retry
+from pipeline.storage.remote_file import RemoteFile
 from tests.builders import jpeg, tar_bytes
 
 

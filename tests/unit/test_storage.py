@@ -8,10 +8,10 @@ import time
 import fsspec
 import pytest
 
-from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
-from pipeline.storage import Folder, filesystem, parse_options, printable
-from pipeline.troubles import storage_errors, within
+from pipeline.storage import folder as storage
+from pipeline.storage.errors import storage_errors, within
+from pipeline.storage.folder import Folder, filesystem, parse_options, printable
 
 
 @pytest.fixture

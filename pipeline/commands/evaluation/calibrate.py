@@ -18,7 +18,7 @@ from pipeline.evaluation.verification import pair_scores
 from pipeline.lake import Lake
 from pipeline.models.card_text import calibration_text, with_calibration
 from pipeline.plots import Lines, Plot
-from pipeline.storage import split_file, visible
+from pipeline.storage.folder import split_file, visible
 
 MEANINGS = {
     "log_loss": "mean of -log of the probability given to what is true",

@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.labels import read_labels
 from pipeline.people import People
 from pipeline.plots import Bars, Plot
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 MEANINGS = {
     "pairwise_precision": "of pairs put together, those of one person",

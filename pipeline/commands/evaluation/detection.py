@@ -7,7 +7,7 @@ from pipeline.commands.evaluation.output import Report, add_common, counted, del
 from pipeline.errors import ConfigError
 from pipeline.evaluation.detection import IOU, Detection, detection, match
 from pipeline.plots import Lines, Plot
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 from pipeline.truth.boxes import read_boxes
 
 MEANINGS = {

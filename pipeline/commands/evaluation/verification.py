@@ -24,7 +24,7 @@ from pipeline.evaluation.verification import (
 from pipeline.lake import Lake
 from pipeline.models.card import known_cards
 from pipeline.plots import Histogram, Lines, Plot
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 from pipeline.truth.groups import read_groups
 
 MEANINGS = {

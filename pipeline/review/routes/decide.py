@@ -24,7 +24,7 @@ from pipeline.review.web import (
     render,
     review_of,
 )
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 router = APIRouter()
 # One picture is not enough to tell, and more than ten are not looked at.

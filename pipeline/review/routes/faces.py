@@ -12,7 +12,7 @@ from pipeline.review.pictures import PHOTO_SIDE, SMALL_SIDE
 from pipeline.review.routes.people import found, is_new, shown
 from pipeline.review.state import Review
 from pipeline.review.web import FaceId, ImageId, act, form_of, render, review_of
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 router = APIRouter()
 # Labels inside a picture; the whole name is in the list below it.

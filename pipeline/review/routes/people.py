@@ -24,7 +24,7 @@ from pipeline.review.web import (
     render,
     review_of,
 )
-from pipeline.storage import visible
+from pipeline.storage.folder import visible
 
 router = APIRouter()
 PERSONS_SHOWN, FACES_SHOWN = 60, 120

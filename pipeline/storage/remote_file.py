@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import fsspec
 
-from pipeline.retry import attempt
+from pipeline.storage.retry import attempt
 
 BLOCK_BYTES = 8 * 2**20
 
