@@ -20,8 +20,8 @@ from PIL import Image
 from benchmarks.data import shard_files
 from benchmarks.variants import encode
 from pipeline.columns import matrix
-from pipeline.decode import decode
 from pipeline.duplicates import Duplicates
+from pipeline.imaging import decode
 from pipeline.lake import Lake
 
 SHARES = (0.9, 0.7, 0.5)  # of both sides

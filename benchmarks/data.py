@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.decode import decode
+from pipeline.imaging import decode
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
 

@@ -19,8 +19,8 @@ from PIL import Image
 from benchmarks.large import SIDES, Photo, pasted, scenes
 from benchmarks.reference import import_reference
 from pipeline.config import DetectConfig
-from pipeline.decode import decode
 from pipeline.geometry import iou
+from pipeline.imaging import decode
 from pipeline.models import load_detector
 
 CHOICES = (1024, 1280, 1600, 2048, 2560, 3072, None)

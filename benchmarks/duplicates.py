@@ -23,7 +23,7 @@ from benchmarks.data import EXAMPLES, shard_files
 from benchmarks.distances import Counts, count, nearest, pack
 from benchmarks.methods import Hashes, Method, available
 from benchmarks.variants import TRANSFORMATIONS, encode, variants
-from pipeline.decode import decode
+from pipeline.imaging import decode
 
 PRECISION = 0.99
 WORKERS = 2

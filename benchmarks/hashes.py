@@ -21,8 +21,8 @@ from benchmarks.reliability import children
 from pipeline import schema
 from pipeline.dedupe.tables import hash_column
 from pipeline.duplicates import Duplicates
+from pipeline.imaging.phash import HASH_BYTES, MATCH_BITS
 from pipeline.lake import Lake, Models
-from pipeline.phash import HASH_BYTES, MATCH_BITS
 
 DIMENSION = 8
 PART = 250_000

@@ -30,7 +30,7 @@ DRIVER, STORE, TASKS, RAY = "driver", "object store", "read and write tasks, idl
 KINDS = {
     "MapBatches(DecodeDetect)": "detect actors",
     "MapBatches(Embed)": "embed actors",
-    "pipeline.decode.worker": "decoders",
+    "pipeline.imaging.worker": "decoders",
     "/raylet/raylet": "raylet",
     "/gcs/gcs_server": "gcs",
     "ray::IDLE": TASKS,

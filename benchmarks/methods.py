@@ -16,9 +16,9 @@ from unittest.mock import MagicMock
 import numpy as np
 from PIL import Image
 
-from pipeline import phash
 from pipeline.copies.dihedral import turned, turns
-from pipeline.fingerprint import fingerprint
+from pipeline.imaging import phash
+from pipeline.imaging.fingerprint import fingerprint
 
 Pixels = np.ndarray
 Hashes = list[bytes]

@@ -256,7 +256,7 @@ class Bench:
             for kill in range(6):
                 if wait_for(job, lambda n=1 + 3 * kill, where=lake: parts(where) >= n):
                     number = signal.SIGKILL if kill % 2 else signal.SIGSTOP
-                    row.injected += signal_one(job.process.pid, "pipeline.decode.worker", number)
+                    row.injected += signal_one(job.process.pid, "pipeline.imaging.worker", number)
             code, output = job.wait()
             row.seconds.append(job.seconds())
             codes = [x.strip("│ ").split() for x in output.splitlines() if "error " in x]

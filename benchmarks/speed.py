@@ -40,7 +40,7 @@ from benchmarks.rounds import (
     write_between,
 )
 from pipeline.config import DetectConfig
-from pipeline.decode import decode
+from pipeline.imaging import decode
 from pipeline.models import face_crops, find_card, load_detector, load_embedder
 from pipeline.models.drift import lowest_cosine
 from pipeline.models.inception_resnet_v1 import InceptionResnetV1

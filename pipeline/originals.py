@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 
 from pipeline.config import ReadConfig
-from pipeline.decode import Sandbox
 from pipeline.errors import ConfigError, ImageError, StorageError
+from pipeline.imaging import Sandbox
 from pipeline.sources.members import Member, Report
 from pipeline.sources.read import fetch_file, shard_members
 from pipeline.sources.units import Unit, archive_kind, archive_of

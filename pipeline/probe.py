@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import DECODE_SIDE
-from pipeline.decode import Sandbox
 from pipeline.errors import ConfigError, ImageError, NoFaceError
 from pipeline.geometry import Floats, Pixels
+from pipeline.imaging import Sandbox
 from pipeline.models.detector import FaceDetector, select
 from pipeline.models.embedder import Embedder
 from pipeline.models.faces import face_crops

@@ -10,9 +10,9 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline import schema
-from pipeline.decode import decode
 from pipeline.errors import ImageError
-from pipeline.fingerprint import fingerprint
+from pipeline.imaging import decode
+from pipeline.imaging.fingerprint import fingerprint
 from pipeline.lake import Lake, Models
 from tests.builders import PHOTOS
 

@@ -7,8 +7,8 @@ import stat
 import time
 from contextlib import suppress
 
-from pipeline.decode import decode, worker
 from pipeline.errors import ErrorCode, ImageError
+from pipeline.imaging import decode, worker
 
 MAGIC = b"poison:"
 

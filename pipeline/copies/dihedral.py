@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.phash import FREQUENCIES, HASH_BYTES
+from pipeline.imaging.phash import FREQUENCIES, HASH_BYTES
 
 Hashes = npt.NDArray[np.uint8]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.config import require
-from pipeline.phash import MATCH_BITS
+from pipeline.imaging.phash import MATCH_BITS
 
 # Rules for what to keep, in words; `keeper.measures` has what each of them compares.
 RULES = {

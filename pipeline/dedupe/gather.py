@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.copies.pictures import SHORT, Pictures
 from pipeline.errors import StorageError
+from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.lake import Lake
-from pipeline.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.workspace import Arrays, Workspace
 
 COLUMNS = (

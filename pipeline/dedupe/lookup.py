@@ -14,13 +14,13 @@ from pipeline.copies.banding import distances, spread
 from pipeline.copies.dihedral import turned, turns
 from pipeline.copies.pictures import Bools, Bytes, Ints
 from pipeline.copies.settings import DedupeConfig
-from pipeline.decode import Sandbox
 from pipeline.dedupe.gather import binary
 from pipeline.dedupe.tables import EXACT, MIRRORED, NEAR, PIXELS, ROTATED
 from pipeline.errors import ConfigError, ImageError
-from pipeline.fingerprint import Fingerprint
+from pipeline.imaging import Sandbox
+from pipeline.imaging.fingerprint import Fingerprint
+from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.lake import Lake
-from pipeline.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.storage.folder import split_file, visible
 
 READ = ["image_id", "uri", "width", "height", "bytes", "sha256", "pixels_sha256", "phash",

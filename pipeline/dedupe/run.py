@@ -24,7 +24,7 @@ from pipeline.dedupe.search import Progress, distinct, find_pairs
 from pipeline.dedupe.similar import Similarity, find_similar
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
-from pipeline.phash import HASH_BYTES
+from pipeline.imaging.phash import HASH_BYTES
 from pipeline.workspace import Mapper, Workspace
 
 WORK = "duplicates/_work"

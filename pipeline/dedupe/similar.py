@@ -14,11 +14,11 @@ from PIL import Image
 
 from pipeline.copies.faces import HASH_BITS, sign_hashes
 from pipeline.copies.pictures import Bools, Ints, Pictures, numbered
-from pipeline.decode import Sandbox
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
+from pipeline.imaging import Sandbox
 from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.models.embedder import Embedder, load_embedder

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from pipeline.decode.modes import to_rgb
 from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
+from pipeline.imaging.modes import to_rgb
 
 if TYPE_CHECKING:
     import torch

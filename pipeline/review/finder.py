@@ -4,8 +4,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from pipeline.config import DECODE_SIDE
-from pipeline.decode import Sandbox
 from pipeline.errors import ConfigError, ImageError
+from pipeline.imaging import Sandbox
 from pipeline.lake import Lake
 from pipeline.models.weights import WeightStore
 

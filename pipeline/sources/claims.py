@@ -3,9 +3,9 @@
 import hashlib
 import os
 
-from pipeline.decode import probe
 from pipeline.errors import ConfigError, StorageError
 from pipeline.forgotten import REFUSED
+from pipeline.imaging import probe
 from pipeline.ledger import Ledger, content_key
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Member, Report

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from pipeline.columns import binary_views, pixels_column
 from pipeline.config import DecodeConfig
-from pipeline.decode import MAX_PIXELS, Decoded, Sandbox, decode
-from pipeline.decode.sandbox import MEMORY_BYTES, TIMEOUT_S
 from pipeline.errors import ImageError
-from pipeline.fingerprint import Fingerprint, fingerprint
 from pipeline.geometry import Pixels
+from pipeline.imaging import MAX_PIXELS, Decoded, Sandbox, decode
+from pipeline.imaging.fingerprint import Fingerprint, fingerprint
+from pipeline.imaging.sandbox import MEMORY_BYTES, TIMEOUT_S
 from pipeline.stages.transport import DECODED
 from pipeline.work import Stopwatch
 

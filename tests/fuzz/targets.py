@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 
-from pipeline.decode import decode as decode_image
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.fingerprint import fingerprint
-from pipeline.phash import HASH_BYTES
+from pipeline.imaging import decode as decode_image
+from pipeline.imaging.fingerprint import fingerprint
+from pipeline.imaging.phash import HASH_BYTES
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import parquet_members
 from pipeline.sources.tars import tar_members

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.decode import decode, probe
-from pipeline.decode.exif import read_exif, upright
-from pipeline.decode.formats import unsupported_kind
-from pipeline.decode.modes import to_rgb
-from pipeline.decode.tiff import raw_kind
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.phash import pdq
+from pipeline.imaging import decode, probe
+from pipeline.imaging.exif import read_exif, upright
+from pipeline.imaging.formats import unsupported_kind
+from pipeline.imaging.modes import to_rgb
+from pipeline.imaging.phash import pdq
+from pipeline.imaging.tiff import raw_kind
 
 # Small, so that a mutated header cannot ask for much memory in a test.
 LIMIT = 4_000_000

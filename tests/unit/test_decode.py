@@ -12,10 +12,10 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
-from pipeline.decode import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, decode, probe
-from pipeline.decode.formats import unsupported_kind
-from pipeline.decode.modes import to_rgb
 from pipeline.errors import ErrorCode, ImageError
+from pipeline.imaging import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, decode, probe
+from pipeline.imaging.formats import unsupported_kind
+from pipeline.imaging.modes import to_rgb
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
@@ -319,7 +319,7 @@ def test_photos_are_pillow_bit_for_bit(photo):
 
 
 def test_photos_take_the_fast_path(monkeypatch):
-    monkeypatch.setattr("pipeline.decode.jpeg.open_with", None)
+    monkeypatch.setattr("pipeline.imaging.jpeg.open_with", None)
     for photo in PHOTOS.glob("*.jpg"):
         decode(photo.read_bytes())
 
@@ -487,7 +487,7 @@ def test_alpha_is_composited_over_white():
 def test_huge_transparent_pictures_are_composited_in_bands(monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 255, (50, 40, 4), np.uint8)
     whole = to_rgb(Image.fromarray(pixels))
-    monkeypatch.setattr("pipeline.decode.modes.BAND_PIXELS", 130)
+    monkeypatch.setattr("pipeline.imaging.modes.BAND_PIXELS", 130)
     np.testing.assert_array_equal(to_rgb(Image.fromarray(pixels)), whole)
 
 

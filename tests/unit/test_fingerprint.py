@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.borders import content
-from pipeline.decode import decode
-from pipeline.decode.exif import MAX_CAMERA_CHARACTERS
-from pipeline.fingerprint import fingerprint, inner_hash, sharpness
-from pipeline.phash import MATCH_BITS, distance, pdq
+from pipeline.imaging import decode
+from pipeline.imaging.borders import content
+from pipeline.imaging.exif import MAX_CAMERA_CHARACTERS
+from pipeline.imaging.fingerprint import fingerprint, inner_hash, sharpness
+from pipeline.imaging.phash import MATCH_BITS, distance, pdq
 from tests.pictures import encoded, exif, photo
 
 

@@ -16,9 +16,9 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from pipeline.decode import IMAGE_EXTENSIONS, MAX_PIXELS, UNDECODABLE_IMAGE_EXTENSIONS, decode
-from pipeline.decode import modes as modes_module
 from pipeline.errors import ErrorCode
+from pipeline.imaging import IMAGE_EXTENSIONS, MAX_PIXELS, UNDECODABLE_IMAGE_EXTENSIONS, decode
+from pipeline.imaging import modes as modes_module
 
 DOC = Path(__file__).parents[2] / "docs" / "formats.md"
 SIDE = 96

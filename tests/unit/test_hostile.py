@@ -23,8 +23,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline.decode import Sandbox, decode
 from pipeline.errors import ImageError
+from pipeline.imaging import Sandbox, decode
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import parquet_members
 from pipeline.sources.tars import tar_members

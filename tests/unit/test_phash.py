@@ -5,8 +5,8 @@ import pdqhash
 import pytest
 from PIL import Image
 
-from pipeline.decode import decode
-from pipeline.phash import HASH_BYTES, MATCH_BITS, MIN_QUALITY, distance, pdq
+from pipeline.imaging import decode
+from pipeline.imaging.phash import HASH_BYTES, MATCH_BITS, MIN_QUALITY, distance, pdq
 
 PHOTOS = sorted(
     path

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.decode import Sandbox, decode
 from pipeline.errors import ErrorCode, ImageError, ResourceError
-from pipeline.fingerprint import fingerprint
+from pipeline.imaging import Sandbox, decode
+from pipeline.imaging.fingerprint import fingerprint
 from pipeline.sources.read import ENCODED
 from pipeline.stages import decode as stage
 from pipeline.stages.decode import Decode
@@ -373,7 +373,7 @@ def test_the_child_ends_with_its_parent(ending):
 
 
 def test_no_child_can_be_started(monkeypatch):
-    monkeypatch.setattr("pipeline.decode.sandbox.START_ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.imaging.sandbox.START_ATTEMPTS", 2)
     one = Sandbox()
     one.module = "no.such.module"
     with pytest.raises(ResourceError, match=r"ended with status 1.*check that"):

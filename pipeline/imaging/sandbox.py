@@ -17,10 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.decode.exif import MAX_CAMERA_CHARACTERS
-from pipeline.decode.image import MAX_DETAIL_CHARACTERS, MAX_PIXELS, Decoded
-from pipeline.decode.pillow import PLUGINS
-from pipeline.decode.protocol import (
+from pipeline.environment import MALLOC
+from pipeline.errors import ErrorCode, ImageError, ResourceError
+from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS, MAX_PIXELS, Decoded
+from pipeline.imaging.exif import MAX_CAMERA_CHARACTERS
+from pipeline.imaging.fingerprint import Fingerprint
+from pipeline.imaging.phash import HASH_BYTES
+from pipeline.imaging.pillow import PLUGINS
+from pipeline.imaging.protocol import (
     Message,
     NonsenseError,
     fill,
@@ -29,10 +33,6 @@ from pipeline.decode.protocol import (
     send,
     shared_file,
 )
-from pipeline.environment import MALLOC
-from pipeline.errors import ErrorCode, ImageError, ResourceError
-from pipeline.fingerprint import Fingerprint
-from pipeline.phash import HASH_BYTES
 
 TIMEOUT_S = 60.0
 MEMORY_BYTES = 4 * 2**30
@@ -81,7 +81,7 @@ class Sandbox:
         side: as of `decode`.
     """
 
-    module = "pipeline.decode.worker"
+    module = "pipeline.imaging.worker"
 
     def __init__(
         self,

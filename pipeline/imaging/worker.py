@@ -1,6 +1,6 @@
 """The child process of a `Sandbox`: decodes and hashes one image at a time, within limits.
 
-Run as `python -m pipeline.decode.worker FD`, with requests on standard input, replies on standard
+Run as `python -m pipeline.imaging.worker FD`, with requests on standard input, replies on standard
 output, and the shared file at descriptor FD.
 
 It ends when its parent does: its input closes, and an image under way has an alarm. (Linux could
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.decode.image import MAX_DETAIL_CHARACTERS, Decoded, decode
-from pipeline.decode.protocol import Message, get_bytes, put_bytes, receive, send
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.fingerprint import fingerprint
+from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS, Decoded, decode
+from pipeline.imaging.fingerprint import fingerprint
+from pipeline.imaging.protocol import Message, get_bytes, put_bytes, receive, send
 
 # The parent kills a late worker; the alarm is for a worker that has no parent any more.
 ALARM_GRACE_S = 5

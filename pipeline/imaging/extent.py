@@ -4,7 +4,7 @@ Read from headers alone; a doubt counts as yes, since the answer keeps a file fr
 no more than its first picture.
 """
 
-from pipeline.decode.tiff import directories, read_header
+from pipeline.imaging.tiff import directories, read_header
 
 # Kinds whose files often hold more (depth, motion, ten bits, views) and do not say so in one place.
 RICH = frozenset({"HEIF", "AVIF", "MPO", "JPEG2000", "PPM"})

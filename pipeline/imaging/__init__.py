@@ -1,8 +1,8 @@
 """The decode room: bytes of image files to upright RGB pixels, or an `ImageError` that says why."""
 
-from pipeline.decode.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, probe
-from pipeline.decode.image import MAX_PIXELS, Decoded, decode
-from pipeline.decode.sandbox import Sandbox
+from pipeline.imaging.decode import MAX_PIXELS, Decoded, decode
+from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, probe
+from pipeline.imaging.sandbox import Sandbox
 
 __all__ = [
     "IMAGE_EXTENSIONS",

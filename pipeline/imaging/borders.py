@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.phash import LUMA, MAX_SIDE
+from pipeline.imaging.phash import LUMA, MAX_SIDE
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]

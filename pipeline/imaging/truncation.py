@@ -7,8 +7,8 @@ copy the file again (truncated) or to look for another one (corrupt).
 import re
 import struct
 
-from pipeline.decode import boxes
-from pipeline.decode.tiff import read_directory, read_header
+from pipeline.imaging import boxes
+from pipeline.imaging.tiff import read_directory, read_header
 
 # How Pillow, libheif, libavif and OpenJPEG word it.
 _SAID_SO = re.compile(r"truncat|premature|end of file|insufficient input|expected to read", re.I)

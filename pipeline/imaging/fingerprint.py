@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.borders import content
-from pipeline.phash import MIN_QUALITY, pdq, turnable
+from pipeline.imaging.borders import content
+from pipeline.imaging.phash import MIN_QUALITY, pdq, turnable
 
 Pixels = npt.NDArray[np.uint8]
 

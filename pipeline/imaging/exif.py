@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.decode.tiff import MAKE, Directory, Header, read_directory, read_header
+from pipeline.imaging.tiff import MAKE, Directory, Header, read_directory, read_header
 
 ORIENTATION, DATE_TIME, EXIF_IFD = 0x0112, 0x0132, 0x8769
 DATE_TIME_ORIGINAL, DATE_TIME_DIGITIZED, MODEL = 0x9003, 0x9004, 0x0110

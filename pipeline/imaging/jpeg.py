@@ -14,11 +14,11 @@ import numpy.typing as npt
 import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.decode.exif import Exif, read_exif
-from pipeline.decode.modes import to_rgb
-from pipeline.decode.pillow import check_size, open_with, quiet_pillow
-from pipeline.decode.tiff import read_directory, read_header
 from pipeline.errors import ErrorCode, ImageError
+from pipeline.imaging.exif import Exif, read_exif
+from pipeline.imaging.modes import to_rgb
+from pipeline.imaging.pillow import check_size, open_with, quiet_pillow
+from pipeline.imaging.tiff import read_directory, read_header
 
 # libjpeg's words for data that stopped: at the end of the file, and at a marker inside it.
 FILE_ENDED = "Premature end of JPEG file"

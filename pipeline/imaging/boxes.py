@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.decode.exif import upright
+from pipeline.imaging.exif import upright
 
 Box = tuple[bytes, bytes]  # type, content
 

@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from pipeline.decode import boxes
-from pipeline.decode.exif import TURNED, Exif, read_exif, upright
-from pipeline.decode.extent import holds_more
-from pipeline.decode.formats import is_start_of_magic, probe, unsupported_kind
-from pipeline.decode.jpeg import decode_jpeg, read_header_of
-from pipeline.decode.modes import to_rgb
-from pipeline.decode.pillow import PLUGINS, check_size, open_with, quiet_pillow
-from pipeline.decode.png import without_texts
-from pipeline.decode.tiff import raw_kind
-from pipeline.decode.truncation import ends_early, says_truncated
 from pipeline.errors import ErrorCode, ImageError
+from pipeline.imaging import boxes
+from pipeline.imaging.exif import TURNED, Exif, read_exif, upright
+from pipeline.imaging.extent import holds_more
+from pipeline.imaging.formats import is_start_of_magic, probe, unsupported_kind
+from pipeline.imaging.jpeg import decode_jpeg, read_header_of
+from pipeline.imaging.modes import to_rgb
+from pipeline.imaging.pillow import PLUGINS, check_size, open_with, quiet_pillow
+from pipeline.imaging.png import without_texts
+from pipeline.imaging.tiff import raw_kind
+from pipeline.imaging.truncation import ends_early, says_truncated
 
 # 200 megapixels: the largest sensors in phones and cameras today.
 MAX_PIXELS = 200_000_000
