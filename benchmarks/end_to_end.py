@@ -29,8 +29,8 @@ from PIL import Image
 from benchmarks.large import pasted, scenes
 from benchmarks.reference import import_reference
 from pipeline.config import DecodeConfig
-from pipeline.models.card import find_card
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1
+from pipeline.models.cards.card import find_card
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
 
 EMBEDDER = "facenet-casia-webface"  # no checksum of it was published, so random weights pass
 DISTINCT = 24

@@ -28,12 +28,12 @@ from benchmarks.reference import import_reference
 from pipeline.config import DetectConfig
 from pipeline.geometry import Pixels
 from pipeline.models import load_detector
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.models.detections import Detections
 from pipeline.models.detector import FaceDetector
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1
-from pipeline.models.torch_embedder import FaceNetEmbedder
+from pipeline.models.facenet.embedder import FaceNetEmbedder
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
 
 # height, width, and how many photos of --images: large ones are fewer
 SIZES = {"2 megapixels": (1224, 1632, 8), "12 megapixels": (3024, 4032, 32)}
@@ -235,9 +235,9 @@ def on_device(device: str) -> FaceDetector:
     """Return a detector with the GPU's cascade, whatever the device."""
     detector = load_detector(config=WHOLE, device=device)
     if device == "cpu":
-        from pipeline.models.checkpoint import read_checkpoint
-        from pipeline.models.mtcnn_gpu import DeviceMTCNN
-        from pipeline.models.weights import WeightStore
+        from pipeline.models.mtcnn.gpu.detector import DeviceMTCNN
+        from pipeline.models.weights.checkpoint import read_checkpoint
+        from pipeline.models.weights.store import WeightStore
 
         weights = {path.stem: read_checkpoint(path) for path in WeightStore().paths(detector.card)}
         detector._mtcnn = DeviceMTCNN(weights, detector.config, device)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.reference import import_reference
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1, load_weights
 
 TARGET = 1e-5
 

@@ -43,11 +43,11 @@ from pipeline.config import DetectConfig
 from pipeline.imaging import decode
 from pipeline.models import face_crops, find_card, load_detector, load_embedder
 from pipeline.models.drift import lowest_cosine
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1
-from pipeline.models.onnx_embedder import OnnxEmbedder
-from pipeline.models.openvino_embedder import facenet_embedder
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
+from pipeline.models.facenet.openvino import facenet_embedder
+from pipeline.models.onnx.embedder import OnnxEmbedder
 from pipeline.models.runtime import has_bfloat16, openvino
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 OPENCV = "opencv-python-headless is not installed"

@@ -24,7 +24,10 @@ HERE = Path(__file__).parent.parent
 STEPS = {
     "detect": [
         ("stages, runtimes", "from pipeline.stages.detect import Detect; import torch, numba"),
-        ("model", "from pipeline.models.card import find_card; d = Detect(find_card('sface'))"),
+        (
+            "model",
+            "from pipeline.models.cards.card import find_card; d = Detect(find_card('sface'))",
+        ),
         ("first photo", "d.detector.detect(pixels)"),
         ("second photo", "d.detector.detect(pixels)"),
     ],

@@ -26,8 +26,8 @@ from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.errors import FacelakeError, ImageError, ResourceError
 from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
-from pipeline.models.card import find_card
-from pipeline.models.weights import WeightStore
+from pipeline.models.cards.card import find_card
+from pipeline.models.weights.store import WeightStore
 from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
 from pipeline.sources.members import Report
 from pipeline.sources.read import read

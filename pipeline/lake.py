@@ -22,7 +22,7 @@ from pipeline.columns import digest
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.forgotten import Forgotten
 from pipeline.ledger import COLUMNS, Ledger
-from pipeline.models.card import known_cards
+from pipeline.models.cards.card import known_cards
 from pipeline.scan import scan
 from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
 from pipeline.storage.folder import Folder, is_local

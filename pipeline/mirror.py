@@ -10,9 +10,9 @@ import simplejpeg
 
 from pipeline.errors import ConfigError, LakeMismatchError
 from pipeline.lake import Lake
-from pipeline.models.card import known_cards
+from pipeline.models.cards.card import known_cards
 from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 from pipeline.truth.match import vectors_of
 
 FACES_AT_ONCE = 64

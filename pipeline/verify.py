@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from pipeline.calibration import Calibration
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError, NoFaceError
 from pipeline.lake import Lake
-from pipeline.models.card import ModelCard, known_cards
+from pipeline.models.cards.calibration import Calibration
+from pipeline.models.cards.card import ModelCard, known_cards
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 from pipeline.probe import Choice, Photo, take_face
 from pipeline.storage.folder import visible
 from pipeline.truth.match import chosen_faces, find_images, vectors_of

@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Identify and print."""
-    from pipeline.models.weights import WeightStore
+    from pipeline.models.weights.store import WeightStore
     from pipeline.search.identity import identify
 
     found = identify(

@@ -29,9 +29,9 @@ from pipeline.lake import Lake, Models
 from pipeline.ledger import Ledger
 from pipeline.lock import RunLock
 from pipeline.manifest import manifest
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.models.embedder import load_embedder
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, covers, plan, refuse_inside
 from pipeline.sources.units import Plan

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"The review page needs {error.name}; pip install 'facelake[review]'"
         ) from error
-    from pipeline.models.weights import WeightStore
+    from pipeline.models.weights.store import WeightStore
     from pipeline.review.settings import ReviewConfig
     from pipeline.review.state import Review
 

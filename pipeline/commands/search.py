@@ -63,7 +63,7 @@ def add_probe_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search and print."""
     # torch alone takes seconds: only the command that needs it pays
-    from pipeline.models.weights import WeightStore
+    from pipeline.models.weights.store import WeightStore
     from pipeline.search.page import page
     from pipeline.search.results import search
 

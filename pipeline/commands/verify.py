@@ -69,8 +69,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare and print."""
     # torch alone takes seconds: only the command that needs it pays
-    from pipeline.models.card import read_calibration
-    from pipeline.models.weights import WeightStore
+    from pipeline.models.cards.card import read_calibration
+    from pipeline.models.weights.store import WeightStore
     from pipeline.verify import check, verify, verify_faces
 
     check(options.threshold, options.prior)

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.models.card import ModelCard, find_card, known_cards
-from pipeline.models.weights import WeightStore
+from pipeline.models.cards.card import ModelCard, find_card, known_cards
+from pipeline.models.weights.store import WeightStore
 
 
 def add_parser(subparsers: Any) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.calibration import ISOTONIC, LOGISTIC, METHODS, Calibration, sigmoid
 from pipeline.errors import ConfigError
 from pipeline.evaluation.types import Bools, Doubles, Ints
+from pipeline.models.cards.calibration import ISOTONIC, LOGISTIC, METHODS, Calibration, sigmoid
 
 BINS = 10
 

@@ -54,7 +54,7 @@ from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past, look_back
 from pipeline.grouping.store import Sorted, mix, put_shard
 from pipeline.grouping.tables import publish
-from pipeline.models.card import known_cards
+from pipeline.models.cards.card import known_cards
 from pipeline.people.store import People
 from pipeline.workspace import Mapper, Workspace
 

@@ -9,26 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.models.card import ModelCard, find_card, known_cards
+    from pipeline.models.cards.card import ModelCard, find_card, known_cards
     from pipeline.models.detections import Detections
     from pipeline.models.detector import FaceDetector, load_detector
     from pipeline.models.embedder import Embedder, load_embedder
+    from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
     from pipeline.models.faces import face_crops
-    from pipeline.models.inception_resnet_v1 import InceptionResnetV1
-    from pipeline.models.mtcnn import MTCNN
-    from pipeline.models.weights import WeightStore
+    from pipeline.models.mtcnn.cpu import MTCNN
+    from pipeline.models.weights.store import WeightStore
 
 _HOMES = {
-    "MTCNN": "mtcnn",
+    "MTCNN": "mtcnn.cpu",
     "Detections": "detections",
     "Embedder": "embedder",
     "FaceDetector": "detector",
-    "InceptionResnetV1": "inception_resnet_v1",
-    "ModelCard": "card",
-    "WeightStore": "weights",
+    "InceptionResnetV1": "facenet.inception_resnet_v1",
+    "ModelCard": "cards.card",
+    "WeightStore": "weights.store",
     "face_crops": "faces",
-    "find_card": "card",
-    "known_cards": "card",
+    "find_card": "cards.card",
+    "known_cards": "cards.card",
     "load_detector": "detector",
     "load_embedder": "embedder",
 }

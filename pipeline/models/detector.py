@@ -12,17 +12,17 @@ from pipeline import geometry
 from pipeline.config import DetectConfig, Selection
 from pipeline.errors import ConfigError
 from pipeline.geometry import Pixels
-from pipeline.models.card import ModelCard, find_card
-from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.cards.card import ModelCard, find_card
 from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.models.mtcnn import MTCNN
-    from pipeline.models.mtcnn_gpu import DeviceMTCNN
+    from pipeline.models.mtcnn.cpu import MTCNN
+    from pipeline.models.mtcnn.gpu.detector import DeviceMTCNN
 
 
 class FaceDetector:
@@ -104,10 +104,10 @@ def cascade(
 ) -> "MTCNN | DeviceMTCNN":
     """Return the cascade for a device; each imports what only it needs."""
     if device == "cpu":
-        from pipeline.models.mtcnn import MTCNN
+        from pipeline.models.mtcnn.cpu import MTCNN
 
         return MTCNN(weights, config)
-    from pipeline.models.mtcnn_gpu import DeviceMTCNN
+    from pipeline.models.mtcnn.gpu.detector import DeviceMTCNN
 
     return DeviceMTCNN(weights, config, device)
 

@@ -3,10 +3,10 @@
 from typing import Protocol
 
 from pipeline.errors import ResourceError
-from pipeline.models.card import FACENET, ModelCard, find_card
+from pipeline.models.cards.card import FACENET, ModelCard, find_card
 from pipeline.models.runtime import Precision, has_bfloat16, openvino
 from pipeline.models.vectors import Crops, Floats
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 
 
 class Embedder(Protocol):
@@ -58,22 +58,22 @@ def load_embedder(
     # each runtime is imported where it is needed: torch alone takes seconds
     on_openvino = device == "cpu" and openvino() is not None
     if card.runtime == FACENET and on_openvino:
-        from pipeline.models.openvino_embedder import facenet_embedder
+        from pipeline.models.facenet.openvino import facenet_embedder
 
         ours = facenet_embedder(card, path, threads or 1, precision)
         store.trust(card)
         return ours
     if card.runtime == FACENET:
-        from pipeline.models.torch_embedder import FaceNetEmbedder
+        from pipeline.models.facenet.embedder import FaceNetEmbedder
 
         network = FaceNetEmbedder(card, path, device, threads, precision)
         store.trust(card)
         return network
-    from pipeline.models.onnx_embedder import OnnxEmbedder
+    from pipeline.models.onnx.embedder import OnnxEmbedder
 
     other = OnnxEmbedder(card, path, threads or 1, device)
     if on_openvino:
-        from pipeline.models.openvino_embedder import instead_of
+        from pipeline.models.openvino.embedder import instead_of
 
         ours_or_none = instead_of(other, path, threads or 1, precision)
         if ours_or_none is not None:

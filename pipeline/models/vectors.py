@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import WeightsError
-from pipeline.models.card import ModelCard
+from pipeline.models.cards.card import ModelCard
 
 Crops = NDArray[np.uint8]
 Floats = NDArray[np.float32]

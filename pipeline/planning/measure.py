@@ -11,8 +11,8 @@ from pipeline.config import IndexConfig
 from pipeline.environment import give_back
 from pipeline.errors import ConfigError, ErrorCode, NoImagesError, StorageError
 from pipeline.lake import Lake, Models, parquet_bytes
-from pipeline.models.card import find_card
-from pipeline.models.weights import WeightStore
+from pipeline.models.cards.card import find_card
+from pipeline.models.weights.store import WeightStore
 from pipeline.planning.batches import Batch, batches
 from pipeline.planning.figures import STAGES, Memory, Sample
 from pipeline.planning.sampling import Portion

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.lake import Lake
-from pipeline.models.card import ModelCard, known_cards
+from pipeline.models.cards.card import ModelCard, known_cards
 
 logger = logging.getLogger(__name__)
 

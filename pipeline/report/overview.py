@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.models.card import ModelCard
+from pipeline.models.cards.card import ModelCard
 from pipeline.pages import count, size
 from pipeline.report.charts import histogram
 from pipeline.report.copies import Copies

@@ -7,7 +7,7 @@ from pipeline.config import DECODE_SIDE
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import Sandbox
 from pipeline.lake import Lake
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
     from pipeline.search.find import Searcher

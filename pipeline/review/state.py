@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.clustering.corrections import Constraint
 from pipeline.lake import Lake
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 from pipeline.originals import Originals
 from pipeline.people.store import People
 from pipeline.people.view import view

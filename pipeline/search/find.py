@@ -12,10 +12,10 @@ import numpy as np
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
 from pipeline.geometry import Floats
 from pipeline.lake import Lake
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 from pipeline.probe import Choice, Photo, Probe, take_face
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts

@@ -14,8 +14,8 @@ from pipeline.columns import matrix
 from pipeline.config import require
 from pipeline.geometry import Floats
 from pipeline.lake import Lake
-from pipeline.models.card import known_cards
-from pipeline.models.weights import WeightStore
+from pipeline.models.cards.card import known_cards
+from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View
 from pipeline.probe import Choice, Photo, Probe

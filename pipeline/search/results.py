@@ -11,7 +11,7 @@ from pipeline.config import require
 from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
 from pipeline.lake import Lake
-from pipeline.models.weights import WeightStore
+from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.probe import Choice, Photo, Probe

@@ -7,7 +7,6 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as their_log_loss
 
-from pipeline.calibration import Calibration, log_odds, sigmoid
 from pipeline.errors import ConfigError
 from pipeline.evaluation.calibrate import (
     brier,
@@ -19,8 +18,9 @@ from pipeline.evaluation.calibrate import (
     logistic,
     reliability,
 )
-from pipeline.models.card import find_card, read_calibration
-from pipeline.models.card_text import calibration_text, with_calibration
+from pipeline.models.cards.calibration import Calibration, log_odds, sigmoid
+from pipeline.models.cards.card import find_card, read_calibration
+from pipeline.models.cards.text import calibration_text, with_calibration
 
 LINE = Calibration("logistic", 0.5, "a set", 9, "m@1", slope=10, intercept=-3)
 STEPS = Calibration("isotonic", 0.5, "a set", knots=((0.1, 0.1), (0.3, 0.5), (0.5, 0.9)))

@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.commands import weights as command
 from pipeline.errors import ConfigError
-from pipeline.models.card import ModelCard, find_card, known_cards, load_card
+from pipeline.models.cards.card import ModelCard, find_card, known_cards, load_card
 from pipeline.models.embedder import load_embedder
-from pipeline.models.weights import DATA, WeightStore
+from pipeline.models.weights.store import DATA, WeightStore
 
 GOOD = {
     "file": '"model.onnx"',

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline import schema
 from pipeline.commands.main import parser
-from pipeline.models.card import known_cards
+from pipeline.models.cards.card import known_cards
 
 ROOT = Path(__file__).parents[2]
 

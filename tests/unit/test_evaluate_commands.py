@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.models.card import read_calibration
+from pipeline.models.cards.card import read_calibration
 from tests.photo_lakes import face, image_id, photo_lake, thumbnail
 
 PEOPLE, EACH = 20, 4

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.models import gpu_embedding, torch_embedder
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.models.drift import lowest_cosine, probe_faces
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1
-from pipeline.models.torch_embedder import FaceNetEmbedder
+from pipeline.models.facenet import embedder as torch_embedder
+from pipeline.models.facenet import gpu as gpu_embedding
+from pipeline.models.facenet.embedder import FaceNetEmbedder
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
 from tests.devices import DEVICES
 
 

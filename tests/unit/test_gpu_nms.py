@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import geometry
-from pipeline.models.gpu_nms import Overlap, batches, bundles, suppress
+from pipeline.models.mtcnn.gpu.nms import Overlap, batches, bundles, suppress
 from tests.devices import DEVICES
 
 rows = st.lists(

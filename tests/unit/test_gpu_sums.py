@@ -4,11 +4,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from pipeline.config import DetectConfig
-from pipeline.models.gpu_atlas import answers_of, cells_of, fill, patches
-from pipeline.models.gpu_chunk import Sheet, ahead, chunks_on, plan, upload
-from pipeline.models.gpu_networks import difference, propose
-from pipeline.models.gpu_sums import DeviceTables
-from pipeline.models.mtcnn_networks import PNet
+from pipeline.models.mtcnn.gpu.atlas import answers_of, cells_of, fill, patches
+from pipeline.models.mtcnn.gpu.chunk import Sheet, ahead, chunks_on, plan, upload
+from pipeline.models.mtcnn.gpu.networks import difference, propose
+from pipeline.models.mtcnn.gpu.sums import DeviceTables
+from pipeline.models.mtcnn.networks import PNet
 from tests.devices import DEVICES
 
 SMALL = Sheet(40, 64, 8)

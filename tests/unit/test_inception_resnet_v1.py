@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from pipeline.errors import WeightsError
-from pipeline.models import openvino_embedder
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.models.drift import lowest_cosine, probe_faces
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
-from pipeline.models.openvino_embedder import facenet_embedder
+from pipeline.models.facenet.embedder import FaceNetEmbedder
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1, load_weights
+from pipeline.models.facenet.openvino import facenet_embedder
+from pipeline.models.openvino import embedder as openvino_embedder
 from pipeline.models.runtime import has_bfloat16
-from pipeline.models.torch_embedder import FaceNetEmbedder
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from pipeline import geometry
-from pipeline.models import atlas, kernels
-from pipeline.models.cascade import suppress
-from pipeline.models.mtcnn_networks import PNet
-from pipeline.models.sums import Tables
+from pipeline.models.mtcnn import atlas, kernels
+from pipeline.models.mtcnn.cascade import suppress
+from pipeline.models.mtcnn.networks import PNet
+from pipeline.models.mtcnn.sums import Tables
 
 
 def image(height, width, seed=0):

@@ -6,12 +6,12 @@ from PIL import Image
 from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.errors import ConfigError
-from pipeline.models.card import find_card
-from pipeline.models.cascade import pyramid, regress, smallest_face
+from pipeline.models.cards.card import find_card
 from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector, reduced, reduction, select
 from pipeline.models.faces import face_crops
-from pipeline.models.sums import Tables
+from pipeline.models.mtcnn.cascade import pyramid, regress, smallest_face
+from pipeline.models.mtcnn.sums import Tables
 from tests.detections import assert_same
 
 SMALL = ["collins-nasa-portrait.png", "obama-2012-closeup.jpg", "cat-no-face.png"]

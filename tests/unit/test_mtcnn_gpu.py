@@ -10,14 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.config import DetectConfig
 from pipeline.errors import ResourceError
-from pipeline.models.card import find_card
-from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.cards.card import find_card
 from pipeline.models.detector import cascade
-from pipeline.models.gpu_chunk import Sheet, chunks_on
-from pipeline.models.gpu_sums import DeviceTables
-from pipeline.models.mtcnn import MTCNN
-from pipeline.models.mtcnn_gpu import CPU, CUDA, DeviceMTCNN
-from pipeline.models.weights import WeightStore
+from pipeline.models.mtcnn.cpu import MTCNN
+from pipeline.models.mtcnn.gpu.chunk import Sheet, chunks_on
+from pipeline.models.mtcnn.gpu.detector import CPU, CUDA, DeviceMTCNN
+from pipeline.models.mtcnn.gpu.sums import DeviceTables
+from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.store import WeightStore
 from tests.detections import assert_same
 from tests.devices import DEVICES
 

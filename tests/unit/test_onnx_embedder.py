@@ -9,15 +9,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import ResourceError, WeightsError
 from pipeline.models import embedder as embedder_module
-from pipeline.models import onnx_embedder
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.models.drift import lowest_cosine, probe_faces
 from pipeline.models.embedder import load_embedder
-from pipeline.models.onnx_embedder import OnnxEmbedder
-from pipeline.models.onnx_graph import read_model, simplify
-from pipeline.models.openvino_embedder import OpenvinoEmbedder
+from pipeline.models.onnx import embedder as onnx_embedder
+from pipeline.models.onnx.embedder import OnnxEmbedder
+from pipeline.models.onnx.graph import read_model, simplify
+from pipeline.models.openvino.embedder import OpenvinoEmbedder
 from pipeline.models.runtime import has_bfloat16
-from pipeline.models.weights import DATA, WeightStore
+from pipeline.models.weights.store import DATA, WeightStore
 
 SFACE = DATA / "face_recognition_sface_2021dec_int8bq.onnx"
 WEIGHT = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)

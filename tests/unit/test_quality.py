@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.quality import FACE_3D, pose, quality, sharpness
+from pipeline.models.quality import FACE_3D, pose, quality, sharpness
 
 
 def seen(yaw=0.0, pitch=0.0, roll=0.0, size=80.0):

@@ -14,7 +14,7 @@ from pipeline.columns import matrix
 from pipeline.config import DetectConfig
 from pipeline.forgotten import gathered, salted
 from pipeline.lake import Lake, Models
-from pipeline.models.card import find_card
+from pipeline.models.cards.card import find_card
 from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed

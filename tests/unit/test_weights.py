@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from pipeline.errors import WeightsError
-from pipeline.models import download
-from pipeline.models.card import ModelCard, ModelFile, find_card
-from pipeline.models.checkpoint import read_checkpoint
-from pipeline.models.weights import WeightStore, default_directory
+from pipeline.models.cards.card import ModelCard, ModelFile, find_card
+from pipeline.models.weights import download
+from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.store import WeightStore, default_directory
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -318,8 +318,8 @@ def test_ten_processes_download_once(server: Server, tmp_path: Path) -> None:
     server.delay_s = 0.3
     script = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.models.card import ModelCard, ModelFile\n"
-        "from pipeline.models.weights import WeightStore\n"
+        "from pipeline.models.cards.card import ModelCard, ModelFile\n"
+        "from pipeline.models.weights.store import WeightStore\n"
         "url, sha, folder = sys.argv[1:]\n"
         "card = ModelCard('a', 'embedder', 'onnx', (ModelFile('a.pt', None, sha, url),))\n"
         "print(WeightStore(Path(folder)).path(card).stat().st_size)\n"

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.calibration import METHODS
 from pipeline.commands.evaluation.output import Report, add_common, deliver, number, open_lake
 from pipeline.commands.evaluation.pairs import Loaded, add_pairs, load_pairs
 from pipeline.errors import ConfigError
@@ -16,7 +15,8 @@ from pipeline.evaluation.calibrate import Fitted, calibrate, reliability, scores
 from pipeline.evaluation.types import Bools, Doubles
 from pipeline.evaluation.verification import pair_scores
 from pipeline.lake import Lake
-from pipeline.models.card_text import calibration_text, with_calibration
+from pipeline.models.cards.calibration import METHODS
+from pipeline.models.cards.text import calibration_text, with_calibration
 from pipeline.plots import Lines, Plot
 from pipeline.storage.folder import split_file, visible
 

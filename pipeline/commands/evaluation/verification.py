@@ -22,7 +22,7 @@ from pipeline.evaluation.verification import (
     verification,
 )
 from pipeline.lake import Lake
-from pipeline.models.card import known_cards
+from pipeline.models.cards.card import known_cards
 from pipeline.plots import Histogram, Lines, Plot
 from pipeline.storage.folder import visible
 from pipeline.truth.groups import read_groups

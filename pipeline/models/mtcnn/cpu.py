@@ -15,8 +15,9 @@ from torch import Tensor
 from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.geometry import Floats, Ints, Pixels
-from pipeline.models import atlas, kernels
-from pipeline.models.cascade import (
+from pipeline.models.detections import Detections
+from pipeline.models.mtcnn import atlas, kernels
+from pipeline.models.mtcnn.cascade import (
     NMS_FINAL,
     NMS_IMAGE,
     NMS_LEVEL,
@@ -30,10 +31,9 @@ from pipeline.models.cascade import (
     suppress,
     whole_pixels,
 )
-from pipeline.models.detections import Detections
-from pipeline.models.mtcnn_networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
-from pipeline.models.mtcnn_runtime import PROPOSE_GUARD, REFINE_GUARD, Network, load_networks
-from pipeline.models.sums import Tables
+from pipeline.models.mtcnn.networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
+from pipeline.models.mtcnn.runtime import PROPOSE_GUARD, REFINE_GUARD, Network, load_networks
+from pipeline.models.mtcnn.sums import Tables
 
 
 @dataclass(frozen=True, slots=True)

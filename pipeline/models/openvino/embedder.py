@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import WeightsError
-from pipeline.models.card import ModelCard
+from pipeline.models.cards.card import ModelCard
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
-from pipeline.models.onnx_embedder import OnnxEmbedder
-from pipeline.models.onnx_graph import read_model, simplify
+from pipeline.models.onnx.embedder import OnnxEmbedder
+from pipeline.models.onnx.graph import read_model, simplify
 from pipeline.models.runtime import Compiled, Precision, core, has_bfloat16, openvino
 from pipeline.models.vectors import Crops, Floats, check_crops, empty, network_input, unit_vectors
-from pipeline.models.weights import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -80,25 +79,6 @@ class OpenvinoEmbedder:
             filled = np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), np.float32)])
             parts.append(self._network(filled)[: len(x)].reshape(len(x), -1).copy())
         return np.concatenate(parts)
-
-
-def facenet_embedder(
-    card: ModelCard, path: Path, threads: int = 1, precision: Precision | None = None
-) -> OpenvinoEmbedder:
-    """Return a FaceNet embedder in OpenVINO.
-
-    Raises:
-        WeightsError: the file is no checkpoint of this network.
-    """
-    # other models need no torch, which takes a second to import and 120 MB
-    from pipeline.models.checkpoint import read_checkpoint
-    from pipeline.models.inception_openvino import features_model
-    from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
-
-    network = InceptionResnetV1().eval().requires_grad_(False)
-    load_weights(network, read_checkpoint(path), str(path))
-    revision = f"{card.name}@{sha256(path)[:12]}"
-    return OpenvinoEmbedder(card, revision, features_model(network), threads, precision)
 
 
 def instead_of(

@@ -14,15 +14,16 @@ from torch import Tensor
 
 from pipeline.config import DetectConfig
 from pipeline.geometry import Pixels
-from pipeline.models.cascade import NMS_FINAL, NMS_IMAGE, NMS_LEVEL, chunks
 from pipeline.models.detections import Detections
-from pipeline.models.gpu_atlas import answers_of, cells_of, fill, patches
-from pipeline.models.gpu_boxes import areas, probability, regress, square, whole_pixels
-from pipeline.models.gpu_chunk import Chunk, Sheet, chunks_on
-from pipeline.models.gpu_networks import DeviceNetworks, exact, usable
-from pipeline.models.gpu_nms import Overlap, suppress
-from pipeline.models.gpu_sums import DeviceTables
-from pipeline.models.mtcnn_networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
+from pipeline.models.device import exact, usable
+from pipeline.models.mtcnn.cascade import NMS_FINAL, NMS_IMAGE, NMS_LEVEL, chunks
+from pipeline.models.mtcnn.gpu.atlas import answers_of, cells_of, fill, patches
+from pipeline.models.mtcnn.gpu.boxes import areas, probability, regress, square, whole_pixels
+from pipeline.models.mtcnn.gpu.chunk import Chunk, Sheet, chunks_on
+from pipeline.models.mtcnn.gpu.networks import DeviceNetworks
+from pipeline.models.mtcnn.gpu.nms import Overlap, suppress
+from pipeline.models.mtcnn.gpu.sums import DeviceTables
+from pipeline.models.mtcnn.networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
 
 IN_LEVEL, IN_IMAGE = Overlap(NMS_LEVEL), Overlap(NMS_IMAGE)
 AT_LAST = Overlap(NMS_FINAL, over_smaller=True)

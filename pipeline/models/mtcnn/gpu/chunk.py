@@ -17,9 +17,9 @@ from torch import Tensor
 
 from pipeline.config import DetectConfig
 from pipeline.geometry import Ints, Pixels
-from pipeline.models import atlas
-from pipeline.models.cascade import pyramid, smallest_face
-from pipeline.models.gpu_sums import table_size
+from pipeline.models.mtcnn import atlas
+from pipeline.models.mtcnn.cascade import pyramid, smallest_face
+from pipeline.models.mtcnn.gpu.sums import table_size
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.calibration import LOGISTIC, METHODS, Calibration
 from pipeline.errors import ConfigError
-from pipeline.models.spec import Spec, read_toml
+from pipeline.models.cards.calibration import LOGISTIC, METHODS, Calibration
+from pipeline.models.cards.spec import Spec, read_toml
 
-CARDS = Path(__file__).parent / "cards"
+CARDS = Path(__file__).parent
 KINDS = ("detector", "embedder")
 FACENET, ONNX, MTCNN = "torch-inception-resnet-v1", "onnx", "torch-mtcnn"
 RUNTIMES = {"detector": (MTCNN,), "embedder": (FACENET, ONNX)}

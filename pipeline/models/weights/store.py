@@ -16,12 +16,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import WeightsError
-from pipeline.models.card import ModelCard, ModelFile
-from pipeline.models.download import Progress, fetch
+from pipeline.models.cards.card import ModelCard, ModelFile
+from pipeline.models.weights.download import Progress, fetch
 
 logger = logging.getLogger(__name__)
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 LOCK_TIMEOUT_S = 3600.0  # another process may be downloading 110 MB over a slow line
 
 # digests of this process by path, with the size and mtime they hold for: ten models loaded

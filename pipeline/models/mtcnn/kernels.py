@@ -17,7 +17,7 @@ change in a file that it calls into.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.compiled import compiled, compiled_contracting
+from pipeline.models.mtcnn.compiled import compiled, compiled_contracting
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.config import DetectConfig
 from pipeline.geometry import Floats, Ints, Pixels
-from pipeline.models import kernels
-from pipeline.models.mtcnn_networks import PNET_CELL
+from pipeline.models.mtcnn import kernels
+from pipeline.models.mtcnn.networks import PNET_CELL
 
 # Suppression inside a pyramid level, over all levels and after R-net, and after O-net (the last
 # over the smaller area): the published implementation's values.

@@ -8,10 +8,10 @@ import onnx
 import onnxruntime
 
 from pipeline.errors import WeightsError
-from pipeline.models.card import ModelCard
-from pipeline.models.onnx_graph import read_model, simplify
+from pipeline.models.cards.card import ModelCard
+from pipeline.models.onnx.graph import read_model, simplify
 from pipeline.models.vectors import Crops, Floats, check_crops, empty, network_input, unit_vectors
-from pipeline.models.weights import sha256
+from pipeline.models.weights.store import sha256
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.models.mtcnn_networks import ONet, PNet, RNet
-from pipeline.models.mtcnn_openvino import decide_model, propose_model, refine_model
-from pipeline.models.openvino_graph import arrays
+from pipeline.models.mtcnn.networks import ONet, PNet, RNet
+from pipeline.models.mtcnn.openvino import decide_model, propose_model, refine_model
+from pipeline.models.openvino.graph import arrays
 from pipeline.models.runtime import Compiled, has_bfloat16, openvino
 
 Floats = npt.NDArray[np.float32]

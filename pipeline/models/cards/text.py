@@ -4,8 +4,8 @@ import json
 import re
 import tomllib
 
-from pipeline.calibration import Calibration
 from pipeline.errors import ConfigError
+from pipeline.models.cards.calibration import Calibration
 
 
 def calibration_text(calibration: Calibration) -> str:

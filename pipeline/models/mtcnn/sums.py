@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.geometry import Ints, Pixels
-from pipeline.models import kernels
+from pipeline.models.mtcnn import kernels
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.models.kernels import MIDDLE, SCALE
+from pipeline.models.mtcnn.kernels import MIDDLE, SCALE
 
 
 @dataclass(frozen=True, slots=True)

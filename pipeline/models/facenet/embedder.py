@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ResourceError
-from pipeline.models import gpu_embedding
-from pipeline.models.card import ModelCard
-from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.cards.card import ModelCard
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
-from pipeline.models.inception_resnet_v1 import InceptionResnetV1, load_weights
+from pipeline.models.facenet import gpu as gpu_embedding
+from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1, load_weights
 from pipeline.models.runtime import Precision
 from pipeline.models.vectors import Crops, Floats, check_crops, empty, unit_vectors
-from pipeline.models.weights import sha256
+from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.store import sha256
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.geometry import Pixels
-from pipeline.models.gpu_networks import exact
+from pipeline.models.device import exact
 from pipeline.models.runtime import Precision
 
 Features = Callable[[Tensor], Tensor]

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.models.mtcnn_networks import ONET_SIDE, RNET_SIDE, ONet, PNet, RNet
-from pipeline.models.openvino_graph import Builder, Floats, arrays
+from pipeline.models.mtcnn.networks import ONET_SIDE, RNET_SIDE, ONet, PNet, RNet
+from pipeline.models.openvino.graph import Builder, Floats, arrays
 
 LAST_SIDE = 3  # of the maps that R-net's and O-net's dense layers see
 FEATURES = 10

@@ -5,54 +5,18 @@ asked again in float32, so every answer that counts is a float32 one; only what 
 more than a guard below the threshold is not asked again. O-net sees little, and only float32.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
 from torch import Tensor
 
-from pipeline.errors import ResourceError
-from pipeline.models.cascade import logit
-from pipeline.models.mtcnn_networks import ONet, PNet, RNet
-from pipeline.models.mtcnn_runtime import PROPOSE_GUARD, REFINE_GUARD
+from pipeline.models.mtcnn.cascade import logit
+from pipeline.models.mtcnn.networks import ONet, PNet, RNet
+from pipeline.models.mtcnn.runtime import PROPOSE_GUARD, REFINE_GUARD
 
 # A first look in float32 differs from asking again by its order of operations only.
 FLOAT32_GUARD = 1e-3
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Keep convolutions in float32 from being rounded to TF32, as cuDNN has it by default.
-
-    TF32 has ten bits behind the point: boxes would move by tenths of a pixel.
-    """
-    cudnn = torch.backends.cudnn
-    with cudnn.flags(
-        enabled=cudnn.enabled,
-        benchmark=cudnn.benchmark,
-        deterministic=cudnn.deterministic,
-        allow_tf32=False,
-    ):
-        yield
-
-
-def usable(device: str | torch.device) -> torch.device:
-    """Return a device of torch, a GPU with its index.
-
-    Raises:
-        ResourceError: it is not there.
-    """
-    try:
-        found = torch.device(device)
-        if found.type == "cuda":
-            # threads have a current device each: name it
-            index = torch.cuda.current_device() if found.index is None else found.index
-            found = torch.device("cuda", index)
-            torch.cuda.get_device_properties(found)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it has CUDA
-        raise ResourceError(f"Cannot use the device {str(device)!r}: {error}") from error
-    return found
 
 
 class DeviceNetworks:

@@ -1,17 +1,38 @@
 """InceptionResnetV1 as an OpenVINO model; the same layers as in `inception_resnet_v1`."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pipeline.models.inception_resnet_v1 import (
+from pipeline.models.cards.card import ModelCard
+from pipeline.models.facenet.inception_resnet_v1 import (
     INPUT_SIDE,
     ConvUnit,
     InceptionResnetV1,
     Reduction,
     Residual,
+    load_weights,
 )
-from pipeline.models.openvino_graph import Builder, arrays, folded
+from pipeline.models.openvino.embedder import OpenvinoEmbedder
+from pipeline.models.openvino.graph import Builder, arrays, folded
+from pipeline.models.runtime import Precision
+from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.store import sha256
+
+
+def facenet_embedder(
+    card: ModelCard, path: Path, threads: int = 1, precision: Precision | None = None
+) -> OpenvinoEmbedder:
+    """Return a FaceNet embedder in OpenVINO.
+
+    Raises:
+        WeightsError: the file is no checkpoint of this network.
+    """
+    network = InceptionResnetV1().eval().requires_grad_(False)
+    load_weights(network, read_checkpoint(path), str(path))
+    revision = f"{card.name}@{sha256(path)[:12]}"
+    return OpenvinoEmbedder(card, revision, features_model(network), threads, precision)
 
 
 def features_model(network: InceptionResnetV1) -> Any:

@@ -1,0 +1,1 @@
+"""What a model is: licence, input, calibrated thresholds, where its weights are."""

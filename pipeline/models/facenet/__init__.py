@@ -1,0 +1,1 @@
+"""InceptionResnetV1 of FaceNet, on torch, OpenVINO and GPUs."""

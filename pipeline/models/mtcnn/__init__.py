@@ -1,0 +1,1 @@
+"""MTCNN: the cascade that finds faces."""

@@ -1,0 +1,1 @@
+"""MTCNN on GPUs: photos of many sizes at once, without a copy back between networks."""

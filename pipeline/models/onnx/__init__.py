@@ -1,0 +1,1 @@
+"""Any embedder that is an ONNX file."""

@@ -1,0 +1,1 @@
+"""Embedders on OpenVINO, the fastest runtime of CPUs."""

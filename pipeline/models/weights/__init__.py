@@ -1,0 +1,1 @@
+"""Weights: bundled, cached or fetched, always checked before they are loaded."""
