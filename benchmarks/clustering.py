@@ -26,8 +26,8 @@ from benchmarks.memory import pss
 from benchmarks.reliability import children
 from benchmarks.synthetic import Archive, write_lake
 from pipeline.clustering.measures import Contingency
-from pipeline.columns import matrix
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 from pipeline.people.store import People
 
 # Chinese Whispers depends on the order in which faces speak: by 0.005 on the wild set.

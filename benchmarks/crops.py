@@ -19,10 +19,10 @@ from PIL import Image
 
 from benchmarks.data import shard_files
 from benchmarks.variants import encode
-from pipeline.columns import matrix
 from pipeline.duplicates import Duplicates
 from pipeline.imaging import decode
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 
 SHARES = (0.9, 0.7, 0.5)  # of both sides
 QUALITY = 85

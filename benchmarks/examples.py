@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 
-from pipeline.columns import matrix
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 
 
 def people(lake: Lake) -> tuple[list[str], np.ndarray]:

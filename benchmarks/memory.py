@@ -22,7 +22,7 @@ from pyarrow import parquet
 
 from benchmarks.data import data_folder
 from benchmarks.reliability import Job, children
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 
 PER_SHARD = 500
 DRIVER, STORE, TASKS, RAY = "driver", "object store", "read and write tasks, idle", "Ray"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.memory import make, steady
 from benchmarks.reliability import Job, ray_nodes
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 
 
 def measure(source: Path, folder: Path, nodes: int, images: int) -> float:

@@ -25,8 +25,8 @@ import pyarrow as pa
 from PIL import Image
 
 from benchmarks.synthetic import Archive, write_lake
-from pipeline import schema
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake
 from pipeline.people import People
 
 DIMENSION, THUMBNAILS, SIDE = 128, 500, 112

@@ -23,8 +23,8 @@ import pyarrow as pa
 from PIL import Image
 
 from benchmarks.synthetic import Archive, write_lake
-from pipeline import schema
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake
 from pipeline.people.store import People
 
 DIMENSION, PART = 128, 1024

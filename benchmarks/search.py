@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.synthetic import Archive, write_lake
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.search import Searcher
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig

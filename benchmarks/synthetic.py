@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline import schema
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models
 
 EFFECTIVE, COMMON, GENUINE, SPREAD = 110, 0.145, 0.83, 0.06
 PART = 20_000

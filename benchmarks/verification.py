@@ -16,8 +16,8 @@ import numpy as np
 from pipeline.commands.evaluation.pairs import load_pairs
 from pipeline.evaluation.identification import identification, search, split
 from pipeline.evaluation.verification import pair_scores, verification
-from pipeline.lake import Lake
-from pipeline.truth.match import chosen_faces, vectors_of
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import chosen_faces, vectors_of
 
 
 def pairs_of(lake: Lake, path: str, **options: object):

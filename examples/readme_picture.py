@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.people import People, actions
 from pipeline.people.names import uris_of
 from pipeline.people.view import view

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import schema
-from pipeline.columns import digest
 from pipeline.duplicates import CROPS, PAIRS, Duplicates
 from pipeline.errors import StorageError
-from pipeline.generations import Generations
-from pipeline.lake import DIGEST, Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.columns import digest
+from pipeline.lake.generations import Generations
+from pipeline.lake.lake import DIGEST, Lake, Models
 from pipeline.people.store import People
 from pipeline.storage.folder import Folder
 

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
-from pipeline.generations import Generations, pieces
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.generations import Generations, pieces
+from pipeline.lake.lake import Lake
 
 CURRENT = "duplicates/_current.json"
 TABLE, PAIRS, CROPS = "duplicates", "duplicates/_pairs", "duplicates/_crops"

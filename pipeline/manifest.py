@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pipeline.config import IndexConfig
-from pipeline.lake import Models
+from pipeline.lake.lake import Models
 
 PACKAGES = (
     "facelake", "torch", "ray", "pyarrow", "numpy", "pillow", "simplejpeg", "pi-heif",

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import simplejpeg
 
 from pipeline.errors import ConfigError, LakeMismatchError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import vectors_of
 from pipeline.models.cards.card import known_cards
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights.store import WeightStore
-from pipeline.truth.match import vectors_of
 
 FACES_AT_ONCE = 64
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError, NoFaceError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import chosen_faces, find_images, vectors_of
 from pipeline.models.cards.calibration import Calibration
 from pipeline.models.cards.card import ModelCard, known_cards
 from pipeline.models.detector import FaceDetector, load_detector
@@ -24,7 +25,6 @@ from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights.store import WeightStore
 from pipeline.probe import Choice, Photo, take_face
 from pipeline.storage.folder import visible
-from pipeline.truth.match import chosen_faces, find_images, vectors_of
 
 Vector = npt.NDArray[np.float64]
 

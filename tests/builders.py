@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.config import ReadConfig
-from pipeline.ledger import Ledger
+from pipeline.lake.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.plan import plan
 from pipeline.sources.read import ENCODED, read

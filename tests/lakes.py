@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from benchmarks.synthetic import Archive, write_lake
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.people.store import People
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline import schema
 from pipeline.errors import ImageError
 from pipeline.imaging import decode
 from pipeline.imaging.fingerprint import fingerprint
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models
 from tests.builders import PHOTOS
 
 DIMENSION = 8

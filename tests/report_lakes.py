@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from pipeline import schema
 from pipeline.duplicates import Duplicates
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models
 from pipeline.people import People, actions
 from tests.photo_lakes import thumbnail
 from tests.pictures import encoded

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline import schema
 from pipeline.commands.main import main
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models
 from pipeline.people.store import People
 from tests.lakes import archive
 

@@ -4,7 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.review.server import listening, server
 from pipeline.review.settings import ReviewConfig
 from pipeline.review.state import Review

@@ -16,8 +16,8 @@ from pipeline.commands.options import add_storage_options
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import finish_forgetting
 from pipeline.errors import EXIT_UNSOUND, StorageError
-from pipeline.lake import Lake
-from pipeline.lock import RunLock
+from pipeline.lake.lake import Lake
+from pipeline.lake.lock import RunLock
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible
 

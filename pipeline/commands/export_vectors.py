@@ -7,7 +7,7 @@ from rich.console import Console
 
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.search import say
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.storage.folder import parse_options, visible
 
 

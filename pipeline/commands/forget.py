@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import forgotten as stones
 from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
-from pipeline.lake import Lake
-from pipeline.lock import RunLock
+from pipeline.lake import tombstones as stones
+from pipeline.lake.lake import Lake
+from pipeline.lake.lock import RunLock
 from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:

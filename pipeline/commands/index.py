@@ -25,9 +25,9 @@ from pipeline.commands.tasks import finish_forgetting
 from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, ConfigError, ErrorCode, StorageError
-from pipeline.lake import Lake, Models
-from pipeline.ledger import Ledger
-from pipeline.lock import RunLock
+from pipeline.lake.lake import Lake, Models
+from pipeline.lake.ledger import Ledger
+from pipeline.lake.lock import RunLock
 from pipeline.manifest import manifest
 from pipeline.models.cards.card import find_card
 from pipeline.models.embedder import load_embedder

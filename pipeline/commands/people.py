@@ -9,7 +9,7 @@ from pipeline.commands import people_files, people_tables
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.people_files import note
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.people import People, actions
 from pipeline.people.view import view
 from pipeline.storage.errors import REACH_TIMEOUT_S, within

@@ -17,8 +17,8 @@ from pipeline.commands.options import add_inputs, add_work_options, index_config
 from pipeline.commands.plan_tables import Outcome, as_json, show
 from pipeline.config import IndexConfig
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake
-from pipeline.ledger import Ledger
+from pipeline.lake.lake import Lake
+from pipeline.lake.ledger import Ledger
 from pipeline.planning.figures import Figures, figures
 from pipeline.planning.prediction import GpuRate, Hardware, predict
 from pipeline.planning.sampling import choose

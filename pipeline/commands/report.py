@@ -12,8 +12,8 @@ from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.search import say
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import StorageError
-from pipeline.lake import Lake
-from pipeline.lock import RunLock
+from pipeline.lake.lake import Lake
+from pipeline.lake.lock import RunLock
 from pipeline.report.settings import ReportConfig
 from pipeline.storage.folder import Folder, parse_options, visible
 

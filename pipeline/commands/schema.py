@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from pipeline import schema
+from pipeline.lake import schema
 
 
 def add_parser(commands: Any) -> None:

@@ -15,12 +15,12 @@ from rich.console import Console
 from pipeline import environment
 from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.errors import ConfigError
-from pipeline.forgotten import PENDING
-from pipeline.lake import Lake, Models
-from pipeline.lock import RunLock
+from pipeline.lake.checkpoints import Mapper, in_process
+from pipeline.lake.lake import Lake, Models
+from pipeline.lake.lock import RunLock
+from pipeline.lake.tombstones import PENDING
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options
-from pipeline.workspace import Mapper, in_process
 
 Progress = Callable[[str, int, int], None]
 logger = logging.getLogger(__name__)

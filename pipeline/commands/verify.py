@@ -13,7 +13,7 @@ from rich.table import Table
 from pipeline.commands.options import add_storage_options, add_weights_options
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.storage.folder import parse_options, visible
 
 CHOICES = ("largest", "most-probable", "central")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipeline.columns import matrix
 from pipeline.copies.faces import (
     HASH_RADIUS,
     Similarities,
@@ -16,8 +15,9 @@ from pipeline.copies.faces import (
 from pipeline.copies.pictures import Bools, Bytes, Ints, Pictures
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
-from pipeline.lake import Lake
-from pipeline.workspace import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, Workspace
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 
 COLUMNS = ("image_id", "landmarks", "embedding")
 # Pairs verified at once.

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from pipeline.copies.pictures import SHORT, Pictures
 from pipeline.errors import StorageError
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
-from pipeline.lake import Lake
-from pipeline.workspace import Arrays, Workspace
+from pipeline.lake.checkpoints import Arrays, Workspace
+from pipeline.lake.lake import Lake
 
 COLUMNS = (
     "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner",

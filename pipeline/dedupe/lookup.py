@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import Sandbox
 from pipeline.imaging.fingerprint import Fingerprint
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.storage.folder import split_file, visible
 
 READ = ["image_id", "uri", "width", "height", "bytes", "sha256", "pixels_sha256", "phash",

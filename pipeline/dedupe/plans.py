@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from pipeline.dedupe.tables import KEPT
 from pipeline.duplicates import Duplicates
-from pipeline.scan import scan
-from pipeline.schema import IMAGES
+from pipeline.lake.scan import scan
+from pipeline.lake.schema import IMAGES
 from pipeline.sources.units import archive_of
 
 PLACES = ("image_id", "uri", "shard", "sha256", "bytes")

@@ -20,8 +20,8 @@ from pipeline.config import ReadConfig
 from pipeline.dedupe.plans import Copy, Place
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
-from pipeline.ledger import Ledger
-from pipeline.runs import inputs
+from pipeline.lake.ledger import Ledger
+from pipeline.lake.runs import inputs
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit, archive_kind

@@ -25,7 +25,7 @@ from pipeline.dedupe.similar import Similarity, find_similar
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.imaging.phash import HASH_BYTES
-from pipeline.workspace import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, Workspace
 
 WORK = "duplicates/_work"
 

@@ -9,7 +9,7 @@ from pipeline.copies.banding import Band, best_bands, spread
 from pipeline.copies.dihedral import Turn, turned
 from pipeline.copies.hamming import Pairs, Sides, close_pairs
 from pipeline.copies.pictures import Bools, Bytes, Ints
-from pipeline.workspace import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, Workspace
 
 # Keys of one task: some seconds of work, some hundred megabytes.
 TASK_KEYS = 1 << 26

@@ -19,14 +19,14 @@ from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
 from pipeline.imaging import Sandbox
-from pipeline.lake import Lake
-from pipeline.ledger import Ledger
+from pipeline.lake.checkpoints import Mapper, Workspace
+from pipeline.lake.lake import Lake
+from pipeline.lake.ledger import Ledger
+from pipeline.lake.runs import read_config
 from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.runs import read_config
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit, archive_kind
-from pipeline.workspace import Mapper, Workspace
 
 BATCH = 32
 CHUNK = 100_000

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import schema
 from pipeline.copies.banding import distances, spread
 from pipeline.copies.pictures import Bytes, Ints, Pictures
 from pipeline.dedupe.groups import Found, Groups
+from pipeline.lake import schema
 
 KEPT, EXACT, PIXELS, NEAR, BURST = "kept", "exact", "pixels", "near", "burst"
 MIRRORED, ROTATED, CROP, SIMILAR = "mirrored", "rotated", "crop", "similar"

@@ -16,15 +16,15 @@ from pipeline.dedupe.run import WORK as DEDUPE_WORK
 from pipeline.duplicates import Duplicates
 from pipeline.errors import StorageError
 from pipeline.forget.parts import is_gone
-from pipeline.forgotten import Forgotten
 from pipeline.grouping.run import WORK as CLUSTER_WORK
-from pipeline.lake import Lake
+from pipeline.lake.checkpoints import Workspace
+from pipeline.lake.lake import Lake
+from pipeline.lake.tombstones import Forgotten
 from pipeline.search.reader import forget as forget_cached
 from pipeline.search.settings import FLAT
 from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import TEMPORARY, Folder
-from pipeline.workspace import Workspace
 
 VECTORS = "duplicates/_vectors"
 PHASHES = ("phash", "phash_inner", "phash_turnable")

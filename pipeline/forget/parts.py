@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
-from pipeline.forgotten import Forgotten, Keys
-from pipeline.lake import Lake, parquet_bytes
+from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.tombstones import Forgotten, Keys
 
 Bools = npt.NDArray[np.bool_]
 

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clustering.grid import from_grid, to_grid
-from pipeline.columns import fixed_lists, matrix
 from pipeline.errors import StorageError
 from pipeline.forget.parts import is_gone, strings
-from pipeline.forgotten import Forgotten
-from pipeline.generations import pieces
-from pipeline.lake import Lake
+from pipeline.lake.columns import fixed_lists, matrix
+from pipeline.lake.generations import pieces
+from pipeline.lake.lake import Lake
+from pipeline.lake.tombstones import Forgotten
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, view
 

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.columns import matrix
 from pipeline.forget.derived import UNREADABLE, live_hashes
 from pipeline.forget.needles import Needles
-from pipeline.forgotten import FOLDER, PENDING, Forgotten
-from pipeline.lake import Lake
-from pipeline.lock import NAME as LOCK
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
+from pipeline.lake.lock import NAME as LOCK
+from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
 from pipeline.storage.errors import storage_errors
 
 ROWS = 16_384

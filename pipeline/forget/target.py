@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.columns import matrix
 from pipeline.errors import ConfigError
 from pipeline.forget.parts import strings
-from pipeline.forgotten import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.geometry import iou
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import find_images
+from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
-from pipeline.truth.match import find_images
 
 PHOTO = (
     "image_id", "uri", "sha256", "pixels_sha256", "width", "height", "phash", "phash_inner",

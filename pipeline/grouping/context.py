@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.grouping.level import Progress
 from pipeline.grouping.store import Shape
-from pipeline.workspace import Mapper
+from pipeline.lake.checkpoints import Mapper
 
 
 @dataclass(frozen=True)

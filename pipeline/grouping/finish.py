@@ -20,7 +20,7 @@ from pipeline.grouping.past import Past
 from pipeline.grouping.singles import Known, join_singles, measure_odds
 from pipeline.grouping.store import put_shard
 from pipeline.grouping.support import supported
-from pipeline.workspace import Workspace
+from pipeline.lake.checkpoints import Workspace
 
 GROUP_SHARD = 131_072
 LIKE_NOBODY = "unlike every person that it could join"

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clustering.grid import Ints, to_grid
-from pipeline.columns import matrix
 from pipeline.errors import StorageError
-from pipeline.lake import Lake
-from pipeline.workspace import Workspace
+from pipeline.lake.checkpoints import Workspace
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 
 NORM_TOLERANCE = 1e-3
 SHARD_FACES = 131_072

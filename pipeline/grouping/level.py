@@ -23,7 +23,7 @@ from pipeline.grouping.store import (
     search_nodes,
     sort_shard,
 )
-from pipeline.workspace import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, Workspace
 
 # Nodes of one linkage task: bounds its memory at about 10 KB a node of 512 numbers.
 TASK_NODES = 50_000

@@ -14,7 +14,7 @@ from pipeline.clustering.grid import Ints, to_grid
 from pipeline.clustering.odds import Odds
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.clustering.threshold import Values
-from pipeline.columns import matrix
+from pipeline.lake.columns import matrix
 from pipeline.people.store import People
 
 # With more new bytes of faces than this share of all, everything is clustered again.

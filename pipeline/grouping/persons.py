@@ -7,16 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
 from pipeline.clustering.constraints import ConfirmedSet
 from pipeline.clustering.grid import Ints, from_grid
 from pipeline.clustering.identity import CONFIRMED_WEIGHT, new_id, transfer
 from pipeline.clustering.linkage import NOBODY
 from pipeline.clustering.threshold import Values
 from pipeline.clustering.tiers import CORE
-from pipeline.columns import fixed_lists
 from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past
+from pipeline.lake import schema
+from pipeline.lake.columns import fixed_lists
 from pipeline.people.store import People
 
 EXEMPLARS = 8

@@ -54,9 +54,9 @@ from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past, look_back
 from pipeline.grouping.store import Sorted, mix, put_shard
 from pipeline.grouping.tables import publish
+from pipeline.lake.checkpoints import Mapper, Workspace
 from pipeline.models.cards.card import known_cards
 from pipeline.people.store import People
-from pipeline.workspace import Mapper, Workspace
 
 SAMPLE_FACES, SAMPLE_SHIFTS = 20_000, 25
 WORK = "clusters/_work"

@@ -14,7 +14,7 @@ from pipeline.clustering.odds import Odds, choose, measure
 from pipeline.clustering.threshold import Threshold, Values
 from pipeline.grouping.gather import Faces, rows_of
 from pipeline.grouping.store import mix
-from pipeline.workspace import Workspace
+from pipeline.lake.checkpoints import Workspace
 
 SAMPLE_OWN = 20_000
 # Of faces alone and of people: 4 million pairs.

@@ -15,7 +15,7 @@ from pipeline.clustering.components import spanning_forest
 from pipeline.clustering.grid import Grid, Ints
 from pipeline.clustering.neighbours import Found, search
 from pipeline.clustering.threshold import Threshold
-from pipeline.workspace import Arrays, Workspace
+from pipeline.lake.checkpoints import Arrays, Workspace
 
 # Queries that one task searches for: seconds to a minute of work, bounded memory.
 TASK_QUERIES = 65_536

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import schema
 from pipeline.clustering.grid import similarity
 from pipeline.clustering.linkage import NOBODY
 from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past
+from pipeline.lake import schema
 
 MOST_SUGGESTIONS = 10_000
 

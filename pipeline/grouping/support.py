@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.clustering.grid import Ints
 from pipeline.clustering.linkage import NOBODY
-from pipeline.workspace import Workspace
+from pipeline.lake.checkpoints import Workspace
 
 # Neighbours that must agree. Measured on the development sets: 2 costs precision, 4 gains less.
 SUPPORT = 3

@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
 from pipeline.clustering.linkage import NOBODY
 from pipeline.clustering.threshold import Values
 from pipeline.clustering.tiers import NAMES
-from pipeline.generations import pieces
 from pipeline.grouping.outcome import Outcome, certainty
 from pipeline.grouping.past import Past
 from pipeline.grouping.persons import people_rows, person_ids
 from pipeline.grouping.suggestions import suggest
+from pipeline.lake import schema
+from pipeline.lake.generations import pieces
 from pipeline.people.store import People
 
 

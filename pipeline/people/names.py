@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
+from pipeline.lake.scan import scan
+from pipeline.lake.schema import faces_schema
 from pipeline.people.actions import checked_name
 from pipeline.people.log import append, new_id
 from pipeline.people.store import People
 from pipeline.people.view import view
-from pipeline.scan import scan
-from pipeline.schema import faces_schema
 from pipeline.storage.folder import visible
 
 COLUMNS = ("person_id", "name", "face_id", "uri")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, StorageError
-from pipeline.ledger import Ledger
+from pipeline.lake.ledger import Ledger
 from pipeline.planning.sampling import Portion, Reservoir
 from pipeline.planning.timing import Meter, Span
 from pipeline.sources.claims import Claims

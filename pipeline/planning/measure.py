@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.config import IndexConfig
 from pipeline.environment import give_back
 from pipeline.errors import ConfigError, ErrorCode, NoImagesError, StorageError
-from pipeline.lake import Lake, Models, parquet_bytes
+from pipeline.lake.lake import Lake, Models, parquet_bytes
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
 from pipeline.planning.batches import Batch, batches

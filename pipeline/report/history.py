@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import ModelCard, known_cards
 
 logger = logging.getLogger(__name__)

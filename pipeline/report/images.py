@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.report.charts import Chart, histogram, timeline
 from pipeline.report.names import common_folder
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.originals import Originals
 from pipeline.report.spool import Spool
+from pipeline.sources.originals import Originals
 from pipeline.storage.folder import visible
 
 SIDE = 320

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake
-from pipeline.originals import Originals
+from pipeline.lake.lake import Lake
+from pipeline.lake.runs import read_config
 from pipeline.people import People
 from pipeline.report import history, images, measured, overview, tiles
 from pipeline.report.copies import copies
@@ -23,7 +23,7 @@ from pipeline.report.publish import Pages
 from pipeline.report.settings import ReportConfig
 from pipeline.report.site import Site
 from pipeline.report.spool import Spool
-from pipeline.runs import read_config
+from pipeline.sources.originals import Originals
 from pipeline.storage.folder import Folder
 
 REPORT = "report"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import DECODE_SIDE
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import Sandbox
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:

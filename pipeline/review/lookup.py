@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
-from pipeline.lake import Lake
-from pipeline.scan import scan
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake
+from pipeline.lake.scan import scan
 
 ID_DIGITS = 32
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]

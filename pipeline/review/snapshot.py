@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import matrix
 from pipeline.geometry import Floats
+from pipeline.lake.columns import matrix
 from pipeline.people.answers import open_suggestions
 from pipeline.people.store import People
 from pipeline.people.view import View

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.clustering.corrections import Constraint
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
+from pipeline.lake.runs import read_config
 from pipeline.models.weights.store import WeightStore
-from pipeline.originals import Originals
 from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.review.finder import Finder
@@ -17,7 +17,7 @@ from pipeline.review.lookup import Lookup
 from pipeline.review.pictures import Pictures
 from pipeline.review.settings import ReviewConfig
 from pipeline.review.snapshot import Snapshot
-from pipeline.runs import read_config
+from pipeline.sources.originals import Originals
 
 logger = logging.getLogger(__name__)
 KEPT_MESSAGES = 200

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pipeline.errors import ConfigError, LakeMismatchError
-from pipeline.lake import Lake
+from pipeline.lake.checkpoints import Mapper, in_process
+from pipeline.lake.lake import Lake
 from pipeline.search import training
 from pipeline.search.measure import measure
 from pipeline.search.reader import Reader
@@ -13,7 +14,6 @@ from pipeline.search.settings import FLAT, VectorIndexConfig, faiss
 from pipeline.search.shards import build_shard, plan
 from pipeline.search.store import IndexStore, Manifest
 from pipeline.search.vectors import models_of, rows_of, sizes_of
-from pipeline.workspace import Mapper, in_process
 
 # Trained for so many faces, cells are too large or too few for more than four times as many.
 RETRAIN = 4

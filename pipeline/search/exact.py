@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.geometry import Floats
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.search.topk import Hit, TopK
 from pipeline.search.vectors import batches
 

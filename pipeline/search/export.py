@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import schema
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake
 from pipeline.search.vectors import models_of, sizes_of, table_batches
 
 COLUMNS = ("face_id", "image_id", "uri", "box", "score", "size_px", "quality", "embedding")

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
 from pipeline.geometry import Floats
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import find_card
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clustering.tiers import TierConfig
-from pipeline.columns import matrix
 from pipeline.config import require
 from pipeline.geometry import Floats
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import known_cards
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import People

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.geometry import Floats
-from pipeline.lake import Lake
+from pipeline.lake.checkpoints import Mapper
+from pipeline.lake.lake import Lake
 from pipeline.search.exact import search_parts
 from pipeline.search.reader import Reader
 from pipeline.search.topk import Hit, TopK
 from pipeline.search.training import sample
-from pipeline.workspace import Mapper
 
 NEAREST = 10
 # A sample of 5,000 neighbours misjudges 0.95 by 0.003; three times that is added to the aim.

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.config import require
 from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import People
 from pipeline.people.view import View, view

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.search import training
 from pipeline.search.settings import IVF_PQ, VectorIndexConfig, faiss
 from pipeline.search.store import HALVES, ROWS, VECTORS, IndexStore, Shard

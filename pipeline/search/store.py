@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import StorageError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 
 FORMAT = 1
 FOLDER = "index"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.geometry import Floats
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.search.settings import FLAT, IVF, VectorIndexConfig, faiss
 from pipeline.search.store import FORMAT, IndexStore
 from pipeline.search.vectors import batches

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import schema
-from pipeline.columns import matrix
 from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
-from pipeline.lake import Lake, Models
-from pipeline.scan import scan
+from pipeline.lake import schema
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake, Models
+from pipeline.lake.scan import scan
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import is_local, visible
 

@@ -4,9 +4,9 @@ import hashlib
 import os
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.forgotten import REFUSED
 from pipeline.imaging import probe
-from pipeline.ledger import Ledger, content_key
+from pipeline.lake.ledger import Ledger, content_key
+from pipeline.lake.tombstones import REFUSED
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Member, Report
 from pipeline.sources.plan import parent

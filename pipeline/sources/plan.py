@@ -10,7 +10,7 @@ from typing import Any
 from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
-from pipeline.ledger import Ledger
+from pipeline.lake.ledger import Ledger
 from pipeline.sources.expand import LIST_ENDINGS, Found, expand
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Report

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, ErrorCode, StorageError
-from pipeline.ledger import Ledger
+from pipeline.lake.ledger import Ledger
 from pipeline.sources.claims import Claims
 from pipeline.sources.members import Member, Report, too_many_bytes
 from pipeline.sources.parquet import parquet_members

@@ -6,14 +6,14 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from pipeline.columns import binary_views, pixels_column
 from pipeline.config import DecodeConfig
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
 from pipeline.imaging import MAX_PIXELS, Decoded, Sandbox, decode
 from pipeline.imaging.fingerprint import Fingerprint, fingerprint
 from pipeline.imaging.sandbox import MEMORY_BYTES, TIMEOUT_S
-from pipeline.stages.transport import DECODED
+from pipeline.lake.columns import binary_views, pixels_column
+from pipeline.stages.records import DECODED
 from pipeline.work import Stopwatch
 
 

@@ -4,18 +4,18 @@ import numpy as np
 import pyarrow as pa
 import simplejpeg
 
-from pipeline.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.config import DetectConfig
 from pipeline.environment import give_back
 from pipeline.geometry import Pixels
+from pipeline.lake.columns import fixed_lists, lists_of, pixel_views, structs
+from pipeline.lake.schema import BOX, LANDMARKS
 from pipeline.models import quality
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector
 from pipeline.models.faces import face_crops
 from pipeline.models.weights.store import WeightStore
-from pipeline.schema import BOX, LANDMARKS
-from pipeline.stages.transport import DETECTED, FOUND_FIELDS
+from pipeline.stages.records import DETECTED, FOUND_FIELDS
 from pipeline.work import Stopwatch
 
 THUMBNAIL_QUALITY = 85

@@ -3,12 +3,12 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.columns import elements, fixed_lists, lists_of, structs
 from pipeline.environment import give_back
+from pipeline.lake.columns import elements, fixed_lists, lists_of, structs
 from pipeline.models.embedder import load_embedder
 from pipeline.models.runtime import Precision
 from pipeline.models.weights.store import WeightStore
-from pipeline.stages.transport import embedded, embedded_fields
+from pipeline.stages.records import embedded, embedded_fields
 from pipeline.work import Stopwatch
 
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import schema
-from pipeline.columns import elements, matrix
-from pipeline.forgotten import NOTHING, Forgotten
 from pipeline.geometry import Floats
-from pipeline.lake import Lake, Models
-from pipeline.stages.transport import SPENT
+from pipeline.lake import schema
+from pipeline.lake.columns import elements, matrix
+from pipeline.lake.lake import Lake, Models
+from pipeline.lake.tombstones import NOTHING, Forgotten
+from pipeline.stages.records import SPENT
 from pipeline.storage.retry import take_counts
 from pipeline.work import Stopwatch, fold
 

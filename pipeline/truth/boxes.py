@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.columns import matrix
 from pipeline.errors import ConfigError
 from pipeline.evaluation.detection import Picture
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import find_images
 from pipeline.storage.folder import split_file, visible
-from pipeline.truth.match import find_images
 from pipeline.truth.rows import csv_rows, need_columns, read_rows, text_of
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2

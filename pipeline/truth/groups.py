@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
 from pipeline.storage.folder import visible
-from pipeline.truth.match import Which, chosen_faces, face_ids, find_images
 from pipeline.truth.rows import read_rows
 
 

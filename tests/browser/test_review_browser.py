@@ -153,7 +153,7 @@ def suggest(store):
     """Publish the same people again, with suggestions of the first four."""
     import pyarrow as pa
 
-    from pipeline import schema
+    from pipeline.lake import schema
 
     rows = view(store).people.sort_by("person_id").to_pylist()[:4]
     suggestions = [

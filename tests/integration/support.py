@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import schema
 from pipeline.commands.main import main
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "photos"
 # The parts of the tables that do not tell when or where a run took place.

@@ -16,8 +16,8 @@ from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import gather
 from pipeline.dedupe.run import Run
 from pipeline.duplicates import Duplicates
-from pipeline.lake import Lake
-from pipeline.workspace import in_process
+from pipeline.lake.checkpoints import in_process
+from pipeline.lake.lake import Lake
 from tests.integration.support import EXAMPLES, index
 from tests.pictures import encoded, flipped, indexed, lake_of, photo, row
 

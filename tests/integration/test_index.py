@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.examples import margin, people
-from pipeline import schema
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, LakeMismatchError
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake
 from tests.integration.support import EXAMPLES, assert_same_tables, index, tables
 
 FACES = {  # faces that a person sees, by photo

@@ -14,9 +14,9 @@ from pipeline.commands.main import main
 from pipeline.errors import StorageError
 from pipeline.grouping import store
 from pipeline.grouping.run import Run
-from pipeline.lake import Lake
+from pipeline.lake.checkpoints import in_process
+from pipeline.lake.lake import Lake
 from pipeline.people.store import People
-from pipeline.workspace import in_process
 from tests import lakes
 
 ROOT = Path(__file__).parents[2]

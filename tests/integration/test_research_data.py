@@ -13,9 +13,9 @@ from benchmarks.verification import named_people, pairs_of
 from pipeline.evaluation.calibrate import calibrate
 from pipeline.evaluation.identification import identification, search, split
 from pipeline.evaluation.verification import pair_scores, verification
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import vectors_of
 from pipeline.models import find_card, load_detector
-from pipeline.truth.match import vectors_of
 from tests.integration.support import index
 
 pytestmark = pytest.mark.data

@@ -55,7 +55,7 @@ def test_tables_equal_the_local_ones(cluster, s3, shards, tmp_path) -> None:
 
 
 def fsspec_uris(lake: str, options: dict) -> list[str]:
-    from pipeline.lake import Lake
+    from pipeline.lake.lake import Lake
 
     return Lake(lake, options).read("images", ["uri"])["uri"].to_pylist()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import synthetic
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.search import Searcher
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig

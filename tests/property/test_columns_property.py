@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from pipeline.columns import (
+from pipeline.lake.columns import (
     binary_views,
     digest,
     elements,

@@ -18,7 +18,7 @@ from pipeline.dedupe import gather, search
 from pipeline.dedupe.run import Run
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
-from pipeline.workspace import in_process
+from pipeline.lake.checkpoints import in_process
 from tests.pictures import flipped, lake_of, row
 
 

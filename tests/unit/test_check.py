@@ -6,14 +6,14 @@ import pytest
 from pipeline.check import check, repair
 from pipeline.check_tables import problems
 from pipeline.clustering.settings import ClusterConfig
-from pipeline.columns import fixed_lists, matrix
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.grouping.run import Run
-from pipeline.lake import Lake, parquet_bytes
+from pipeline.lake.checkpoints import in_process
+from pipeline.lake.columns import fixed_lists, matrix
+from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.people import actions
 from pipeline.people.view import view
-from pipeline.workspace import in_process
 from tests import lakes
 from tests.unit.test_lake import MODELS, rows
 

@@ -154,7 +154,7 @@ def test_an_unknown_embedder_lists_the_known_ones(tmp_path, capsys, no_ray):
 
 
 def test_a_lake_of_other_models_is_refused_before_anything_starts(tmp_path, capsys, no_ray):
-    from pipeline.lake import Lake, Models
+    from pipeline.lake.lake import Lake, Models
     from tests.unit.test_lake import rows
 
     put(tmp_path, {"p/a.jpg": jpeg()})

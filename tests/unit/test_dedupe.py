@@ -12,8 +12,8 @@ from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake import Lake, parquet_bytes
-from pipeline.workspace import in_process
+from pipeline.lake.checkpoints import in_process
+from pipeline.lake.lake import Lake, parquet_bytes
 from tests import pictures
 from tests.pictures import encoded, exif, flipped, lake_of, noon, photo, random_hash, row
 

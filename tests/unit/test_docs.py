@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from pipeline import schema
 from pipeline.commands.main import parser
+from pipeline.lake import schema
 from pipeline.models.cards.card import known_cards
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.columns import fixed_lists
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.labels import read_labels
-from pipeline.lake import Lake
+from pipeline.lake.columns import fixed_lists
+from pipeline.lake.lake import Lake
 from pipeline.people import People
 from tests.unit.test_lake import MODELS, rows
 from tests.unit.test_people import PERSONS, REJECTED, face, publish

@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import forgotten as stones
-from pipeline import schema
 from pipeline.check import check
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.commands.main import main
@@ -27,8 +25,11 @@ from pipeline.forget.prove import Clear, prove
 from pipeline.forget.target import find
 from pipeline.geometry import iou
 from pipeline.grouping.run import Run as ClusterRun
-from pipeline.lake import Lake, parquet_bytes
-from pipeline.ledger import Ledger
+from pipeline.lake import schema
+from pipeline.lake import tombstones as stones
+from pipeline.lake.checkpoints import Workspace, in_process
+from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.ledger import Ledger
 from pipeline.people import People, actions
 from pipeline.people.log import append
 from pipeline.people.view import view
@@ -36,7 +37,6 @@ from pipeline.search import search
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig
 from pipeline.search.store import IndexStore
-from pipeline.workspace import Workspace, in_process
 from tests import photo_lakes
 from tests.builders import jpeg, planned, put, read_all, tar_bytes
 from tests.lakes import archive, persons

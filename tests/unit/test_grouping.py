@@ -5,18 +5,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import schema
 from pipeline.clustering.measures import Contingency
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.grouping import level, store
 from pipeline.grouping.run import Run
-from pipeline.lake import Lake
+from pipeline.lake import schema
+from pipeline.lake.checkpoints import in_process
+from pipeline.lake.lake import Lake
 from pipeline.people import actions
 from pipeline.people.log import undo
 from pipeline.people.store import People
-from pipeline.workspace import in_process
 from tests import lakes
 
 COUNT = iter(range(10_000))

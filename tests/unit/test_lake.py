@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import schema
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
-from pipeline.lake import Lake, Models, part_name
-from pipeline.lock import RunLock
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models, part_name
+from pipeline.lake.lock import RunLock
 
 MODELS = Models("mtcnn@1", "sface@2", 4)
 

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from pipeline.ledger import Ledger, content_key, halves
+from pipeline.lake.ledger import Ledger, content_key, halves
 
 
 def table(rows):

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from pipeline import lock
 from pipeline.errors import LakeBusyError
-from pipeline.lock import NAME, RunLock, holder, is_dead
+from pipeline.lake import lock
+from pipeline.lake.lock import NAME, RunLock, holder, is_dead
 from pipeline.storage.folder import Folder
 
 

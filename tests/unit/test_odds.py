@@ -9,8 +9,8 @@ from pipeline.clustering.odds import Odds, choose, measure
 from pipeline.clustering.threshold import Threshold
 from pipeline.grouping.gather import Faces
 from pipeline.grouping.singles import Known, join_singles, measure_odds
+from pipeline.lake.checkpoints import Workspace
 from pipeline.storage.folder import Folder
-from pipeline.workspace import Workspace
 
 LAKE = Odds(own_mean=6.0, own_sd=1.0, strangers_mean=0.0, strangers_sd=1.0)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.config import ReadConfig
 from pipeline.errors import StorageError
-from pipeline.originals import Originals
+from pipeline.sources.originals import Originals
 
 
 def jpeg(colour: tuple[int, int, int] = (200, 10, 10), size: tuple[int, int] = (640, 480)) -> bytes:
@@ -99,7 +99,7 @@ def test_a_name_that_is_no_text_is_found_again(tmp_path: Path) -> None:
 def test_many_photos_of_an_archive_are_read_in_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import originals as module
+    from pipeline.sources import originals as module
 
     passes = []
     members = module.shard_members

@@ -13,7 +13,7 @@ from pipeline.commands.main import main
 from pipeline.commands.plan import photo_numbers
 from pipeline.config import PoolConfig, ReadConfig
 from pipeline.errors import ConfigError
-from pipeline.ledger import Ledger
+from pipeline.lake.ledger import Ledger
 from pipeline.planning.fetch import fetch
 from pipeline.planning.figures import Figures, Memory, Sample, figures, interval
 from pipeline.planning.needs import driver_bytes, node_bytes

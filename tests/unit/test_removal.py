@@ -14,10 +14,10 @@ from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import COPIES
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
-from pipeline.lock import RunLock
-from pipeline.runs import read_config
+from pipeline.lake.checkpoints import in_process
+from pipeline.lake.lock import RunLock
+from pipeline.lake.runs import read_config
 from pipeline.storage.folder import Folder
-from pipeline.workspace import in_process
 from tests import pictures
 from tests.builders import parquet_bytes, tar_bytes
 from tests.pictures import encoded, photo

@@ -12,9 +12,9 @@ from pipeline.commands.main import main
 from pipeline.errors import LakeBusyError, StorageError
 from pipeline.forget import run as forget_run
 from pipeline.forget.target import find
-from pipeline.forgotten import PENDING
-from pipeline.lake import Lake, Models
-from pipeline.lock import NAME, RunLock
+from pipeline.lake.lake import Lake, Models
+from pipeline.lake.lock import NAME, RunLock
+from pipeline.lake.tombstones import PENDING
 from pipeline.people import People, actions
 from pipeline.report.charts import MOST_BARS, histogram, timeline
 from pipeline.report.history import runs

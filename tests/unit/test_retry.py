@@ -7,7 +7,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.config import ReadConfig
-from pipeline.ledger import Ledger
+from pipeline.lake.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit

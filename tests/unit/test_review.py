@@ -13,8 +13,8 @@ from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.forget.run import forget
 from pipeline.forget.target import find
-from pipeline.forgotten import PENDING
-from pipeline.lake import parquet_bytes
+from pipeline.lake.lake import parquet_bytes
+from pipeline.lake.tombstones import PENDING
 from pipeline.pages import shown
 from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together
@@ -47,7 +47,7 @@ def folder(tmp_path):
 
 
 def opened(folder, **options):
-    from pipeline.lake import Lake
+    from pipeline.lake.lake import Lake
 
     return Review(Lake(str(folder / "lake")), ReviewConfig(TOKEN, port=4444, **options))
 
@@ -532,7 +532,7 @@ def suggested(store, kind, persons, faces):
     """Publish the same people again, with one suggestion."""
     import pyarrow as pa
 
-    from pipeline import schema
+    from pipeline.lake import schema
 
     row = {"person_a": persons[0], "person_b": persons[1], "face_a": faces[0],
            "face_b": faces[1], "kind": kind, "similarity": 0.4, "threshold": 0.4, "doubt": 0.9,

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import schema
-from pipeline.stages.transport import DECODED, DETECTED, embedded
+from pipeline.lake import schema
+from pipeline.stages.records import DECODED, DETECTED, embedded
 
 TABLES = schema.tables(8)
 

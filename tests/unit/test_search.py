@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import synthetic
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.search import Searcher
 from pipeline.search import build as building
 from pipeline.search.build import Build
@@ -148,7 +148,7 @@ def test_a_part_with_other_bytes_is_read_again(tmp_path, small_parts):
     name = lake.parts()[0]
     faces = lake.read_part("faces", name)
     lost = faces["face_id"][0].as_py()
-    from pipeline.lake import parquet_bytes
+    from pipeline.lake.lake import parquet_bytes
 
     lake.folder.publish(f"faces/{name}", parquet_bytes(faces.slice(1)))
     found = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline import schema
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, LakeMismatchError, NoFaceError
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models
 from pipeline.models import face_crops, load_detector, load_embedder
 from pipeline.people import actions
 from pipeline.people.store import People

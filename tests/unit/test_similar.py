@@ -11,7 +11,7 @@ from pipeline.dedupe.run import Run
 from pipeline.dedupe.similar import Similarity
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
-from pipeline.workspace import in_process
+from pipeline.lake.checkpoints import in_process
 from tests import pictures
 from tests.builders import tar_bytes
 from tests.pictures import encoded, photo

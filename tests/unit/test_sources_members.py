@@ -387,7 +387,7 @@ def test_rows_of_a_shard(tmp_path):
 
 
 def test_a_large_shard_is_handed_on_in_tables(tmp_path):
-    from pipeline.ledger import Ledger
+    from pipeline.lake.ledger import Ledger
     from pipeline.sources.read import TABLE_IMAGES, read
 
     put(tmp_path, {"s.tar": tar_bytes([(f"{i:04}.jpg", b"x" * 10) for i in range(150)])})

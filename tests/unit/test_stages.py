@@ -8,17 +8,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from pipeline import geometry, schema
+from pipeline import geometry
 from pipeline.check import check
-from pipeline.columns import matrix
 from pipeline.config import DetectConfig
-from pipeline.forgotten import gathered, salted
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake, Models
+from pipeline.lake.tombstones import gathered, salted
 from pipeline.models.cards.card import find_card
 from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
-from pipeline.stages.transport import DECODED, DETECTED, SPENT, embedded
+from pipeline.stages.records import DECODED, DETECTED, SPENT, embedded
 from pipeline.stages.write import RESULT, Write
 from tests.builders import PHOTOS, planned, put, read_all
 

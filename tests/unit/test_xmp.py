@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline import schema
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.lake import Lake, Models
+from pipeline.lake import schema
+from pipeline.lake.lake import Lake, Models
 from pipeline.people import People, actions
 from pipeline.people.packet import packet
 from pipeline.people.places import common_root

@@ -18,8 +18,8 @@ from pipeline.evaluation.identification import (
     split,
 )
 from pipeline.labels import read_labels
+from pipeline.lake.lookup import vectors_of
 from pipeline.plots import Histogram, Lines, Plot
-from pipeline.truth.match import vectors_of
 
 
 def add_parser(subjects: Any) -> None:

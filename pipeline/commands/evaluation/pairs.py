@@ -10,9 +10,9 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.folds import assign_folds
 from pipeline.evaluation.types import Doubles
 from pipeline.evaluation.verification import Pairs
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
+from pipeline.lake.lookup import vectors_of
 from pipeline.mirror import lake_embedder, with_mirrored
-from pipeline.truth.match import vectors_of
 from pipeline.truth.pairs import LakePairs, read_pairs
 
 

@@ -21,7 +21,7 @@ from pipeline.evaluation.verification import (
     threshold_table,
     verification,
 )
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import known_cards
 from pipeline.plots import Histogram, Lines, Plot
 from pipeline.storage.folder import visible

@@ -7,8 +7,8 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from pipeline.columns import matrix
 from pipeline.errors import ConfigError
+from pipeline.lake.columns import matrix
 from pipeline.people import actions
 from pipeline.people.answers import different, together
 from pipeline.review.state import Review

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import matrix
-from pipeline.lake import Lake
+from pipeline.lake.columns import matrix
+from pipeline.lake.lake import Lake
 
 Which = Literal["largest", "central"]
 # From whatever tells an image or a face to ids.

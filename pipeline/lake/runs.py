@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.config import ReadConfig
-from pipeline.lake import Lake
+from pipeline.lake.lake import Lake
 
 logger = logging.getLogger(__name__)
 

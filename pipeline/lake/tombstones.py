@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
 from pipeline.geometry import Floats, iou
-from pipeline.schema import FORGOTTEN
+from pipeline.lake.schema import FORGOTTEN
 from pipeline.storage.folder import Folder
 
 FOLDER, SALT = "forgotten", "_salt"

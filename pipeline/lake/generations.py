@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake import Lake, parquet_bytes
-from pipeline.scan import scan
+from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.scan import scan
 
 # A reader whose parts were removed by a new generation starts over; that it happens again within
 # one read means that something else is wrong.

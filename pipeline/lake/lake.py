@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import forgotten, lock, schema
-from pipeline.columns import digest
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
-from pipeline.forgotten import Forgotten
-from pipeline.ledger import COLUMNS, Ledger
+from pipeline.lake import lock, schema
+from pipeline.lake import tombstones as forgotten
+from pipeline.lake.columns import digest
+from pipeline.lake.ledger import COLUMNS, Ledger
+from pipeline.lake.scan import scan
+from pipeline.lake.tombstones import Forgotten
 from pipeline.models.cards.card import known_cards
-from pipeline.scan import scan
 from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
 from pipeline.storage.folder import Folder, is_local
 

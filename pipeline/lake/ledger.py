@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.forgotten import NOTHING, Forgotten
+from pipeline.lake.tombstones import NOTHING, Forgotten
 
 COLUMNS = ("image_id", "shard", "sha256", "bytes", "error")
 _TYPES = {name: pa.string() for name in COLUMNS} | {"bytes": pa.int64()}

@@ -6,7 +6,7 @@ what was spent (`pipeline.work`).
 
 import pyarrow as pa
 
-from pipeline import schema
+from pipeline.lake import schema
 from pipeline.work import STAGES, WORK
 
 # What stages before Write spent.

@@ -1,0 +1,1 @@
+"""The lake: its tables, their parts, who may write, what was forgotten."""
