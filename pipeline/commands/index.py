@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import environment
 from pipeline.commands.interrupts import Interrupts
 from pipeline.commands.options import add_index_options, index_config
 from pipeline.commands.performance_tables import performance, show
@@ -25,10 +24,11 @@ from pipeline.commands.tasks import finish_forgetting
 from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, ConfigError, ErrorCode, StorageError
+from pipeline.executor import environment
+from pipeline.executor.manifest import manifest
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.lock import RunLock
-from pipeline.manifest import manifest
 from pipeline.models.cards.card import find_card
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore
@@ -152,8 +152,8 @@ def process(
     """Do the work on Ray, show how it gets on, and return the exit code."""
     # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
     environment.prepare(options.verbose)
-    from pipeline import dataset
-    from pipeline.cluster import StoreWatch, cluster
+    from pipeline.executor import dataset
+    from pipeline.executor.cluster import StoreWatch, cluster
 
     job = dataset.Job(run.config, lake, run.models, run.run_id)
     images = work.images if not work.shards else None

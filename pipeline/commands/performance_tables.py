@@ -8,11 +8,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.performance import Work, measured
-from pipeline.resources import Sizing
+from pipeline.executor.performance import Work, measured
+from pipeline.executor.resources import Sizing
 
 if TYPE_CHECKING:
-    from pipeline.cluster import StoreWatch
+    from pipeline.executor.cluster import StoreWatch
 
 NOT_KNOWN = "not known"
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from pipeline import environment
+from pipeline import memory
 from pipeline.commands.index import prepare, say
 from pipeline.commands.options import add_inputs, add_work_options, index_config
 from pipeline.commands.plan_tables import Outcome, as_json, show
 from pipeline.config import IndexConfig
 from pipeline.errors import ConfigError
+from pipeline.executor.planning.figures import Figures, figures
+from pipeline.executor.planning.prediction import GpuRate, Hardware, predict
+from pipeline.executor.planning.sampling import choose
 from pipeline.lake.lake import Lake
 from pipeline.lake.ledger import Ledger
-from pipeline.planning.figures import Figures, figures
-from pipeline.planning.prediction import GpuRate, Hardware, predict
-from pipeline.planning.sampling import choose
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, plan
 
@@ -85,7 +85,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a sample, print predictions and return the exit code."""
-    from pipeline.planning.measure import measure  # with all models and stages
+    from pipeline.executor.planning.measure import measure  # with all models and stages
 
     with tempfile.TemporaryDirectory(prefix="facelake-plan-") as folder:
         options.output = f"{folder}/lake"  # of the sample
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             number = sum(portion.wanted for portion in portions)
             say(Console(), f"measuring about {number} photos")
-        environment.tune()
+        memory.tune()
         # Where GPUs are asked for and nobody says what one does, one of this machine is asked.
         on_gpu = here.gpus > 0 and here.gpu is None and config.device != "cpu" and local_gpus() > 0
         lake, report = Lake(config.output), Report()

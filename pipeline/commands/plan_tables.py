@@ -10,8 +10,8 @@ from rich.table import Table
 
 from pipeline.commands.amounts import count, size, time
 from pipeline.commands.index import say
-from pipeline.planning.figures import INTERVAL_PERCENT, STAGES, Figures, Sample
-from pipeline.planning.prediction import (
+from pipeline.executor.planning.figures import INTERVAL_PERCENT, STAGES, Figures, Sample
+from pipeline.executor.planning.prediction import (
     START_S,
     USABLE,
     Hardware,

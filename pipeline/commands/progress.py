@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from pipeline.performance import Work
+from pipeline.executor.performance import Work
 
 LINE_EVERY_S = 10
 logger = logging.getLogger(__name__)

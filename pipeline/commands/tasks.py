@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from pipeline import environment
 from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.errors import ConfigError
+from pipeline.executor import environment
 from pipeline.lake.checkpoints import Mapper, in_process
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.lock import RunLock
@@ -105,10 +105,10 @@ def tasks(
         if not ray:
             yield in_process, progress
             return
-        from pipeline.cluster import cluster
+        from pipeline.executor.cluster import cluster
 
         environment.prepare(options.verbose)
         with cluster(options.verbose):
-            from pipeline.mapper import RayMapper
+            from pipeline.executor.ray_mapper import RayMapper
 
             yield RayMapper(gpus), progress

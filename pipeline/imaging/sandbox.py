@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.environment import MALLOC
 from pipeline.errors import ErrorCode, ImageError, ResourceError
 from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS, MAX_PIXELS, Decoded
 from pipeline.imaging.exif import MAX_CAMERA_CHARACTERS
@@ -33,6 +32,7 @@ from pipeline.imaging.protocol import (
     send,
     shared_file,
 )
+from pipeline.memory import MALLOC
 
 TIMEOUT_S = 60.0
 MEMORY_BYTES = 4 * 2**30
@@ -46,7 +46,7 @@ DEATH_S = 10
 # ones, and this holds a photo of 20 megapixels.
 KEPT_BYTES = 64 * 2**20
 # A child gives freed memory back beyond this; glibc's own 128 KiB makes every image pay for its
-# pages again. Half a gigabyte, as in `environment`, would be kept by a process that may idle.
+# pages again. Half a gigabyte, as in `pipeline.memory`, would be kept by a process that may idle.
 TRIM_BYTES = 128 * 2**20
 
 # A name of `exif.MAX_CAMERA_CHARACTERS`, none of them longer than this in UTF-8.

@@ -5,10 +5,10 @@ import pyarrow as pa
 import simplejpeg
 
 from pipeline.config import DetectConfig
-from pipeline.environment import give_back
 from pipeline.geometry import Pixels
 from pipeline.lake.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.lake.schema import BOX, LANDMARKS
+from pipeline.memory import give_back
 from pipeline.models import quality
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.detections import Detections

@@ -40,7 +40,7 @@ def found(lake):
 
 
 def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> None:
-    from pipeline.mapper import RayMapper
+    from pipeline.executor.ray_mapper import RayMapper
 
     monkeypatch.setattr(gather, "TASK_IMAGES", 500)
     rows = rows_of_families(3000)

@@ -215,7 +215,7 @@ def test_the_manifest_tells_how_busy_each_stage_was(lake) -> None:
 
 
 def test_decoding_apart_gives_the_same_faces(cluster, lake, tmp_path, monkeypatch) -> None:
-    from pipeline import dataset
+    from pipeline.executor import dataset
 
     def apart(config, plan):
         return replace(sizing(config, plan), decode_apart=True)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> None:
-    from pipeline.mapper import RayMapper
+    from pipeline.executor.ray_mapper import RayMapper
 
     monkeypatch.setattr(store, "TASK_QUERIES", 300)
     vectors, _ = lakes.archive(200, 5)
@@ -35,7 +35,7 @@ def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> Non
 
 
 def test_an_error_in_a_task_keeps_its_message(cluster, tmp_path) -> None:
-    from pipeline.mapper import RayMapper
+    from pipeline.executor.ray_mapper import RayMapper
 
     vectors, _ = lakes.archive(3, 3)
     people = lakes.make(tmp_path / "lake", 2 * vectors)

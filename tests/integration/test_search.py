@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_ray_builds_what_one_process_builds(cluster, tmp_path, monkeypatch) -> None:
-    from pipeline.mapper import RayMapper
+    from pipeline.executor.ray_mapper import RayMapper
 
     monkeypatch.setattr(synthetic, "PART", 100)
     vectors, _ = archive(60, 10)

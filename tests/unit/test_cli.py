@@ -27,7 +27,7 @@ COMMANDS = [" ".join(path) for path in subcommands(parser())]
 @pytest.fixture
 def no_ray(monkeypatch):
     """Make `import ray` fail: what is tested here must not need it."""
-    for name in [n for n in sys.modules if n == "pipeline.dataset"]:
+    for name in [n for n in sys.modules if n == "pipeline.executor.dataset"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
 

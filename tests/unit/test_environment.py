@@ -6,25 +6,25 @@ import sys
 
 import pytest
 
-from pipeline.environment import MALLOC
+from pipeline.memory import MALLOC
 
 HOLES = """
 from pathlib import Path
-from pipeline import environment
+from pipeline import memory
 
 def held():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
-environment.give_back()
+memory.give_back()
 blocks = [b"x" * 100_000 for _ in range(1000)]
 kept = blocks[::10]
 full = held()
 del blocks
-environment.give_back()  # a moment after the last time
+memory.give_back()  # a moment after the last time
 soon = held()
-environment.GIVE_BACK_EVERY_S = 0
-environment.give_back()
+memory.GIVE_BACK_EVERY_S = 0
+memory.give_back()
 print(full, soon, held())
 """
 
@@ -41,6 +41,6 @@ def test_holes_in_the_heap_are_given_back_now_and_then():
 
 
 def test_read_tasks_do_without_torch():
-    code = "import sys, pipeline.dataset; print('torch' in sys.modules)"
+    code = "import sys, pipeline.executor.dataset; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import performance
 from pipeline.config import PoolConfig
-from pipeline.performance import Work, bottleneck, measured, phases, share
-from pipeline.resources import size
+from pipeline.executor import performance
+from pipeline.executor.performance import Work, bottleneck, measured, phases, share
+from pipeline.executor.resources import size
 from pipeline.work import WORK, Stopwatch, cpu_seconds, fold, ticks
 
 
@@ -185,7 +185,7 @@ def test_workers_of_each_stage():
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.commands.main", "pipeline.dataset", "pipeline.stages.detect"]
+    "module", ["pipeline.commands.main", "pipeline.executor.dataset", "pipeline.stages.detect"]
 )
 def test_torch_is_imported_by_nobody_who_does_not_need_it(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"

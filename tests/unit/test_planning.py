@@ -13,13 +13,20 @@ from pipeline.commands.main import main
 from pipeline.commands.plan import photo_numbers
 from pipeline.config import PoolConfig, ReadConfig
 from pipeline.errors import ConfigError
+from pipeline.executor.planning.fetch import fetch
+from pipeline.executor.planning.figures import Figures, Memory, Sample, figures, interval
+from pipeline.executor.planning.needs import driver_bytes, node_bytes
+from pipeline.executor.planning.prediction import (
+    START_S,
+    USABLE,
+    GpuRate,
+    Hardware,
+    feeding,
+    predict,
+)
+from pipeline.executor.planning.sampling import MAX_SHARDS, Reservoir, choose, spread
+from pipeline.executor.planning.timing import Meter, Span, resident, shared_out
 from pipeline.lake.ledger import Ledger
-from pipeline.planning.fetch import fetch
-from pipeline.planning.figures import Figures, Memory, Sample, figures, interval
-from pipeline.planning.needs import driver_bytes, node_bytes
-from pipeline.planning.prediction import START_S, USABLE, GpuRate, Hardware, feeding, predict
-from pipeline.planning.sampling import MAX_SHARDS, Reservoir, choose, spread
-from pipeline.planning.timing import Meter, Span, resident, shared_out
 from pipeline.sources.members import Report
 from pipeline.sources.plan import plan
 from pipeline.sources.units import Plan, Unit

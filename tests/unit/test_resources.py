@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.config import MAX_PART_IMAGES, MIN_PART_IMAGES, PoolConfig
 from pipeline.errors import ResourceError
-from pipeline.resources import DECODE_CPUS, READ_CPUS, WRITE_CPUS, size
+from pipeline.executor.resources import DECODE_CPUS, READ_CPUS, WRITE_CPUS, size
 
 
 def sized(cpus, gpus=0.0, images=100_000, device="auto", **pools):

@@ -12,9 +12,10 @@ from typing import Any
 
 import ray
 
-from pipeline.environment import MALLOC, quiet_stderr
 from pipeline.errors import ResourceError
-from pipeline.resources import STORE_BYTES, STORE_BYTES_A_CORE
+from pipeline.executor.environment import quiet_stderr
+from pipeline.executor.resources import STORE_BYTES, STORE_BYTES_A_CORE
+from pipeline.memory import MALLOC
 
 REACH_TIMEOUT_S = 8
 LONGEST_FOLDER = 30

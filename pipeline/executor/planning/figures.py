@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.planning.timing import Floats, Span
+from pipeline.executor.planning.timing import Floats, Span
 
 STAGES = ("read", "decode", "detect", "embed", "write")
 BOOTSTRAPS = 2000

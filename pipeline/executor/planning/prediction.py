@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import PoolConfig
-from pipeline.planning.figures import STAGES, Figures
-from pipeline.planning.needs import driver_bytes, node_bytes
-from pipeline.resources import DETECT_CPUS, EMBED_CPUS, Sizing, size
+from pipeline.executor.planning.figures import STAGES, Figures
+from pipeline.executor.planning.needs import driver_bytes, node_bytes
+from pipeline.executor.resources import DETECT_CPUS, EMBED_CPUS, Sizing, size
 
 # Of the processor time of a node, the share that stages get; the rest goes to Ray's own processes,
 # to cores that share caches and memory, and to actors that wait at the end. Two runs on two cores

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import IndexConfig
-from pipeline.environment import give_back
 from pipeline.errors import ConfigError, ErrorCode, NoImagesError, StorageError
+from pipeline.executor.planning.batches import Batch, batches
+from pipeline.executor.planning.figures import STAGES, Memory, Sample
+from pipeline.executor.planning.sampling import Portion
+from pipeline.executor.planning.timing import Floats, Meter, Span, forget_peak, resident, shared_out
 from pipeline.lake.lake import Lake, Models, parquet_bytes
+from pipeline.memory import give_back
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
-from pipeline.planning.batches import Batch, batches
-from pipeline.planning.figures import STAGES, Memory, Sample
-from pipeline.planning.sampling import Portion
-from pipeline.planning.timing import Floats, Meter, Span, forget_peak, resident, shared_out
 from pipeline.sources.members import Report
 from pipeline.stages.decode import Decode, decode_stage
 from pipeline.stages.detect import Detect

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from pipeline.dataset import unwrapped
+from pipeline.executor.dataset import unwrapped
 
 # Tasks handed ahead for each core, so that none waits; more would only hold arguments in memory.
 AHEAD = 2

@@ -1,7 +1,7 @@
 """Memory that a run needs, of its nodes and of its driver."""
 
-from pipeline.planning.figures import Figures
-from pipeline.resources import STORE_BYTES, STORE_BYTES_A_CORE, Sizing
+from pipeline.executor.planning.figures import Figures
+from pipeline.executor.resources import STORE_BYTES, STORE_BYTES_A_CORE, Sizing
 
 # Without models: a Ray worker that reads or writes, and what it holds of photos or rows.
 WORKER_BYTES = 250 * 2**20

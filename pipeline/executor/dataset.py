@@ -24,11 +24,11 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from pipeline import errors
 from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.errors import FacelakeError, ImageError, ResourceError
+from pipeline.executor.resources import READ_CPUS, WRITE_CPUS, Sizing, size
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.ledger import Ledger
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
-from pipeline.resources import READ_CPUS, WRITE_CPUS, Sizing, size
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, StorageError
+from pipeline.executor.planning.sampling import Portion, Reservoir
+from pipeline.executor.planning.timing import Meter, Span
 from pipeline.lake.ledger import Ledger
-from pipeline.planning.sampling import Portion, Reservoir
-from pipeline.planning.timing import Meter, Span
 from pipeline.sources.claims import Claims
 from pipeline.sources.members import Member, Report, Wanted
 from pipeline.sources.parquet import parquet_members

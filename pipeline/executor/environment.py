@@ -1,27 +1,19 @@
-"""Environment variables that Ray and glibc read when they start; nothing of Ray is imported."""
+"""Environment variables that Ray reads when it starts; nothing of Ray is imported."""
 
-import ctypes
 import os
 import secrets
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Without these, freeing decoded images one by one makes glibc give memory back and take it again:
-# decoding took twice the time. They work only if set before a worker starts.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "536870912"}
-_MALLOPT = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}  # of malloc.h
-# Their price is a heap with holes, see `give_back`. Closing them takes 10 ms: at this pace one per
-# cent, and between two times a worker grows by what a batch or two need.
-GIVE_BACK_EVERY_S = 1.0
+from pipeline.memory import MALLOC
+
 # Ray ends a worker that had nothing to do for a second. Parts are written some seconds apart: each
 # would start a process anew, which takes longer than the writing. Much longer, and workers that
 # nobody needs any more would stay.
 IDLE_WORKER_S = 30
-_given_back = 0.0
 
 
 def prepare(verbose: bool = False) -> None:
@@ -43,33 +35,6 @@ def prepare(verbose: bool = False) -> None:
         os.environ.setdefault("RAY_DATA_LOGGING_CONFIG", str(config))
     for name, value in MALLOC.items():
         os.environ.setdefault(name, value)
-
-
-def tune() -> None:
-    """Let this process, already started, keep freed memory as a worker does under `MALLOC`.
-
-    Does nothing without glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        for name, parameter in _MALLOPT.items():
-            mallopt(parameter, int(MALLOC[name]))
-
-
-def give_back() -> None:
-    """Return the heap's unused pages to the system, unless that was done a moment ago.
-
-    What torch keeps for each new number of crops (oneDNN's primitives) comes to lie between large
-    tensors. Once those are freed the holes seldom fit the next batch, and the heap grows: for
-    thousands of images, to more than twice of what a worker needs. Does nothing without glibc.
-    """
-    global _given_back
-    now = time.monotonic()
-    if now - _given_back >= GIVE_BACK_EVERY_S:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim:
-            trim(0)
-        _given_back = time.monotonic()
 
 
 @contextmanager

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import IndexConfig
-from pipeline.planning.fetch import PASSED_BYTES, Fetched, fetch
-from pipeline.planning.sampling import Portion
-from pipeline.planning.timing import Floats, Meter
+from pipeline.executor.planning.fetch import PASSED_BYTES, Fetched, fetch
+from pipeline.executor.planning.sampling import Portion
+from pipeline.executor.planning.timing import Floats, Meter
 from pipeline.sources.members import Report
 from pipeline.sources.read import TABLE_BYTES
 
