@@ -25,7 +25,7 @@ from benchmarks.data import data_folder
 from benchmarks.memory import pss
 from benchmarks.reliability import children
 from benchmarks.synthetic import Archive, write_lake
-from pipeline.clustering.measures import Contingency
+from pipeline.evaluation.clustering import Contingency
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.people.store import People
@@ -107,7 +107,7 @@ def line(name: str, table: Contingency, more: str = "") -> str:
 
 def dev(options: argparse.Namespace) -> None:
     """Compare with other algorithms at their own best setting, and show F over thresholds."""
-    from pipeline.clustering.baselines import ALGORITHMS
+    from benchmarks.clustering_baselines import ALGORITHMS
 
     names = ("lfw-dev", "wild-dev")
     others: dict[tuple[str, str], dict[float, list[tuple[float, float]]]] = {}
@@ -145,7 +145,7 @@ def settings(
     kind: str, vectors: np.ndarray, label: np.ndarray
 ) -> dict[float, list[tuple[float, float]]]:
     """Return pairwise and BCubed F of an algorithm at its settings, for each seed it may have."""
-    from pipeline.clustering.baselines import ALGORITHMS, chinese_whispers
+    from benchmarks.clustering_baselines import ALGORITHMS, chinese_whispers
 
     results = {}
     for step in (0,) if kind == "hdbscan" else range(26, 66, 2):
@@ -161,7 +161,7 @@ def settings(
 
 def distractors(options: argparse.Namespace) -> None:
     """Add synthetic strangers to LFW, and see what becomes of LFW's people."""
-    from pipeline.clustering.baselines import ALGORITHMS
+    from benchmarks.clustering_baselines import ALGORITHMS
 
     _, vectors, label = labelled(Lake(options.lake), "lfw-dev")
     known = np.array([one is not None for one in label])

@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.clustering.corrections import Constraint
 from pipeline.commands import people_files, people_tables
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.people_files import note
 from pipeline.errors import ConfigError
 from pipeline.lake.lake import Lake
 from pipeline.people import People, actions
+from pipeline.people.corrections import Constraint
 from pipeline.people.view import view
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible

@@ -9,8 +9,8 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.people import People
 from pipeline.people.names import exported, import_names
-from pipeline.people.places import ENDING
-from pipeline.people.sidecars import export_sidecars, import_sidecars
+from pipeline.people.xmp.places import ENDING
+from pipeline.people.xmp.sidecars import export_sidecars, import_sidecars
 from pipeline.storage.folder import split_file, visible
 
 

@@ -11,8 +11,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.clustering.corrections import Constraint, undone
 from pipeline.people import People
+from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import action
 from pipeline.people.names import uris_of
 from pipeline.people.view import View

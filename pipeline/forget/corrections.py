@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
-from pipeline.clustering.corrections import Constraint
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import schema
 from pipeline.lake.lake import parquet_bytes
 from pipeline.lake.tombstones import Forgotten
+from pipeline.people.corrections import Constraint
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View, view
 

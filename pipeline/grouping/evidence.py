@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.clustering.constraints import Corrections
 from pipeline.clustering.grid import UNIT, Grid, Ints
 from pipeline.clustering.linkage import FORBIDDEN, NOBODY
 from pipeline.clustering.threshold import Values
 from pipeline.geometry import Floats
+from pipeline.people.constraints import Corrections
 
 # Two boxes that overlap as much hold one face, found twice.
 SAME_FACE_IOU = 0.5

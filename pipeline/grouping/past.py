@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.constraints import Constraint
-from pipeline.clustering.corrections import resolve
 from pipeline.clustering.grid import Ints, to_grid
 from pipeline.clustering.odds import Odds
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.clustering.threshold import Values
 from pipeline.lake.columns import matrix
+from pipeline.people.constraints import Constraint
+from pipeline.people.corrections import resolve
 from pipeline.people.store import People
 
 # With more new bytes of faces than this share of all, everything is clustered again.

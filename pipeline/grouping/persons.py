@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.constraints import ConfirmedSet
 from pipeline.clustering.grid import Ints, from_grid
 from pipeline.clustering.identity import CONFIRMED_WEIGHT, new_id, transfer
 from pipeline.clustering.linkage import NOBODY
@@ -17,6 +16,7 @@ from pipeline.grouping.outcome import Outcome
 from pipeline.grouping.past import Past
 from pipeline.lake import schema
 from pipeline.lake.columns import fixed_lists
+from pipeline.people.constraints import ConfirmedSet
 from pipeline.people.store import People
 
 EXEMPLARS = 8

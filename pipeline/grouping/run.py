@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clustering.constraints import Constraint, Corrections
-from pipeline.clustering.corrections import resolve
 from pipeline.clustering.grid import Ints, similarity
 from pipeline.clustering.linkage import NOBODY
 from pipeline.clustering.settings import ClusterConfig
@@ -56,6 +54,8 @@ from pipeline.grouping.store import Sorted, mix, put_shard
 from pipeline.grouping.tables import publish
 from pipeline.lake.checkpoints import Mapper, Workspace
 from pipeline.models.cards.card import known_cards
+from pipeline.people.constraints import Constraint, Corrections
+from pipeline.people.corrections import resolve
 from pipeline.people.store import People
 
 SAMPLE_FACES, SAMPLE_SHIFTS = 20_000, 25

@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.clustering.corrections import Constraint
 from pipeline.errors import ConfigError
+from pipeline.people.corrections import Constraint
 from pipeline.people.log import Said, append, new_id, undo
 from pipeline.people.store import People
 from pipeline.people.view import View, view

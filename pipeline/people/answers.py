@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from pipeline.clustering.corrections import Constraint, resolve
 from pipeline.errors import ConfigError
 from pipeline.people.actions import anchors
+from pipeline.people.corrections import Constraint, resolve
 from pipeline.people.log import append
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View, view

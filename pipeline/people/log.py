@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from pipeline.clustering.corrections import Constraint, undone
 from pipeline.errors import ConfigError
+from pipeline.people.corrections import Constraint, undone
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.clustering.corrections import Constraint, ordered
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import schema
 from pipeline.lake.generations import Generations
 from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.people.corrections import Constraint, ordered
 from pipeline.storage.folder import Folder, is_local
 
 CURRENT = "clusters/_current.json"

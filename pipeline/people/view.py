@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.corrections import ConfirmedSet, Corrections, resolve
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
+from pipeline.people.corrections import ConfirmedSet, Corrections, resolve
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
 

@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.clustering.corrections import Constraint
 from pipeline.lake.lake import Lake
 from pipeline.lake.runs import read_config
 from pipeline.models.weights.store import WeightStore
+from pipeline.people.corrections import Constraint
 from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.review.finder import Finder

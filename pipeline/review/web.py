@@ -9,9 +9,9 @@ from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline import pages
-from pipeline.clustering.corrections import Constraint
 from pipeline.errors import ConfigError
 from pipeline.people import actions
+from pipeline.people.corrections import Constraint
 from pipeline.review.forms import Form
 from pipeline.review.state import Review
 

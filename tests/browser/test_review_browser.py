@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clustering.corrections import undone
 from pipeline.people import actions
+from pipeline.people.corrections import undone
 from pipeline.people.view import view
 from tests.lakes import persons as persons_of
 from tests.review_lakes import HOSTILE, again, review_lake

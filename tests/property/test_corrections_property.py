@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from pipeline.clustering.corrections import KINDS, Constraint, Corrections, resolve
+from pipeline.people.corrections import KINDS, Constraint, Corrections, resolve
 
 FAST = settings(max_examples=100, deadline=None)
 START = datetime(2024, 5, 1, tzinfo=UTC)

@@ -4,9 +4,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from pipeline.people.packet import packet
-from pipeline.people.regions import Frame
-from pipeline.people.xmp import parse
+from pipeline.people.xmp.packet import packet
+from pipeline.people.xmp.reader import parse
+from pipeline.people.xmp.regions import Frame
 
 sides = st.integers(16, 20_000)
 shares = st.floats(0, 1)

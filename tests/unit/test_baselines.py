@@ -3,10 +3,10 @@ import importlib
 import numpy as np
 import pytest
 
-from pipeline.clustering import baselines
-from pipeline.clustering.baselines import ALGORITHMS
-from pipeline.clustering.measures import evaluate
+from benchmarks import clustering_baselines as baselines
+from benchmarks.clustering_baselines import ALGORITHMS
 from pipeline.errors import ConfigError
+from pipeline.evaluation.clustering import evaluate
 
 SPREAD = 0.05
 

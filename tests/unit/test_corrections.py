@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.clustering.corrections import ConfirmedSet, Constraint, Corrections, resolve, undone
 from pipeline.errors import ConfigError
+from pipeline.people.corrections import ConfirmedSet, Constraint, Corrections, resolve, undone
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 

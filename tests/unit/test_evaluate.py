@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.labels import read_labels
+from pipeline.evaluation.truth.labels import read_labels
 from pipeline.lake.columns import fixed_lists
 from pipeline.lake.lake import Lake
 from pipeline.people import People

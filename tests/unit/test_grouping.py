@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.clustering.measures import Contingency
 from pipeline.clustering.settings import ClusterConfig
 from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
+from pipeline.evaluation.clustering import Contingency
 from pipeline.grouping import level, store
 from pipeline.grouping.run import Run
 from pipeline.lake import schema

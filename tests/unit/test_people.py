@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clustering.corrections import Constraint, resolve
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, LakeBusyError, StorageError
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.tombstones import PENDING
 from pipeline.people import People, actions
+from pipeline.people.corrections import Constraint, resolve
 from pipeline.people.names import exported, import_names
 from pipeline.people.view import view
 from tests.unit.test_lake import rows

@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.truth.boxes import parse_boxes, read_boxes
-from pipeline.truth.groups import read_groups
-from pipeline.truth.pairs import parse_pairs, read_pairs
+from pipeline.evaluation.truth.boxes import parse_boxes, read_boxes
+from pipeline.evaluation.truth.groups import read_groups
+from pipeline.evaluation.truth.pairs import parse_pairs, read_pairs
 from tests.photo_lakes import face, image_id, photo_lake
 
 OFFICIAL = """2\t1

@@ -6,7 +6,7 @@ from PIL import Image
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, NoFaceError, StorageError
-from pipeline.mirror import lake_embedder
+from pipeline.evaluation.mirror import lake_embedder
 from pipeline.models.cards.calibration import Calibration
 from pipeline.models.embedder import load_embedder
 from pipeline.verify import verify, verify_faces

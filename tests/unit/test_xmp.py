@@ -15,12 +15,12 @@ from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake, Models
 from pipeline.people import People, actions
-from pipeline.people.packet import packet
-from pipeline.people.places import common_root
-from pipeline.people.regions import Frame, Region, matched
-from pipeline.people.sidecars import export_sidecars, import_sidecars
 from pipeline.people.view import view
-from pipeline.people.xmp import SPACES, parse
+from pipeline.people.xmp.packet import packet
+from pipeline.people.xmp.places import common_root
+from pipeline.people.xmp.reader import SPACES, parse
+from pipeline.people.xmp.regions import Frame, Region, matched
+from pipeline.people.xmp.sidecars import export_sidecars, import_sidecars
 from tests.photo_lakes import face, image_id
 
 HOSTILE = [

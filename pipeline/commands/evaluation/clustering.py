@@ -3,7 +3,6 @@
 import argparse
 from typing import Any
 
-from pipeline.clustering.measures import RATES, evaluate
 from pipeline.commands.evaluation.output import (
     Report,
     add_common,
@@ -13,9 +12,10 @@ from pipeline.commands.evaluation.output import (
     open_lake,
 )
 from pipeline.errors import ConfigError
-from pipeline.labels import read_labels
+from pipeline.evaluation.clustering import RATES, evaluate
+from pipeline.evaluation.plots import Bars, Plot
+from pipeline.evaluation.truth.labels import read_labels
 from pipeline.people import People
-from pipeline.plots import Bars, Plot
 from pipeline.storage.folder import visible
 
 MEANINGS = {

@@ -6,9 +6,9 @@ from typing import Any
 from pipeline.commands.evaluation.output import Report, add_common, counted, deliver, open_lake
 from pipeline.errors import ConfigError
 from pipeline.evaluation.detection import IOU, Detection, detection, match
-from pipeline.plots import Lines, Plot
+from pipeline.evaluation.plots import Lines, Plot
+from pipeline.evaluation.truth.boxes import read_boxes
 from pipeline.storage.folder import visible
-from pipeline.truth.boxes import read_boxes
 
 MEANINGS = {
     "average_precision": "area under precision made monotone, at every score",

@@ -17,9 +17,9 @@ from pipeline.evaluation.identification import (
     search,
     split,
 )
-from pipeline.labels import read_labels
+from pipeline.evaluation.plots import Histogram, Lines, Plot
+from pipeline.evaluation.truth.labels import read_labels
 from pipeline.lake.lookup import vectors_of
-from pipeline.plots import Histogram, Lines, Plot
 
 
 def add_parser(subjects: Any) -> None:

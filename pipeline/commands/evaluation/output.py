@@ -14,8 +14,8 @@ from rich.table import Table
 
 from pipeline.commands.options import add_storage_options
 from pipeline.errors import ConfigError
+from pipeline.evaluation.plots import Plot, need_matplotlib, render
 from pipeline.lake.lake import Lake
-from pipeline.plots import Plot, need_matplotlib, render
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, split_file, visible
 

@@ -12,6 +12,8 @@ from pipeline.commands.evaluation.output import (
     open_lake,
 )
 from pipeline.commands.evaluation.pairs import Loaded, add_pairs, load_pairs
+from pipeline.evaluation.plots import Histogram, Lines, Plot
+from pipeline.evaluation.truth.groups import read_groups
 from pipeline.evaluation.verification import (
     FARS,
     Verification,
@@ -23,9 +25,7 @@ from pipeline.evaluation.verification import (
 )
 from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import known_cards
-from pipeline.plots import Histogram, Lines, Plot
 from pipeline.storage.folder import visible
-from pipeline.truth.groups import read_groups
 
 MEANINGS = {
     "accuracy": "mean of folds, each at the best threshold of the others",

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from pipeline.clustering.corrections import Constraint
 from pipeline.errors import ConfigError, FacelakeError
 from pipeline.people import actions
+from pipeline.people.corrections import Constraint
 from pipeline.people.log import append, new_id
 from pipeline.review.lookup import ID_DIGITS
 from pipeline.review.pictures import PHOTO_SIDE, SMALL_SIDE

@@ -5,10 +5,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.truth.rows import read_rows
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
 from pipeline.storage.folder import visible
-from pipeline.truth.rows import read_rows
 
 # From a face or image, however it is told, to faces; None stands for an image without any.
 FindFace = Callable[[str], AbstractSet[str | None]]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
-from pipeline.people.regions import Region
+from pipeline.people.xmp.regions import Region
 
 TOOLKIT = "Facelake"
 LARGEST_BYTES = 16 << 20

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.truth.rows import read_rows
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
 from pipeline.storage.folder import visible
-from pipeline.truth.rows import read_rows
 
 
 def read_groups(lake: Lake, file: str, which: Which) -> Mapping[str, Mapping[str, str]]:

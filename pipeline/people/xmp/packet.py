@@ -9,8 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 
 from pipeline.errors import ConfigError
-from pipeline.people.regions import Frame, Region, matched
-from pipeline.people.xmp import (
+from pipeline.people.xmp.reader import (
     ABOUT,
     APPLIED,
     AREA,
@@ -36,6 +35,7 @@ from pipeline.people.xmp import (
     region_of,
     struct,
 )
+from pipeline.people.xmp.regions import Frame, Region, matched
 
 
 def objection(

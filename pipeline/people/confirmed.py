@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.clustering.constraints import ConfirmedSet, Constraint, Corrections
+from pipeline.people.constraints import ConfirmedSet, Constraint, Corrections
 
 
 @dataclass(slots=True)

@@ -9,10 +9,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
 from pipeline.storage.folder import split_file, visible
-from pipeline.truth.rows import csv_rows, need_columns, read_rows, text_of
 
 YES, NO = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
 

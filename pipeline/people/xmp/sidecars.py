@@ -14,12 +14,20 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError, StorageError
 from pipeline.people.actions import checked_name
 from pipeline.people.names import Imported, import_names
-from pipeline.people.packet import objection, packet
-from pipeline.people.places import Naming, NoFileError, Places, common_root, content, files, target
-from pipeline.people.regions import Frame, matched
 from pipeline.people.store import People
 from pipeline.people.view import view
-from pipeline.people.xmp import LARGEST_BYTES, parse
+from pipeline.people.xmp.packet import objection, packet
+from pipeline.people.xmp.places import (
+    Naming,
+    NoFileError,
+    Places,
+    common_root,
+    content,
+    files,
+    target,
+)
+from pipeline.people.xmp.reader import LARGEST_BYTES, parse
+from pipeline.people.xmp.regions import Frame, matched
 from pipeline.storage.folder import Folder
 
 PHOTO = ["image_id", "uri", "width", "height", "orientation"]

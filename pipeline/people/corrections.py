@@ -5,8 +5,9 @@ A later correction beats an earlier one where they contradict, and `undo` takes 
 
 from collections.abc import Sequence
 
-from pipeline.clustering.confirmed import Confirming
-from pipeline.clustering.constraints import (
+from pipeline.errors import ConfigError
+from pipeline.people.confirmed import Confirming
+from pipeline.people.constraints import (
     KINDS,
     ConfirmedSet,
     Constraint,
@@ -14,7 +15,6 @@ from pipeline.clustering.constraints import (
     ordered,
     undone,
 )
-from pipeline.errors import ConfigError
 
 __all__ = ["KINDS", "ConfirmedSet", "Constraint", "Corrections", "ordered", "resolve", "undone"]
 

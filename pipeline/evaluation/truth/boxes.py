@@ -10,11 +10,11 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.detection import Picture
+from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import find_images
 from pipeline.storage.folder import split_file, visible
-from pipeline.truth.rows import csv_rows, need_columns, read_rows, text_of
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 INVALID = 7  # column of WIDER's flag

@@ -1,0 +1,1 @@
+"""Names in XMP: sidecars and metadata of other programs, read and written."""
