@@ -25,7 +25,7 @@ from benchmarks.data import data_folder
 from benchmarks.memory import pss
 from benchmarks.reliability import children
 from benchmarks.synthetic import Archive, write_lake
-from pipeline.evaluation.clustering import Contingency
+from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.people.store import People

@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.data import shard_files
 from benchmarks.variants import encode
-from pipeline.duplicates import Duplicates
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.imaging import decode
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from benchmarks.synthetic import Archive, write_lake
-from pipeline.clustering.settings import ClusterConfig
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.run import Run
 from pipeline.forget import run
 from pipeline.forget.prove import Clear, prove
 from pipeline.forget.target import find
-from pipeline.grouping.run import Run
 from pipeline.lake import tombstones as forgotten
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake

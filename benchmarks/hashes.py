@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from benchmarks.memory import pss
 from benchmarks.reliability import children
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.tables import hash_column
-from pipeline.duplicates import Duplicates
 from pipeline.imaging.phash import HASH_BYTES, MATCH_BITS
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake, Models

@@ -16,7 +16,7 @@ from unittest.mock import MagicMock
 import numpy as np
 from PIL import Image
 
-from pipeline.copies.dihedral import turned, turns
+from pipeline.dedupe.algorithms.dihedral import turned, turns
 from pipeline.imaging import phash
 from pipeline.imaging.fingerprint import fingerprint
 

@@ -14,8 +14,8 @@ import re
 import numpy as np
 
 from pipeline.commands.evaluation.pairs import load_pairs
-from pipeline.evaluation.identification import identification, search, split
-from pipeline.evaluation.verification import pair_scores, verification
+from pipeline.evaluation.measures.identification import identification, search, split
+from pipeline.evaluation.measures.verification import pair_scores, verification
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import chosen_faces, vectors_of
 

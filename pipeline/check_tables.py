@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.duplicates import CROPS, PAIRS, Duplicates
+from pipeline.dedupe.duplicates import CROPS, PAIRS, Duplicates
 from pipeline.errors import StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.duplicates import Duplicates
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake, Models
 from pipeline.people import People, actions

@@ -1,1 +1,1 @@
-"""Groups faces into people: pure computation on arrays, no Ray, no storage."""
+"""Faces become people: from the vectors of a lake to its tables of people and clusters."""

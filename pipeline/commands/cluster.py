@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.clustering.settings import ClusterConfig
-from pipeline.clustering.tiers import TierConfig
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
 from pipeline.executor.manifest import versions
@@ -113,7 +113,7 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
 def run(options: argparse.Namespace) -> int:
     """Cluster, print what was found, and return the exit code."""
     # It takes torch, a second to import, that no other command should wait for.
-    from pipeline.grouping.run import Run, settings_of
+    from pipeline.clustering.run import Run, settings_of
 
     config = cluster_config(options)
     console = Console()

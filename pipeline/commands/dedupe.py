@@ -12,12 +12,12 @@ from rich.text import Text
 
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
-from pipeline.copies.settings import RULES, DedupeConfig
 from pipeline.dedupe import plans, removal
+from pipeline.dedupe.algorithms.settings import RULES, DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.executor.manifest import versions
 from pipeline.lake.lake import Lake

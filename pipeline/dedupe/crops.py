@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipeline.copies.faces import (
+from pipeline.dedupe.algorithms.faces import (
     HASH_RADIUS,
     Similarities,
     are_copies,
     sign_hashes,
     signature,
 )
-from pipeline.copies.pictures import Bools, Bytes, Ints, Pictures
+from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints, Pictures
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.lake.checkpoints import Mapper, Workspace

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.copies.pictures import SHORT, Pictures
+from pipeline.dedupe.algorithms.pictures import SHORT, Pictures
 from pipeline.errors import StorageError
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.lake.checkpoints import Arrays, Workspace

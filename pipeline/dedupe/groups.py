@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.copies.bursts import are_shots, bursts
-from pipeline.copies.dihedral import Turn
-from pipeline.copies.hamming import Pairs
-from pipeline.copies.keeper import Preference
-from pipeline.copies.pictures import Bools, Bytes, Ints, Pictures, numbered
-from pipeline.copies.settings import DedupeConfig
-from pipeline.copies.stars import Graph, Lists, Near, Stars, stars
+from pipeline.dedupe.algorithms.bursts import are_shots, bursts
+from pipeline.dedupe.algorithms.dihedral import Turn
+from pipeline.dedupe.algorithms.hamming import Pairs
+from pipeline.dedupe.algorithms.keeper import Preference
+from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints, Pictures, numbered
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.algorithms.stars import Graph, Lists, Near, Stars, stars
 
 # A copy that is kept has at least half the pixels of those that may go.
 MOST_PIXELS = 2

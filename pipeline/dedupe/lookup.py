@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import DECODE_SIDE
-from pipeline.copies.banding import distances, spread
-from pipeline.copies.dihedral import turned, turns
-from pipeline.copies.pictures import Bools, Bytes, Ints
-from pipeline.copies.settings import DedupeConfig
+from pipeline.dedupe.algorithms.banding import distances, spread
+from pipeline.dedupe.algorithms.dihedral import turned, turns
+from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints
+from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.gather import binary
 from pipeline.dedupe.tables import EXACT, MIRRORED, NEAR, PIXELS, ROTATED
 from pipeline.errors import ConfigError, ImageError

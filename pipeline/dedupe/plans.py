@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.tables import KEPT
-from pipeline.duplicates import Duplicates
 from pipeline.lake.scan import scan
 from pipeline.lake.schema import IMAGES
 from pipeline.sources.units import archive_of

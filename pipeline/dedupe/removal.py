@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.config import ReadConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.plans import Copy, Place
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.runs import inputs

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.copies.dihedral import Turn, turns
-from pipeline.copies.hamming import Pairs
-from pipeline.copies.pictures import Bools, Ints, Pictures, classes, numbered
-from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import tables
+from pipeline.dedupe.algorithms.dihedral import Turn, turns
+from pipeline.dedupe.algorithms.hamming import Pairs
+from pipeline.dedupe.algorithms.pictures import Bools, Ints, Pictures, classes, numbered
+from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.crops import find_crops
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.gather import binary, gather, hexes, load, plan_tasks
 from pipeline.dedupe.groups import Found, Hashes, group, plain_hashes, turnable_hashes
 from pipeline.dedupe.search import Progress, distinct, find_pairs
 from pipeline.dedupe.similar import Similarity, find_similar
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.imaging.phash import HASH_BYTES
 from pipeline.lake.checkpoints import Mapper, Workspace

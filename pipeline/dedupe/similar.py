@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline.copies.faces import HASH_BITS, sign_hashes
-from pipeline.copies.pictures import Bools, Ints, Pictures, numbered
+from pipeline.dedupe.algorithms.faces import HASH_BITS, sign_hashes
+from pipeline.dedupe.algorithms.pictures import Bools, Ints, Pictures, numbered
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError

@@ -1,1 +1,1 @@
-"""Measures of verification, identification, detection and calibration, in NumPy alone."""
+"""How well it works: measures, plots, and what people say is true."""

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.clustering.run import WORK as CLUSTER_WORK
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import WORK as DEDUPE_WORK
-from pipeline.duplicates import Duplicates
 from pipeline.errors import StorageError
 from pipeline.forget.parts import is_gone
-from pipeline.grouping.run import WORK as CLUSTER_WORK
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.lake import Lake
 from pipeline.lake.tombstones import Forgotten

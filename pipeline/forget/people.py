@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.grid import from_grid, to_grid
+from pipeline.clustering.algorithms.grid import from_grid, to_grid
 from pipeline.errors import StorageError
 from pipeline.forget.parts import is_gone, strings
 from pipeline.lake.columns import fixed_lists, matrix

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.duplicates import Duplicates
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.report.images import photos_of
 
 # Of a group that has more, the first are shown; the rest are counted.

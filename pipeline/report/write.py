@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.duplicates import Duplicates
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.lake import Lake
 from pipeline.lake.runs import read_config

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.tiers import TierConfig
+from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.config import require
 from pipeline.geometry import Floats
 from pipeline.lake.columns import matrix

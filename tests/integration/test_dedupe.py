@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pipeline.commands.main import main
-from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import gather
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
-from pipeline.duplicates import Duplicates
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake
 from tests.integration.support import EXAMPLES, index

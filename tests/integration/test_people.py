@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clustering.settings import ClusterConfig
+from pipeline.clustering import shards as store
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.run import Run
 from pipeline.commands.main import main
 from pipeline.errors import StorageError
-from pipeline.grouping import store
-from pipeline.grouping.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake
 from pipeline.people.store import People

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.data import shards
 from benchmarks.mtcnn_parity import Score, stored
 from benchmarks.verification import named_people, pairs_of
-from pipeline.evaluation.calibrate import calibrate
-from pipeline.evaluation.identification import identification, search, split
-from pipeline.evaluation.verification import pair_scores, verification
+from pipeline.evaluation.measures.calibrate import calibrate
+from pipeline.evaluation.measures.identification import identification, search, split
+from pipeline.evaluation.measures.verification import pair_scores, verification
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
 from pipeline.models import find_card, load_detector

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import synthetic
-from pipeline.clustering import odds
-from pipeline.clustering.identity import transfer
-from pipeline.clustering.linkage import Nodes, link
-from pipeline.clustering.settings import ClusterConfig
-from pipeline.clustering.threshold import calibrate
-from pipeline.grouping import gather, level, singles, store
-from pipeline.grouping.run import Run
+from pipeline.clustering import gather, level, singles
+from pipeline.clustering import shards as store
+from pipeline.clustering.algorithms import odds
+from pipeline.clustering.algorithms.identity import transfer
+from pipeline.clustering.algorithms.linkage import Nodes, link
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.algorithms.threshold import calibrate
+from pipeline.clustering.run import Run
 from tests import lakes
 
 
@@ -71,7 +72,7 @@ def test_order_parts_and_workers_do_not_change_the_result(
 @settings(deadline=None)
 def test_linkage_does_not_depend_on_the_order_of_edges(seed):
     random = np.random.default_rng(seed)
-    from pipeline.clustering.grid import to_grid
+    from pipeline.clustering.algorithms.grid import to_grid
 
     vectors = random.standard_normal((30, 16))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.copies import hamming
-from pipeline.copies.banding import BITS, Band, bands, best_bands, distances, spread
-from pipeline.copies.dihedral import BOTH, MIRRORED, ROTATED, turned, turns
-from pipeline.copies.hamming import Pairs, Sides, close_pairs
-from pipeline.copies.settings import DedupeConfig
-from pipeline.copies.stars import Graph, Lists, Near, stars
 from pipeline.dedupe import gather, search
+from pipeline.dedupe.algorithms import hamming
+from pipeline.dedupe.algorithms.banding import BITS, Band, bands, best_bands, distances, spread
+from pipeline.dedupe.algorithms.dihedral import BOTH, MIRRORED, ROTATED, turned, turns
+from pipeline.dedupe.algorithms.hamming import Pairs, Sides, close_pairs
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.algorithms.stars import Graph, Lists, Near, stars
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import in_process
 from tests.pictures import flipped, lake_of, row

@@ -2,10 +2,10 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.curves import curve_of
-from pipeline.evaluation.detection import Picture, detection, match
-from pipeline.evaluation.folds import k_fold
-from pipeline.evaluation.verification import Pairs, pair_scores
+from pipeline.evaluation.measures.curves import curve_of
+from pipeline.evaluation.measures.detection import Picture, detection, match
+from pipeline.evaluation.measures.folds import k_fold
+from pipeline.evaluation.measures.verification import Pairs, pair_scores
 
 
 def trials():

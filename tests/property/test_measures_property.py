@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from pipeline.evaluation.clustering import RATES, evaluate
+from pipeline.evaluation.measures.clustering import RATES, evaluate
 
 FAST = settings(max_examples=100, deadline=None)
 faces = st.lists(st.tuples(st.integers(0, 4), st.none() | st.integers(0, 4)), min_size=1)

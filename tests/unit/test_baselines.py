@@ -6,7 +6,7 @@ import pytest
 from benchmarks import clustering_baselines as baselines
 from benchmarks.clustering_baselines import ALGORITHMS
 from pipeline.errors import ConfigError
-from pipeline.evaluation.clustering import evaluate
+from pipeline.evaluation.measures.clustering import evaluate
 
 SPREAD = 0.05
 

@@ -8,7 +8,7 @@ from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as their_log_loss
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.calibrate import (
+from pipeline.evaluation.measures.calibrate import (
     brier,
     calibrate,
     expected_error,

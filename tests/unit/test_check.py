@@ -5,10 +5,10 @@ import pytest
 
 from pipeline.check import check, repair
 from pipeline.check_tables import problems
-from pipeline.clustering.settings import ClusterConfig
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.run import Run
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_UNSOUND, ConfigError
-from pipeline.grouping.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.columns import fixed_lists, matrix
 from pipeline.lake.lake import Lake, parquet_bytes

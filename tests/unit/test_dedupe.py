@@ -6,11 +6,11 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.copies import hamming
-from pipeline.copies.settings import DedupeConfig
+from pipeline.dedupe.algorithms import hamming
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake, parquet_bytes

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from pipeline.evaluation.detection import Matches, Picture, detection, match, precision_sweep
+from pipeline.evaluation.measures.detection import (
+    Matches,
+    Picture,
+    detection,
+    match,
+    precision_sweep,
+)
 
 
 def picture(faces, truth, ignored=()):

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.check import check
-from pipeline.clustering.settings import ClusterConfig
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.run import Run as ClusterRun
 from pipeline.commands.main import main
-from pipeline.copies.settings import DedupeConfig
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run as DedupeRun
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.forget import derived, run
 from pipeline.forget.prove import Clear, prove
 from pipeline.forget.target import find
 from pipeline.geometry import iou
-from pipeline.grouping.run import Run as ClusterRun
 from pipeline.lake import schema
 from pipeline.lake import tombstones as stones
 from pipeline.lake.checkpoints import Workspace, in_process

@@ -5,12 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.clustering.settings import ClusterConfig
-from pipeline.duplicates import Duplicates
+from pipeline.clustering import level
+from pipeline.clustering import shards as store
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.run import Run
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
-from pipeline.evaluation.clustering import Contingency
-from pipeline.grouping import level, store
-from pipeline.grouping.run import Run
+from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.lake import schema
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake
@@ -227,8 +228,8 @@ def test_a_killed_run_goes_on_from_its_finished_units(twelve, monkeypatch):
 
 
 def test_a_photo_of_two_people_keeps_them_apart_unless_it_is_a_mirror():
-    from pipeline.clustering.grid import to_grid
-    from pipeline.grouping.evidence import photo_conflicts
+    from pipeline.clustering.algorithms.grid import to_grid
+    from pipeline.clustering.evidence import photo_conflicts
 
     angle = np.radians([0, 70, 10, 72])
     grid = to_grid(np.stack([np.cos(angle), np.sin(angle)], axis=1))

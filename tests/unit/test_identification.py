@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.identification import Searches, identification, search, split
+from pipeline.evaluation.measures.identification import Searches, identification, search, split
 
 
 def direction(degrees):
@@ -92,7 +92,7 @@ def test_many_probes_are_searched_in_parts(monkeypatch):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     parts = split(person)
     whole = search(vectors, person, parts.gallery, parts.known, "best")
-    monkeypatch.setattr("pipeline.evaluation.identification.PROBES_AT_ONCE", 7)
+    monkeypatch.setattr("pipeline.evaluation.measures.identification.PROBES_AT_ONCE", 7)
     pieces = search(vectors, person, parts.gallery, parts.known, "best")
     assert (whole.rank == pieces.rank).all()
     assert whole.top == pytest.approx(pieces.top)

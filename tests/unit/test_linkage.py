@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.clustering.cells import assign, centroids
-from pipeline.clustering.components import components, spanning_forest, units
-from pipeline.clustering.grid import UNIT, similarity, to_grid
-from pipeline.clustering.linkage import FORBIDDEN, Nodes, link
-from pipeline.clustering.neighbours import search
-from pipeline.clustering.threshold import NORMAL, Threshold, calibrate, impostors
+from pipeline.clustering.algorithms.cells import assign, centroids
+from pipeline.clustering.algorithms.components import components, spanning_forest, units
+from pipeline.clustering.algorithms.grid import UNIT, similarity, to_grid
+from pipeline.clustering.algorithms.linkage import FORBIDDEN, Nodes, link
+from pipeline.clustering.algorithms.neighbours import search
+from pipeline.clustering.algorithms.threshold import NORMAL, Threshold, calibrate, impostors
 
 
 def unit(vectors):
@@ -62,8 +62,8 @@ def test_search_blocks_do_not_matter(monkeypatch):
     grid, _ = planted()
     rows = np.arange(len(grid))
     whole = search(grid, grid, rows, rows, 5, 0.1, rows)
-    monkeypatch.setattr("pipeline.clustering.neighbours.BLOCK_QUERIES", 7)
-    monkeypatch.setattr("pipeline.clustering.neighbours.BLOCK_MEMBERS", 11)
+    monkeypatch.setattr("pipeline.clustering.algorithms.neighbours.BLOCK_QUERIES", 7)
+    monkeypatch.setattr("pipeline.clustering.algorithms.neighbours.BLOCK_MEMBERS", 11)
     pieces = search(grid, grid, rows, rows, 5, 0.1, rows)
     assert np.array_equal(whole.member, pieces.member)
     assert np.array_equal(whole.score, pieces.score)
@@ -73,7 +73,7 @@ def test_cells_do_not_depend_on_blocks(monkeypatch):
     grid, _ = planted(20, 10)
     centres = centroids(grid, 12)
     whole = assign(grid, centres, 3)
-    monkeypatch.setattr("pipeline.clustering.cells.BLOCK", 13)
+    monkeypatch.setattr("pipeline.clustering.algorithms.cells.BLOCK", 13)
     assert np.array_equal(whole, assign(grid, centres, 3))
     assert np.array_equal(centres, centroids(grid, 12))
 

@@ -6,7 +6,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.clustering import RATES, Contingency, evaluate
+from pipeline.evaluation.measures.clustering import RATES, Contingency, evaluate
 
 # Ann has five photos and Bob three. Cluster x holds a a a b, y holds a b b, and one a is alone.
 LABELS = list("aaaaabbb")

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.clustering.grid import to_grid
-from pipeline.clustering.linkage import NOBODY
-from pipeline.clustering.odds import Odds, choose, measure
-from pipeline.clustering.threshold import Threshold
-from pipeline.grouping.gather import Faces
-from pipeline.grouping.singles import Known, join_singles, measure_odds
+from pipeline.clustering.algorithms.grid import to_grid
+from pipeline.clustering.algorithms.linkage import NOBODY
+from pipeline.clustering.algorithms.odds import Odds, choose, measure
+from pipeline.clustering.algorithms.threshold import Threshold
+from pipeline.clustering.gather import Faces
+from pipeline.clustering.singles import Known, join_singles, measure_odds
 from pipeline.lake.checkpoints import Workspace
 from pipeline.storage.folder import Folder
 

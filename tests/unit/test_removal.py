@@ -8,11 +8,11 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.config import ReadConfig
-from pipeline.copies.settings import DedupeConfig
 from pipeline.dedupe import plans, removal
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import COPIES
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lock import RunLock

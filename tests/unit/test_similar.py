@@ -6,10 +6,10 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image, ImageEnhance
 
-from pipeline.copies.settings import DedupeConfig
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.similar import Similarity
-from pipeline.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import in_process
 from tests import pictures
@@ -83,7 +83,7 @@ def test_what_hashes_miss_an_embedding_finds(archive, tmp_path):
 
 @pytest.mark.parametrize("cosine", [0.88, 0.95, 0.99])
 def test_the_searched_radius_holds_nearly_all_pairs_at_the_threshold(cosine):
-    from pipeline.copies.faces import sign_hashes
+    from pipeline.dedupe.algorithms.faces import sign_hashes
 
     random = np.random.default_rng(0)
     a, b = random.standard_normal((2, 2000, 128)).astype(np.float32)

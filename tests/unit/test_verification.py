@@ -3,10 +3,10 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.bootstrap import intervals, pair_weights
-from pipeline.evaluation.curves import Sweep, curve_of, resolution
-from pipeline.evaluation.folds import Folds, assign_folds, best_threshold, k_fold
-from pipeline.evaluation.verification import (
+from pipeline.evaluation.measures.bootstrap import intervals, pair_weights
+from pipeline.evaluation.measures.curves import Sweep, curve_of, resolution
+from pipeline.evaluation.measures.folds import Folds, assign_folds, best_threshold, k_fold
+from pipeline.evaluation.measures.verification import (
     Pairs,
     by_group,
     pair_scores,

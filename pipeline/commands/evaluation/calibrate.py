@@ -10,11 +10,11 @@ import numpy as np
 from pipeline.commands.evaluation.output import Report, add_common, deliver, number, open_lake
 from pipeline.commands.evaluation.pairs import Loaded, add_pairs, load_pairs
 from pipeline.errors import ConfigError
-from pipeline.evaluation.bootstrap import intervals, pair_weights
-from pipeline.evaluation.calibrate import Fitted, calibrate, reliability, scores_of
+from pipeline.evaluation.measures.bootstrap import intervals, pair_weights
+from pipeline.evaluation.measures.calibrate import Fitted, calibrate, reliability, scores_of
+from pipeline.evaluation.measures.types import Bools, Doubles
+from pipeline.evaluation.measures.verification import pair_scores
 from pipeline.evaluation.plots import Lines, Plot
-from pipeline.evaluation.types import Bools, Doubles
-from pipeline.evaluation.verification import pair_scores
 from pipeline.lake.lake import Lake
 from pipeline.models.cards.calibration import METHODS
 from pipeline.models.cards.text import calibration_text, with_calibration

@@ -12,7 +12,7 @@ from pipeline.commands.evaluation.output import (
     open_lake,
 )
 from pipeline.errors import ConfigError
-from pipeline.evaluation.clustering import RATES, evaluate
+from pipeline.evaluation.measures.clustering import RATES, evaluate
 from pipeline.evaluation.plots import Bars, Plot
 from pipeline.evaluation.truth.labels import read_labels
 from pipeline.people import People

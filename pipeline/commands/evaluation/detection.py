@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.commands.evaluation.output import Report, add_common, counted, deliver, open_lake
 from pipeline.errors import ConfigError
-from pipeline.evaluation.detection import IOU, Detection, detection, match
+from pipeline.evaluation.measures.detection import IOU, Detection, detection, match
 from pipeline.evaluation.plots import Lines, Plot
 from pipeline.evaluation.truth.boxes import read_boxes
 from pipeline.storage.folder import visible

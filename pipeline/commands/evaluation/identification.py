@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.commands.evaluation.clustering import add_labels
 from pipeline.commands.evaluation.output import Report, add_common, counted, deliver, open_lake
-from pipeline.evaluation.identification import (
+from pipeline.evaluation.measures.identification import (
     FPIRS,
     Identification,
     Searches,

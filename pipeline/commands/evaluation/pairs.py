@@ -7,11 +7,11 @@ import numpy as np
 
 from pipeline.commands.evaluation.output import counted
 from pipeline.errors import ConfigError
-from pipeline.evaluation.folds import assign_folds
+from pipeline.evaluation.measures.folds import assign_folds
+from pipeline.evaluation.measures.types import Doubles
+from pipeline.evaluation.measures.verification import Pairs
 from pipeline.evaluation.mirror import lake_embedder, with_mirrored
 from pipeline.evaluation.truth.pairs import LakePairs, read_pairs
-from pipeline.evaluation.types import Doubles
-from pipeline.evaluation.verification import Pairs
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
 

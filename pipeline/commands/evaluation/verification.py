@@ -12,9 +12,7 @@ from pipeline.commands.evaluation.output import (
     open_lake,
 )
 from pipeline.commands.evaluation.pairs import Loaded, add_pairs, load_pairs
-from pipeline.evaluation.plots import Histogram, Lines, Plot
-from pipeline.evaluation.truth.groups import read_groups
-from pipeline.evaluation.verification import (
+from pipeline.evaluation.measures.verification import (
     FARS,
     Verification,
     by_group,
@@ -23,6 +21,8 @@ from pipeline.evaluation.verification import (
     threshold_table,
     verification,
 )
+from pipeline.evaluation.plots import Histogram, Lines, Plot
+from pipeline.evaluation.truth.groups import read_groups
 from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import known_cards
 from pipeline.storage.folder import visible

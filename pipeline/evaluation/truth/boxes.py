@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.detection import Picture
+from pipeline.evaluation.measures.detection import Picture
 from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from pipeline.duplicates import Duplicates
+from pipeline.dedupe.duplicates import Duplicates
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import action
 from pipeline.review.web import Page, form_of, paged, render, review_of

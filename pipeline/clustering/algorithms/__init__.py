@@ -1,0 +1,1 @@
+"""Clustering on arrays alone, without storage and tables."""

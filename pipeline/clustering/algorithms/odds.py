@@ -1,0 +1,91 @@
+"""Whether a face seen once is one of the people: the odds, from how the lake's own faces compare.
+
+A threshold asks how often strangers look so much alike, and nothing else. Whether a face alone
+belongs to a person depends as well on how often that person's pictures look so little like the
+others, on how many pictures of the person there are, and on how many strangers there are to be
+taken for one:
+
+    odds = pictures of the person x own(z) / (faces alone x strangers(z))
+
+`own` and `strangers` are normal densities of the similarity z, measured on faces that have people
+and on faces that have none. Blurred faces resemble everybody less, or more: a face's similarity
+counts from its own average to people (Z-norm; Auckenthaler, Carey, Lloyd-Thomas, Digital Signal
+Processing 10, 2000).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.clustering.algorithms.grid import Ints
+from pipeline.clustering.algorithms.linkage import NOBODY
+from pipeline.clustering.algorithms.threshold import NORMAL, Values, impostors
+
+# Fewer say too little of a density's tail to join anybody by it.
+LEAST_OWN, LEAST_STRANGERS = 100, 2000
+# Below the middle of a normal distribution lies one deviation down to here.
+ONE_DEVIATION = NORMAL.cdf(-1)
+
+
+@dataclass(frozen=True)
+class Odds:
+    """What is known of a lake.
+
+    Attributes:
+        own_mean, own_sd: of faces to the others of their person, in deviations of strangers.
+        strangers_mean, strangers_sd: of faces alone to people.
+    """
+
+    own_mean: float
+    own_sd: float
+    strangers_mean: float
+    strangers_sd: float
+
+    def of(self, z: Values, pictures: Values, alone: int) -> Values:
+        """Return the odds that faces belong to persons, float64 like `z`.
+
+        Args:
+            z: similarities above each face's average, in deviations; -inf where impossible.
+            pictures: how many each person has.
+            alone: faces without a person.
+        """
+        # Each density is trusted between the two means alone: beyond them, more is not less.
+        inside = np.clip(z, self.strangers_mean, self.own_mean)
+        own = ((inside - self.own_mean) / self.own_sd) ** 2 / 2 + np.log(self.own_sd)
+        strangers = ((inside - self.strangers_mean) / self.strangers_sd) ** 2 / 2
+        strangers += np.log(self.strangers_sd)
+        ratio = np.exp(np.minimum(strangers - own, 500))
+        odds: Values = np.where(z > self.strangers_mean, pictures / max(1, alone) * ratio, 0.0)
+        return odds
+
+
+def measure(own: Values, strangers: Values) -> Odds | None:
+    """Return the odds of a lake, None where it has too few faces or nobody stands out.
+
+    Args:
+        own: similarities of faces to the others of their person; lower half: what lies far above
+            are copies.
+        strangers: of faces alone to people, few of which may be their own.
+    """
+    if len(own) < LEAST_OWN or len(strangers) < LEAST_STRANGERS:
+        return None
+    middle, low = np.quantile(own, [0.5, ONE_DEVIATION])
+    mean, sd = impostors(strangers)
+    if middle <= mean:
+        return None
+    return Odds(float(middle), max(float(middle - low), 1e-4), mean, sd)
+
+
+def choose(odds: Values) -> Ints:
+    """Return for each face the column of the person it is more likely than all else together.
+
+    Args:
+        odds: of each face to its candidates, against being nobody's, float64 [N, C].
+    """
+    if not odds.shape[1]:
+        return np.full(len(odds), NOBODY, np.int64)
+    best = odds.argmax(axis=1)
+    top = odds[np.arange(len(odds)), best]
+    rest = odds.sum(axis=1) - top
+    chosen: Ints = np.where(top > 1 + rest, best, NOBODY)
+    return chosen

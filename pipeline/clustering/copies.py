@@ -1,0 +1,73 @@
+"""One copy counts: faces of copied pictures join their person, but link and weigh nothing.
+
+What `facelake dedupe` found is taken as it is. A lake in which nobody has looked for duplicates has
+none.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pipeline.clustering.algorithms.grid import Grid, Ints, similarity
+from pipeline.clustering.algorithms.tiers import CORE
+from pipeline.clustering.gather import Faces
+from pipeline.dedupe.duplicates import Duplicates
+
+COUNTED = "a copy of a picture whose face counts already"
+# The same face on two copies, however small or pale one of them is; two people on one photo are
+# seldom as alike.
+COPY_COSINE = 0.6
+CHUNK = 65_536
+
+
+def kept_photos(duplicates: Duplicates, image_id: np.ndarray) -> np.ndarray:
+    """Return the image that is kept of each image's copies, itself where there are none.
+
+    Args:
+        duplicates: of the lake.
+        image_id: bytes [N].
+    """
+    if duplicates.current() is None:
+        return image_id
+    rows = duplicates.table(["image_id", "group_id", "kind"])
+    rows = rows.filter(pc.not_equal(rows["kind"], "burst"))
+    ids = np.array(rows["image_id"].to_pylist(), dtype=image_id.dtype)
+    groups = rows["group_id"].to_pylist()
+    kept = {
+        group: image
+        for group, image, kind in zip(groups, ids, rows["kind"].to_pylist(), strict=True)
+        if kind == "kept"
+    }
+    if not len(ids):
+        return image_id
+    instead = np.array([kept[group] for group in groups], dtype=image_id.dtype)
+    order = np.argsort(ids)
+    at = np.minimum(np.searchsorted(ids[order], image_id), len(ids) - 1)
+    there = ids[order][at] == image_id
+    return np.where(there, instead[order][at], image_id)
+
+
+def copied_faces(faces: Faces, tier: np.ndarray, vectors: Callable[[Ints], Grid]) -> Ints:
+    """Return the core faces of copies whose face is core on the kept picture too.
+
+    Args:
+        faces: all of them.
+        tier: of each.
+        vectors: returns the grid vectors of some faces.
+    """
+    copy = np.flatnonzero((faces.photo != faces.image_id) & (tier == CORE))
+    core = np.flatnonzero(tier == CORE)
+    core = core[np.argsort(faces.image_id[core], kind="stable")]
+    owner = faces.image_id[core]
+    first = np.searchsorted(owner, faces.photo[copy], side="left")
+    last = np.searchsorted(owner, faces.photo[copy], side="right")
+    counts = last - first
+    one = np.repeat(copy, counts)
+    other = core[np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
+    found = np.zeros(len(tier), bool)
+    for start in range(0, len(one), CHUNK):
+        part = slice(start, start + CHUNK)
+        cosine = similarity(vectors(one[part]), vectors(other[part]))
+        found[one[part][cosine >= COPY_COSINE]] = True
+    return np.flatnonzero(found)

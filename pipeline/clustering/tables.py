@@ -1,0 +1,111 @@
+"""Writes what a clustering found as a new generation of tables."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clustering.algorithms.linkage import NOBODY
+from pipeline.clustering.algorithms.threshold import Values
+from pipeline.clustering.algorithms.tiers import NAMES
+from pipeline.clustering.outcome import Outcome, certainty
+from pipeline.clustering.past import Past
+from pipeline.clustering.persons import people_rows, person_ids
+from pipeline.clustering.suggestions import suggest
+from pipeline.lake import schema
+from pipeline.lake.generations import pieces
+from pipeline.people.store import People
+
+
+def publish(
+    people: People, run_id: str, outcome: Outcome, past: Past, about: dict[str, Any]
+) -> None:
+    """Write the tables as a new generation; adds its figures to `about`."""
+    ids = person_ids(outcome, past)
+    similar, confidence = certainty(outcome)
+    rows = cluster_rows(outcome, ids, similar, confidence, run_id)
+    persons = people_rows(people, outcome, past, ids, similar, confidence, run_id)
+    kept = kept_rows(outcome, past, ids)
+    clusters = pa.concat_tables([kept, rows]).sort_by("face_id")
+    suggestions = suggest(outcome, past, ids, run_id)
+    alone = int((np.asarray(persons["faces"]) == 1).sum())
+    about |= {
+        "faces": len(clusters),
+        "new_faces": len(rows),
+        "people": len(persons),
+        "people_of_one_face": alone,
+        "tiers": {k["values"]: k["counts"] for k in clusters["tier"].value_counts().to_pylist()},
+        "suggestions": len(suggestions),
+        "ids_changed": changed(kept, rows, past),
+        "incremental": bool(past.people),
+    }
+    people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)
+
+
+def nullable(values: Values, kind: pa.DataType) -> pa.Array:
+    """Return an array in which NaN is null."""
+    return pa.array(values, mask=np.isnan(values)).cast(kind)
+
+
+def cluster_rows(
+    outcome: Outcome, ids: list[str], similar: Values, confidence: Values, run_id: str
+) -> pa.Table:
+    """Return a row of `clusters` for each face of the run."""
+    faces = outcome.faces
+    confirmed = np.zeros(len(faces.face_id), bool)
+    for one, rows in zip(outcome.confirmed.corrections.sets, outcome.confirmed.rows, strict=True):
+        confirmed[rows] = len(one.faces) > 1 or one.person_id is not None
+    return pa.table(
+        {
+            "face_id": pa.array([f.decode() for f in faces.face_id], pa.string()),
+            "image_id": pa.array([f.decode() for f in faces.image_id], pa.string()),
+            "person_id": pa.array(
+                [None if p == NOBODY else ids[p] for p in outcome.of], pa.string()
+            ),
+            "tier": pa.array([NAMES[t] for t in outcome.tier], pa.string()),
+            "reason": pa.array(outcome.reasons, pa.string()),
+            "similarity": nullable(similar, pa.float32()),
+            "confidence": nullable(confidence, pa.float32()),
+            "confirmed": pa.array(confirmed),
+            "run_id": pa.array([run_id] * len(confirmed), pa.string()),
+        },
+        schema=schema.CLUSTERS,
+    )
+
+
+def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
+    """Return the rows of earlier runs that stay, under the ids that their persons now have."""
+    if past.clusters is None or not past.people:
+        return schema.CLUSTERS.empty_table()
+    done = pa.array([f.decode() for f in outcome.faces.face_id], pa.string())
+    kept = past.clusters.filter(pc.invert(pc.is_in(past.clusters["face_id"], done)))
+    now = {
+        was: ids[person]
+        for was, person in zip(past.people, outcome.old.tolist(), strict=True)
+        if ids[person] != was
+    }
+    if now:
+        person = [now.get(p, p) for p in kept["person_id"].to_pylist()]
+        at = kept.schema.get_field_index("person_id")
+        kept = kept.set_column(
+            at, schema.CLUSTERS.field("person_id"), pa.array(person, pa.string())
+        )
+    return kept
+
+
+def changed(kept: pa.Table, rows: pa.Table, past: Past) -> int:
+    """Return how many faces that had a person before have another one now."""
+    if past.clusters is None:
+        return 0
+    before = dict(
+        zip(*past.clusters.select(["face_id", "person_id"]).to_pydict().values(), strict=True)
+    )
+    count = 0
+    for table in (kept, rows):
+        for face, person in zip(
+            table["face_id"].to_pylist(), table["person_id"].to_pylist(), strict=True
+        ):
+            was = before.get(face)
+            count += was is not None and person is not None and was != person
+    return count

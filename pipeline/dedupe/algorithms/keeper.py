@@ -1,0 +1,87 @@
+"""Which of several copies to keep, and why."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipeline.dedupe.algorithms.pictures import Floats, Ints, Pictures
+
+# What each rule compares: more is better.
+MEASURES: dict[str, Callable[[Pictures], Floats]] = {
+    "more": lambda p: p.holds_more.astype(float),
+    "original": lambda p: ((p.camera > 0) & np.isfinite(p.taken_ms)).astype(float),
+    "bars": lambda p: (~p.has_inner).astype(float),
+    "pixels": lambda p: p.area.astype(float),
+    # A PNG made of a JPEG is no better than it: what counts is the smallest file of these pixels.
+    "compression": lambda p: p.least_bytes / np.maximum(p.area, 1),
+    "sharpness": lambda p: np.nan_to_num(p.sharpness),
+    "older": lambda p: -np.nan_to_num(p.taken_ms, nan=np.inf),
+    "smaller": lambda p: -p.bytes.astype(float),
+    "path": lambda p: -p.path_length.astype(float),
+}
+
+
+class Preference:
+    """The order of preference among pictures.
+
+    Pictures of a reference folder come first, then the rules decide in turn, the id at last.
+
+    Args:
+        pictures: all of them.
+        prefer: rules, of `MEASURES`.
+    """
+
+    def __init__(self, pictures: Pictures, prefer: Sequence[str]) -> None:
+        self.pictures = pictures
+        self.measures = {rule: MEASURES[rule](pictures) for rule in prefer}
+
+    def ranks(self) -> Ints:
+        """Return the place of each picture, 0 the best; no two share one."""
+        ids = np.ascontiguousarray(self.pictures.image_id).view(np.uint64)
+        rules = [-values for values in self.measures.values()]
+        order = np.lexsort([*ids.T, *reversed(rules), ~self.pictures.reference])
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        return places
+
+    def reason(self, kept: int, other: int) -> str:
+        """Return what `kept` has that `other` has not, for people."""
+        if self.pictures.reference[kept] != self.pictures.reference[other]:
+            return "lies in a reference folder"
+        for rule, values in self.measures.items():
+            if values[kept] != values[other]:
+                return told(rule, self.pictures, kept, other)
+        return "is the same in all that is compared, and chosen by its id"
+
+
+def told(rule: str, pictures: Pictures, kept: int, other: int) -> str:
+    """Return how the kept picture is better by a rule."""
+    if rule == "pixels":
+        sizes = (f"{pictures.width[i]} x {pictures.height[i]}" for i in (kept, other))
+        return "has more pixels ({} against {})".format(*sizes)
+    if rule == "compression":
+        bits = (8 * pictures.least_bytes[i] / max(1, pictures.area[i]) for i in (kept, other))
+        return "is less compressed ({:.2f} against {:.2f} bits a pixel)".format(*bits)
+    if rule == "sharpness":
+        return "is sharper ({:.0f} against {:.0f})".format(*pictures.sharpness[[kept, other]])
+    if rule == "older":
+        return "was taken earlier ({} against {})".format(
+            *(day(pictures.taken_ms[i]) for i in (kept, other))
+        )
+    if rule == "smaller":
+        return "is the smaller file ({:,} against {:,} bytes)".format(
+            *pictures.bytes[[kept, other]]
+        )
+    return {
+        "more": "holds further pages, frames or depth",
+        "original": "has the camera's own data",
+        "bars": "has no bars around it",
+        "path": "has the shorter path",
+    }[rule]
+
+
+def day(taken_ms: float) -> str:
+    """Return a time of capture for people."""
+    if not np.isfinite(taken_ms):
+        return "unknown"
+    return str(np.datetime64(int(taken_ms), "ms").astype("datetime64[s]")).replace("T", " ")
