@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from benchmarks.synthetic import Archive, write_lake
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
-from pipeline.forget import run
-from pipeline.forget.prove import Clear, prove
-from pipeline.forget.target import find
 from pipeline.lake import tombstones as forgotten
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake
+from pipeline.maintenance.forget import run
+from pipeline.maintenance.forget.prove import Clear, prove
+from pipeline.maintenance.forget.target import find
 from pipeline.people import People
 
 BEGIN, END = "<!-- forget -->", "<!-- end of forget -->"

@@ -28,9 +28,9 @@ import numpy as np
 from benchmarks.data import data_folder
 from benchmarks.faulty_proxy import FaultyProxy
 from benchmarks.weed import Weed, free_port
-from pipeline.check import check
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
+from pipeline.maintenance.check import check
 
 SHARDS, IMAGES_PER_SHARD = 8, 100
 POLL_S = 0.05

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.check import KINDS, Finding, Result, check, repair
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import finish_forgetting
 from pipeline.errors import EXIT_UNSOUND, StorageError
 from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
+from pipeline.maintenance.check import KINDS, Finding, Result, check, repair
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible
 

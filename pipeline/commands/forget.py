@@ -18,9 +18,9 @@ from pipeline.lake.lock import RunLock
 from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
-    from pipeline.forget.prove import Proof
-    from pipeline.forget.run import Done
-    from pipeline.forget.target import Target
+    from pipeline.maintenance.forget.prove import Proof
+    from pipeline.maintenance.forget.run import Done
+    from pipeline.maintenance.forget.target import Target
 
 SHOWN = 10
 
@@ -64,9 +64,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Forget what the options say; return the exit code."""
     # They know all tables, and take seconds to load.
-    from pipeline.forget.prove import Clear, prove
-    from pipeline.forget.run import forget, sweep
-    from pipeline.forget.target import find
+    from pipeline.maintenance.forget.prove import Clear, prove
+    from pipeline.maintenance.forget.run import forget, sweep
+    from pipeline.maintenance.forget.target import find
 
     console = Console(stderr=options.json)
     lake, _ = open_lake(options)

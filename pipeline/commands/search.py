@@ -15,7 +15,7 @@ from pipeline.config import Selection
 from pipeline.storage.folder import Folder, parse_options, visible
 
 if TYPE_CHECKING:
-    from pipeline.probe import Probe
+    from pipeline.search.probe import Probe
     from pipeline.search.results import Found, Match
 
 TOP = 20

@@ -75,7 +75,7 @@ def finish_forgetting(lake: Lake) -> bool:
     """
     if not lake.folder.exists(PENDING):
         return False
-    from pipeline.forget.run import finish  # it knows all tables: not for every start
+    from pipeline.maintenance.forget.run import finish  # it knows all tables: not for every start
 
     finish(lake, new_run_id("forget"))
     print("a forgetting that was stopped is finished now", file=sys.stderr)

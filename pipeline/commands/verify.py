@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     # torch alone takes seconds: only the command that needs it pays
     from pipeline.models.cards.card import read_calibration
     from pipeline.models.weights.store import WeightStore
-    from pipeline.verify import check, verify, verify_faces
+    from pipeline.search.verify import check, verify, verify_faces
 
     check(options.threshold, options.prior)
     calibration = read_calibration(options.calibration) if options.calibration else None

@@ -16,9 +16,9 @@ from pipeline.models.cards.card import find_card
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights.store import WeightStore
-from pipeline.probe import Choice, Photo, Probe, take_face
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts
+from pipeline.search.probe import Choice, Photo, Probe, take_face
 from pipeline.search.reader import Reader
 from pipeline.search.settings import has_faiss
 from pipeline.search.store import IndexStore

@@ -18,8 +18,8 @@ from pipeline.models.cards.card import known_cards
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View
-from pipeline.probe import Choice, Photo, Probe
 from pipeline.search.find import Searcher
+from pipeline.search.probe import Choice, Photo, Probe
 from pipeline.search.results import people_of
 
 Among = Literal["named", "all"]

@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 from pipeline.pages import STATIC_POLICY, environment
-from pipeline.probe import Probe
+from pipeline.search.probe import Probe
 from pipeline.search.results import Found
 
 

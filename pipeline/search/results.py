@@ -14,8 +14,8 @@ from pipeline.lake.lake import Lake
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import People
 from pipeline.people.view import View, view
-from pipeline.probe import Choice, Photo, Probe
 from pipeline.search.find import How, Searcher
+from pipeline.search.probe import Choice, Photo, Probe
 from pipeline.search.topk import Hit
 from pipeline.search.vectors import rows_by_id
 

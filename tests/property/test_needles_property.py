@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.forget import needles
-from pipeline.forget.needles import Needles
+from pipeline.maintenance.forget import needles
+from pipeline.maintenance.forget.needles import Needles
 
 small = st.binary(max_size=40).map(lambda data: bytes(byte % 3 for byte in data))
 

@@ -3,8 +3,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.check import check, repair
-from pipeline.check_tables import problems
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
 from pipeline.commands.main import main
@@ -12,6 +10,8 @@ from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.columns import fixed_lists, matrix
 from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.maintenance.check import check, repair
+from pipeline.maintenance.check_tables import problems
 from pipeline.people import actions
 from pipeline.people.view import view
 from tests import lakes

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.check import check
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run as ClusterRun
 from pipeline.commands.main import main
@@ -21,15 +20,16 @@ from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run as DedupeRun
 from pipeline.errors import ConfigError, StorageError
-from pipeline.forget import derived, run
-from pipeline.forget.prove import Clear, prove
-from pipeline.forget.target import find
 from pipeline.geometry import iou
 from pipeline.lake import schema
 from pipeline.lake import tombstones as stones
 from pipeline.lake.checkpoints import Workspace, in_process
 from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.ledger import Ledger
+from pipeline.maintenance.check import check
+from pipeline.maintenance.forget import derived, run
+from pipeline.maintenance.forget.prove import Clear, prove
+from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
 from pipeline.people.log import append
 from pipeline.people.view import view

@@ -10,11 +10,11 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import LakeBusyError, StorageError
-from pipeline.forget import run as forget_run
-from pipeline.forget.target import find
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.lock import NAME, RunLock
 from pipeline.lake.tombstones import PENDING
+from pipeline.maintenance.forget import run as forget_run
+from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
 from pipeline.report.charts import MOST_BARS, histogram, timeline
 from pipeline.report.history import runs

@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.forget.run import forget
-from pipeline.forget.target import find
 from pipeline.lake.lake import parquet_bytes
 from pipeline.lake.tombstones import PENDING
+from pipeline.maintenance.forget.run import forget
+from pipeline.maintenance.forget.target import find
 from pipeline.pages import shown
 from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together

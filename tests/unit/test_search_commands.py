@@ -22,10 +22,10 @@ from pipeline.lake.lake import Lake, Models
 from pipeline.models import face_crops, load_detector, load_embedder
 from pipeline.people import actions
 from pipeline.people.store import People
-from pipeline.probe import Probe
 from pipeline.search import Searcher, identify, search
 from pipeline.search.find import How
 from pipeline.search.page import page
+from pipeline.search.probe import Probe
 from pipeline.search.results import Found, Match
 from tests.builders import PHOTOS
 from tests.pictures import encoded

@@ -9,12 +9,12 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pipeline import geometry
-from pipeline.check import check
 from pipeline.config import DetectConfig
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.tombstones import gathered, salted
+from pipeline.maintenance.check import check
 from pipeline.models.cards.card import find_card
 from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect

@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError, NoFaceError, StorageError
 from pipeline.evaluation.mirror import lake_embedder
 from pipeline.models.cards.calibration import Calibration
 from pipeline.models.embedder import load_embedder
-from pipeline.verify import verify, verify_faces
+from pipeline.search.verify import verify, verify_faces
 from tests.builders import PHOTOS
 from tests.photo_lakes import face, image_id, photo_lake
 

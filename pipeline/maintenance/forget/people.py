@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from pipeline.clustering.algorithms.grid import from_grid, to_grid
 from pipeline.errors import StorageError
-from pipeline.forget.parts import is_gone, strings
 from pipeline.lake.columns import fixed_lists, matrix
 from pipeline.lake.generations import pieces
 from pipeline.lake.lake import Lake
 from pipeline.lake.tombstones import Forgotten
+from pipeline.maintenance.forget.parts import is_gone, strings
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, view
 

@@ -23,7 +23,7 @@ from pipeline.models.cards.card import ModelCard, known_cards
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights.store import WeightStore
-from pipeline.probe import Choice, Photo, take_face
+from pipeline.search.probe import Choice, Photo, take_face
 from pipeline.storage.folder import visible
 
 Vector = npt.NDArray[np.float64]

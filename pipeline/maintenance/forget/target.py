@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
-from pipeline.forget.parts import strings
 from pipeline.geometry import iou
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import find_images
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
+from pipeline.maintenance.forget.parts import strings
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.forget.derived import UNREADABLE, live_hashes
-from pipeline.forget.needles import Needles
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.lake.lock import NAME as LOCK
 from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
+from pipeline.maintenance.forget.derived import UNREADABLE, live_hashes
+from pipeline.maintenance.forget.needles import Needles
 from pipeline.storage.errors import storage_errors
 
 ROWS = 16_384

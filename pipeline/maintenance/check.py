@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.check_tables import problems
 from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest, matrix
 from pipeline.lake.lake import DIGEST, Lake, Models, parquet_bytes
 from pipeline.lake.ledger import halves
+from pipeline.maintenance.check_tables import problems
 
 NORM_TOLERANCE = 1e-3
 THREADS = 8

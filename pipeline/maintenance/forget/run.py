@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import StorageError
-from pipeline.forget import derived
-from pipeline.forget.corrections import clean_corrections
-from pipeline.forget.parts import clean_parts, clean_quarantine, strings
-from pipeline.forget.people import clean_people
-from pipeline.forget.target import Target, tombstones
 from pipeline.lake import tombstones as stones
 from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.schema import FORGOTTEN
 from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
+from pipeline.maintenance.forget import derived
+from pipeline.maintenance.forget.corrections import clean_corrections
+from pipeline.maintenance.forget.parts import clean_parts, clean_quarantine, strings
+from pipeline.maintenance.forget.people import clean_people
+from pipeline.maintenance.forget.target import Target, tombstones
 from pipeline.people.store import People
 
 

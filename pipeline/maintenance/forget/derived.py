@@ -16,10 +16,10 @@ from pipeline.clustering.run import WORK as CLUSTER_WORK
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import WORK as DEDUPE_WORK
 from pipeline.errors import StorageError
-from pipeline.forget.parts import is_gone
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.lake import Lake
 from pipeline.lake.tombstones import Forgotten
+from pipeline.maintenance.forget.parts import is_gone
 from pipeline.search.reader import forget as forget_cached
 from pipeline.search.settings import FLAT
 from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest

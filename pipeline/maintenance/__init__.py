@@ -1,0 +1,1 @@
+"""What knows every table: checking a lake, and forgetting."""
