@@ -17,8 +17,8 @@ from pipeline.lake.lake import Lake
 from pipeline.people import People, actions
 from pipeline.people.names import uris_of
 from pipeline.people.view import view
-from pipeline.report.names import person_stem
-from pipeline.report.write import write_report
+from pipeline.web.report.names import person_stem
+from pipeline.web.report.write import write_report
 
 WIDTH, HEIGHT = 760, 900
 NAMES = {"obama": "Barack Obama", "biden": "Joe Biden", "collins": "Eileen Collins"}

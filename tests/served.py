@@ -5,9 +5,9 @@ import time
 from contextlib import contextmanager
 
 from pipeline.lake.lake import Lake
-from pipeline.review.server import listening, server
-from pipeline.review.settings import ReviewConfig
-from pipeline.review.state import Review
+from pipeline.web.review.server import listening, server
+from pipeline.web.review.settings import ReviewConfig
+from pipeline.web.review.state import Review
 
 TOKEN = "token-of-a-test"
 

@@ -14,8 +14,8 @@ from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import StorageError
 from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
-from pipeline.report.settings import ReportConfig
 from pipeline.storage.folder import Folder, parse_options, visible
+from pipeline.web.report.settings import ReportConfig
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     # templates and decoders: only the command that needs them pays
-    from pipeline.pages import size
-    from pipeline.report.write import write_report
+    from pipeline.web.pages import size
+    from pipeline.web.report.write import write_report
 
     config = ReportConfig(people=options.people, photos=options.photos, groups=options.groups)
     storage = parse_options(options.storage_option)

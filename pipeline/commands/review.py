@@ -49,14 +49,14 @@ def run(options: argparse.Namespace) -> int:
             f"There are no people yet in {lake.folder.url}; run facelake cluster {lake.folder.url}"
         )
     try:
-        from pipeline.review.server import listening, serve
+        from pipeline.web.review.server import listening, serve
     except ImportError as error:
         raise ConfigError(
             f"The review page needs {error.name}; pip install 'facelake[review]'"
         ) from error
     from pipeline.models.weights.store import WeightStore
-    from pipeline.review.settings import ReviewConfig
-    from pipeline.review.state import Review
+    from pipeline.web.review.settings import ReviewConfig
+    from pipeline.web.review.state import Review
 
     token, allowed = secrets.token_urlsafe(32), tuple(options.allow_host)
     ReviewConfig(token, options.host, options.port, allowed)  # refuse before the port is taken

@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     """Search and print."""
     # torch alone takes seconds: only the command that needs it pays
     from pipeline.models.weights.store import WeightStore
-    from pipeline.search.page import page
     from pipeline.search.results import search
+    from pipeline.web.found import page
 
     logging.getLogger("pipeline.search").setLevel(logging.WARNING)
     found = search(

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from pipeline.report.write import write_report
+from pipeline.web.report.write import write_report
 from tests.report_lakes import ANN, evaluation, lake_of
 
 SERIOUS = {"serious", "critical"}

@@ -16,9 +16,10 @@ from pipeline.lake.tombstones import PENDING
 from pipeline.maintenance.forget import run as forget_run
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
-from pipeline.report.charts import MOST_BARS, histogram, timeline
-from pipeline.report.history import runs
-from pipeline.report.names import (
+from pipeline.storage.folder import Folder
+from pipeline.web.report.charts import MOST_BARS, histogram, timeline
+from pipeline.web.report.history import runs
+from pipeline.web.report.names import (
     PAGE,
     common_folder,
     page_name,
@@ -26,9 +27,8 @@ from pipeline.report.names import (
     short_name,
     split_name,
 )
-from pipeline.report.settings import ReportConfig
-from pipeline.report.write import write_report
-from pipeline.storage.folder import Folder
+from pipeline.web.report.settings import ReportConfig
+from pipeline.web.report.write import write_report
 from tests.report_lakes import ALONE, ANN, BOB, ESCAPE, HOSTILE, SCRIPT, evaluation, lake_of
 
 SHOWN = html.escape(SCRIPT)
@@ -199,7 +199,7 @@ def test_bounds(tmp_path):
 
 def test_many_faces_are_paged(tmp_path, monkeypatch):
     for module in ("people", "person", "tiles"):
-        monkeypatch.setattr(f"pipeline.report.{module}.PER_PAGE", 5)
+        monkeypatch.setattr(f"pipeline.web.report.{module}.PER_PAGE", 5)
     write_report(lake_of(tmp_path / "lake"))
     made = pages(tmp_path / "lake" / "report")
     assert {f"person-{ANN}.html", f"person-{ANN}-2.html", f"person-{ANN}-3.html"} <= set(made)

@@ -15,16 +15,16 @@ from pipeline.lake.lake import parquet_bytes
 from pipeline.lake.tombstones import PENDING
 from pipeline.maintenance.forget.run import forget
 from pipeline.maintenance.forget.target import find
-from pipeline.pages import shown
 from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together
 from pipeline.people.view import view
-from pipeline.review.app import application
-from pipeline.review.forms import BadFormError, parse
-from pipeline.review.guard import host_name
-from pipeline.review.lookup import Lookup
-from pipeline.review.settings import ReviewConfig
-from pipeline.review.state import Review
+from pipeline.web.pages import shown
+from pipeline.web.review.app import application
+from pipeline.web.review.forms import BadFormError, parse
+from pipeline.web.review.guard import host_name
+from pipeline.web.review.lookup import Lookup
+from pipeline.web.review.settings import ReviewConfig
+from pipeline.web.review.state import Review
 from tests.review_lakes import HOSTILE, review_lake
 from tests.web import Client
 
@@ -673,6 +673,6 @@ def test_the_extra_is_named_when_it_is_missing(shared, capsys, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "pipeline.review.server", raising=False)
+    monkeypatch.delitem(sys.modules, "pipeline.web.review.server", raising=False)
     assert main(["review", str(shared / "lake"), "--no-browser"]) == 2
     assert "facelake[review]" in capsys.readouterr().err

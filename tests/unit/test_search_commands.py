@@ -24,9 +24,9 @@ from pipeline.people import actions
 from pipeline.people.store import People
 from pipeline.search import Searcher, identify, search
 from pipeline.search.find import How
-from pipeline.search.page import page
 from pipeline.search.probe import Probe
 from pipeline.search.results import Found, Match
+from pipeline.web.found import page
 from tests.builders import PHOTOS
 from tests.pictures import encoded
 

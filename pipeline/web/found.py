@@ -4,9 +4,9 @@ import io
 
 from PIL import Image
 
-from pipeline.pages import STATIC_POLICY, environment
 from pipeline.search.probe import Probe
 from pipeline.search.results import Found
+from pipeline.web.pages import STATIC_POLICY, environment
 
 
 def page(found: Found, lake: str) -> str:
@@ -20,7 +20,7 @@ def page(found: Found, lake: str) -> str:
     else:
         name, picture = (asked.face_id, asked.thumbnail) if asked else ("", None)
         more = asked.uri if asked else ""
-    template = environment("pipeline.search").get_template("found.html")
+    template = environment("pipeline.web").get_template("found.html")
     return template.render(
         policy=STATIC_POLICY, name=name, asked=picture, more=more, lake=lake, matches=found.matches
     )

@@ -3,8 +3,8 @@
 from concurrent.futures import FIRST_COMPLETED as ANY
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from pipeline.report.names import PAGE
 from pipeline.storage.folder import Folder, is_local
+from pipeline.web.report.names import PAGE
 
 INDEX = "index.html"
 # Stands near the top of each page: only files that have it are ever removed.

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import action
-from pipeline.review.web import Page, form_of, paged, render, review_of
+from pipeline.web.review.web import Page, form_of, paged, render, review_of
 
 router = APIRouter()
 GROUPS_SHOWN = 12

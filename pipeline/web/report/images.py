@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.lake import Lake
-from pipeline.report.charts import Chart, histogram, timeline
-from pipeline.report.names import common_folder
+from pipeline.web.report.charts import Chart, histogram, timeline
+from pipeline.web.report.names import common_folder
 
 TOP = 10
 EXAMPLES = 5

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.report.images import photos_of
+from pipeline.web.report.images import photos_of
 
 # Of a group that has more, the first are shown; the rest are counted.
 PER_GROUP = 12

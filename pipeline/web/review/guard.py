@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from pipeline.review.forms import BadFormError, Receive, parse, read_body
-from pipeline.review.settings import FORM_BYTES, UPLOAD_BYTES, ReviewConfig
+from pipeline.web.review.forms import BadFormError, Receive, parse, read_body
+from pipeline.web.review.settings import FORM_BYTES, UPLOAD_BYTES, ReviewConfig
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

@@ -7,12 +7,12 @@ from pipeline.errors import ConfigError, FacelakeError
 from pipeline.people import actions
 from pipeline.people.corrections import Constraint
 from pipeline.people.log import append, new_id
-from pipeline.review.lookup import ID_DIGITS
-from pipeline.review.pictures import PHOTO_SIDE, SMALL_SIDE
-from pipeline.review.routes.people import found, is_new, shown
-from pipeline.review.state import Review
-from pipeline.review.web import FaceId, ImageId, act, form_of, render, review_of
 from pipeline.storage.folder import visible
+from pipeline.web.review.lookup import ID_DIGITS
+from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
+from pipeline.web.review.routes.people import found, is_new, shown
+from pipeline.web.review.state import Review
+from pipeline.web.review.web import FaceId, ImageId, act, form_of, render, review_of
 
 router = APIRouter()
 # Labels inside a picture; the whole name is in the list below it.

@@ -11,8 +11,9 @@ from pipeline.errors import ConfigError
 from pipeline.lake.columns import matrix
 from pipeline.people import actions
 from pipeline.people.answers import different, together
-from pipeline.review.state import Review
-from pipeline.review.web import (
+from pipeline.storage.folder import visible
+from pipeline.web.review.state import Review
+from pipeline.web.review.web import (
     FACE_ID,
     PERSON_ID,
     Page,
@@ -24,7 +25,6 @@ from pipeline.review.web import (
     render,
     review_of,
 )
-from pipeline.storage.folder import visible
 
 router = APIRouter()
 # One picture is not enough to tell, and more than ten are not looked at.

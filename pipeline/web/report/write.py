@@ -12,19 +12,19 @@ from pipeline.errors import ConfigError
 from pipeline.lake.lake import Lake
 from pipeline.lake.runs import read_config
 from pipeline.people import People
-from pipeline.report import history, images, measured, overview, tiles
-from pipeline.report.copies import copies
-from pipeline.report.faces import Faces, first_faces, gather
-from pipeline.report.groups import duplicates_pages
-from pipeline.report.people import Shown, shown
-from pipeline.report.person import Album
-from pipeline.report.previews import DECODE_SIDE, Previews
-from pipeline.report.publish import Pages
-from pipeline.report.settings import ReportConfig
-from pipeline.report.site import Site
-from pipeline.report.spool import Spool
 from pipeline.sources.originals import Originals
 from pipeline.storage.folder import Folder
+from pipeline.web.report import history, images, measured, overview, tiles
+from pipeline.web.report.copies import copies
+from pipeline.web.report.faces import Faces, first_faces, gather
+from pipeline.web.report.groups import duplicates_pages
+from pipeline.web.report.people import Shown, shown
+from pipeline.web.report.person import Album
+from pipeline.web.report.previews import DECODE_SIDE, Previews
+from pipeline.web.report.publish import Pages
+from pipeline.web.report.settings import ReportConfig
+from pipeline.web.report.site import Site
+from pipeline.web.report.spool import Spool
 
 REPORT = "report"
 EVALUATION = "evaluation"

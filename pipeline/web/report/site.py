@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 
 from pipeline import __version__
-from pipeline.pages import STATIC_POLICY, environment
-from pipeline.report.names import page_name, split_name
-from pipeline.report.publish import GENERATOR
+from pipeline.web.pages import STATIC_POLICY, environment
+from pipeline.web.report.names import page_name, split_name
+from pipeline.web.report.publish import GENERATOR
 
 # The policy's default does not cover these two.
 POLICY = f"{STATIC_POLICY}; base-uri 'none'; form-action 'none'"
@@ -19,7 +19,7 @@ MENU = {"Overview": "index", "People": "people", "Duplicates": "duplicates", "Sp
 
 
 def _templates() -> jinja2.Environment:
-    made = environment("pipeline.report")
+    made = environment("pipeline.web.report")
     made.globals |= {"page_name": page_name, "split_name": split_name}
     return made
 

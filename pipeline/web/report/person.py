@@ -9,16 +9,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.report.charts import timeline
-from pipeline.report.faces import Faces
-from pipeline.report.images import day
-from pipeline.report.names import page_name, person_stem, short_name
-from pipeline.report.people import Person, Shown, doubtful
-from pipeline.report.previews import Previews
-from pipeline.report.settings import PER_PAGE
-from pipeline.report.site import Site, plural
-from pipeline.report.spool import Spool
-from pipeline.report.tiles import dates, picture_of, seen
+from pipeline.web.report.charts import timeline
+from pipeline.web.report.faces import Faces
+from pipeline.web.report.images import day
+from pipeline.web.report.names import page_name, person_stem, short_name
+from pipeline.web.report.people import Person, Shown, doubtful
+from pipeline.web.report.previews import Previews
+from pipeline.web.report.settings import PER_PAGE
+from pipeline.web.report.site import Site, plural
+from pipeline.web.report.spool import Spool
+from pipeline.web.report.tiles import dates, picture_of, seen
 
 PHOTOS = 12
 GONE = "the photo is gone"

@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 from pipeline.errors import StorageError
-from pipeline.review.lookup import ID_DIGITS, Lookup, Sizes
 from pipeline.sources.originals import Originals
+from pipeline.web.review.lookup import ID_DIGITS, Lookup, Sizes
 
 PHOTO_SIDE, SMALL_SIDE = 1600, 320
 # Thumbnails are read a part at a time; this much of them stays in memory.

@@ -40,7 +40,7 @@ def environment(package: str) -> jinja2.Environment:
 
 def css() -> str:
     """Return the style that all pages share."""
-    return files(__name__).joinpath("base.css").read_text("utf-8")
+    return files(__package__).joinpath("base.css").read_text("utf-8")
 
 
 def shown(text: object) -> str:

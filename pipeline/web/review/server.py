@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 
 from pipeline.errors import ConfigError
-from pipeline.review.app import application
-from pipeline.review.state import Review
+from pipeline.web.review.app import application
+from pipeline.web.review.state import Review
 
 logger = logging.getLogger(__name__)
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.pages import size
-from pipeline.report.copies import WORDS, Copies, Group
-from pipeline.report.names import page_name, short_name
-from pipeline.report.previews import Previews
-from pipeline.report.settings import GROUPS_PER_PAGE
-from pipeline.report.site import Site, plural
+from pipeline.web.pages import size
+from pipeline.web.report.copies import WORDS, Copies, Group
+from pipeline.web.report.names import page_name, short_name
+from pipeline.web.report.previews import Previews
+from pipeline.web.report.settings import GROUPS_PER_PAGE
+from pipeline.web.report.site import Site, plural
 
 STEM = "duplicates"
 

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from pipeline.people import People
 from pipeline.people.view import View, view
-from pipeline.report.names import page_name, person_stem
-from pipeline.report.settings import (
+from pipeline.web.report.names import page_name, person_stem
+from pipeline.web.report.settings import (
     DOUBTFUL,
     DOUBTFUL_ATTACHED,
     DOUBTFUL_PERSON,

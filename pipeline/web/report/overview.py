@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.models.cards.card import ModelCard
-from pipeline.pages import count, size
-from pipeline.report.charts import histogram
-from pipeline.report.copies import Copies
-from pipeline.report.faces import Faces
-from pipeline.report.images import Failure, Indexed
-from pipeline.report.names import short_name
-from pipeline.report.people import Shown
-from pipeline.report.tiles import Tile
+from pipeline.web.pages import count, size
+from pipeline.web.report.charts import histogram
+from pipeline.web.report.copies import Copies
+from pipeline.web.report.faces import Faces
+from pipeline.web.report.images import Failure, Indexed
+from pipeline.web.report.names import short_name
+from pipeline.web.report.people import Shown
+from pipeline.web.report.tiles import Tile
 
 COVERS = 12
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.report.spool import Spool
 from pipeline.sources.originals import Originals
 from pipeline.storage.folder import visible
+from pipeline.web.report.spool import Spool
 
 SIDE = 320
 # Decoded at twice the size, so that what is reduced stays sharp.

@@ -9,8 +9,9 @@ from fastapi.responses import Response
 from pipeline.errors import ConfigError
 from pipeline.people import actions
 from pipeline.people.view import SHORTEST_PREFIX
-from pipeline.review.snapshot import Snapshot
-from pipeline.review.web import (
+from pipeline.storage.folder import visible
+from pipeline.web.review.snapshot import Snapshot
+from pipeline.web.review.web import (
     FACE_ID,
     PERSON_ID,
     Page,
@@ -24,7 +25,6 @@ from pipeline.review.web import (
     render,
     review_of,
 )
-from pipeline.storage.folder import visible
 
 router = APIRouter()
 PERSONS_SHOWN, FACES_SHOWN = 60, 120

@@ -9,12 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException as PlainHTTPException
 
-from pipeline import pages
 from pipeline.errors import ConfigError, FacelakeError
-from pipeline.review.guard import App, Guard
-from pipeline.review.routes import decide, faces, other, people
-from pipeline.review.state import Review
-from pipeline.review.web import render
+from pipeline.web import pages
+from pipeline.web.review.guard import App, Guard
+from pipeline.web.review.routes import decide, faces, other, people
+from pipeline.web.review.state import Review
+from pipeline.web.review.web import render
 
 logger = logging.getLogger(__name__)
 STATIC_FILES = {
@@ -22,7 +22,7 @@ STATIC_FILES = {
     "review.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-STATIC = files("pipeline.review").joinpath("static")
+STATIC = files("pipeline.web.review").joinpath("static")
 
 
 def application(review: Review) -> App:

@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from pipeline import pages
 from pipeline.errors import ConfigError
 from pipeline.people import actions
 from pipeline.people.corrections import Constraint
-from pipeline.review.forms import Form
-from pipeline.review.state import Review
+from pipeline.web import pages
+from pipeline.web.review.forms import Form
+from pipeline.web.review.state import Review
 
 PersonId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 FaceId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}-[0-9]{1,9}$")]
@@ -26,7 +26,7 @@ PERSON_ID = re.compile(r"[0-9a-f]{16}")
 _OURS = re.compile(r"/(?![/\\])[A-Za-z0-9_./?&=%+~-]*")
 SAID = "said"
 
-environment = pages.environment("pipeline.review")
+environment = pages.environment("pipeline.web.review")
 
 
 def review_of(request: Request) -> Review:

@@ -12,12 +12,12 @@ from pipeline.models.weights.store import WeightStore
 from pipeline.people.corrections import Constraint
 from pipeline.people.store import People
 from pipeline.people.view import view
-from pipeline.review.finder import Finder
-from pipeline.review.lookup import Lookup
-from pipeline.review.pictures import Pictures
-from pipeline.review.settings import ReviewConfig
-from pipeline.review.snapshot import Snapshot
 from pipeline.sources.originals import Originals
+from pipeline.web.review.finder import Finder
+from pipeline.web.review.lookup import Lookup
+from pipeline.web.review.pictures import Pictures
+from pipeline.web.review.settings import ReviewConfig
+from pipeline.web.review.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 KEPT_MESSAGES = 200

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
-from pipeline.report.spool import Spool
+from pipeline.web.report.spool import Spool
 
 MEASURES = ("score", "size_px", "quality", "sharpness")
 # Rows at once: their thumbnails are some 15 MB.
