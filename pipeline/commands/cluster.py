@@ -12,8 +12,8 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
-from pipeline.executor.manifest import versions
 from pipeline.lake.lake import Lake
+from pipeline.lake.manifest import versions
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
 

@@ -19,10 +19,9 @@ from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
 from pipeline.errors import ConfigError, StorageError
-from pipeline.executor.manifest import versions
 from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
-from pipeline.lake.runs import read_config
+from pipeline.lake.manifest import read_config, versions
 from pipeline.storage.folder import Folder, parse_options, split_file, visible
 
 # Below it, starting Ray takes longer than the work.

@@ -25,10 +25,10 @@ from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, ConfigError, ErrorCode, StorageError
 from pipeline.executor import environment
-from pipeline.executor.manifest import manifest
 from pipeline.lake.lake import Lake, Models
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.lock import RunLock
+from pipeline.lake.manifest import manifest
 from pipeline.models.cards.card import find_card
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
-from pipeline.executor.manifest import versions
+from pipeline.lake.manifest import versions
 from pipeline.search.settings import KINDS, VectorIndexConfig, faiss
 from pipeline.storage.folder import visible
 

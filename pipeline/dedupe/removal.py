@@ -21,7 +21,7 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.plans import Copy, Place
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.ledger import Ledger
-from pipeline.lake.runs import inputs
+from pipeline.lake.manifest import inputs
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit, archive_kind

@@ -22,7 +22,7 @@ from pipeline.imaging import Sandbox
 from pipeline.lake.checkpoints import Mapper, Workspace
 from pipeline.lake.lake import Lake
 from pipeline.lake.ledger import Ledger
-from pipeline.lake.runs import read_config
+from pipeline.lake.manifest import read_config
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.sources.members import Report
 from pipeline.sources.read import read

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.work import STAGES, TICK_S
+from pipeline.timing import STAGES, TICK_S
 
 COMPUTING = ("decode", "detect", "embed")
 # Stages that take turns in one process on CPUs.

@@ -21,7 +21,7 @@ from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import filesystem, is_local, printable
 from pipeline.storage.remote_file import RemoteFile
 from pipeline.storage.retry import attempt, count, is_lasting, take_counts
-from pipeline.work import WORK, Stopwatch
+from pipeline.timing import WORK, Stopwatch
 
 # What a read task hands on at a time: enough to amortise the overhead of a block, small enough
 # that a few of them in flight do not fill a node.

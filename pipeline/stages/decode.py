@@ -14,7 +14,7 @@ from pipeline.imaging.fingerprint import Fingerprint, fingerprint
 from pipeline.imaging.sandbox import MEMORY_BYTES, TIMEOUT_S
 from pipeline.lake.columns import binary_views, pixels_column
 from pipeline.stages.records import DECODED
-from pipeline.work import Stopwatch
+from pipeline.timing import Stopwatch
 
 
 class Decode:

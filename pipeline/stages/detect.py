@@ -16,7 +16,7 @@ from pipeline.models.detector import load_detector
 from pipeline.models.faces import face_crops
 from pipeline.models.weights.store import WeightStore
 from pipeline.stages.records import DETECTED, FOUND_FIELDS
-from pipeline.work import Stopwatch
+from pipeline.timing import Stopwatch
 
 THUMBNAIL_QUALITY = 85
 

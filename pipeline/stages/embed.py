@@ -9,7 +9,7 @@ from pipeline.models.embedder import load_embedder
 from pipeline.models.runtime import Precision
 from pipeline.models.weights.store import WeightStore
 from pipeline.stages.records import embedded, embedded_fields
-from pipeline.work import Stopwatch
+from pipeline.timing import Stopwatch
 
 
 class Embed:

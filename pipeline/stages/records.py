@@ -1,13 +1,13 @@
 """What travels between stages: one row an image until the write.
 
 The columns of `images` grow from stage to stage; faces ride along as a list of structs, and so does
-what was spent (`pipeline.work`).
+what was spent (`pipeline.timing`).
 """
 
 import pyarrow as pa
 
 from pipeline.lake import schema
-from pipeline.work import STAGES, WORK
+from pipeline.timing import STAGES, WORK
 
 # What stages before Write spent.
 SPENT = [pa.field(f"{name}_work", WORK) for name in STAGES[:-1]]

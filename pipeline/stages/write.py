@@ -17,7 +17,7 @@ from pipeline.lake.lake import Lake, Models
 from pipeline.lake.tombstones import NOTHING, Forgotten
 from pipeline.stages.records import SPENT
 from pipeline.storage.retry import take_counts
-from pipeline.work import Stopwatch, fold
+from pipeline.timing import Stopwatch, fold
 
 Bools = npt.NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ RESULT = pa.schema(
         ("bytes", pa.int64()),
         ("errors", pa.string()),
         ("retries", pa.string()),
-        ("work", pa.string()),  # by stage, as `pipeline.work.fold` has it
+        ("work", pa.string()),  # by stage, as `pipeline.timing.fold` has it
     ]
 )
 

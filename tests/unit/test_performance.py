@@ -14,7 +14,7 @@ from pipeline.config import PoolConfig
 from pipeline.executor import performance
 from pipeline.executor.performance import Work, bottleneck, measured, phases, share
 from pipeline.executor.resources import size
-from pipeline.work import WORK, Stopwatch, cpu_seconds, fold, ticks
+from pipeline.timing import WORK, Stopwatch, cpu_seconds, fold, ticks
 
 
 def spans(*pairs: tuple[float, float], cpu: float = 0.5, handed: int = 10) -> list[dict]:

@@ -16,7 +16,7 @@ from pipeline.dedupe.tables import COPIES
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lock import RunLock
-from pipeline.lake.runs import read_config
+from pipeline.lake.manifest import read_config
 from pipeline.storage.folder import Folder
 from tests import pictures
 from tests.builders import parquet_bytes, tar_bytes

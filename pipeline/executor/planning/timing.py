@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.work import cpu_seconds
+from pipeline.timing import cpu_seconds
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """The report: a lake as a folder of pages that open anywhere, without scripts or a server.
 
-from pipeline.report.write import write_report
+from pipeline.web.report.write import write_report
 
 write_report(Lake("~/faces")).folder.url
 """

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.lake import Lake
-from pipeline.lake.runs import read_config
+from pipeline.lake.manifest import read_config
 from pipeline.people import People
 from pipeline.sources.originals import Originals
 from pipeline.storage.folder import Folder

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.lake.lake import Lake
-from pipeline.lake.runs import read_config
+from pipeline.lake.manifest import read_config
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.corrections import Constraint
 from pipeline.people.store import People

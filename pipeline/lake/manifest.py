@@ -1,16 +1,20 @@
-"""What a run leaves behind about itself: `runs/<run_id>.json`."""
+"""What a run leaves behind about itself, `runs/<run_id>.json`, and what earlier ones left."""
 
+import json
+import logging
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pipeline.config import IndexConfig
-from pipeline.lake.lake import Models
+from pipeline.config import IndexConfig, ReadConfig
+from pipeline.lake.lake import Lake, Models
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = (
     "facelake", "torch", "ray", "pyarrow", "numpy", "pillow", "simplejpeg", "pi-heif",
@@ -65,3 +69,27 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def configs(lake: Lake) -> Iterator[dict[str, Any]]:
+    """Yield the settings of all runs of `index`, the last first; unreadable ones are left out."""
+    runs = lake.folder.child("runs")
+    for name in sorted((n for n in runs.files() if n.endswith(".json")), reverse=True):
+        try:
+            config = json.loads(runs.read(name)).get("config", {})
+            if isinstance(config.get("inputs", None), list):
+                yield config
+        except (ValueError, AttributeError):
+            logger.warning("%s/%s cannot be read and was passed over", runs.url, name)
+
+
+def inputs(lake: Lake) -> list[str]:
+    """Return what was ever indexed into a lake."""
+    return [str(text) for config in configs(lake) for text in config["inputs"]]
+
+
+def read_config(lake: Lake) -> ReadConfig:
+    """Return how the last run read shards: which columns of Parquet hold images and their names."""
+    told = next(configs(lake), {}).get("read", {})
+    known = {name: told[name] for name in ("image_column", "key_column") if name in told}
+    return ReadConfig(**known)
