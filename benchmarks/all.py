@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.data import EXAMPLES, data_folder
+from tests.support.data import EXAMPLES, data_folder
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lakes = Path(folder)
         index(EXAMPLES, lakes / "examples")
-        run("benchmarks.examples", lakes / "examples")
+        run("tests.support.examples", lakes / "examples")
         index(f"{data_folder()}/lfw-dev/*.tar", lakes / "lfw")
         run("benchmarks.verification", lakes / "lfw", data_folder() / "lfw-dev" / "pairs.txt")
         index(data_folder() / "wild-dev", lakes / "wild")

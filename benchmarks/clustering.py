@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import data_folder
 from benchmarks.memory import pss
 from benchmarks.reliability import children
-from benchmarks.synthetic import Archive, write_lake
 from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.people.store import People
+from tests.support.data import data_folder
+from tests.support.synthetic import Archive, write_lake
 
 # Chinese Whispers depends on the order in which faces speak: by 0.005 on the wild set.
 SEEDS = 20

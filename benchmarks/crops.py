@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.data import shard_files
 from benchmarks.variants import encode
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.imaging import decode
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
+from tests.support.data import shard_files
 
 SHARES = (0.9, 0.7, 0.5)  # of both sides
 QUALITY = 85

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.data import EXAMPLES, shard_files
 from benchmarks.distances import Counts, count, nearest, pack
 from benchmarks.methods import Hashes, Method, available
 from benchmarks.variants import TRANSFORMATIONS, encode, variants
 from pipeline.imaging import decode
+from tests.support.data import EXAMPLES, shard_files
 
 PRECISION = 0.99
 WORKERS = 2

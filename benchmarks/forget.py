@@ -2,8 +2,8 @@
 
     python -m benchmarks.forget [--faces 10000 100000] [--write docs/privacy.md]
 
-Synthetic faces (see `benchmarks.synthetic`) are clustered; then the person with most faces is named
-and forgotten, and one photo is.
+Synthetic faces (see `tests.support.synthetic`) are clustered; then the person with most faces is
+named and forgotten, and one photo is.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from benchmarks.synthetic import Archive, write_lake
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
 from pipeline.lake import tombstones as forgotten
@@ -25,6 +24,7 @@ from pipeline.maintenance.forget import run
 from pipeline.maintenance.forget.prove import Clear, prove
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People
+from tests.support.synthetic import Archive, write_lake
 
 BEGIN, END = "<!-- forget -->", "<!-- end of forget -->"
 HEAD = (

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.data import shards
 from benchmarks.inception_parity import randomise
 from benchmarks.mtcnn_parity import Score, of_reference
 from benchmarks.reference import import_reference
@@ -34,6 +33,7 @@ from pipeline.models.detector import FaceDetector
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
 from pipeline.models.facenet.embedder import FaceNetEmbedder
 from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
+from tests.support.data import shards
 
 # height, width, and how many photos of --images: large ones are fewer
 SIZES = {"2 megapixels": (1224, 1632, 8), "12 megapixels": (3024, 4032, 32)}

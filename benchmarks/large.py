@@ -14,8 +14,8 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
-from benchmarks.data import EXAMPLES, shards
 from pipeline.models import load_detector
+from tests.support.data import EXAMPLES, shards
 
 WIDTH, HEIGHT = 4000, 3000
 SIDES = (20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400)

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from pyarrow import parquet
 
-from benchmarks.data import data_folder
 from benchmarks.reliability import Job, children
 from pipeline.lake.lake import Lake
+from tests.support.data import data_folder
 
 PER_SHARD = 500
 DRIVER, STORE, TASKS, RAY = "driver", "object store", "read and write tasks, idle", "Ray"

@@ -25,12 +25,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import data_folder
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.weed import Weed, free_port
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.maintenance.check import check
+from tests.support.data import data_folder
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.weed import Weed, free_port
 
 SHARDS, IMAGES_PER_SHARD = 8, 100
 POLL_S = 0.05

@@ -24,10 +24,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from benchmarks.synthetic import Archive, write_lake
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake
 from pipeline.people import People
+from tests.support.synthetic import Archive, write_lake
 
 DIMENSION, THUMBNAILS, SIDE = 128, 500, 112
 

@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from benchmarks.synthetic import Archive, write_lake
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake
 from pipeline.people.store import People
+from tests.support.synthetic import Archive, write_lake
 
 DIMENSION, PART = 128, 1024
 THUMBNAILS = 200

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.synthetic import Archive, write_lake
 from pipeline.lake.lake import Lake
 from pipeline.search import Searcher
 from pipeline.search.build import Build
@@ -29,6 +28,7 @@ from pipeline.search.settings import VectorIndexConfig
 from pipeline.search.store import IndexStore
 from pipeline.search.training import sample
 from pipeline.search.vectors import batches, rows_of, sizes_of
+from tests.support.synthetic import Archive, write_lake
 
 TOP, DIMENSION = 10, 512
 SINGLE = 30

@@ -27,7 +27,6 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from benchmarks.data import shard_files
 from benchmarks.large import pasted, scenes
 from benchmarks.reference import import_reference
 from benchmarks.rounds import (
@@ -48,6 +47,7 @@ from pipeline.models.facenet.openvino import facenet_embedder
 from pipeline.models.onnx.embedder import OnnxEmbedder
 from pipeline.models.runtime import has_bfloat16, openvino
 from pipeline.models.weights.store import WeightStore
+from tests.support.data import shard_files
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 OPENCV = "opencv-python-headless is not installed"

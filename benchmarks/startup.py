@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmarks.data import EXAMPLES
+from tests.support.data import EXAMPLES
 
 HERE = Path(__file__).parent.parent
 STEPS = {

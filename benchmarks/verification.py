@@ -9,20 +9,14 @@ each person's photos, as docs/evaluation.md describes them. No flip, no mean sub
 """
 
 import argparse
-import re
 
 import numpy as np
 
-from pipeline.commands.evaluation.pairs import load_pairs
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
 from pipeline.lake.lake import Lake
-from pipeline.lake.lookup import chosen_faces, vectors_of
-
-
-def pairs_of(lake: Lake, path: str, **options: object):
-    known = {"pairs": path, "face": None, "folds": 10, "flip": False, "embedder": None}
-    return load_pairs(lake, argparse.Namespace(**(known | options)))
+from pipeline.lake.lookup import vectors_of
+from tests.support.lfw import named_people, pairs_of
 
 
 def show(title: str, measures: dict, intervals: dict) -> None:
@@ -30,15 +24,6 @@ def show(title: str, measures: dict, intervals: dict) -> None:
     for name, value in measures.items():
         low, high = intervals.get(name, (np.nan, np.nan))
         print(f"  {name:20} {value:.5f}   {low:.4f} to {high:.4f}")
-
-
-def named_people(lake: Lake) -> tuple[list[str], np.ndarray]:
-    """Return the central face of each photo, and the number of its person, by the photo's name."""
-    chosen = chosen_faces(lake, "central")
-    rows = lake.read("images", ["image_id", "uri"]).to_pylist()
-    faces = sorted((chosen[r["image_id"]], r["uri"]) for r in rows if r["image_id"] in chosen)
-    names = [re.sub(r"_\d+\.jpg$", "", re.split("[#/]", uri)[-1]) for _, uri in faces]
-    return [face for face, _ in faces], np.unique(names, return_inverse=True)[1]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.config import DetectConfig
 from pipeline.models.detector import load_detector
-from tests.builders import PHOTOS, Archive
+from tests.support.builders import PHOTOS, Archive
 
 # Threads that spin for two cores shared with other work take ten times as long.
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from pipeline.web.report.write import write_report
-from tests.report_lakes import ANN, evaluation, lake_of
+from tests.support.report_lakes import ANN, evaluation, lake_of
 
 SERIOUS = {"serious", "critical"}
 

@@ -12,9 +12,9 @@ import pytest
 from pipeline.people import actions
 from pipeline.people.corrections import undone
 from pipeline.people.view import view
-from tests.lakes import persons as persons_of
-from tests.review_lakes import HOSTILE, again, review_lake
-from tests.served import TOKEN, served
+from tests.support.lakes import persons as persons_of
+from tests.support.review_lakes import HOSTILE, again, review_lake
+from tests.support.served import TOKEN, served
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 PAGES = ["/", "/suggestions", "/unknown", "/duplicates", "/search", "/history"]

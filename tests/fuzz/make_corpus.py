@@ -14,7 +14,7 @@ import pillow_heif
 import pyarrow as pa
 from PIL import Image
 
-from tests.builders import jpeg, parquet_bytes, tar_bytes, tar_entry, zip_bytes
+from tests.support.builders import jpeg, parquet_bytes, tar_bytes, tar_entry, zip_bytes
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.weed import BINARY, Weed, free_port
+from tests.support.weed import BINARY, Weed, free_port
 
 # Before Ray is imported anywhere: no token in the home, no usage report, no warning about GPUs.
 os.environ["RAY_AUTH_MODE"] = "disabled"

@@ -18,8 +18,8 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake
-from tests.integration.support import EXAMPLES, index
-from tests.pictures import encoded, flipped, indexed, lake_of, photo, row
+from tests.support.indexing import EXAMPLES, index
+from tests.support.pictures import encoded, flipped, indexed, lake_of, photo, row
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.faulty_proxy import FaultyProxy
 from pipeline.commands.main import main
 from pipeline.errors import LakeBusyError, StorageError
 from pipeline.lake.lake import Lake
 from pipeline.lake.lock import NAME, RunLock
 from pipeline.maintenance.check import check
-from tests.integration.support import EXAMPLES, assert_same_tables, index, tables
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 
 NAMES = ["obama-2012-closeup.jpg", "collins-nasa-portrait.png", "cat-no-face.png"]
 

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 
 from pipeline.commands.main import main
-from tests.integration.support import EXAMPLES, index
+from tests.support.indexing import EXAMPLES, index
 
 GONE = "obama-2009-speech.jpg"
 

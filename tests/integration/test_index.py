@@ -17,12 +17,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.examples import margin, people
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, LakeMismatchError
 from pipeline.lake import schema
 from pipeline.lake.lake import Lake
-from tests.integration.support import EXAMPLES, assert_same_tables, index, tables
+from tests.support.examples import margin, people
+from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 
 FACES = {  # faces that a person sees, by photo
     "biden-2011-office.jpg": 1,

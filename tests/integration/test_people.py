@@ -17,7 +17,7 @@ from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.lake import Lake
 from pipeline.people.store import People
-from tests import lakes
+from tests.support import lakes
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.data import shards
-from benchmarks.mtcnn_parity import Score, stored
-from benchmarks.verification import named_people, pairs_of
 from pipeline.evaluation.measures.calibrate import calibrate
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
 from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
 from pipeline.models import find_card, load_detector
-from tests.integration.support import index
+from tests.support.data import shards
+from tests.support.indexing import index
+from tests.support.lfw import named_people, pairs_of
+from tests.support.parity import Score, stored
 
 pytestmark = pytest.mark.data
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from benchmarks.weed import free_port
 from pipeline.commands.main import main
 from pipeline.errors import StorageError
-from tests.integration.support import EXAMPLES, assert_same_tables, index, tables
+from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
+from tests.support.weed import free_port
 
 pytestmark = pytest.mark.s3
 NAMES = ["obama-2012-closeup.jpg", "collins-nasa-portrait.png", "cat-no-face.png"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import synthetic
 from pipeline.lake.lake import Lake
 from pipeline.search import Searcher
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig
-from tests.lakes import archive, make
+from tests.support import synthetic
+from tests.support.lakes import archive, make
 
 pytest.importorskip("faiss")
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import synthetic
 from pipeline.clustering import gather, level, singles
 from pipeline.clustering import shards as store
 from pipeline.clustering.algorithms import odds
@@ -17,7 +16,7 @@ from pipeline.clustering.algorithms.linkage import Nodes, link
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import calibrate
 from pipeline.clustering.run import Run
-from tests import lakes
+from tests.support import lakes, synthetic
 
 
 def backwards(function, arguments):

@@ -19,7 +19,7 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import in_process
-from tests.pictures import flipped, lake_of, row
+from tests.support.pictures import flipped, lake_of, row
 
 
 def families(seed, count, radius):

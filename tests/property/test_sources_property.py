@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from pipeline.errors import NoImagesError
 from pipeline.sources.identity import Keys, image_id
-from tests.builders import Archive, planned, put, read_all, tar_bytes
+from tests.support.builders import Archive, planned, put, read_all, tar_bytes
 
 FAST = settings(max_examples=60, deadline=None)
 stem = st.text(

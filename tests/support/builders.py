@@ -1,0 +1,112 @@
+"""Builds small photos, shards and lakes for the tests."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pipeline.config import ReadConfig
+from pipeline.lake.ledger import Ledger
+from pipeline.sources.members import Report
+from pipeline.sources.plan import plan
+from pipeline.sources.read import ENCODED, read
+
+PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+
+
+def jpeg(seed=0, width=16, height=12):
+    """Encode a small picture; another seed gives other bytes."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG")
+    return out.getvalue()
+
+
+def tar_bytes(members, mode="w"):
+    """Pack (name or TarInfo, data) pairs; surrogates in names are kept."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode, format=tarfile.GNU_FORMAT) as archive:
+        for name, data in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if data is not None:
+                info.size = len(data)
+            archive.addfile(info, None if data is None else io.BytesIO(data))
+    return out.getvalue()
+
+
+def tar_entry(name, kind, linkname=""):
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.linkname = linkname
+    return info
+
+
+def zip_bytes(members, compression=zipfile.ZIP_STORED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def parquet_bytes(**columns):
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def put(root, files):
+    """Write files {relative name: bytes or text}; None makes a folder."""
+    for name, data in files.items():
+        path = Path(root) / name
+        if data is None:
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return Path(root)
+
+
+def planned(*inputs, output="", ledger=None, options=None, parallelism=1):
+    return plan(
+        [str(i) for i in inputs],
+        output=str(output),
+        ledger=Ledger.empty() if ledger is None else ledger,
+        options=options or {},
+        parallelism=parallelism,
+    )
+
+
+def read_all(work, ledger=None, config=None):
+    """Read every unit of a plan; return all rows as one table, and the report."""
+    report = Report()
+    known = Ledger.empty() if ledger is None else ledger  # an empty one may know what to refuse
+    tables = [
+        table for unit in work.units for table in read(unit, known, config or ReadConfig(), report)
+    ]
+    return pa.concat_tables([ENCODED.empty_table(), *tables]), report
+
+
+class Archive:
+    """A lake's ledger alone: what a run over inputs would add, without decoding."""
+
+    def __init__(self):
+        self.rows = ENCODED.empty_table()
+
+    @property
+    def ledger(self):
+        return Ledger.from_table(self.rows)
+
+    def run(self, *inputs, config=None, **options):
+        """Index the inputs; return the rows added, and the report of plan and reading."""
+        work = planned(*inputs, ledger=self.ledger, **options)
+        added, report = read_all(work, self.ledger, config)
+        report.done += work.done
+        report.skipped.update(work.skipped)
+        self.rows = pa.concat_tables([self.rows, added])
+        return added, report

@@ -1,0 +1,678 @@
+"""The review page: who is let in, what can be changed by whom, and what is shown of what."""
+
+import os
+import re
+import time
+from html import unescape
+from urllib.parse import quote
+
+import pyarrow as pa
+import pytest
+
+from pipeline.commands.main import main
+from pipeline.errors import ConfigError
+from pipeline.lake.lake import parquet_bytes
+from pipeline.lake.tombstones import PENDING
+from pipeline.maintenance.forget.run import forget
+from pipeline.maintenance.forget.target import find
+from pipeline.people import actions
+from pipeline.people.answers import different, open_suggestions, together
+from pipeline.people.view import view
+from pipeline.web.pages import shown
+from pipeline.web.review.app import application
+from pipeline.web.review.forms import BadFormError, parse
+from pipeline.web.review.guard import host_name
+from pipeline.web.review.lookup import Lookup
+from pipeline.web.review.settings import ReviewConfig
+from pipeline.web.review.state import Review
+from tests.support.review_lakes import HOSTILE, review_lake
+from tests.support.web import Client
+
+TOKEN = "s3cret-of-this-run"
+PAGES = ["/", "/suggestions", "/unknown", "/duplicates", "/search", "/history"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A lake that no test changes."""
+    folder = tmp_path_factory.mktemp("shared")
+    review_lake(folder, names=HOSTILE)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    review_lake(tmp_path)
+    return tmp_path
+
+
+def opened(folder, **options):
+    from pipeline.lake.lake import Lake
+
+    return Review(Lake(str(folder / "lake")), ReviewConfig(TOKEN, port=4444, **options))
+
+
+@pytest.fixture
+def pages(folder):
+    yield from entered(folder)
+
+
+@pytest.fixture
+def shared_pages(shared):
+    yield from entered(shared)
+
+
+def entered(folder, **options):
+    review = opened(folder, **options)
+    client = Client(application(review))
+    client.review = review
+    client.csrf = review.config.csrf
+    assert client.get(f"/?token={TOKEN}").status_code == 303
+    yield client
+    review.close()
+
+
+def persons(client):
+    return list(dict.fromkeys(re.findall(r"/people/([0-9a-f]{16})", client.get("/").text)))
+
+
+def faces(client, person):
+    text = client.get(f"/people/{person}").text
+    return re.findall(r'name="face" value="([0-9a-f]{32}-\d+)"', text)
+
+
+def forgotten_in(client, images=(), faces=()):
+    """Forget in the lake of a running server, and wait until it lists the parts again."""
+    lake = client.review.lake
+    forget(lake, find(lake, (), images, faces), f"f{time.monotonic_ns()}")
+    time.sleep(max(0.0, client.review.lookup._rests_until - time.monotonic()))
+
+
+def send(client, path, **fields):
+    return client.post(path, {"csrf": client.csrf, "next": "/", **fields})
+
+
+def rows(client):
+    return len(client.review.people.constraints())
+
+
+# who is let in
+
+
+def test_nobody_gets_in_without_the_token(shared):
+    review = opened(shared)
+    client = Client(application(review))
+    for path in [*PAGES, "/static/review.js", "/?token=", "/?token=wrong", "/thumbs/x", "/nothing"]:
+        answer = client.get(path)
+        assert answer.status_code == 403, path
+        assert "set-cookie" not in answer.headers
+        assert TOKEN not in answer.text
+        assert str(shared) not in answer.text
+    assert client.post("/undo", {"csrf": review.config.csrf}).status_code == 403
+    review.close()
+
+
+def test_the_token_becomes_a_cookie_and_leaves_the_address(shared_pages):
+    answer = shared_pages.get(f"/history?page=2&token={TOKEN}")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/history?page=2"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert cookie.startswith("facelake_4444=")
+    assert TOKEN not in cookie
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/\\evil.example", "/%0d%0aSet-Cookie: a=b"])
+def test_the_way_in_leads_nowhere_else(shared_pages, path):
+    where = shared_pages.request("GET", f"http://127.0.0.1{path}", params={"token": TOKEN}).headers[
+        "location"
+    ]
+    assert re.fullmatch(r"/(?![/\\])[^\r\n]*", where)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "evil.example:4444", "", "[::2]", "127.0.0.2"],
+)
+def test_a_rebound_name_gets_nothing(shared_pages, host):
+    answer = shared_pages.get("/", headers={"host": host})
+    assert answer.status_code == 421
+    assert "People" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:4444", "[::1]:9", "LOCALHOST"])
+def test_names_of_this_machine_do(shared_pages, host):
+    assert shared_pages.get("/", headers={"host": host}).status_code == 200
+
+
+def test_a_reverse_proxy_is_let_in_by_name(shared):
+    client = next(entered(shared, allowed=("faces.example",)))
+    assert client.get("/", headers={"host": "faces.example"}).status_code == 200
+    assert client.get("/", headers={"host": "www.faces.example"}).status_code == 421
+
+
+def test_pages_come_with_a_strict_policy(shared_pages):
+    for path in [*PAGES, "/static/review.js", "/nothing"]:
+        headers = shared_pages.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["referrer-policy"] == "same-origin"
+        assert "server" not in headers
+
+
+def test_no_inline_script_or_style_is_made(shared_pages):
+    for path in PAGES:
+        text = shared_pages.get(path).text
+        assert not re.search(r"<script(?! type=\"module\" src=\"/static/)", text)
+        assert not re.search(r"\s(style|on\w+)=", re.sub(r'"[^"]*"', '""', text))
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_there_is_no_description_of_the_routes(shared_pages, path):
+    assert shared_pages.get(path).status_code == 404
+
+
+# what can be changed
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [({}, {}), ({"csrf": "wrong"}, {}), ({"csrf": ""}, {}),
+     ({"csrf": None}, {"origin": "http://evil.example"}),
+     ({"csrf": None}, {"origin": "null"}), ({"csrf": None}, {"sec-fetch-site": "cross-site"}),
+     ({"csrf": None}, {"sec-fetch-site": "same-site"}),
+     ({"csrf": None}, {"origin": "http://127.0.0.1:81"})],
+)  # fmt: skip
+def test_forms_of_others_change_nothing(shared_pages, fields, headers):
+    person = persons(shared_pages)[0]
+    if "csrf" in fields and fields["csrf"] is None:
+        fields = {"csrf": shared_pages.csrf}
+    data = {**fields, "name": "Mallory", "next": "/"}
+    answer = shared_pages.post(f"/people/{person}/name", data, headers=headers)
+    assert answer.status_code == 403
+    assert rows(shared_pages) == 0
+
+
+def test_our_own_forms_do(pages):
+    person = persons(pages)[0]
+    data = {"csrf": pages.csrf, "name": "Ann", "next": "/"}
+    own = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
+    assert pages.post(f"/people/{person}/name", data, headers=own).status_code == 303
+    assert rows(pages) == 1
+
+
+def test_nothing_is_changed_by_looking(shared_pages):
+    person = persons(shared_pages)[0]
+    for path in (f"/people/{person}/name?name=x", "/merge", "/undo", f"/people/{person}/faces",
+                 f"/people/{person}/flag", f"/people/{person}", *PAGES):  # fmt: skip
+        shared_pages.get(f"{path}{'&' if '?' in path else '?'}csrf={shared_pages.csrf}")
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        assert shared_pages.request(method, "/undo").status_code == 405
+    assert rows(shared_pages) == 0
+
+
+def test_read_only_pages_have_no_forms_and_take_none(shared):
+    client = next(entered(shared, read_only=True))
+    person = persons(client)[0]
+    for path in [*PAGES, f"/people/{person}"]:
+        text = client.get(path).text
+        assert 'method="post"' not in text
+        assert client.csrf not in text
+    assert send(client, f"/people/{person}/name", name="Ann").status_code == 403
+    assert rows(client) == 0
+
+
+def test_bodies_have_a_limit(shared_pages):
+    answer = send(shared_pages, "/undo", id="x" * (1 << 21))
+    assert answer.status_code == 413
+    kind = {"content-type": "application/json"}
+    assert shared_pages.request("POST", "/undo", content=b"{}", headers=kind).status_code == 415
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example",
+                                    "/x\r\nSet-Cookie: a=b", ""])  # fmt: skip
+def test_the_way_back_is_ours(pages, target):
+    person = persons(pages)[0]
+    answer = send(pages, f"/people/{person}/flag", next=target)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/?said=")
+
+
+# what can be seen
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/people/../../etc/passwd", "/photos/..%2f..%2fetc%2fpasswd/picture", "/thumbs/%2e%2e",
+     "/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/people/zz",
+     "/people/" + "0" * 16, "/faces/" + "0" * 32 + "-0", "/photos/" + "0" * 32,
+     "/photos/" + "0" * 32 + "/picture", "/thumbs/" + "0" * 32 + "-0", "/thumbs/" + "0" * 32,
+     "/thumbs/" + "0" * 32 + "-0%0a", "/search?face=../../etc/passwd", "/?page=0", "/?page=x",
+     "/?sort=password", "/suggestions?at=-1", "/?q=" + "x" * 300],
+)  # fmt: skip
+def test_what_is_no_page_is_not_found(shared_pages, path):
+    answer = shared_pages.get(path)
+    assert answer.status_code == 404
+    assert "root:" not in answer.text
+
+
+def test_hostile_names_are_shown_as_text(tmp_path):
+    store = review_lake(tmp_path, people=len(HOSTILE), names=[*HOSTILE, "m" * 4000])
+    ids = view(store).people["person_id"].to_pylist()
+    for person, name in zip(ids, HOSTILE, strict=False):
+        actions.name(store, person, name, note=name)
+    client = next(entered(tmp_path))
+    seen = ""
+    some = persons(client)
+    for person in some:
+        page = client.get(f"/people/{person}").text
+        face = re.findall(r'name="face" value="([0-9a-f-]+)"', page)[0]
+        seen += page + client.get(f"/faces/{face}").text + client.get(f"/photos/{face[:32]}").text
+        seen += send(client, f"/people/{some[0]}/name", name="<b>" + "y" * 300).text
+    seen += "".join(client.get(path).text for path in [*PAGES, "/?q=" + quote(HOSTILE[0])])
+    for name in HOSTILE:
+        assert name in unescape(seen)
+    for bad in ("<script>document", "<img src=x", "<b>", 'onerror="document'):
+        assert bad not in seen
+    assert "m" * 401 not in seen
+    assert "49 " not in seen
+
+
+def test_photos_are_shown_without_what_their_file_says(shared_pages):
+    face = faces(shared_pages, persons(shared_pages)[0])[0]
+    answer = shared_pages.get(f"/photos/{face[:32]}/picture")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert b"Secret" not in answer.content
+    assert b"Exif" not in answer.content
+    assert shared_pages.get(f"/thumbs/{face}").content[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("how", ["link", "other", "gone", "pipe"])
+def test_what_took_a_photos_place_is_not_served(pages, tmp_path, how):
+    face = faces(pages, persons(pages)[0])[0]
+    path = pages.review.lookup.photo(face[:32])["uri"]
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret of this machine")
+    os.unlink(path)
+    if how == "link":
+        os.symlink(secret, path)
+    elif how == "other":
+        os.link(secret, path)
+    elif how == "pipe":
+        os.mkfifo(path)
+    answer = pages.get(f"/photos/{face[:32]}/picture")
+    assert answer.status_code == 404
+    assert b"secret" not in answer.content
+
+
+def test_faces_without_thumbnails_are_cut_from_photos(tmp_path):
+    review_lake(tmp_path, thumbnails=False)
+    client = next(entered(tmp_path))
+    face = faces(client, persons(client)[0])[0]
+    answer = client.get(f"/thumbs/{face}")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert client.get(f"/thumbs/{face}").content == answer.content
+
+
+@pytest.mark.parametrize("thumbnails", [True, False])
+def test_what_is_forgotten_is_not_shown_by_a_running_server(tmp_path, thumbnails):
+    """Of two faces one goes: its part is rewritten, and the other is still shown."""
+    review_lake(tmp_path, thumbnails=thumbnails)
+    client = next(entered(tmp_path))
+    gone, stays = faces(client, persons(client)[0])[:2]
+    for face in (gone, stays):
+        assert client.get(f"/thumbs/{face}").status_code == 200
+    forgotten_in(client, faces=[gone])
+    assert client.get(f"/thumbs/{gone}").status_code == 404
+    assert client.get(f"/faces/{gone}").status_code == 404
+    assert client.get(f"/thumbs/{stays}").status_code == 200
+    kept = client.review.pictures
+    assert not any(gone in part for part in kept._parts.values())
+    assert not any(face == gone for _, face in kept._crops)
+    # a photo that goes takes its pages along
+    assert client.get(f"/photos/{stays[:32]}/picture").status_code == 200
+    forgotten_in(client, images=[stays[:32]])
+    for path in ("", "/picture", "/small"):
+        assert client.get(f"/photos/{stays[:32]}{path}").status_code == 404
+    assert client.get(f"/thumbs/{stays}").status_code == 404
+    assert all(client.get(path).status_code == 200 for path in PAGES)
+
+
+def test_parts_that_go_leave_nothing_in_memory(tmp_path):
+    review_lake(tmp_path)
+    client = next(entered(tmp_path))
+    lake = client.review.lake
+    images = lake.read("images", ["image_id"])["image_id"].to_pylist()
+    assert client.get(f"/thumbs/{images[0]}-0").status_code == 200
+    forgotten_in(client, images=images)
+    assert lake.parts() == []
+    assert client.get(f"/photos/{images[0]}").status_code == 404
+    assert client.get(f"/thumbs/{images[0]}-0").status_code == 404
+    assert len(client.review.lookup) == 0
+
+
+def test_the_lookup_reads_only_parts_that_changed(tmp_path):
+    lake = review_lake(tmp_path, cluster=False).lake
+    first = lake.read("images", ["image_id"])["image_id"].to_pylist()
+    (part,) = lake.parts()
+    lookup = Lookup(lake)
+    images, rows = lake.read_part("images", part), lake.read_part("faces", part)
+    more = [f"{n:032x}" for n in range(3)]
+    ids = pa.array(more)
+    images = images[:3].set_column(0, images.schema.field(0), ids)
+    assert images.schema.field(0).name == "image_id"
+    lake.publish_part(images, rows[:0])
+    new = next(name for name in lake.parts() if name != part)
+    assert lookup.refresh()
+    assert not lookup.refresh()
+    assert lookup.parts_of([*first, *more]) == dict.fromkeys(first, part) | dict.fromkeys(more, new)
+    # one is rewritten, the other stays
+    lake.folder.publish(f"images/{part}", parquet_bytes(lake.read_part("images", part)[1:]))
+    assert lookup.refresh()
+    assert set(lookup.parts_of(first)) == set(first[1:])
+    assert set(lookup.parts_of(more)) == set(more)
+    lake.folder.remove(f"images/{new}")
+    assert lookup.refresh()
+    assert lookup.parts_of([*more, first[1]]) == {first[1]: part}
+
+
+def test_nothing_is_changed_while_something_is_forgotten(pages):
+    person = persons(pages)[0]
+    pages.review.lake.folder.publish(PENDING, b"{}")
+    answer = send(pages, f"/people/{person}/name", name="Ann")
+    assert answer.status_code == 400
+    assert "is being forgotten in" in answer.text
+    assert rows(pages) == 0
+    pages.review.lake.folder.remove(PENDING)
+    assert send(pages, f"/people/{person}/name", name="Ann").status_code == 303
+
+
+def test_errors_inside_are_not_told(shared_pages, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(shared_pages.review, "now", broken)
+    answer = shared_pages.get("/")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+# what happens
+
+
+def test_every_action_shows_at_once_and_can_be_undone(pages):
+    a, b, c = persons(pages)[:3]
+    mine = faces(pages, a)
+    steps = [
+        (f"/people/{a}/name", {"name": "Ann"}, "Ann"),
+        (f"/people/{a}/faces", {"do": "split", "face": mine[:2]}, "new person"),
+        (f"/people/{a}/faces", {"do": "reject", "face": mine[2]}, "no face"),
+        (f"/people/{a}/faces", {"do": "cover", "face": mine[4]}, "cover"),
+        (f"/people/{a}/faces", {"do": "move", "face": mine[5], "to": b}, "moved"),
+        ("/merge", {"person": [a, b]}, "one"),
+        (f"/people/{c}/flag", {"hidden": "yes"}, "Hidden"),
+        (f"/people/{c}/flag", {"hidden": "no"}, "Shown"),
+    ]  # fmt: skip
+    before = {p: sorted(faces(pages, p)) for p in persons(pages)}
+    for path, fields, words in steps:
+        answer = send(pages, path, **fields)
+        assert answer.status_code == 303, answer.text
+        assert words in pages.get(answer.headers["location"]).text
+    assert b not in persons(pages)
+    assert pages.get(f"/people/{b}").status_code == 200, "links of before a merge lead on"
+    assert len(faces(pages, a)) == 6 + 6 - 3
+    for _ in steps:
+        assert send(pages, "/undo").status_code == 303
+    assert {p: sorted(faces(pages, p)) for p in persons(pages)} == before
+    assert send(pages, "/undo").status_code == 400, "nothing is left"
+
+
+def test_any_action_of_the_history_can_be_undone(pages):
+    a, b = persons(pages)[:2]
+    for person, name in ((a, "Ann"), (b, "Bob")):
+        send(pages, f"/people/{person}/name", name=name)
+    ids = re.findall(r'name="id" value="([0-9a-f]{32})"', pages.get("/history").text)
+    send(pages, "/undo", id=ids[1])
+    names = {row["name"] for row in pages.review.now().named}
+    assert names == {"Bob"}
+    text = pages.get("/history").text
+    assert "taken back" in text
+    assert "Bring back" in text
+
+
+def test_a_name_that_somebody_has_asks_first(pages):
+    a, b = persons(pages)[:2]
+    send(pages, f"/people/{a}/name", name="Ann")
+    asked = send(pages, f"/people/{b}/name", name=" Ann ")
+    assert asked.status_code == 200
+    assert "same" in asked.text
+    assert rows(pages) == 1
+    send(pages, f"/people/{b}/name", name="Ann", same="no")
+    assert [row["name"] for row in pages.review.now().named] == ["Ann", "Ann"]
+    send(pages, "/undo")
+    send(pages, f"/people/{b}/name", name="Ann", same="yes")
+    assert len(faces(pages, a)) == 12
+
+
+def test_two_names_ask_which_is_right(pages):
+    a, b = persons(pages)[:2]
+    send(pages, f"/people/{a}/name", name="Ann")
+    send(pages, f"/people/{b}/name", name="Bob")
+    assert "Which name" in send(pages, "/merge", person=[a, b]).text
+    assert rows(pages) == 2
+    send(pages, "/merge", person=[a, b], keep=b)
+    assert [row["name"] for row in pages.review.now().named] == ["Bob"]
+
+
+def test_who_is_this(pages):
+    a, b, c = persons(pages)[:3]
+    send(pages, "/unknown", person=a, name="Ann")
+    assert a not in pages.get("/unknown").text.split("datalist")[2].split('value="')[0]
+    send(pages, "/unknown", person=b, name="Ann")
+    assert len(faces(pages, a)) == 12, "an existing name means this person"
+    send(pages, "/unknown", person=c, into=a)
+    assert len(faces(pages, a)) == 18
+    assert send(pages, "/unknown", person=c, name="  ").status_code == 400
+
+
+def test_one_face(pages):
+    a, b = persons(pages)[:2]
+    mine = faces(pages, a)
+    for fields in ({"do": "cover"}, {"do": "split"}, {"do": "move", "to": b}, {"do": "reject"}):
+        assert send(pages, f"/faces/{mine[0]}", **fields).status_code == 303
+    assert "no face" in pages.get(f"/faces/{mine[0]}").text
+    assert send(pages, f"/faces/{mine[1]}", do="nonsense").status_code == 400
+    assert send(pages, f"/people/{a}/faces", do="split").status_code == 400
+    assert send(pages, f"/people/{a}/faces", do="split", face="../x").status_code == 400
+
+
+def test_faces_become_a_new_person_by_their_name(pages, folder):
+    a, b = persons(pages)[:2]
+    mine = faces(pages, a)
+    send(pages, f"/people/{a}/faces", do="move", face=mine[:1], to="Zoë")
+    send(pages, f"/faces/{mine[2]}", do="move", to="Yan")
+    assert sorted(row["name"] for row in pages.review.now().named) == ["Yan", "Zoë"]
+    assert send(pages, f"/people/{a}/faces", do="move", face=mine[3], to="").status_code == 400
+    short = send(pages, f"/people/{a}/faces", do="move", face=mine[3], to="Zo")
+    assert "Zo" in pages.get(short.headers["location"]).text
+    send(pages, "/undo")
+    send(pages, f"/people/{a}/faces", do="move", face=mine[3], to=b[:6])
+    assert sorted(faces(pages, a)) == sorted([mine[1], *mine[4:]])
+    assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
+    assert sorted(row["name"] for row in pages.review.now().named) == ["Yan", "Zoë"]
+    assert sorted(faces(pages, a)) == sorted([mine[1], *mine[4:]])
+    ids = re.findall(r'name="id" value="([0-9a-f]{32})"', pages.get("/history").text)
+    assert len(ids) == 4, "each is one action, and the undo is one"
+    for one in ids[:1] + ids[2:]:
+        where = send(pages, "/undo", id=one).headers["location"]
+        assert "by the next facelake cluster" in pages.get(where).text
+    assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
+    assert sorted(faces(pages, a)) == sorted(mine)
+
+
+def test_clustering_meanwhile_is_noticed(pages, folder):
+    a = persons(pages)[0]
+    send(pages, f"/people/{a}/name", name="Ann")
+    before = pages.review.now().key[0]
+    assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
+    text = pages.get("/").text
+    assert "Ann" in text
+    assert pages.review.now().key[0] != before
+
+
+def suggested(store, kind, persons, faces):
+    """Publish the same people again, with one suggestion."""
+    import pyarrow as pa
+
+    from pipeline.lake import schema
+
+    row = {"person_a": persons[0], "person_b": persons[1], "face_a": faces[0],
+           "face_b": faces[1], "kind": kind, "similarity": 0.4, "threshold": 0.4, "doubt": 0.9,
+           "run_id": "s"}  # fmt: skip
+    about = {k: v for k, v in store.current().items() if k not in ("run_id", "tables")}
+    store.publish("s", [store.clusters()], [store.people()],
+                  pa.Table.from_pylist([row], schema.SUGGESTIONS), about)  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_answers_do_not_come_back(pages, folder, answer):
+    store = pages.review.people
+    a, b = persons(pages)[:2]
+    suggested(store, "apart", (a, b), (faces(pages, a)[0], faces(pages, b)[0]))
+    page = pages.get("/suggestions").text
+    assert "1 open question" in page
+    assert page.count('class="thumb"') == 12
+    assert send(pages, "/suggestions", person=[a, b], answer=answer).status_code == 303
+    assert "No open questions" in pages.get("/suggestions").text
+    assert (b in persons(pages)) == (answer == "no")
+    assert main(["cluster", str(folder / "lake"), "--ray", "never", "--full"]) == 0
+    assert (b in persons(pages)) == (answer == "no")
+    send(pages, "/undo")
+    assert len(open_suggestions(store, view(store))) <= 1
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_a_doubtful_join(pages, answer):
+    store = pages.review.people
+    a = persons(pages)[0]
+    mine = faces(pages, a)
+    suggested(store, "merged", (a, a), (mine[0], mine[3]))
+    assert "should they be" in pages.get("/suggestions").text
+    sent = send(pages, "/suggestions", person=a, face=[mine[0], mine[3]], answer=answer)
+    assert sent.status_code == 303
+    assert "No open questions" in pages.get("/suggestions").text
+    assert (mine[3] in faces(pages, a)) == (answer == "yes")
+    send(pages, "/undo")
+    assert "1 open question" in pages.get("/suggestions").text
+
+
+def test_answers_that_make_no_sense(pages):
+    store = pages.review.people
+    a, b = persons(pages)[:2]
+    with pytest.raises(ConfigError, match="two different"):
+        different(store, a, a)
+    with pytest.raises(ConfigError, match="no person"):
+        different(store, a, "0" * 16)
+    with pytest.raises(ConfigError, match="not of"):
+        together(store, a, [faces(pages, b)[0]])
+
+
+# small things
+
+
+def test_joiners_inside_words_stay_and_what_reorders_text_is_shown():
+    assert shown("נ\u200cע 👩\u200d👧") == "נ\u200cע 👩\u200d👧"
+    assert shown("a\u202eb\n\0") == "a\\x202eb\\x0a\\x00"
+    assert shown("x" * 5000) == "x" * 400 + "…"
+
+
+def test_addresses_that_would_be_open_are_refused():
+    with pytest.raises(ConfigError, match="reverse proxy"):
+        ReviewConfig("t", host="0.0.0.0")
+    with pytest.raises(ConfigError, match="no name"):
+        ReviewConfig("t", allowed=("a b",))
+    with pytest.raises(ConfigError, match="--port"):
+        ReviewConfig("t", port=70_000)
+    assert ReviewConfig("t", host="0.0.0.0", allowed=("faces.example",)).cookie_name == "facelake_0"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("a.b:1", "a.b"), ("[::1]:80", "::1"), ("A", "a"), ("a:b:c", "a")]
+)
+def test_the_name_in_a_host(host, name):
+    assert host_name(host) == name
+
+
+def test_a_form_with_a_file():
+    body = (b"--b\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\nabc\r\n--b\r\n"
+            b"Content-Disposition: form-data; name=\"picture\"; filename=\"../x.jpg\"\r\n"
+            b"Content-Type: image/jpeg\r\n\r\n\xff\xd8\r\n\n\x00\xff\r\n--b--\r\n")  # fmt: skip
+    form = parse("multipart/form-data; boundary=b", body)
+    assert form.one("csrf") == "abc"
+    assert form.file == b"\xff\xd8\r\n\n\x00\xff"
+    many, urlencoded = "multipart/form-data; boundary=b", "application/x-www-form-urlencoded"
+    for kind, bad in (
+        (many, b"--b\r\n\r\nx\r\n--b--"), (many, b"--b\r\n"), (many, b""), (many, body[:-9]),
+        ("multipart/form-data", body), (urlencoded, b"\xff"), ("text/plain", b""),
+    ):  # fmt: skip
+        with pytest.raises(BadFormError):
+            parse(kind, bad)
+
+
+def test_a_large_file_is_read_quickly():
+    body = (b'--b\r\nContent-Disposition: form-data; name="p"; filename="x"\r\n\r\n'
+            + os.urandom(1 << 20) * 60 + b"\r\n--b--\r\n")  # fmt: skip
+    start = time.perf_counter()
+    assert len(parse("multipart/form-data; boundary=b", body).file) == 60 << 20
+    assert time.perf_counter() - start < 5
+
+
+def test_searching_by_a_picture_keeps_nothing(shared_pages, shared):
+    before = sorted(p for p in shared.rglob("*"))
+    answer = shared_pages.request(
+        "POST", "/search", data={"csrf": shared_pages.csrf}, files={"picture": ("x", b"no picture")}
+    )
+    assert answer.status_code == 400
+    assert "cannot be used" in answer.text
+    assert sorted(p for p in shared.rglob("*")) == before
+
+
+def test_searching_by_a_picture(shared_pages, photos):
+    path = next(p for p in sorted(photos.iterdir()) if p.suffix == ".jpg")
+    form = {"csrf": shared_pages.csrf}
+    answer = shared_pages.request(
+        "POST", "/search", data=form, files={"picture": (path.name, path.read_bytes())}
+    )
+    assert answer.status_code == 200, answer.text
+    assert len(re.findall(r'href="/faces/', answer.text)) == 36
+
+
+def test_searching_by_a_face(shared_pages):
+    person = persons(shared_pages)[0]
+    mine = faces(shared_pages, person)
+    text = shared_pages.get(f"/search?face={mine[0]}").text
+    found = re.findall(r'href="/faces/([0-9a-f-]+)"', text)
+    assert set(found[1:6]) == set(mine[1:])
+
+
+def test_a_lake_without_people_says_so(tmp_path, capsys):
+    review_lake(tmp_path, cluster=False)
+    assert main(["review", str(tmp_path / "lake"), "--no-browser"]) == 2
+    assert "facelake cluster" in capsys.readouterr().err
+
+
+def test_the_extra_is_named_when_it_is_missing(shared, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "pipeline.web.review.server", raising=False)
+    assert main(["review", str(shared / "lake"), "--no-browser"]) == 2
+    assert "facelake[review]" in capsys.readouterr().err
