@@ -41,7 +41,7 @@ STEPS = {
 BEFORE = """
 import time, numpy as np
 from pathlib import Path
-from pipeline.decode import decode
+from pipeline.imaging import decode
 pixels = decode(Path(PHOTO).read_bytes()).pixels
 crop = np.full((1, 112, 112, 3), 127, np.uint8)
 """

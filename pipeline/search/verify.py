@@ -1,6 +1,6 @@
 """Are two photos, or two faces of a lake, one person?
 
-from pipeline.verify import verify
+from pipeline.search.verify import verify
 
 result = verify("a.jpg", "b.jpg", embedder="sface")
 result.similarity, result.probability, result.same

@@ -322,7 +322,7 @@ def test_threads_take_turns(sandbox):
 
 PARENT = """
 import os, sys
-from pipeline.decode import Sandbox
+from pipeline.imaging import Sandbox
 from tests.support.builders import jpeg
 one = Sandbox()
 one.decode(jpeg())
