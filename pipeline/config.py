@@ -1,10 +1,11 @@
-"""What a run can be told: frozen dataclasses, checked when they are made."""
+"""What the main job can be told; `pipeline.options` says how a field is an option."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ErrorCode
+from pipeline.options import Option, check_bounds, require
 
 DEFAULT_EMBEDDER = "facenet-vggface2"
 # Images in a part: small enough that a crash costs a minute, and that progress is seen; large
@@ -23,172 +24,209 @@ DETECTION_SIDE = 2048
 MIN_SIDE = 12  # what P-net sees
 
 Selection = Literal["all", "largest", "most-probable", "central"]
-
-
-def require(holds: bool, message: str) -> None:
-    """Raise ConfigError with `message` unless `holds`."""
-    if not holds:
-        raise ConfigError(message)
+OneFace = Literal["largest", "most-probable", "central"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
 class DetectConfig:
     """How faces are searched.
 
-    Attributes:
-        min_face_px: side of the smallest face searched, in pixels of the photo, of a larger photo
-            than `detection_side` in pixels of what it would be reduced to.
-        thresholds: lowest probability that passes P-net, R-net and O-net.
-        factor: ratio between levels of the image pyramid.
-        selection: which faces of a photo are kept; "central" weighs size against the distance
-            from the centre, the others speak for themselves.
-        detection_side: a photo whose longer side is larger is searched as if it were reduced to
-            this; boxes are in its own pixels, and what is looked at is cut from them. None: every
-            photo is searched for faces of `min_face_px`.
-        batch_pixels: pixels of all images searched at once; bounds memory at about 20 bytes each.
+    A photo whose longer side exceeds `detection_side` is searched as if it were reduced to it;
+    boxes are in its own pixels, and what is looked at is cut from them.
+    `batch_pixels` of all images are searched at once, which bounds memory at 20 bytes each.
     """
 
-    min_face_px: float = 20
-    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
-    factor: float = 0.709
-    selection: Selection = "all"
-    detection_side: int | None = DETECTION_SIDE
+    min_face_px: Annotated[
+        float, Option("smallest face searched, in pixels of the photo as it is searched", least=1)
+    ] = 20
+    thresholds: Annotated[
+        tuple[float, float, float],
+        Option("lowest probability in each of MTCNN's networks", unit=("P", "R", "O")),
+    ] = (0.6, 0.7, 0.7)
+    factor: Annotated[
+        float,
+        Option(
+            "ratio between levels of the image pyramid", name="pyramid_factor", above=0, below=1
+        ),
+    ] = 0.709
+    selection: Annotated[
+        Selection,
+        Option(
+            "which faces of a photo are kept; central weighs size against the distance from the "
+            "centre",
+            name="select",
+        ),
+    ] = "all"
+    detection_side: Annotated[
+        int | None,
+        Option(
+            "search larger photos as if reduced to this longer side, so for faces that take more "
+            "of them; 0: as they are",
+            unit="PX",
+            least=MIN_SIDE,
+            none=0,
+        ),
+    ] = DETECTION_SIDE
     batch_pixels: int = 16_000_000
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.min_face_px >= 1, f"min_face_px is {self.min_face_px}; it must be 1 or more")
+        check_bounds(self)
         require(
             len(self.thresholds) == 3 and all(0 <= t <= 1 for t in self.thresholds),
             f"thresholds are {self.thresholds}; give three numbers from 0 to 1",
-        )
-        require(0 < self.factor < 1, f"factor is {self.factor}; it must lie between 0 and 1")
-        require(
-            self.selection in get_args(Selection),
-            f"selection is {self.selection!r}; choose from {', '.join(get_args(Selection))}",
-        )
-        require(
-            self.detection_side is None or self.detection_side >= MIN_SIDE,
-            f"detection_side is {self.detection_side}; it must be {MIN_SIDE} or more",
         )
         require(self.batch_pixels > 0, f"batch_pixels is {self.batch_pixels}; it must be positive")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadConfig:
-    """How shards are read.
+    """How shards are read."""
 
-    Attributes:
-        max_bytes: encoded size above which an image is an error instead of memory.
-        image_column: column of Parquet shards that holds the bytes.
-        key_column: column that names the images; None: row numbers.
-    """
-
-    max_bytes: int = 512 * 2**20
-    image_column: str = "image"
-    key_column: str | None = None
+    max_bytes: Annotated[
+        int, Option("larger files get the error too_large", unit="BYTES", least=1)
+    ] = 512 * 2**20
+    image_column: Annotated[
+        str, Option("column of Parquet shards that holds the images", unit="COLUMN")
+    ] = "image"
+    key_column: Annotated[
+        str | None,
+        Option("column of Parquet shards that names them", unit="COLUMN", unset="row numbers"),
+    ] = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.max_bytes > 0, f"max_bytes is {self.max_bytes}; it must be positive")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeConfig:
-    """What one image may cost.
+    """What one image may cost."""
 
-    Attributes:
-        max_pixels: above it an image is `too_large`, known before memory is taken.
-        timeout_s: wall time of decoding, above it an image is a `timeout`.
-        memory_bytes: memory of decoding, above it an image is `out_of_memory`.
-        side: a JPEG is decoded at a half, a quarter or an eighth of its size while its longer side
-            keeps this many pixels; None: always whole. 4,000: photos of 12 megapixels whole, of
-            48 megapixels at a half. Boxes are in pixels of the whole picture all the same.
-    """
-
-    max_pixels: int = 200_000_000
-    timeout_s: float = 60.0
-    memory_bytes: int = 4 * 2**30
-    side: int | None = DECODE_SIDE
+    max_pixels: Annotated[
+        int,
+        Option(
+            "larger images get the error too_large, before memory is taken", unit="PIXELS", least=1
+        ),
+    ] = 200_000_000
+    timeout_s: Annotated[
+        float,
+        Option(
+            "images that take longer to decode get the error timeout",
+            name="image_timeout",
+            unit="SECONDS",
+            above=0,
+            most=MAX_TIMEOUT_S,
+        ),
+    ] = 60.0
+    memory_bytes: Annotated[
+        int,
+        Option(
+            "images that need more to decode get the error out_of_memory",
+            name="image_memory",
+            unit="BYTES",
+            least=MIN_MEMORY_BYTES,
+            why="with less, hardly any photo can be decoded",
+        ),
+    ] = 4 * 2**30
+    side: Annotated[
+        int | None,
+        Option(
+            "decode JPEGs at a half, a quarter or an eighth of their size while the longer side "
+            "keeps this many pixels, 0: whole; boxes are of the whole picture",
+            name="decode_side",
+            unit="PX",
+            least=MIN_SIDE,
+            none=0,
+        ),
+    ] = DECODE_SIDE
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.max_pixels > 0, f"max_pixels is {self.max_pixels}; it must be positive")
-        require(
-            0 < self.timeout_s <= MAX_TIMEOUT_S,
-            f"timeout_s is {self.timeout_s}; it must be positive, and at most {MAX_TIMEOUT_S}",
-        )
-        require(
-            self.memory_bytes >= MIN_MEMORY_BYTES,
-            f"memory_bytes is {self.memory_bytes}; it must be {MIN_MEMORY_BYTES} or more, or "
-            "hardly any photo can be decoded",
-        )
-        require(
-            self.side is None or self.side >= MIN_SIDE,
-            f"side is {self.side}; it must be {MIN_SIDE} or more",
-        )
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """How many workers each stage gets; None: chosen from the cluster.
+    """How many workers each stage gets; None: chosen from the cluster."""
 
-    Attributes:
-        detect_actors, embed_actors: processes that hold a model.
-        detect_gpus, embed_gpus: GPUs of each of them, fractions allowed.
-        detect_batch: images that one call of the detector gets.
-        embed_batch: images whose faces one call of the embedder gets.
-        part_images: images in a part of the lake.
-    """
-
-    detect_actors: int | None = None
-    embed_actors: int | None = None
-    detect_gpus: float | None = None
-    embed_gpus: float | None = None
-    detect_batch: int = 32
-    embed_batch: int = 64
-    part_images: int | None = None
+    detect_actors: Annotated[int | None, Option("processes that detect", unit="N", least=1)] = None
+    embed_actors: Annotated[int | None, Option("processes that embed", unit="N", least=1)] = None
+    detect_gpus: Annotated[
+        float | None, Option("GPUs of each detect actor, fractions allowed", unit="X", least=0)
+    ] = None
+    embed_gpus: Annotated[
+        float | None, Option("GPUs of each embed actor, fractions allowed", unit="X", least=0)
+    ] = None
+    detect_batch: Annotated[
+        int, Option("images that one call of the detector gets", unit="N", least=1)
+    ] = 32
+    embed_batch: Annotated[
+        int, Option("images whose faces one call of the embedder gets", unit="N", least=1)
+    ] = 64
+    part_images: Annotated[
+        int | None, Option("images in a part of the lake", unit="N", least=1)
+    ] = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("detect_actors", "embed_actors", "detect_batch", "embed_batch", "part_images"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"{name} is {value}; it must be 1 or more")
-        for name in ("detect_gpus", "embed_gpus"):
-            value = getattr(self, name)
-            require(value is None or value >= 0, f"{name} is {value}; it must not be negative")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)
 class IndexConfig:
     """Everything that the main job is told.
 
-    Attributes:
-        inputs: folders, globs, images, shards, lists; see `sources.plan`.
-        output: the lake.
-        embedder: name, or path of an ONNX model.
-        device: "auto", "cpu" or "cuda".
-        precision: of the embedder; "auto" takes bfloat16 where the machine has it and real faces
-            keep their vectors.
-        thumbnails: whether faces keep a small JPEG.
-        storage_options: for fsspec.
-        weights_dir, weights_url: where weights are cached and fetched from.
+    `inputs` are folders, globs, images, shards and lists (see `sources.plan`), `output` is the
+    lake, `storage_options` are for fsspec.
     """
 
     inputs: tuple[str, ...]
     output: str
-    detector: str = "mtcnn"
-    embedder: str = DEFAULT_EMBEDDER
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    thumbnails: bool = True
-    detect: DetectConfig = field(default_factory=DetectConfig)
-    read: ReadConfig = field(default_factory=ReadConfig)
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
-    pools: PoolConfig = field(default_factory=PoolConfig)
+    detector: Annotated[str, Option("name of the detector", group="models")] = "mtcnn"
+    embedder: Annotated[
+        str,
+        Option(
+            "name (see `facelake weights list`), or path of an ONNX model with its .toml card; "
+            "sface needs no download",
+            group="models",
+        ),
+    ] = DEFAULT_EMBEDDER
+    device: Annotated[Device, Option("where models run", group="models")] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option(
+            "of the embedder; auto takes bfloat16 where the machine has it and real faces keep "
+            "their vectors, bfloat16 whether they do or not",
+            group="models",
+        ),
+    ] = "auto"
+    weights_dir: Annotated[
+        str | None, Option("where weights are cached", unit="DIR", group="models")
+    ] = None
+    weights_url: Annotated[
+        str | None, Option("folder or URL to fetch weights from", unit="URL", group="models")
+    ] = None
+    detect: Annotated[DetectConfig, "faces"] = field(default_factory=DetectConfig)
+    thumbnails: Annotated[bool, Option(
+            "small pictures of faces are kept", off="keep no small pictures of faces", group="faces"
+        )] = True
+    read: Annotated[ReadConfig, "reading"] = field(default_factory=ReadConfig)
+    decode: Annotated[DecodeConfig, "reading"] = field(default_factory=DecodeConfig)
+    retry_errors: Annotated[
+        tuple[str, ...],
+        Option(
+            "read images again that had these errors: codes joined by commas, or all; those with "
+            "unreadable are always read again",
+            unit="CODES",
+            group="reading",
+        ),
+    ] = ()
+    pools: Annotated[PoolConfig, "workers (chosen from the cluster when not given)"] = field(
+        default_factory=PoolConfig
+    )
     storage_options: Mapping[str, Any] = field(default_factory=dict)
-    weights_dir: str | None = None
-    weights_url: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files."""
@@ -196,11 +234,17 @@ class IndexConfig:
         # An empty one would be the current folder: more likely a shell variable that is not set.
         require(all(self.inputs), "an input is empty; write . for the current folder")
         require(bool(self.output), "no output; name the lake with --output")
+        check_bounds(self)
+        codes = [code.value for code in ErrorCode]
+        unknown = sorted(set(self.retry_errors) - {*codes, "all"})
         require(
-            self.device in ("auto", "cpu", "cuda"),
-            f"device is {self.device!r}; choose from auto, cpu, cuda",
+            not unknown,
+            f"--retry-errors {', '.join(unknown)}: there is no such code; choose from "
+            f"{', '.join(codes)}, or all",
         )
-        require(
-            self.precision in ("auto", "float32", "bfloat16"),
-            f"precision is {self.precision!r}; choose from auto, float32, bfloat16",
-        )
+
+    def retried_codes(self) -> frozenset[str]:
+        """Return the error codes whose images are read again, `unreadable` among them."""
+        all_codes = {code.value for code in ErrorCode}
+        chosen = all_codes if "all" in self.retry_errors else set(self.retry_errors)
+        return frozenset({ErrorCode.UNREADABLE.value, *chosen})

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clustering.algorithms.tiers import TierConfig
-from pipeline.config import require
 from pipeline.geometry import Floats
 from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import known_cards
 from pipeline.models.weights.store import WeightStore
+from pipeline.options import require
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View
 from pipeline.search.find import Searcher

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import require
 from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
 from pipeline.lake.lake import Lake
 from pipeline.models.weights.store import WeightStore
+from pipeline.options import require
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.search.find import How, Searcher

@@ -1,10 +1,12 @@
-"""What a vector index can be told, and the library that it needs."""
+"""What searching and a vector index can be told, and the library that an index needs."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pipeline.config import require
+from pipeline.clustering.algorithms.tiers import TierConfig
+from pipeline.config import OneFace
 from pipeline.errors import ConfigError
+from pipeline.options import Option, check_bounds, require
 
 FLAT, IVF, IVF_PQ = "flat", "ivf", "ivf-pq"
 KINDS = (FLAT, IVF, IVF_PQ)
@@ -20,34 +22,33 @@ MOST_CELLS = 65_536
 class VectorIndexConfig:
     """How an index is built.
 
-    Attributes:
-        kind: "flat", "ivf", "ivf-pq", or "auto" by the number of faces.
-        cells: of the IVF kinds; None: about 2 sqrt(N), a power of two.
-        recall: share of the ten nearest that a search must find.
-        shard_rows: most faces of a shard; bounds a task's memory, see docs/search.md.
-        gone_share: of a shard's faces that may be gone before it is built anew.
-        queries: faces of the lake on which recall is measured.
-        seed: of every choice by chance.
-        full: whether all is built again.
+    `gone_share` of a shard's faces may be gone before it is built anew; recall is measured on
+    `queries` faces of the lake; `seed` is of every choice by chance.
     """
 
-    kind: str = "auto"
-    cells: int | None = None
-    recall: float = 0.95
-    shard_rows: int = 1_000_000
+    kind: Annotated[
+        Literal["auto", "flat", "ivf", "ivf-pq"],
+        Option("auto: flat below a million faces, ivf to 50 million, ivf-pq above"),
+    ] = "auto"
+    cells: Annotated[
+        int | None,
+        Option("of the ivf kinds", "C", least=1, most=MOST_CELLS, unset="about 2 sqrt(faces)"),
+    ] = None
+    recall: Annotated[
+        float,
+        Option("share of the ten nearest faces that a search must find", "R", above=0, most=1),
+    ] = 0.95
+    shard_rows: Annotated[
+        int, Option("most faces of a shard, which bounds a task's memory", "N", least=1)
+    ] = 1_000_000
+    full: Annotated[bool, Option("build all again, not only what is new")] = False
     gone_share: float = 0.2
     queries: int = 500
     seed: int = 0
-    full: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.kind in ("auto", *KINDS), f"kind is {self.kind!r}; choose auto, "
-                f"{', '.join(KINDS)}")  # fmt: skip
-        require(self.cells is None or 1 <= self.cells <= MOST_CELLS,
-                f"cells is {self.cells}; give 1 to {MOST_CELLS}")  # fmt: skip
-        require(0 < self.recall <= 1, f"recall is {self.recall}; give more than 0, at most 1")
-        require(self.shard_rows >= 1, f"shard_rows is {self.shard_rows}; it must be 1 or more")
+        check_bounds(self)
         require(0 <= self.gone_share <= 1, f"gone_share is {self.gone_share}; give 0 to 1")
         require(self.queries >= 1, f"queries is {self.queries}; it must be 1 or more")
 
@@ -61,6 +62,82 @@ class VectorIndexConfig:
         """Return the number of cells of an IVF index; a cell must have some faces to be trained."""
         wanted = self.cells or 1 << max(0, round(rows**0.5 * 2)).bit_length() - 1
         return max(1, min(wanted, rows, MOST_CELLS))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """Which faces of a lake are like one."""
+
+    top: Annotated[int, Option("faces at most", "N", least=1)] = 20
+    threshold: Annotated[
+        float | None, Option("least similarity, -1 to 1", "T", least=-1, most=1)
+    ] = None
+    exact: Annotated[bool, Option("compare every face even where there is an index")] = False
+    choice: Annotated[
+        OneFace, Option("which face speaks for a photo that has several", name="select")
+    ] = "largest"
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_bounds(self)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyConfig:
+    """Which known person a face is; see docs/search.md."""
+
+    among: Annotated[
+        Literal["named", "all"], Option("persons with a name, or all that clustering made")
+    ] = "named"
+    threshold: Annotated[
+        float | None,
+        Option(
+            "least similarity",
+            "T",
+            least=-1,
+            most=1,
+            unset="what clustering asked of two faces, else the model's",
+        ),
+    ] = None
+    margin: Annotated[
+        float, Option("by how much the best person must lead the next", "M", least=0, most=2)
+    ] = 0.05
+    min_face_px: Annotated[float, Option("smaller faces are nobody", "PX", least=0)] = (
+        TierConfig().attach_px
+    )
+    choice: Annotated[
+        OneFace, Option("which face speaks for a photo that has several", name="select")
+    ] = "largest"
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_bounds(self)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyConfig:
+    """When two faces are one person."""
+
+    choice: Annotated[
+        OneFace, Option("which face speaks for a photo that has several", name="select")
+    ] = "largest"
+    threshold: Annotated[
+        float | None, Option("least similarity", "X", least=-1, most=1, unset="the card's")
+    ] = None
+    prior: Annotated[
+        float | None,
+        Option(
+            "how likely one person is before looking",
+            "X",
+            above=0,
+            below=1,
+            unset="that of the calibration",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_bounds(self)
 
 
 def faiss() -> Any:

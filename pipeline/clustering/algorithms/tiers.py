@@ -1,11 +1,12 @@
 """Which faces may link people, which only join them, and which are left out, and why."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import require
+from pipeline.options import Option, check_bounds
 
 CORE, ATTACH, REJECTED = 0, 1, 2
 NAMES = ("core", "attach", "rejected")
@@ -16,28 +17,28 @@ Values = npt.NDArray[np.float64]
 class TierConfig:
     """Least measures of a face for each tier; the figures are from the ablation in docs/people.md.
 
-    Attributes:
-        core_score, core_px, core_sharpness, core_yaw: a face that misses one of them never links
-            others, it only joins a finished group.
-        attach_score, attach_px: a face that misses one of them is left out.
+    A face that misses one of the first four never links others, it only joins a finished group;
+    one that misses one of the last two is left out.
     """
 
-    core_score: float = 0.90
-    core_px: float = 24.0
-    core_sharpness: float = 5.0
-    core_yaw: float = 75.0
-    attach_score: float = 0.70
-    attach_px: float = 16.0
+    core_score: Annotated[
+        float, Option("detector probability that a face needs to link others", "X", least=0, most=1)
+    ] = 0.90
+    core_px: Annotated[float, Option("size that a face needs to link others", "PX", least=0)] = 24.0
+    core_sharpness: Annotated[
+        float, Option("sharpness that a face needs to link others", "X", least=0)
+    ] = 5.0
+    core_yaw: Annotated[
+        float, Option("turn above which a face links nobody", "DEGREES", least=0, most=90)
+    ] = 75.0
+    attach_score: Annotated[
+        float, Option("detector probability below which a face is left out", "X", least=0, most=1)
+    ] = 0.70
+    attach_px: Annotated[float, Option("size below which a face is left out", "PX", least=0)] = 16.0
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("core_score", "attach_score"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"{name} is {value}; it must lie between 0 and 1")
-        for name in ("core_px", "attach_px", "core_sharpness"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} is {value}; it must not be negative")
-        require(0 <= self.core_yaw <= 90, f"core_yaw is {self.core_yaw}; give 0 to 90 degrees")
+        check_bounds(self)
 
 
 def tiers(

@@ -1,9 +1,10 @@
 """What a search for copies can be told."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pipeline.config import require
 from pipeline.imaging.phash import MATCH_BITS
+from pipeline.options import Option, check_bounds, require
 
 # Rules for what to keep, in words; `keeper.measures` has what each of them compares.
 RULES = {
@@ -23,51 +24,103 @@ MOST_BITS = 63
 LEAST_COSINE = 0.88
 
 
+COPIES, KEEP = "what counts as a copy", "what is kept"
+
+
 @dataclass(frozen=True, slots=True)
 class DedupeConfig:
-    """What counts as a copy, and which one is kept.
+    """What counts as a copy, and which one is kept."""
 
-    Attributes:
-        radius: bits by which the hashes of copies may differ.
-        mirrored, rotated: whether copies may be mirrored, or turned by quarters.
-        crops: whether a picture that lies inside another, by a face that both show, is a copy.
-        model: path of an ONNX image embedding with a card; None: none.
-        model_cosine: from which its vectors say that two pictures are one.
-        prefer: of `RULES`, first the most important.
-        reference: starts of places whose pictures are always kept.
-        burst_s: seconds between two shots of a burst; 0: times of capture say nothing.
-        max_group: pictures of one group, the nearest ones; the rest make groups of their own.
-        full: whether all is searched again, rather than what is new.
-    """
-
-    radius: int = MATCH_BITS
-    mirrored: bool = False
-    rotated: bool = False
-    crops: bool = False
-    model: str | None = None
-    model_cosine: float = 0.95
-    prefer: tuple[str, ...] = tuple(RULES)
-    reference: tuple[str, ...] = ()
-    burst_s: float = 2.0
-    max_group: int = 1000
-    full: bool = False
+    radius: Annotated[
+        int,
+        Option(
+            "bits of 256 by which the hashes of copies may differ",
+            "BITS",
+            least=0,
+            most=MOST_BITS,
+            why="beyond, pictures of different things are as close",
+            group=COPIES,
+        ),
+    ] = MATCH_BITS
+    mirrored: Annotated[bool, Option("also copies with left and right exchanged", group=COPIES)] = (
+        False
+    )
+    rotated: Annotated[
+        bool, Option("also copies turned by 90, 180 or 270 degrees", group=COPIES)
+    ] = False
+    crops: Annotated[
+        bool,
+        Option(
+            "also parts of pictures, by a face that both show in the same geometry", group=COPIES
+        ),
+    ] = False
+    model: Annotated[
+        str | None,
+        Option(
+            "also pictures that are alike by an image embedding: path of an ONNX file with a card, as "
+            "for `index --embedder`; the originals are read once",
+            "MODEL",
+            name="embedding",
+            group=COPIES,
+        ),
+    ] = None
+    model_cosine: Annotated[
+        float,
+        Option(
+            "from which its vectors are one picture",
+            "COSINE",
+            name="embedding_cosine",
+            least=LEAST_COSINE,
+            below=1,
+            group=COPIES,
+        ),
+    ] = 0.95
+    burst_s: Annotated[
+        float,
+        Option(
+            "shots of one camera at most this far apart are a burst; 0: no bursts, and other times of "
+            "one camera do not keep pictures from being copies",
+            "S",
+            name="burst_seconds",
+            least=0,
+            group=COPIES,
+        ),
+    ] = 2.0
+    prefer: Annotated[
+        tuple[str, ...],
+        Option(
+            "what decides, first the most important: "
+            + "; ".join(f"{rule}: {words}" for rule, words in RULES.items()),
+            "RULES",
+            group=KEEP,
+        ),
+    ] = tuple(RULES)
+    reference: Annotated[
+        tuple[str, ...],
+        Option(
+            "folder, archive or URL whose pictures are always kept; may be repeated",
+            "FOLDER",
+            repeated=True,
+            group=KEEP,
+        ),
+    ] = ()
+    max_group: Annotated[
+        int,
+        Option(
+            "pictures of one group, the nearest to the kept one; the rest make groups of their own",
+            "N",
+            least=2,
+            group=KEEP,
+        ),
+    ] = 1000
+    full: Annotated[bool, Option("search all again, not only what is new")] = False
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(
-            0 <= self.radius <= MOST_BITS,
-            f"radius is {self.radius} bits; it must lie between 0 and {MOST_BITS}: beyond, "
-            "pictures of different things are as close",
-        )
-        require(
-            LEAST_COSINE <= self.model_cosine < 1,
-            f"model_cosine is {self.model_cosine}; it must lie between {LEAST_COSINE} and 1",
-        )
+        check_bounds(self)
         unknown = [rule for rule in self.prefer if rule not in RULES]
         require(
             bool(self.prefer) and not unknown and len(set(self.prefer)) == len(self.prefer),
             f"prefer is {','.join(self.prefer)}; choose from {', '.join(RULES)}, each once",
         )
-        require(self.burst_s >= 0, f"burst_s is {self.burst_s}; it must not be negative")
-        require(self.max_group >= 2, f"max_group is {self.max_group}; it must be 2 or more")
         require(all(self.reference), "a reference folder is empty; write . for the current one")

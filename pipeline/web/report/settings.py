@@ -1,8 +1,9 @@
 """What a report shows, and how much of it."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pipeline.errors import ConfigError
+from pipeline.options import Option, check_bounds
 
 # A thumbnail is some 4 KB in base64: a page stays near a megabyte, which phones and object
 # storage bear.
@@ -21,26 +22,22 @@ OTHERS = 5
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Bounds of a report.
+    """Bounds of a report; no more previews are begun after `photo_seconds`."""
 
-    Attributes:
-        people: persons who get a page at most, the largest first; likewise persons seen once.
-        photos: previews of photos in all, which are read and decoded for it.
-        groups: groups of duplicates shown at most.
-        photo_seconds: after which no more previews are begun.
-    """
-
-    people: int = 5_000
-    photos: int = 300
-    groups: int = 2_000
+    people: Annotated[
+        int,
+        Option(
+            "people who get a page at most, the largest first, and people seen once that are shown",
+            "N",
+            least=0,
+        ),
+    ] = 5_000
+    photos: Annotated[
+        int, Option("small pictures of photos in all, 0: faces alone", "N", least=0)
+    ] = 300
+    groups: Annotated[int, Option("groups of duplicates shown at most", "N", least=0)] = 2_000
     photo_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        """Refuse bounds below zero.
-
-        Raises:
-            ConfigError: one is.
-        """
-        for name in ("people", "photos", "groups"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name} {getattr(self, name)}: give 0 or more")
+        """Check ranges."""
+        check_bounds(self)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.config import require
+from pipeline.options import require
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # A form names at most some thousand faces; a picture that is dropped may be large.
