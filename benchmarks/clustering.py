@@ -25,7 +25,7 @@ from benchmarks.memory import pss
 from benchmarks.reliability import children
 from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people.store import People
 from tests.support.data import data_folder
 from tests.support.synthetic import Archive, write_lake
@@ -34,7 +34,7 @@ from tests.support.synthetic import Archive, write_lake
 SEEDS = 20
 
 
-def labelled(lake: Lake, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def labelled(lake: LakeStore, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return face ids, vectors and labels (None where unknown) of a lake of `lfw-dev` or wild.
 
     A photo's label belongs to its central face in LFW, to the largest one in the wild set.
@@ -80,12 +80,12 @@ def cluster(lake: str, *options: str) -> dict[str, Any]:
         time.sleep(0.5)
     if process.returncode:
         sys.exit(f"facelake cluster ended with {process.returncode}")
-    run_id = People(Lake(lake)).current()["run_id"]
-    about = json.loads(Lake(lake).folder.read(f"runs/{run_id}.json"))
+    run_id = People(LakeStore(lake)).current()["run_id"]
+    about = json.loads(LakeStore(lake).folder.read(f"runs/{run_id}.json"))
     return about | {"wall_s": time.monotonic() - began, "peak": peak}
 
 
-def found(lake: Lake, face_ids: np.ndarray) -> list[str | None]:
+def found(lake: LakeStore, face_ids: np.ndarray) -> list[str | None]:
     """Return the person of each face."""
     rows = People(lake).clusters(["face_id", "person_id"]).to_pydict()
     by_id = dict(zip(rows["face_id"], rows["person_id"], strict=True))
@@ -112,7 +112,7 @@ def dev(options: argparse.Namespace) -> None:
     names = ("lfw-dev", "wild-dev")
     others: dict[tuple[str, str], dict[float, list[tuple[float, float]]]] = {}
     for path, name in zip(options.lakes, names, strict=True):
-        lake = Lake(path)
+        lake = LakeStore(path)
         face_ids, vectors, label = labelled(lake, name)
         print(f"\n### {name}: {len(face_ids):,} faces\n")
         print("| method | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|")
@@ -163,7 +163,7 @@ def distractors(options: argparse.Namespace) -> None:
     """Add synthetic strangers to LFW, and see what becomes of LFW's people."""
     from benchmarks.clustering_baselines import ALGORITHMS
 
-    _, vectors, label = labelled(Lake(options.lake), "lfw-dev")
+    _, vectors, label = labelled(LakeStore(options.lake), "lfw-dev")
     known = np.array([one is not None for one in label])
     vectors, label = vectors[known], label[known]
     print("| distractors | threshold | pairwise F | BCubed P / R / F | clusters | minutes |")
@@ -175,7 +175,7 @@ def distractors(options: argparse.Namespace) -> None:
                 more = strangers(vectors, factor * len(vectors))
                 write_lake(Path(folder), more, [f"stranger-{i}" for i in range(len(more))])
             about = cluster(folder)
-            lake = Lake(folder)
+            lake = LakeStore(folder)
             rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
             place = dict(zip(rows["uri"], rows["face_id"], strict=True))
             persons = found(lake, [place[f"synthetic/{n}"] for n in names])
@@ -210,7 +210,7 @@ def scale(options: argparse.Namespace) -> None:
             person = archive.long_tail(count)
             write_lake(Path(folder), archive.faces(person), [f"f{i}" for i in range(count)])
             about = cluster(folder, *options.options)
-            lake = Lake(folder)
+            lake = LakeStore(folder)
             rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
             truth = person[[int(u.rsplit("/f", 1)[1]) for u in rows["uri"]]]
             table = Contingency.of(truth.tolist(), found(lake, rows["face_id"]))
@@ -235,20 +235,20 @@ def incremental(options: argparse.Namespace) -> None:
         vectors = archive.faces(archive.long_tail(int(options.lake)))
         names = [f"f{i}" for i in range(len(vectors))]
     else:
-        faces = Lake(options.lake).read("faces", ["face_id", "embedding"])
+        faces = LakeStore(options.lake).read("faces", ["face_id", "embedding"])
         vectors, names = matrix(faces["embedding"]), faces["face_id"].to_pylist()
     order = np.random.default_rng(0).permutation(len(names))
     cut = int(len(names) * 0.95)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as whole:
         write_lake(Path(folder), vectors[order[:cut]], [names[i] for i in order[:cut]])
         cluster(folder)
-        before = People(Lake(folder)).clusters(["face_id", "person_id"]).to_pydict()
+        before = People(LakeStore(folder)).clusters(["face_id", "person_id"]).to_pydict()
         write_lake(Path(folder), vectors[order[cut:]], [names[i] for i in order[cut:]])
         added = cluster(folder)
         write_lake(Path(whole), vectors[order], [names[i] for i in order])
         full = cluster(whole)
-        ids = Lake(folder).read("faces", ["face_id"])["face_id"].to_pylist()
-        one, two = found(Lake(folder), ids), found(Lake(whole), ids)
+        ids = LakeStore(folder).read("faces", ["face_id"])["face_id"].to_pylist()
+        one, two = found(LakeStore(folder), ids), found(LakeStore(whole), ids)
         agree = Contingency.of([str(p or f) for p, f in zip(two, ids, strict=True)], one)
         after = dict(zip(ids, one, strict=True))
         moved = sum(after[f] != p for f, p in zip(*before.values(), strict=True) if p)

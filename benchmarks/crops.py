@@ -21,7 +21,7 @@ from benchmarks.variants import encode
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.imaging import decode
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from tests.support.data import shard_files
 
 SHARES = (0.9, 0.7, 0.5)  # of both sides
@@ -33,7 +33,7 @@ def facelake(*arguments: object) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def largest_faces(lake: Lake) -> dict[str, np.ndarray]:
+def largest_faces(lake: LakeStore) -> dict[str, np.ndarray]:
     """Return the box of each photo's largest face, by file name."""
     table = lake.read("faces", ["uri", "box", "size_px"])
     best: dict[str, tuple[float, np.ndarray]] = {}
@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        photos, lake = Path(folder) / "photos", Lake(f"{folder}/lake")
+        photos, lake = Path(folder) / "photos", LakeStore(f"{folder}/lake")
         (photos / "parts").mkdir(parents=True)
         files = dict(sorted(shard_files(options.set))[: options.photos])
         for name, data in files.items():
@@ -86,7 +86,7 @@ def main() -> None:
             report(lake, made, " ".join(extra) or "hashes alone")
 
 
-def report(lake: Lake, made: Counter[float], what: str) -> None:
+def report(lake: LakeStore, made: Counter[float], what: str) -> None:
     """Print how many parts are in the group of their photo, and which groups mix photos."""
     rows = Duplicates(lake).table()
     images = lake.read("images", ["image_id", "uri"]).to_pydict()

@@ -19,7 +19,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
 from pipeline.lake import tombstones as forgotten
 from pipeline.lake.checkpoints import in_process
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.maintenance.forget import run
 from pipeline.maintenance.forget.prove import Clear, prove
 from pipeline.maintenance.forget.target import find
@@ -38,7 +38,7 @@ def measure(count: int) -> str:
         made = Archive(128)
         label = made.long_tail(count)
         write_lake(Path(folder), made.faces(label), [f"f{i}" for i in range(count)])
-        lake = Lake(folder)
+        lake = LakeStore(folder)
         store = People(lake)
         Run(store, ClusterConfig(), in_process, "c").cluster()
         people = store.people(["person_id", "faces"])

@@ -22,7 +22,7 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.tables import hash_column
 from pipeline.imaging.phash import HASH_BYTES, MATCH_BITS
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 
 DIMENSION = 8
 PART = 250_000
@@ -58,7 +58,7 @@ def hex_strings(data: np.ndarray, prefix: bytes = b"") -> pa.Array:
     return pa.StringArray.from_buffers(len(data), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def write(lake: Lake, hashes: np.ndarray, seed: int) -> None:
+def write(lake: LakeStore, hashes: np.ndarray, seed: int) -> None:
     """Add a picture for each hash."""
     random = np.random.default_rng(seed)
     faces = schema.faces_schema(DIMENSION).empty_table()
@@ -88,7 +88,7 @@ def write(lake: Lake, hashes: np.ndarray, seed: int) -> None:
         )
 
 
-def dedupe(lake: Lake, options: list[str]) -> tuple[float, int, str]:
+def dedupe(lake: LakeStore, options: list[str]) -> tuple[float, int, str]:
     """Run the command; return seconds, the peak of its processes' memory, and what it printed."""
     command = [sys.executable, "-m", "pipeline.commands.main", "dedupe", lake.folder.url, *options]
     began, peak = time.monotonic(), 0
@@ -105,7 +105,7 @@ def dedupe(lake: Lake, options: list[str]) -> tuple[float, int, str]:
     return time.monotonic() - began, peak, text
 
 
-def found_pairs(lake: Lake) -> set[bytes]:
+def found_pairs(lake: LakeStore) -> set[bytes]:
     """Return both hashes of each pair, the lower one first, as bytes."""
     table = Duplicates(lake).pairs()
     ends = zip(table["first"].to_pylist(), table["second"].to_pylist(), strict=True)
@@ -145,7 +145,7 @@ def main() -> None:
     for count in options.pictures:
         hashes, copies, originals = archive(count, 1)
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            lake = Lake(folder)
+            lake = LakeStore(folder)
             lake.claim(Models("synthetic@1", "synthetic@1", DIMENSION))
             write(lake, hashes, 2)
             seconds, peak, _ = dedupe(lake, options.options)

@@ -21,7 +21,7 @@ from pathlib import Path
 from pyarrow import parquet
 
 from benchmarks.reliability import Job, children
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from tests.support.data import data_folder
 
 PER_SHARD = 500
@@ -136,7 +136,7 @@ def main() -> None:
                 time.sleep(0.5)
             code, output = job.wait()
             seconds = job.seconds()
-            rows = len(Lake(str(lake)).ledger())
+            rows = len(LakeStore(str(lake)).ledger())
             totals = [one.total() for _, one in series]
             print(
                 f"{count:,} images: {rows:,} rows, exit {code}, {seconds:.0f} s, "

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.memory import make, steady
 from benchmarks.reliability import Job, ray_nodes
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 
 def measure(source: Path, folder: Path, nodes: int, images: int) -> float:
@@ -25,7 +25,7 @@ def measure(source: Path, folder: Path, nodes: int, images: int) -> float:
                   str(nodes), env={"RAY_ADDRESS": address})  # fmt: skip
         code, output = job.wait()
         assert code == 0, output
-        assert len(Lake(str(lake)).ledger()) == images
+        assert len(LakeStore(str(lake)).ledger()) == images
         return steady(lake)
 
 

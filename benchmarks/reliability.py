@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.maintenance.check import check
 from tests.support.data import data_folder
 from tests.support.faulty_proxy import FaultyProxy
@@ -153,7 +153,7 @@ def added(output: str) -> int:
     return int(line.split("│")[2].replace(",", ""))
 
 
-def compare(row: Row, reference: Lake, lake: Lake) -> None:
+def compare(row: Row, reference: LakeStore, lake: LakeStore) -> None:
     """Add up what differs between a lake and that of the undisturbed run."""
     known, found = (x.read("images", ["image_id", "error", "faces"]) for x in (reference, lake))
     ids, mine = known["image_id"].to_pylist(), found["image_id"].to_pylist()
@@ -182,7 +182,7 @@ class Bench:
         self.source = folder / "shards"
         self.source.mkdir()
         make_shards(self.source)
-        self.reference = Lake(str(folder / "reference"))
+        self.reference = LakeStore(str(folder / "reference"))
         row = Row("undisturbed")
         until_done(str(self.source), self.reference.folder.url, row)
         self.undisturbed = row.seconds[-1]
@@ -196,7 +196,7 @@ class Bench:
         """Let the run end, and compare."""
         done = 0
         if "://" not in lake and parts(lake):  # images whose rows are final
-            errors = Lake(lake).read("images", ["error"])["error"]
+            errors = LakeStore(lake).read("images", ["error"])["error"]
             done = errors.null_count
         output = until_done(str(self.source) if "://" not in lake else self.remote, lake, row,
                             *arguments)  # fmt: skip
@@ -204,7 +204,7 @@ class Bench:
             row.repeated += max(0, done + added(output) - SHARDS * IMAGES_PER_SHARD)
         if "storage asked again" in output:
             row.notes = next(x for x in output.splitlines() if "asked again" in x).strip("│ ")
-        compare(row, self.reference, Lake(lake, options))
+        compare(row, self.reference, LakeStore(lake, options))
 
     remote = ""
 

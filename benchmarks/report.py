@@ -25,7 +25,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people import People
 from tests.support.synthetic import Archive, write_lake
 
@@ -59,11 +59,11 @@ def make(folder: Path, faces: int) -> int:
         thumbnail=lambda face: pictures[face % len(pictures)],
         taken_at=days.astype("datetime64[D]").astype("datetime64[ms]"),
     )
-    people(Lake(str(folder)), folder, label, days)
+    people(LakeStore(str(folder)), folder, label, days)
     return int(np.mean([len(one) for one in pictures]))
 
 
-def people(lake: Lake, folder: Path, label: np.ndarray, days: np.ndarray) -> None:
+def people(lake: LakeStore, folder: Path, label: np.ndarray, days: np.ndarray) -> None:
     """Publish the people as they are; one face in fifty is doubtful."""
     rows = lake.read("faces", ["face_id", "image_id", "uri"])
     number = np.array([int(uri[-10:-4]) for uri in rows["uri"].to_pylist()])

@@ -23,7 +23,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people.store import People
 from tests.support.synthetic import Archive, write_lake
 
@@ -50,7 +50,7 @@ def make(folder, count, suggested):
     vectors = archive.faces(person)
     write_lake(folder, vectors, [f"{i}.jpg" for i in range(count)], part=PART,
                thumbnail=lambda i: pictures[i % THUMBNAILS])  # fmt: skip
-    store = People(Lake(str(folder)))
+    store = People(LakeStore(str(folder)))
     table = store.lake.read("faces", ["face_id", "image_id", "uri"])
     number = np.array([int(uri[10:-4]) for uri in table["uri"].to_pylist()])
     owner, faces = person[number], table["face_id"].to_pylist()

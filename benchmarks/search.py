@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search import Searcher
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig
@@ -175,7 +175,7 @@ def truth(lake, queries):
 
 
 def measure(name, folder, kind, threads):
-    lake = Lake(str(Path(folder) / "lake"))
+    lake = LakeStore(str(Path(folder) / "lake"))
     saved = np.load(Path(folder) / "queries.npz", allow_pickle=False)
     queries = saved["vectors"]
     if name == "truth":
@@ -234,7 +234,7 @@ def main():
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or temporary
-        lake = Lake(str(Path(folder) / "lake"))
+        lake = LakeStore(str(Path(folder) / "lake"))
         if not lake.parts():
             make(Path(folder) / "lake", options.faces)
         rows = rows_of(lake, list(sizes_of(lake)))

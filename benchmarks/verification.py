@@ -14,8 +14,8 @@ import numpy as np
 
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
+from pipeline.lake.store import LakeStore
 from tests.support.lfw import named_people, pairs_of
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("pairs")
     parser.add_argument("--variants", action="store_true")
     options = parser.parse_args()
-    lake = Lake(options.lake)
+    lake = LakeStore(options.lake)
     loaded = pairs_of(lake, options.pairs)
     found = verification(pair_scores(loaded.vectors, loaded.pairs), loaded.pairs)
     print(loaded.facts())

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people import People, actions
 from pipeline.people.names import uris_of
 from pipeline.people.view import view
@@ -28,7 +28,7 @@ with tempfile.TemporaryDirectory() as aside:
     # named in a copy: the lake stays as it is
     copy = Path(aside) / "demo-lake"
     shutil.copytree(lake_path, copy, ignore=shutil.ignore_patterns("report"))
-    lake = Lake(str(copy))
+    lake = LakeStore(str(copy))
     people = People(lake)
     rows = view(people).people.sort_by([("faces", "descending")]).to_pylist()
     for row in rows:

@@ -11,7 +11,7 @@ from pipeline.clustering.algorithms.grid import Ints, to_grid
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 NORM_TOLERANCE = 1e-3
 SHARD_FACES = 131_072
@@ -40,7 +40,7 @@ class Faces:
     photo: np.ndarray
 
 
-def plan_shards(lake: Lake, done: frozenset[str]) -> list[list[str]]:
+def plan_shards(lake: LakeStore, done: frozenset[str]) -> list[list[str]]:
     """Return the new parts of each shard: about `SHARD_FACES` faces by the size of their files."""
     sizes = lake.folder.child("faces").files()
     shards: list[list[str]] = []
@@ -57,7 +57,7 @@ def plan_shards(lake: Lake, done: frozenset[str]) -> list[list[str]]:
 
 
 def gather(
-    work: Workspace, name: str, lake: Lake, parts: list[str], only: frozenset[str] | None
+    work: Workspace, name: str, lake: LakeStore, parts: list[str], only: frozenset[str] | None
 ) -> None:
     """Leave vectors and measures of some parts, or of `only` some of their faces.
 
@@ -95,7 +95,7 @@ def texts(column: pa.ChunkedArray) -> np.ndarray:
     return np.array(column.to_pylist() or [""], dtype="S")[: len(column)]
 
 
-def verify(lake: Lake, parts: list[str], faces: pa.Table, photos: pa.Table | None) -> None:
+def verify(lake: LakeStore, parts: list[str], faces: pa.Table, photos: pa.Table | None) -> None:
     """Raise StorageError when the tables cannot be clustered as they are."""
     where = f"{lake.folder.url}, parts {parts[0]} to {parts[-1]}"
     way_out = f"run `facelake check {lake.folder.url}` and repair the lake before clustering"

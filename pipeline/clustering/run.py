@@ -73,8 +73,7 @@ class Run:
             StorageError: the lake is broken, see `gather.verify`.
         """
         lake = self.people.lake
-        if lake.models() is None:
-            raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+        lake.existing_models()
         # Read once: what somebody says while this runs is left to the next run.
         said = self.people.constraints()
         corrections = resolve(said)

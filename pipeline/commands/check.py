@@ -15,10 +15,9 @@ from pipeline.commands.options import add_storage_options
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import finish_forgetting
 from pipeline.errors import EXIT_UNSOUND, StorageError
-from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
+from pipeline.lake.store import LakeStore
 from pipeline.maintenance.check import KINDS, Finding, Result, check, repair
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible
 
 
@@ -41,8 +40,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Verify, repair if asked to, and return the exit code."""
     began = time.monotonic()
-    lake = Lake(options.lake, parse_options(options.storage_option))
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    lake = LakeStore.open(options.lake, parse_options(options.storage_option))
     result = check(lake)
     show(lake, result, time.monotonic() - began)
     if not result.findings:
@@ -61,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_UNSOUND if left.findings else 0
 
 
-def show(lake: Lake, result: Result, seconds: float) -> None:
+def show(lake: LakeStore, result: Result, seconds: float) -> None:
     """Print what was verified and what is wrong."""
     console = Console()
     console.print(

@@ -12,8 +12,8 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.commands.progress import duration
 from pipeline.commands.tasks import add_task_options, new_run_id, on_ray, open_lake, tasks
-from pipeline.lake.lake import Lake
 from pipeline.lake.manifest import versions
+from pipeline.lake.store import LakeStore
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
 
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def show(console: Console, lake: Lake, about: dict[str, Any], seconds: float) -> None:
+def show(console: Console, lake: LakeStore, about: dict[str, Any], seconds: float) -> None:
     """Print what was found."""
     table = Table(title=f"people of {visible(lake.folder.url)}", show_header=False)
     threshold = about["threshold"]

@@ -19,9 +19,9 @@ from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
 from pipeline.lake.manifest import read_config, versions
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import Folder, parse_options, split_file, visible
 
 # Below it, starting Ray takes longer than the work.
@@ -215,7 +215,7 @@ def search(
     show(console, lake, about, seconds)
 
 
-def show(console: Console, lake: Lake, about: dict[str, Any], seconds: float) -> None:
+def show(console: Console, lake: LakeStore, about: dict[str, Any], seconds: float) -> None:
     """Print what was found."""
     kinds = about["kinds"]
     table = Table(title=Text(f"duplicates in {visible(lake.folder.url)}"), show_header=False)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.search import say
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import parse_options, visible
 
 
@@ -33,6 +33,6 @@ def run(options: argparse.Namespace) -> int:
     """Export and print."""
     from pipeline.search.export import to_lance
 
-    count = to_lance(Lake(options.lake, parse_options(options.storage_option)), options.target)
+    count = to_lance(LakeStore(options.lake, parse_options(options.storage_option)), options.target)
     say(Console(), f"{count:,} faces written to {visible(options.target)}")
     return 0

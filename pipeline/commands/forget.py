@@ -13,8 +13,8 @@ from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.lake import tombstones as stones
-from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def confirm(options: argparse.Namespace) -> None:
         raise ConfigError("Nothing was forgotten")
 
 
-def show_done(console: Console, lake: Lake, done: "Done") -> None:
+def show_done(console: Console, lake: LakeStore, done: "Done") -> None:
     """Print what was removed, and what to run next."""
     table = Table(title=f"forgotten in {visible(lake.folder.url)}", show_header=False)
     table.add_column()
@@ -187,7 +187,7 @@ def show_done(console: Console, lake: Lake, done: "Done") -> None:
         console.print(f"to make again what was removed whole: {', '.join(again)}")
 
 
-def show_proof(console: Console, lake: Lake, proof: "Proof") -> None:
+def show_proof(console: Console, lake: LakeStore, proof: "Proof") -> None:
     """Print what a search for what should be gone came to."""
     if not proof.found:
         console.print(

@@ -23,19 +23,25 @@ from pipeline.commands.progress import Live, Tally, duration
 from pipeline.commands.tasks import finish_forgetting
 from pipeline.commands.weights import fetch_cards
 from pipeline.config import IndexConfig
-from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, ConfigError, ErrorCode, StorageError
+from pipeline.errors import (
+    EXIT_DAMAGED,
+    EXIT_INTERRUPTED,
+    ConfigError,
+    ErrorCode,
+    LakeMismatchError,
+    StorageError,
+)
 from pipeline.executor import environment
-from pipeline.lake.lake import Lake, Models
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.lock import RunLock
 from pipeline.lake.manifest import manifest
-from pipeline.models.cards.card import find_card
+from pipeline.lake.store import LakeStore, Models
+from pipeline.models.cards.card import find_card, known_cards
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, covers, plan, refuse_inside
 from pipeline.sources.units import Plan
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import visible
 
 SHOWN = 8
@@ -59,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the main job and return its exit code."""
     config = index_config(options)
     console = Console()
-    lake = Lake(config.output, config.storage_options)
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
+    lake = LakeStore(config.output, config.storage_options)
+    lake.folder.reach()
     retry = retried_codes(options.retry_errors)
     if options.dry_run:
         return dry_run(config, lake, retry, console)
@@ -112,14 +118,17 @@ def plan_inputs(config: IndexConfig, ledger: Ledger) -> Plan:
     return work
 
 
-def open_lake(config: IndexConfig, lake: Lake, work: Plan, retry: frozenset[str]) -> Models:
+def open_lake(config: IndexConfig, lake: LakeStore, work: Plan, retry: frozenset[str]) -> Models:
     """Bring the lake into a state to be added to, and return the models it is for.
 
     Leftovers of a crash go, and so do the error rows that this run replaces.
     """
-    lake.check_names(config.detector, config.embedder)
-    models = prepare(config)
-    lake.claim(models)
+    check_names(config, lake)
+    models, current = prepare(config), lake.models()
+    try:
+        lake.claim(models)
+    except LakeMismatchError as error:
+        raise LakeMismatchError(f"{error}{way_back(current, models.names[1])}") from None
     swept = lake.sweep()
     if swept:
         work.notices.append(f"removed {swept} unfinished files of an interrupted run")
@@ -128,6 +137,28 @@ def open_lake(config: IndexConfig, lake: Lake, work: Plan, retry: frozenset[str]
         if again:
             work.notices.append(f"{again} images that had an error before were read again")
     return models
+
+
+def check_names(config: IndexConfig, lake: LakeStore) -> None:
+    """Compare names alone, before weights are fetched for nothing; paths are left to `claim`.
+
+    Raises:
+        LakeMismatchError: the lake holds rows of models with other names.
+    """
+    current, names = lake.models(), (config.detector, config.embedder)
+    if current is None or not known_cards().keys() >= set(names) or not lake.parts():
+        return
+    if current.names != names:
+        raise LakeMismatchError(
+            f"{lake.mismatch(current, *names)}{way_back(current, config.embedder)}"
+        )
+
+
+def way_back(current: Models | None, embedder: str) -> str:
+    """Say which embedder would fit the lake's rows, where Facelake has it."""
+    if current is None or current.names[1] == embedder or current.names[1] not in known_cards():
+        return ""
+    return f", or run with --embedder {current.names[1]}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +175,7 @@ class Run:
 def process(
     options: argparse.Namespace,
     console: Console,
-    lake: Lake,
+    lake: LakeStore,
     work: Plan,
     ledger: Ledger,
     run: Run,
@@ -203,7 +234,7 @@ def process(
     return EXIT_DAMAGED if report.damage else 0
 
 
-def record(lake: Lake, run: Run, end: dict[str, Any]) -> None:
+def record(lake: LakeStore, run: Run, end: dict[str, Any]) -> None:
     """Write the run's manifest; a full disk here must not hide what stopped the run."""
     try:
         lake.publish_json(f"runs/{run.run_id}.json", run.about | end)
@@ -229,7 +260,7 @@ def prepare(config: IndexConfig) -> Models:
     return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
 
 
-def dry_run(config: IndexConfig, lake: Lake, retry: frozenset[str], console: Console) -> int:
+def dry_run(config: IndexConfig, lake: LakeStore, retry: frozenset[str], console: Console) -> int:
     """List what a run would read, without starting anything."""
     work = plan_inputs(config, lake.ledger(retry) if lake.models() else Ledger.empty())
     for unit in work.units:
@@ -282,7 +313,9 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
     }
 
 
-def summary(console: Console, lake: Lake, tally: Tally, report: Report, seconds: float) -> None:
+def summary(
+    console: Console, lake: LakeStore, tally: Tally, report: Report, seconds: float
+) -> None:
     """Print the table that ends a run."""
     say(console, f"Lake {lake.folder.url}")
     table = Table(show_header=False)

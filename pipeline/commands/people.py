@@ -8,11 +8,10 @@ from pipeline.commands import people_files, people_tables
 from pipeline.commands.options import add_storage_options
 from pipeline.commands.people_files import note
 from pipeline.errors import ConfigError
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people import People, actions
 from pipeline.people.corrections import Constraint
 from pipeline.people.view import view
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible
 
 
@@ -87,10 +86,7 @@ def _faces(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the options say; return the exit code."""
-    lake = Lake(options.lake, parse_options(options.storage_option))
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
-    if lake.models() is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    lake = LakeStore.open(options.lake, parse_options(options.storage_option))
     options.work(People(lake), options)
     return 0
 

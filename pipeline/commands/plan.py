@@ -20,8 +20,8 @@ from pipeline.errors import ConfigError
 from pipeline.executor.planning.figures import Figures, figures
 from pipeline.executor.planning.prediction import GpuRate, Hardware, predict
 from pipeline.executor.planning.sampling import choose
-from pipeline.lake.lake import Lake
 from pipeline.lake.ledger import Ledger
+from pipeline.lake.store import LakeStore
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, plan
 
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
         memory.tune()
         # Where GPUs are asked for and nobody says what one does, one of this machine is asked.
         on_gpu = here.gpus > 0 and here.gpu is None and config.device != "cpu" and local_gpus() > 0
-        lake, report = Lake(config.output), Report()
+        lake, report = LakeStore(config.output), Report()
         device = "cuda" if on_gpu else "cpu"
         sample = measure(portions, config, models, lake, report, device=device, rng=rng)
     means = figures(sample, options.seed)

@@ -12,8 +12,8 @@ from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.search import say
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import StorageError
-from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import Folder, parse_options, visible
 from pipeline.web.report.settings import ReportConfig
 
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _held(lake: Lake, wait: bool, elsewhere: bool) -> Iterator[None]:
+def _held(lake: LakeStore, wait: bool, elsewhere: bool) -> Iterator[None]:
     """Hold the lake, in which nothing is half forgotten: pages would show what is to go.
 
     A lake in which nothing can be written is read as it is if the pages go `elsewhere`.

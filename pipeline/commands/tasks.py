@@ -13,13 +13,11 @@ from uuid import uuid4
 from rich.console import Console
 
 from pipeline.commands.options import add_storage_options, add_wait_option
-from pipeline.errors import ConfigError
 from pipeline.executor import environment
 from pipeline.lake.checkpoints import Mapper, in_process
-from pipeline.lake.lake import Lake, Models
 from pipeline.lake.lock import RunLock
+from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import PENDING
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options
 
 Progress = Callable[[str, int, int], None]
@@ -38,22 +36,15 @@ def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
     add_storage_options(parser)
 
 
-def open_lake(options: argparse.Namespace) -> tuple[Lake, Models]:
+def open_lake(options: argparse.Namespace) -> tuple[LakeStore, Models]:
     """Return the lake that the options name, and its models.
 
     Raises:
         ConfigError: there is none.
         StorageError: its storage does not answer.
     """
-    lake = Lake(options.lake, parse_options(options.storage_option))
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
-    models = lake.models()
-    if models is None:
-        raise ConfigError(
-            f"There is no lake at {lake.folder.url}; check the path, or make one with facelake "
-            f"index PHOTOS --output {lake.folder.url}"
-        )
-    return lake, models
+    lake = LakeStore.open(options.lake, parse_options(options.storage_option))
+    return lake, lake.existing_models()
 
 
 def new_run_id(command: str) -> str:
@@ -68,7 +59,7 @@ def on_ray(choice: str, file_bytes: int, enough: float) -> bool:
     return "RAY_ADDRESS" in os.environ or file_bytes > enough
 
 
-def finish_forgetting(lake: Lake) -> bool:
+def finish_forgetting(lake: LakeStore) -> bool:
     """Finish what `facelake forget` was stopped in, before anything else is made of the lake.
 
     The caller holds the lake's lock. Returns whether there was something to finish.
@@ -86,7 +77,7 @@ def finish_forgetting(lake: Lake) -> bool:
 def tasks(
     options: argparse.Namespace,
     console: Console,
-    lake: Lake,
+    lake: LakeStore,
     run_id: str,
     ray: bool,
     gpus: float = 0,

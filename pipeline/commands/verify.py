@@ -13,7 +13,7 @@ from rich.table import Table
 from pipeline.commands.options import add_storage_options, add_weights_options
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import parse_options, visible
 
 CHOICES = ("largest", "most-probable", "central")
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         if options.select == "most-probable":
             raise ConfigError("With --lake, --select is largest or central")
         verdict = verify_faces(
-            Lake(options.lake, storage),
+            LakeStore(options.lake, storage),
             options.a,
             options.b,
             choice=options.select,

@@ -17,14 +17,14 @@ from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.lake.checkpoints import Mapper, Workspace
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 COLUMNS = ("image_id", "landmarks", "embedding")
 # Pairs verified at once.
 CHUNK = 100_000
 
 
-def gather_faces(work: Workspace, name: str, lake: Lake, parts: list[str]) -> None:
+def gather_faces(work: Workspace, name: str, lake: LakeStore, parts: list[str]) -> None:
     """Leave the faces of some parts: whose they are, landmarks, vectors and their hashes."""
     tables = [lake.read_part("faces", part, COLUMNS) for part in parts]
     faces = pa.concat_tables(tables)
@@ -82,7 +82,7 @@ class Faces:
             out[mine] = self.vectors[task][self.place[faces[mine]]]
         return out
 
-    def signatures(self, lake: Lake, faces: Ints) -> dict[int, np.ndarray | None]:
+    def signatures(self, lake: LakeStore, faces: Ints) -> dict[int, np.ndarray | None]:
         """Return what the thumbnails of some faces look like; each part is read once."""
         found: dict[int, np.ndarray | None] = {}
         key = self.task[faces] * (1 << 32) + self.columns["part"][faces]
@@ -98,7 +98,7 @@ class Faces:
 def find_crops(
     work: Workspace,
     mapper: Mapper,
-    lake: Lake,
+    lake: LakeStore,
     tasks: Sequence[list[str]],
     pictures: Pictures,
     chosen: Bools,
@@ -139,7 +139,7 @@ def find_crops(
     return np.unique(np.concatenate(found), axis=0)
 
 
-def same_faces(lake: Lake, faces: Faces, first: Ints, second: Ints) -> tuple[Ints, Ints]:
+def same_faces(lake: LakeStore, faces: Faces, first: Ints, second: Ints) -> tuple[Ints, Ints]:
     """Return the pairs of faces that are one face of one picture."""
     apart = faces.picture[first] != faces.picture[second]
     first, second = first[apart], second[apart]

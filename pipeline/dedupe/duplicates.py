@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from pipeline.lake import schema
 from pipeline.lake.generations import Generations, pieces
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 CURRENT = "duplicates/_current.json"
 TABLE, PAIRS, CROPS = "duplicates", "duplicates/_pairs", "duplicates/_crops"
@@ -21,7 +21,7 @@ class Duplicates:
         lake: whose pictures they are.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeStore) -> None:
         self.lake = lake
         self.generations = Generations(
             lake,

@@ -13,7 +13,7 @@ from pipeline.dedupe.algorithms.pictures import SHORT, Pictures
 from pipeline.errors import StorageError
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.lake.checkpoints import Arrays, Workspace
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 COLUMNS = (
     "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner",
@@ -27,7 +27,7 @@ COPY_MARK = re.compile(
 )
 
 
-def plan_tasks(lake: Lake, parts: list[str]) -> list[list[str]]:
+def plan_tasks(lake: LakeStore, parts: list[str]) -> list[list[str]]:
     """Return the parts of each task: about `TASK_IMAGES` rows by the size of their files."""
     sizes = lake.folder.child("images").files()
     tasks: list[list[str]] = []
@@ -42,14 +42,14 @@ def plan_tasks(lake: Lake, parts: list[str]) -> list[list[str]]:
 
 
 def gather(
-    work: Workspace, name: str, lake: Lake, parts: list[str], reference: tuple[str, ...]
+    work: Workspace, name: str, lake: LakeStore, parts: list[str], reference: tuple[str, ...]
 ) -> None:
     """Leave the columns of `Pictures` for some parts; images without bytes are left out."""
     table = pa.concat_tables([read_columns(lake, part) for part in parts])
     work.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
 
 
-def read_columns(lake: Lake, part: str) -> pa.Table:
+def read_columns(lake: LakeStore, part: str) -> pa.Table:
     """Return `COLUMNS` of a part of `images`.
 
     Raises:

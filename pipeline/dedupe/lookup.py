@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import Sandbox
 from pipeline.imaging.fingerprint import Fingerprint
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import split_file, visible
 
 READ = ["image_id", "uri", "width", "height", "bytes", "sha256", "pixels_sha256", "phash",
@@ -52,7 +52,7 @@ def read_probe(path: str, options: Mapping[str, Any]) -> Probe:
     return Probe(hashlib.sha256(data).hexdigest(), marks)
 
 
-def look_up(lake: Lake, probe: Probe, config: DedupeConfig) -> list[dict[str, Any]]:
+def look_up(lake: LakeStore, probe: Probe, config: DedupeConfig) -> list[dict[str, Any]]:
     """Return the images of the lake that are copies of the picture, the surest first.
 
     Each has image_id, uri, width, height, bytes, kind and distance, as in `duplicates`.

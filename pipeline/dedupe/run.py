@@ -53,8 +53,7 @@ class Run:
             StorageError: a part cannot be read.
         """
         lake = self.duplicates.lake
-        if lake.models() is None:
-            raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+        lake.existing_models()
         sizes = lake.folder.child("images").files()
         parts = {name: sizes[name] for name in lake.parts()}
         before = self.past(parts)

@@ -20,9 +20,9 @@ from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
 from pipeline.imaging import Sandbox
 from pipeline.lake.checkpoints import Mapper, Workspace
-from pipeline.lake.lake import Lake
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import read_config
+from pipeline.lake.store import LakeStore
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
@@ -81,7 +81,7 @@ class Vectors:
             self.waiting.clear()
 
 
-def embed_part(work: Workspace, name: str, lake: Lake, part: str, model: str) -> None:
+def embed_part(work: Workspace, name: str, lake: LakeStore, part: str, model: str) -> None:
     """Leave the vectors of the pictures of a part; those that cannot be had are left out."""
     table = lake.read_part("images", part, READ)
     table = table.filter(pc.is_null(table["error"]))
@@ -99,7 +99,7 @@ def embed_part(work: Workspace, name: str, lake: Lake, part: str, model: str) ->
     work.save(name, {"image_id": hexes(ids), "vectors": values})
 
 
-def originals(lake: Lake, table: pa.Table) -> Iterator[tuple[str, bytes]]:
+def originals(lake: LakeStore, table: pa.Table) -> Iterator[tuple[str, bytes]]:
     """Yield id and encoded bytes of images, folder by folder and archive by archive."""
     config = read_config(lake)
     for shard in pc.unique(table["shard"]).to_pylist():
@@ -123,7 +123,7 @@ def originals(lake: Lake, table: pa.Table) -> Iterator[tuple[str, bytes]]:
 def find_similar(
     work: Workspace,
     mapper: Mapper,
-    lake: Lake,
+    lake: LakeStore,
     parts: list[str],
     pictures: Pictures,
     chosen: Bools,

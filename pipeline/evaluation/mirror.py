@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import simplejpeg
 
 from pipeline.errors import ConfigError, LakeMismatchError
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights.store import WeightStore
@@ -19,7 +19,7 @@ FACES_AT_ONCE = 64
 
 
 def lake_embedder(
-    lake: Lake, name_or_path: str | None = None, store: WeightStore | None = None
+    lake: LakeStore, name_or_path: str | None = None, store: WeightStore | None = None
 ) -> Embedder:
     """Load the embedder that made a lake.
 
@@ -32,9 +32,7 @@ def lake_embedder(
         ConfigError: there is no lake, or its model is not known.
         LakeMismatchError: the lake was made by another revision.
     """
-    models = lake.models()
-    if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    models = lake.existing_models()
     theirs = models.embedder.split("@")[0]
     if name_or_path is None and theirs not in known_cards():
         raise ConfigError(
@@ -50,7 +48,9 @@ def lake_embedder(
     return embedder
 
 
-def with_mirrored(lake: Lake, faces: Sequence[str], embedder: Embedder) -> npt.NDArray[np.float64]:
+def with_mirrored(
+    lake: LakeStore, faces: Sequence[str], embedder: Embedder
+) -> npt.NDArray[np.float64]:
     """Return unit means of each face's vector and that of its mirrored thumbnail, [N, D].
 
     The vector is the lake's, of the photo itself; thumbnails are JPEG (quality 85) of the same

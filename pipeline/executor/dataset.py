@@ -25,8 +25,8 @@ from pipeline import errors
 from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.errors import FacelakeError, ImageError, ResourceError
 from pipeline.executor.resources import READ_CPUS, WRITE_CPUS, Sizing, size
-from pipeline.lake.lake import Lake, Models
 from pipeline.lake.ledger import Ledger
+from pipeline.lake.store import LakeStore, Models
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
@@ -54,7 +54,7 @@ class Job:
     """
 
     config: IndexConfig
-    lake: Lake
+    lake: LakeStore
     models: Models
     run_id: str
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.scan import scan
+from pipeline.lake.store import LakeStore, parquet_bytes
 
 # A reader whose parts were removed by a new generation starts over; that it happens again within
 # one read means that something else is wrong.
@@ -34,7 +34,7 @@ class Generations:
         damaged: what to do about a pointer that is damaged.
     """
 
-    lake: Lake
+    lake: LakeStore
     pointer: str
     tables: tuple[str, ...]
     missing: str

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 Which = Literal["largest", "central"]
 # From whatever tells an image or a face to ids.
 Find = Callable[[str], AbstractSet[str]]
 
 
-def find_images(lake: Lake) -> Find:
+def find_images(lake: LakeStore) -> Find:
     """Return what finds the ids of images by any of their names; several where it is ambiguous.
 
     An image is told by its image_id, its uri, its name in its archive, or the last part of these,
@@ -43,7 +43,9 @@ def _keys(image_id: str, uri: str) -> tuple[str, str, str, str, str]:
     return image_id, uri, member, last, stem if dot and stem else last
 
 
-def chosen_faces(lake: Lake, which: Which, where: pc.Expression | None = None) -> dict[str, str]:
+def chosen_faces(
+    lake: LakeStore, which: Which, where: pc.Expression | None = None
+) -> dict[str, str]:
     """Return the face that speaks for each image that has one: face id by image id.
 
     `where` keeps rows by their image_id, so as not to read all.
@@ -68,12 +70,12 @@ def chosen_faces(lake: Lake, which: Which, where: pc.Expression | None = None) -
     return chosen
 
 
-def face_ids(lake: Lake) -> AbstractSet[str]:
+def face_ids(lake: LakeStore) -> AbstractSet[str]:
     """Return the ids of all faces."""
     return set(lake.read("faces", ["face_id"])["face_id"].to_pylist())
 
 
-def vectors_of(lake: Lake, faces: Sequence[str]) -> npt.NDArray[np.float64]:
+def vectors_of(lake: LakeStore, faces: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return the vectors of faces of the lake, float64 [N, D], in their order."""
     wanted = pc.is_in(pc.field("face_id"), pa.array(faces, pa.string()))
     table = lake.read("faces", ["face_id", "embedding"], wanted)

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pipeline.config import IndexConfig, ReadConfig
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def configs(lake: Lake) -> Iterator[dict[str, Any]]:
+def configs(lake: LakeStore) -> Iterator[dict[str, Any]]:
     """Yield the settings of all runs of `index`, the last first; unreadable ones are left out."""
     runs = lake.folder.child("runs")
     for name in sorted((n for n in runs.files() if n.endswith(".json")), reverse=True):
@@ -83,12 +83,12 @@ def configs(lake: Lake) -> Iterator[dict[str, Any]]:
             logger.warning("%s/%s cannot be read and was passed over", runs.url, name)
 
 
-def inputs(lake: Lake) -> list[str]:
+def inputs(lake: LakeStore) -> list[str]:
     """Return what was ever indexed into a lake."""
     return [str(text) for config in configs(lake) for text in config["inputs"]]
 
 
-def read_config(lake: Lake) -> ReadConfig:
+def read_config(lake: LakeStore) -> ReadConfig:
     """Return how the last run read shards: which columns of Parquet hold images and their names."""
     told = next(configs(lake), {}).get("read", {})
     known = {name: told[name] for name in ("image_column", "key_column") if name in told}

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, ErrorCode, StorageError
+from pipeline.errors import ErrorCode, StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest, matrix
-from pipeline.lake.lake import DIGEST, Lake, Models, parquet_bytes
 from pipeline.lake.ledger import halves
+from pipeline.lake.store import DIGEST, LakeStore, Models, parquet_bytes
 from pipeline.maintenance.check_tables import problems
 
 NORM_TOLERANCE = 1e-3
@@ -78,7 +78,7 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
 
 
-def check(lake: Lake) -> Result:
+def check(lake: LakeStore) -> Result:
     """Verify every part of a lake.
 
     Memory is bounded by some parts and 20 bytes an image.
@@ -87,9 +87,7 @@ def check(lake: Lake) -> Result:
         ConfigError: there is no lake.
         StorageError: its storage cannot be reached.
     """
-    models = lake.models()
-    if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    models = lake.existing_models()
     result = Result()
     ids: list[list[str]] = []
     names = lake.parts()
@@ -117,7 +115,7 @@ class Part:
     findings: list[Finding] = field(default_factory=list)
 
 
-def check_part(lake: Lake, name: str, models: Models) -> Part:
+def check_part(lake: LakeStore, name: str, models: Models) -> Part:
     """Verify one part."""
     part = Part()
     try:
@@ -137,7 +135,7 @@ def check_part(lake: Lake, name: str, models: Models) -> Part:
     return part
 
 
-def _table(lake: Lake, path: str) -> pa.Table:
+def _table(lake: LakeStore, path: str) -> pa.Table:
     table = pq.read_table(io.BytesIO(lake.folder.read(path)))
     promised = (table.schema.metadata or {}).get(DIGEST, b"").decode()
     if digest(table) != promised:
@@ -196,7 +194,7 @@ def doubled(names: list[str], ids: list[list[str]]) -> Iterator[Finding]:
         yield Finding("doubled", names[part], f"for example {images[0]}", len(images), images)
 
 
-def repair(lake: Lake, findings: list[Finding]) -> None:
+def repair(lake: LakeStore, findings: list[Finding]) -> None:
     """Mend what `check` found; the caller holds the lake's lock.
 
     Untrustworthy parts move to `quarantine/`, so that the next run does their images again; second
@@ -220,7 +218,7 @@ def repair(lake: Lake, findings: list[Finding]) -> None:
     lake.sweep()
 
 
-def _drop_second_rows(lake: Lake, name: str, doubled: set[str]) -> None:
+def _drop_second_rows(lake: LakeStore, name: str, doubled: set[str]) -> None:
     """Drop images that another part has, or all rows but the first where it is this part."""
     images, faces = _table(lake, f"images/{name}"), _table(lake, f"faces/{name}")
     ids = images["image_id"].to_pylist()

@@ -15,7 +15,7 @@ from pipeline.errors import StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest
 from pipeline.lake.generations import Generations
-from pipeline.lake.lake import DIGEST, Lake, Models
+from pipeline.lake.store import DIGEST, LakeStore, Models
 from pipeline.people.store import People
 from pipeline.storage.folder import Folder
 
@@ -23,7 +23,7 @@ from pipeline.storage.folder import Folder
 Problem = tuple[str, str, str]
 
 
-def problems(lake: Lake, models: Models) -> Iterator[Problem]:
+def problems(lake: LakeStore, models: Models) -> Iterator[Problem]:
     """Yield what is wrong with tables that were made from others."""
     schemas = schema.tables(models.dimension)
     yield from of_generations(People(lake).generations, schemas)

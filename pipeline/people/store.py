@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import StorageError
 from pipeline.lake import schema
 from pipeline.lake.generations import Generations
-from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.people.corrections import Constraint, ordered
 from pipeline.storage.folder import Folder, is_local
 
@@ -34,7 +34,7 @@ class People:
         lake: whose faces they are.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeStore) -> None:
         self.lake = lake
         self.generations = Generations(
             lake,
@@ -119,10 +119,7 @@ class People:
 
     def _schema(self, table: str) -> pa.Schema:
         if table == "people":
-            models = self.lake.models()
-            if models is None:
-                raise ConfigError(f"There is no lake at {self.lake.folder.url}; check the path")
-            return schema.people_schema(models.dimension)
+            return schema.people_schema(self.lake.existing_models().dimension)
         return schema.CLUSTERS if table == "clusters" else schema.SUGGESTIONS
 
     def publish(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.errors import ConfigError, LakeMismatchError
 from pipeline.lake.checkpoints import Mapper, in_process
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search import training
 from pipeline.search.measure import measure
 from pipeline.search.reader import Reader
@@ -34,7 +34,7 @@ class Build:
 
     def __init__(
         self,
-        lake: Lake,
+        lake: LakeStore,
         config: VectorIndexConfig | None = None,
         mapper: Mapper = in_process,
         run_id: str = "search-index",
@@ -134,7 +134,7 @@ class Build:
         )  # fmt: skip
 
 
-def mismatch(lake: Lake, theirs: str, mine: str) -> LakeMismatchError:
+def mismatch(lake: LakeStore, theirs: str, mine: str) -> LakeMismatchError:
     """Return the error for an index of another model."""
     return LakeMismatchError(
         f"The index of {lake.folder.url} was made of vectors of {theirs}, the lake has those of "

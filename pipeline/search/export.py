@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search.vectors import models_of, sizes_of, table_batches
 
 COLUMNS = ("face_id", "image_id", "uri", "box", "score", "size_px", "quality", "embedding")
@@ -29,7 +29,7 @@ def lance() -> Any:
     return library
 
 
-def to_lance(lake: Lake, target: str) -> int:
+def to_lance(lake: LakeStore, target: str) -> int:
     """Write faces and vectors as a Lance dataset, batch by batch, and return how many.
 
     Raises:

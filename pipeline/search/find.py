@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
 from pipeline.geometry import Floats
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import find_card
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
@@ -61,7 +61,7 @@ class Searcher:
 
     def __init__(
         self,
-        lake: Lake | str | os.PathLike[str],
+        lake: LakeStore | str | os.PathLike[str],
         *,
         exact: bool = False,
         embedder: str | None = None,
@@ -69,7 +69,7 @@ class Searcher:
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         options = storage_options or {}
-        self.lake = lake if isinstance(lake, Lake) else Lake(os.fspath(lake), options)
+        self.lake = lake if isinstance(lake, LakeStore) else LakeStore(os.fspath(lake), options)
         self.options = dict(storage_options or self.lake.folder.options)
         self.models = models_of(self.lake)
         self.live = sizes_of(self.lake)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.geometry import Floats
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
 from pipeline.models.weights.store import WeightStore
 from pipeline.options import require
@@ -103,7 +103,7 @@ class Templates:
 
 
 def identify(
-    lake: Lake | Searcher | str | os.PathLike[str],
+    lake: LakeStore | Searcher | str | os.PathLike[str],
     *,
     image: Photo,
     among: Among = "named",
@@ -164,7 +164,7 @@ def identify(
     return Identity(person, reason, lead, threshold, ranked[:SHOWN], probe)
 
 
-def default_threshold(lake: Lake) -> float:
+def default_threshold(lake: LakeStore) -> float:
     """Return from which similarity two faces are one person, as far as is known."""
     about = People(lake).current_or_none() or {}
     calibrated = about.get("threshold", {}).get("single_faces")
@@ -203,7 +203,7 @@ def templates(searcher: Searcher, people: View, among: Among = "named") -> Templ
                      [face for _, face, _ in rows])  # fmt: skip
 
 
-def _means(lake: Lake, persons: list[dict[str, Any]]) -> dict[str, Floats]:
+def _means(lake: LakeStore, persons: list[dict[str, Any]]) -> dict[str, Floats]:
     """Return the means that clustering made of persons who have the same faces since."""
     ids = pa.array([one["person_id"] for one in persons], pa.string())
     if not len(ids):

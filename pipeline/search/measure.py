@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.geometry import Floats
 from pipeline.lake.checkpoints import Mapper
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search.exact import search_parts
 from pipeline.search.reader import Reader
 from pipeline.search.topk import Hit, TopK
@@ -36,8 +36,8 @@ class Measured:
 
 
 def measure(
-    lake: Lake, reader: Reader, rows: Mapping[str, int], target: float, queries: int, seed: int,
-    mapper: Mapper,
+    lake: LakeStore, reader: Reader, rows: Mapping[str, int], target: float, queries: int,
+    seed: int, mapper: Mapper,
 ) -> Measured:  # fmt: skip
     """Compare the index with exact search, on faces of the lake that are drawn by chance.
 
@@ -95,7 +95,7 @@ def fewest(recall: Callable[[int], float], cells: int, target: float) -> int:
     return probes
 
 
-def _exact(lake: Lake, names: Sequence[str], queries: Floats) -> list[list[Hit]]:
+def _exact(lake: LakeStore, names: Sequence[str], queries: Floats) -> list[list[Hit]]:
     return search_parts(lake, names, queries, NEAREST + 1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 from pipeline.options import require
 from pipeline.people.store import People
@@ -61,7 +61,7 @@ class Found:
 
 
 def search(
-    lake: Lake | Searcher | str | os.PathLike[str],
+    lake: LakeStore | Searcher | str | os.PathLike[str],
     *,
     image: Photo | None = None,
     face_id: str | None = None,
@@ -122,7 +122,7 @@ def check(top: int, threshold: float | None) -> None:
     )
 
 
-def described(lake: Lake, hits: list[Hit]) -> list[Match]:
+def described(lake: LakeStore, hits: list[Hit]) -> list[Match]:
     """Return hits with what the lake knows of them; faces that have gone are left out."""
     where = {hit.face_id: hit.part for hit in hits}
     table = rows_by_id(lake, where, ["uri", "box", "thumbnail"])
@@ -143,7 +143,7 @@ def described(lake: Lake, hits: list[Hit]) -> list[Match]:
     ]  # fmt: skip
 
 
-def people_of(lake: Lake) -> View | None:
+def people_of(lake: LakeStore) -> View | None:
     """Return the people of a lake, None when nobody has clustered it yet."""
     people = People(lake)
     return None if people.current_or_none() is None else view(people)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search import training
 from pipeline.search.settings import IVF_PQ, VectorIndexConfig, faiss
 from pipeline.search.store import HALVES, ROWS, VECTORS, IndexStore, Shard
@@ -67,7 +67,7 @@ def shard_of(parts: Mapping[str, tuple[int, int]], trained: str) -> Shard:
     return Shard(f"shard-{key}", sum(rows for _, rows in parts.values()), parts)
 
 
-def build_shard(lake: Lake, shard: Shard, kind: str, trained: str) -> None:
+def build_shard(lake: LakeStore, shard: Shard, kind: str, trained: str) -> None:
     """Write the files of a shard, the last of which says that all are there."""
     store = IndexStore(lake)
     if shard.name + ROWS in store.folder.files():

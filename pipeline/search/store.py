@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import StorageError
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 FORMAT = 1
 FOLDER = "index"
@@ -99,7 +99,7 @@ class Manifest:
 class IndexStore:
     """The vector index of a lake."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeStore) -> None:
         self.lake = lake
         self.folder = lake.folder.child(FOLDER)
 

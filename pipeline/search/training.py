@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.geometry import Floats
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search.settings import FLAT, IVF, VectorIndexConfig, faiss
 from pipeline.search.store import FORMAT, IndexStore
 from pipeline.search.vectors import batches
@@ -28,7 +28,7 @@ def empty(store: IndexStore, name: str) -> Any:
 
 
 def train(
-    lake: Lake, rows: Mapping[str, int], sizes: Mapping[str, int], kind: str, cells: int,
+    lake: LakeStore, rows: Mapping[str, int], sizes: Mapping[str, int], kind: str, cells: int,
     config: VectorIndexConfig, dimension: int, salt: str = "",
 ) -> str:  # fmt: skip
     """Train on a sample of the parts `rows` and return the file, which may be there already.
@@ -73,7 +73,7 @@ def _untrained(kind: str, dimension: int, cells: int, seed: int) -> Any:
 
 
 def sample(
-    lake: Lake, rows: Mapping[str, int], count: int, seed: int, dimension: int
+    lake: LakeStore, rows: Mapping[str, int], count: int, seed: int, dimension: int
 ) -> tuple[npt.NDArray[np.bytes_], Floats]:
     """Return ids and vectors of `count` faces drawn by chance, or of all if they are fewer."""
     random = np.random.default_rng(seed)

@@ -12,8 +12,8 @@ from pipeline.errors import ConfigError
 from pipeline.geometry import Floats
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake, Models
 from pipeline.lake.scan import scan
+from pipeline.lake.store import LakeStore, Models
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import is_local, visible
 
@@ -22,19 +22,17 @@ BATCH = 16_384
 READERS = 16
 
 
-def models_of(lake: Lake) -> Models:
+def models_of(lake: LakeStore) -> Models:
     """Return the models of a lake.
 
     Raises:
         ConfigError: there is no lake.
     """
-    models = lake.models()
-    if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    models = lake.existing_models()
     return models
 
 
-def sizes_of(lake: Lake) -> dict[str, int]:
+def sizes_of(lake: LakeStore) -> dict[str, int]:
     """Return the complete parts of a lake, in order, and the bytes of their faces.
 
     A part is written once; should another version of it appear, its size tells.
@@ -44,13 +42,13 @@ def sizes_of(lake: Lake) -> dict[str, int]:
             if name in faces}  # fmt: skip
 
 
-def rows_of(lake: Lake, names: Sequence[str]) -> dict[str, int]:
+def rows_of(lake: LakeStore, names: Sequence[str]) -> dict[str, int]:
     """Return how many faces each part has."""
     with ThreadPoolExecutor(1 if is_local(lake.folder.fs) else READERS) as pool:
         return dict(zip(names, pool.map(lambda name: _rows(lake, name), names), strict=True))
 
 
-def _rows(lake: Lake, name: str) -> int:
+def _rows(lake: LakeStore, name: str) -> int:
     with storage_errors("read", f"{lake.folder.url}/faces/{name}"):
 
         def count() -> int:
@@ -60,18 +58,18 @@ def _rows(lake: Lake, name: str) -> int:
         return lake.folder.attempt(count)
 
 
-def batches(lake: Lake, name: str) -> Iterator[tuple[pa.Array, Floats]]:
+def batches(lake: LakeStore, name: str) -> Iterator[tuple[pa.Array, Floats]]:
     """Yield face ids and vectors float32 [N, D] of one part."""
     for batch in table_batches(lake, name, ["face_id", "embedding"]):
         yield batch["face_id"], matrix(batch["embedding"])
 
 
-def table_batches(lake: Lake, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def table_batches(lake: LakeStore, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of the faces of one part."""
     return lake.face_batches(name, columns, BATCH)
 
 
-def locate(lake: Lake, face_ids: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def locate(lake: LakeStore, face_ids: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Return in which part each face is; those in none of `names` are left out."""
     wanted = pa.array(face_ids, pa.string())
     found: dict[str, str] = {}
@@ -84,7 +82,7 @@ def locate(lake: Lake, face_ids: Sequence[str], names: Sequence[str]) -> dict[st
     return found
 
 
-def rows_by_id(lake: Lake, where: Mapping[str, str], columns: Sequence[str]) -> pa.Table:
+def rows_by_id(lake: LakeStore, where: Mapping[str, str], columns: Sequence[str]) -> pa.Table:
     """Return columns of faces, `face_id` first; `where` names the part of each."""
     return scan(
         lake.folder.child("faces"),
@@ -95,14 +93,14 @@ def rows_by_id(lake: Lake, where: Mapping[str, str], columns: Sequence[str]) -> 
     )
 
 
-def vectors_by_id(lake: Lake, where: Mapping[str, str]) -> dict[str, Floats]:
+def vectors_by_id(lake: LakeStore, where: Mapping[str, str]) -> dict[str, Floats]:
     """Return the vector of each face."""
     table = rows_by_id(lake, where, ["embedding"])
     vectors = matrix(table["embedding"]) if len(table) else np.zeros((0, 1), np.float32)
     return dict(zip(table["face_id"].to_pylist(), vectors, strict=True))
 
 
-def no_such_face(lake: Lake, face_id: str) -> ConfigError:
+def no_such_face(lake: LakeStore, face_id: str) -> ConfigError:
     """Return the error for a face that is not in the lake."""
     return ConfigError(
         f"{lake.folder.url} has no face {visible(face_id)}; face ids are in its table faces, and "

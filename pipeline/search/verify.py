@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from pipeline.config import DEFAULT_EMBEDDER
 from pipeline.errors import ConfigError, NoFaceError
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import chosen_faces, find_images, vectors_of
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.calibration import Calibration
 from pipeline.models.cards.card import ModelCard, known_cards
 from pipeline.models.detector import FaceDetector, load_detector
@@ -116,7 +116,7 @@ def verify(
 
 
 def verify_faces(
-    lake: Lake,
+    lake: LakeStore,
     first: str,
     second: str,
     *,
@@ -132,9 +132,7 @@ def verify_faces(
         ConfigError: the lake has no such face or photo, or several.
     """
     check(threshold, prior)
-    models = lake.models()
-    if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    models = lake.existing_models()
     sides = [_side(lake, name, choice) for name in (first, second)]
     ids = [side.face_id or "" for side in sides]
     card = known_cards().get(models.embedder.split("@")[0])
@@ -142,7 +140,7 @@ def verify_faces(
     return _verdict(vectors, sides, card, models.embedder, threshold, prior, calibration)
 
 
-def _side(lake: Lake, name: str, choice: Literal["largest", "central"]) -> Side:
+def _side(lake: LakeStore, name: str, choice: Literal["largest", "central"]) -> Side:
     if len(lake.read("faces", ["face_id"], pc.field("face_id") == name)):
         return Side(name, name, None, 1)
     images = find_images(lake)(name)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.geometry import Floats
 from pipeline.lake import schema
 from pipeline.lake.columns import elements, matrix
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import NOTHING, Forgotten
 from pipeline.stages.records import SPENT
 from pipeline.storage.retry import take_counts
@@ -46,7 +46,7 @@ class Write:
     """
 
     def __init__(
-        self, lake: Lake, models: Models, run_id: str, forgotten: Forgotten = NOTHING
+        self, lake: LakeStore, models: Models, run_id: str, forgotten: Forgotten = NOTHING
     ) -> None:
         self.lake = lake
         self.models = models

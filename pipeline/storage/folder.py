@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
-from pipeline.storage.errors import storage_errors
+from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
 from pipeline.storage.retry import attempt, count
 
 T = TypeVar("T")
@@ -157,13 +157,12 @@ class Folder:
             return bool(self.attempt(lambda: self.fs.exists(self.path(name))))
 
     def reach(self) -> None:
-        """Ask the storage once whether it answers; for `within`, before a run starts.
+        """Ask the storage once whether it answers, before a run starts.
 
         Raises:
-            StorageError: it does not, or refuses.
+            StorageError: it refuses, or does not answer in time.
         """
-        with storage_errors("reach", self.url):
-            self.fs.exists(self.path())
+        within(REACH_TIMEOUT_S, lambda: self.fs.exists(self.path()), "reach", self.url)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`."""

@@ -17,7 +17,7 @@ from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
 from pipeline.lake.checkpoints import in_process
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from tests.support.indexing import EXAMPLES, index
 from tests.support.pictures import encoded, flipped, indexed, lake_of, photo, row
 
@@ -112,7 +112,7 @@ def test_a_lake_on_s3_and_copies_moved_there(s3, tmp_path, capsys) -> None:
     files = {"a.jpg": encoded(image), "b-its-copy.jpg": encoded(image), "c.jpg": poor}
     here = indexed(tmp_path / "lake", files, tmp_path / "photos")
     rows = here.read("images").to_pylist()
-    bucket = Lake("s3://photos/copies", s3.settings).folder
+    bucket = LakeStore("s3://photos/copies", s3.settings).folder
     for one in rows:
         name = Path(one["uri"]).name
         bucket.publish(f"in/{name}", files[name])

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import LakeBusyError, StorageError
-from pipeline.lake.lake import Lake
 from pipeline.lake.lock import NAME, RunLock
+from pipeline.lake.store import LakeStore
 from pipeline.maintenance.check import check
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
@@ -50,13 +50,13 @@ def test_unreadable_images_are_read_again_and_others_when_asked(cluster, photos,
     assert len(images) == images.image_id.nunique() == 5
     assert images.error.isna().all()
     assert len(faces) == 4
-    assert check(Lake(str(lake))).findings == []
+    assert check(LakeStore(str(lake))).findings == []
 
 
 def test_a_second_run_is_refused_and_a_dead_one_s_lock_is_not_minded(
     cluster, photos, tmp_path, capsys
 ) -> None:
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     with RunLock(lake.folder, "the-first"):
         code = main(["index", str(photos), "--output", lake.folder.url, "--embedder", "sface"])
         assert code == LakeBusyError.exit_code
@@ -96,7 +96,7 @@ def test_a_killed_driver_loses_and_doubles_nothing(photos, tmp_path) -> None:
     images, faces = tables(lake)
     assert len(images) == images.image_id.nunique() == 41 * len(NAMES)
     assert len(faces) == 41 * 2
-    assert check(Lake(str(lake))).findings == []
+    assert check(LakeStore(str(lake))).findings == []
 
 
 def test_a_full_disk_is_told_once_and_nothing_is_lost(cluster, photos, tmp_path, capsys) -> None:
@@ -114,7 +114,7 @@ def test_a_full_disk_is_told_once_and_nothing_is_lost(cluster, photos, tmp_path,
         subprocess.run(["mount", "-o", "remount,size=16m", str(lake)], check=True)
         assert index(photos, "--output", lake) == 0
         assert len(pd.read_parquet(lake / "images")) == 3
-        assert check(Lake(str(lake))).findings == []
+        assert check(LakeStore(str(lake))).findings == []
     finally:
         subprocess.run(["umount", str(lake)], check=False)
 

@@ -20,7 +20,7 @@ import pytest
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, LakeMismatchError
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from tests.support.examples import margin, people
 from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 
@@ -81,7 +81,7 @@ def test_pandas_gives_a_clean_matrix(lake) -> None:
 
 
 def test_same_people_score_above_different_people(lake) -> None:
-    names, vectors = people(Lake(str(lake)))
+    names, vectors = people(LakeStore(str(lake)))
     assert sorted(set(names)) == ["biden", "collins", "obama"]
     lowest, highest = margin(names, vectors)
     assert lowest - highest > 0.2, f"{lowest:.3f} against {highest:.3f}"

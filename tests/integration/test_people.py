@@ -15,7 +15,7 @@ from pipeline.clustering.run import Run
 from pipeline.commands.main import main
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import in_process
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people.store import People
 from tests.support import lakes
 
@@ -78,7 +78,7 @@ def test_a_lake_on_s3(s3, tmp_path) -> None:
     vectors, _ = lakes.archive()
     here = lakes.make(tmp_path / "lake", vectors)
     Run(here, ClusterConfig(), in_process, "run").cluster()
-    there = People(Lake("s3://photos/people", s3.settings))
+    there = People(LakeStore("s3://photos/people", s3.settings))
     for folder in ("images", "faces"):
         for path in (tmp_path / "lake" / folder).glob("*.parquet"):
             there.lake.folder.publish(f"{folder}/{path.name}", path.read_bytes())

@@ -10,8 +10,8 @@ import pytest
 from pipeline.evaluation.measures.calibrate import calibrate
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
+from pipeline.lake.store import LakeStore
 from pipeline.models import find_card, load_detector
 from tests.support.data import shards
 from tests.support.indexing import index
@@ -36,10 +36,10 @@ def test_lfw_from_shards_to_verification(cluster, data, tmp_path) -> None:
     assert len(images) == images.image_id.nunique() == 5373
     assert images.error.isna().all()
     assert (images.faces > 0).mean() >= 0.998
-    check_measures(Lake(str(lake)), data / "lfw-dev" / "pairs.txt")
+    check_measures(LakeStore(str(lake)), data / "lfw-dev" / "pairs.txt")
 
 
-def check_measures(lake: Lake, path: Path) -> None:
+def check_measures(lake: LakeStore, path: Path) -> None:
     """Check what docs/evaluation.md reports of LFW's development people."""
     loaded = pairs_of(lake, str(path))
     pairs = loaded.pairs

@@ -55,9 +55,9 @@ def test_tables_equal_the_local_ones(cluster, s3, shards, tmp_path) -> None:
 
 
 def fsspec_uris(lake: str, options: dict) -> list[str]:
-    from pipeline.lake.lake import Lake
+    from pipeline.lake.store import LakeStore
 
-    return Lake(lake, options).read("images", ["uri"])["uri"].to_pylist()
+    return LakeStore(lake, options).read("images", ["uri"])["uri"].to_pylist()
 
 
 @pytest.mark.parametrize("case", ["unreachable", "wrong key", "no bucket"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search import Searcher
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig
@@ -28,7 +28,7 @@ def test_ray_builds_what_one_process_builds(cluster, tmp_path, monkeypatch) -> N
     found = []
     for name, mapper in (("one", None), ("two", RayMapper())):
         make(tmp_path / name, vectors)
-        lake = Lake(str(tmp_path / name))
+        lake = LakeStore(str(tmp_path / name))
         given = {"mapper": mapper} if mapper else {}
         manifest = Build(lake, config, run_id=name, **given).run()
         assert len(manifest.shards) == 3

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.search import Searcher
 from pipeline.search.topk import TopK
 
@@ -16,7 +16,7 @@ DIMENSION = 8
 
 
 def write(folder, vectors, cuts):
-    lake = Lake(folder)
+    lake = LakeStore(folder)
     lake.claim(Models("d@1", "e@1", DIMENSION))
     ids = [f"{i:032x}" for i in range(len(vectors))]
     for start, end in zip([0, *cuts], [*cuts, len(vectors)], strict=True):

@@ -12,10 +12,10 @@ import sys
 import numpy as np
 
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 
-def people(lake: Lake) -> tuple[list[str], np.ndarray]:
+def people(lake: LakeStore) -> tuple[list[str], np.ndarray]:
     """Return a name and a vector for each face that counts."""
     faces = lake.read("faces", ["uri", "box", "score", "embedding"])
     names, rows = [], []
@@ -42,7 +42,7 @@ def margin(names: list[str], vectors: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
-    names, vectors = people(Lake(sys.argv[1]))
+    names, vectors = people(LakeStore(sys.argv[1]))
     lowest, highest = margin(names, vectors)
     print(f"{len(names)} faces of {len(set(names))} people")
     print(f"same person at least {lowest:.3f}, different people at most {highest:.3f}")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.commands.main import main
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "photos"
 # The parts of the tables that do not tell when or where a run took place.
@@ -21,7 +21,7 @@ def index(*arguments: object) -> int:
 
 def tables(lake: Path | str, options: dict | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what is stable of `images` and `faces`, in the order of ids."""
-    opened = Lake(str(lake), options)
+    opened = LakeStore(str(lake), options)
     images = opened.read("images", STABLE_IMAGES).to_pandas().sort_values("image_id")
     faces = opened.read("faces", STABLE_FACES).to_pandas().sort_values("face_id")
     return images.reset_index(drop=True), faces.reset_index(drop=True)

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people.store import People
 from tests.support.synthetic import Archive, write_lake
 
@@ -22,7 +22,7 @@ def face_id(name):
 def make(folder, vectors, names=None):
     """Write a lake of one face a photo."""
     write_lake(folder, vectors, names or [f"f{i}" for i in range(len(vectors))])
-    return People(Lake(str(folder)))
+    return People(LakeStore(str(folder)))
 
 
 def persons(people):

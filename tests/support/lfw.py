@@ -6,16 +6,16 @@ import re
 import numpy as np
 
 from pipeline.commands.evaluation.pairs import load_pairs
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import chosen_faces
+from pipeline.lake.store import LakeStore
 
 
-def pairs_of(lake: Lake, path: str, **options: object):
+def pairs_of(lake: LakeStore, path: str, **options: object):
     known = {"pairs": path, "face": None, "folds": 10, "flip": False, "embedder": None}
     return load_pairs(lake, argparse.Namespace(**(known | options)))
 
 
-def named_people(lake: Lake) -> tuple[list[str], np.ndarray]:
+def named_people(lake: LakeStore) -> tuple[list[str], np.ndarray]:
     """Return the central face of each photo, and the number of its person, by the photo's name."""
     chosen = chosen_faces(lake, "central")
     rows = lake.read("images", ["image_id", "uri"]).to_pylist()

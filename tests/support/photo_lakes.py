@@ -8,7 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 
 REVISION = "sface@fb143eea0783"
 
@@ -31,7 +31,7 @@ def thumbnail(seed=0, size=112):
 
 def photo_lake(folder, photos, embedder=REVISION):
     """Write a lake: faces by name of photo, which is 100 x 100; None: it could not be read."""
-    lake = Lake(str(folder))
+    lake = LakeStore(str(folder))
     width = next((len(f["embedding"]) for faces in photos.values() for f in faces or []), 4)
     lake.claim(Models("mtcnn@1", embedder, width))
     images = [

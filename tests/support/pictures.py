@@ -13,7 +13,7 @@ from pipeline.errors import ImageError
 from pipeline.imaging import decode
 from pipeline.imaging.fingerprint import fingerprint
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from tests.support.builders import PHOTOS
 
 DIMENSION = 8
@@ -113,7 +113,7 @@ def read_row(path, root):
 
 def lake_of(folder, rows, part=None, options=None):
     """Add rows of `images` to a lake, in parts of `part` rows."""
-    lake = Lake(str(folder), options)
+    lake = LakeStore(str(folder), options)
     lake.claim(Models("mtcnn@test", "sface@test", DIMENSION))
     faces = schema.faces_schema(DIMENSION).empty_table()
     size = part or max(1, len(rows))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.people import People, actions
 from tests.support.photo_lakes import thumbnail
 from tests.support.pictures import encoded
@@ -48,7 +48,7 @@ def ids(names):
 
 def lake_of(folder, thumbnails=True, clusters=True, photos=True):
     """Write a lake: a face of Ann on each photo, and of Bob on the first three; two errors."""
-    lake = Lake(str(folder))
+    lake = LakeStore(str(folder))
     lake.claim(Models("mtcnn@1", f"hostile{SCRIPT}@1", 4))
     source = f"{folder}-photos" if photos else "/gone"
     names = [f"{name}-{number}.jpg" for number, name in enumerate(HOSTILE)]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.commands.main import main
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.people.store import People
 from tests.support.lakes import archive
 
@@ -44,7 +44,7 @@ def review_lake(folder, people=6, each=6, names=None, thumbnails=True, cluster=T
     photos = folder / "photos"
     photos.mkdir(parents=True)
     vectors, _ = archive(people, each)
-    lake = Lake(str(folder / "lake"))
+    lake = LakeStore(str(folder / "lake"))
     dimension = vectors.shape[1]
     lake.claim(Models("mtcnn@1", "sface@fb143eea0783", dimension))
     images, faces = [], []

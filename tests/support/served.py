@@ -4,7 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.web.review.server import listening, server
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.state import Review
@@ -17,7 +17,7 @@ def served(folder, read_only=False):
     """Give the address of the pages, without the token."""
     with listening("127.0.0.1", 0) as made:
         port = made.getsockname()[1]
-        review = Review(Lake(str(folder)), ReviewConfig(TOKEN, port=port, read_only=read_only))
+        review = Review(LakeStore(str(folder)), ReviewConfig(TOKEN, port=port, read_only=read_only))
         running = server(review)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [made]}, daemon=True)
         thread.start()

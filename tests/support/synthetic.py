@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 
 EFFECTIVE, COMMON, GENUINE, SPREAD = 110, 0.145, 0.83, 0.06
 PART = 20_000
@@ -80,7 +80,7 @@ def write_lake(
     A part holds `part` photos, else `PART`; `thumbnail` makes the picture of a face by number;
     `taken_at` is one a photo.
     """
-    lake, part = Lake(str(folder)), part or PART
+    lake, part = LakeStore(str(folder)), part or PART
     lake.claim(Models("synthetic@1", "synthetic@1", vectors.shape[1]))
     for first in range(0, len(vectors), part):
         rows = range(first, min(first + part, len(vectors)))

@@ -15,7 +15,7 @@ from pipeline.evaluation.measures.calibrate import Fitted, calibrate, reliabilit
 from pipeline.evaluation.measures.types import Bools, Doubles
 from pipeline.evaluation.measures.verification import pair_scores
 from pipeline.evaluation.plots import Lines, Plot
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.calibration import METHODS
 from pipeline.models.cards.text import calibration_text, with_calibration
 from pipeline.storage.folder import split_file, visible
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _write(file: str, fitted: Fitted, lake: Lake) -> None:
+def _write(file: str, fitted: Fitted, lake: LakeStore) -> None:
     folder, name = split_file(file)
     text = ""
     if folder.exists(name):

@@ -15,8 +15,7 @@ from rich.table import Table
 from pipeline.commands.options import add_storage_options
 from pipeline.errors import ConfigError
 from pipeline.evaluation.plots import Plot, need_matplotlib, render
-from pipeline.lake.lake import Lake
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import parse_options, split_file, visible
 
 TO_TERMINAL = "-"
@@ -66,7 +65,7 @@ def add_common(parser: argparse.ArgumentParser, what: str) -> None:
     add_storage_options(parser)
 
 
-def open_lake(options: argparse.Namespace) -> Lake:
+def open_lake(options: argparse.Namespace) -> LakeStore:
     """Return the lake of the options, having checked what can be checked at once.
 
     Raises:
@@ -79,14 +78,10 @@ def open_lake(options: argparse.Namespace) -> Lake:
         )
     if options.plots is not None:
         need_matplotlib()
-    lake = Lake(options.lake, parse_options(options.storage_option))
-    within(REACH_TIMEOUT_S, lake.folder.reach, "reach", lake.folder.url)
-    if lake.models() is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
-    return lake
+    return LakeStore.open(options.lake, parse_options(options.storage_option))
 
 
-def deliver(report: Report, lake: Lake, options: argparse.Namespace) -> int:
+def deliver(report: Report, lake: LakeStore, options: argparse.Namespace) -> int:
     """Print and write a report, and return the exit code."""
     models = lake.models()
     about = {

@@ -12,8 +12,8 @@ from pipeline.evaluation.measures.types import Doubles
 from pipeline.evaluation.measures.verification import Pairs
 from pipeline.evaluation.mirror import lake_embedder, with_mirrored
 from pipeline.evaluation.truth.pairs import LakePairs, read_pairs
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import vectors_of
+from pipeline.lake.store import LakeStore
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_pairs(lake: Lake, options: argparse.Namespace) -> Loaded:
+def load_pairs(lake: LakeStore, options: argparse.Namespace) -> Loaded:
     """Return the pairs that the options name.
 
     Raises:

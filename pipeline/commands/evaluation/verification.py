@@ -23,7 +23,7 @@ from pipeline.evaluation.measures.verification import (
 )
 from pipeline.evaluation.plots import Histogram, Lines, Plot
 from pipeline.evaluation.truth.groups import read_groups
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
 from pipeline.storage.folder import visible
 
@@ -108,14 +108,14 @@ def run(options: argparse.Namespace) -> int:
     return deliver(_report(result, loaded, found, options.metric), lake, options)
 
 
-def _card_threshold(lake: Lake) -> float | None:
+def _card_threshold(lake: LakeStore) -> float | None:
     models = lake.models()
     card = known_cards().get(models.embedder.split("@")[0]) if models else None
     return card.thresholds.get("verify") if card else None
 
 
 def _groups(
-    lake: Lake, options: argparse.Namespace, loaded: Loaded, found: Verification
+    lake: LakeStore, options: argparse.Namespace, loaded: Loaded, found: Verification
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return rates by column and value; a pair is in the group of both its faces."""
     columns: dict[str, Sequence[str | None]] = {}

@@ -12,8 +12,8 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.detection import Picture
 from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import find_images
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import split_file, visible
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
@@ -51,7 +51,7 @@ class LakeBoxes:
     other_images: int
 
 
-def read_boxes(lake: Lake, file: str) -> LakeBoxes:
+def read_boxes(lake: LakeStore, file: str) -> LakeBoxes:
     """Return the boxes of `file` beside the faces of the lake.
 
     Raises:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.truth.rows import read_rows
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
 
 
-def read_groups(lake: Lake, file: str, which: Which) -> Mapping[str, Mapping[str, str]]:
+def read_groups(lake: LakeStore, file: str, which: Which) -> Mapping[str, Mapping[str, str]]:
     """Return value by face id for each column of a CSV or Parquet file but face_id or image.
 
     Raises:

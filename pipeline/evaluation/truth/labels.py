@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.truth.rows import read_rows
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
 
 # From a face or image, however it is told, to faces; None stands for an image without any.
@@ -32,7 +32,7 @@ class Labelled:
 
 
 def read_labels(
-    lake: Lake, file: str, which: Which = "largest", groups: str | None = None
+    lake: LakeStore, file: str, which: Which = "largest", groups: str | None = None
 ) -> Labelled:
     """Return the labels of `file`, CSV or Parquet, for faces of the lake.
 
@@ -77,12 +77,12 @@ def read_labels(
     return Labelled(labels, attributes if groups else None, unmatched, ambiguous)
 
 
-def _faces(lake: Lake) -> FindFace:
+def _faces(lake: LakeStore) -> FindFace:
     known = face_ids(lake)
     return lambda face: known & {face}
 
 
-def _images(lake: Lake, which: Which) -> FindFace:
+def _images(lake: LakeStore, which: Which) -> FindFace:
     """Return what finds the chosen face of an image; of several where the image is ambiguous."""
     chosen, find = chosen_faces(lake, which), find_images(lake)
     return lambda text: {chosen.get(image) for image in find(text)}

@@ -10,8 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
+from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import split_file, visible
 
 YES, NO = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
@@ -58,7 +58,7 @@ class LakePairs:
     contradictions: int
 
 
-def read_pairs(lake: Lake, file: str, which: Which | None = None) -> LakePairs:
+def read_pairs(lake: LakeStore, file: str, which: Which | None = None) -> LakePairs:
     """Return the pairs of `file` that the lake has.
 
     Args:

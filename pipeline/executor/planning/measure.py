@@ -13,7 +13,7 @@ from pipeline.executor.planning.batches import Batch, batches
 from pipeline.executor.planning.figures import STAGES, Memory, Sample
 from pipeline.executor.planning.sampling import Portion
 from pipeline.executor.planning.timing import Floats, Meter, Span, forget_peak, resident, shared_out
-from pipeline.lake.lake import Lake, Models, parquet_bytes
+from pipeline.lake.store import LakeStore, Models, parquet_bytes
 from pipeline.memory import give_back
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
@@ -45,7 +45,7 @@ def measure(
     portions: Sequence[Portion],
     config: IndexConfig,
     models: Models,
-    lake: Lake,
+    lake: LakeStore,
     report: Report,
     *,
     device: str = "cpu",

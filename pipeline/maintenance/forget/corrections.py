@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import schema
-from pipeline.lake.lake import parquet_bytes
+from pipeline.lake.store import parquet_bytes
 from pipeline.lake.tombstones import Forgotten
 from pipeline.people.corrections import Constraint
 from pipeline.people.store import People

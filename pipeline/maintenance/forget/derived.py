@@ -17,7 +17,7 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import WORK as DEDUPE_WORK
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone
 from pipeline.search.reader import forget as forget_cached
@@ -35,7 +35,7 @@ UNREADABLE = (StorageError, OSError, ValueError, KeyError, IndexError, EOFError,
 CORRECTIONS, JUST_NOW_S = "/constraints/", 60
 
 
-def clean_duplicates(lake: Lake, forgotten: Forgotten, run_id: str) -> int:
+def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
     """Publish duplicates without forgotten photos, and return how many rows went.
 
     A group that lost one goes whole: the next `facelake dedupe`, to which the rewritten parts are
@@ -68,7 +68,7 @@ def clean_duplicates(lake: Lake, forgotten: Forgotten, run_id: str) -> int:
     return int(broken.sum())
 
 
-def _dead_pairs(lake: Lake, forgotten: Forgotten, pairs: pa.Table) -> np.ndarray:
+def _dead_pairs(lake: LakeStore, forgotten: Forgotten, pairs: pa.Table) -> np.ndarray:
     """Return which pairs have a hash that forgotten photos had, and no other photo has."""
     hashes = {one for name in ("first", "second") for one in pc.unique(pairs[name]).to_pylist()}
     suspects = {one for one in hashes if forgotten.key(one) in forgotten.hashes}
@@ -78,7 +78,7 @@ def _dead_pairs(lake: Lake, forgotten: Forgotten, pairs: pa.Table) -> np.ndarray
     return np.asarray(dead, bool)
 
 
-def live_hashes(lake: Lake, hashes: set[bytes]) -> set[bytes]:
+def live_hashes(lake: LakeStore, hashes: set[bytes]) -> set[bytes]:
     """Return which perceptual hashes a photo of the lake has."""
     if not hashes:
         return set()
@@ -86,7 +86,7 @@ def live_hashes(lake: Lake, hashes: set[bytes]) -> set[bytes]:
     return hashes & {one for name in PHASHES for one in pc.unique(found[name]).to_pylist()}
 
 
-def clean_picture_vectors(lake: Lake, forgotten: Forgotten) -> int:
+def clean_picture_vectors(lake: LakeStore, forgotten: Forgotten) -> int:
     """Take forgotten photos out of the vectors that `dedupe --model` keeps."""
     removed = 0
     for folder in _folders(lake.folder.child(VECTORS)):
@@ -117,7 +117,7 @@ def _folders(parent: Folder) -> list[Folder]:
     return [parent.child(name) for name in sorted(names)]
 
 
-def clean_index(lake: Lake, forgotten: Forgotten) -> str | None:
+def clean_index(lake: LakeStore, forgotten: Forgotten) -> str | None:
     """Take forgotten faces out of the vector index; return what became of it, None for nothing.
 
     Shards that hold one go: searches compare their faces one by one until `search-index` runs
@@ -162,14 +162,14 @@ def _tainted_shards(store: IndexStore, manifest: Manifest, forgotten: Forgotten)
     return tainted
 
 
-def remove_checkpoints(lake: Lake) -> None:
+def remove_checkpoints(lake: LakeStore) -> None:
     """Remove what stopped runs left to go on from; it holds vectors, and costs time alone."""
     for name in (CLUSTER_WORK, DEDUPE_WORK):
         Workspace(lake.folder.child(name)).remove()
         lake.folder.child(name).remove_if_empty()
 
 
-def remove_report(lake: Lake) -> bool:
+def remove_report(lake: LakeStore) -> bool:
     """Remove the pages of `facelake report`, and return whether there were any."""
     folder = lake.folder.child("report")
     there = folder.exists()
@@ -178,7 +178,7 @@ def remove_report(lake: Lake) -> bool:
     return there
 
 
-def remove_half_written(lake: Lake) -> int:
+def remove_half_written(lake: LakeStore) -> int:
     """Remove half-written files of killed processes, wherever they lie.
 
     Object stores have none, unless somebody copied a local lake there.
@@ -203,7 +203,7 @@ def _is_young(folder: Folder, path: str) -> bool:
         return False
 
 
-def clean_runs(lake: Lake, is_told: Callable[[str], bool]) -> int:
+def clean_runs(lake: LakeStore, is_told: Callable[[str], bool]) -> int:
     """Take texts that tell of something forgotten out of manifests of runs and of evaluations."""
     changed = 0
     for where in ("runs", "evaluation"):

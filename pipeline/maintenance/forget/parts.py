@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
-from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.lake.tombstones import Forgotten, Keys
 
 Bools = npt.NDArray[np.bool_]
@@ -28,12 +28,12 @@ def strings(values: Iterable[str]) -> pa.Array:
     return pa.array(sorted(values), pa.string())
 
 
-def clean_parts(lake: Lake, forgotten: Forgotten, names: Iterable[str]) -> list[str]:
+def clean_parts(lake: LakeStore, forgotten: Forgotten, names: Iterable[str]) -> list[str]:
     """Rewrite the parts that hold something forgotten, and return which; others are left alone."""
     return [name for name in names if _clean(lake, forgotten, name)]
 
 
-def _clean(lake: Lake, forgotten: Forgotten, name: str) -> bool:
+def _clean(lake: LakeStore, forgotten: Forgotten, name: str) -> bool:
     ids = lake.read_part("images", name, ["image_id", "faces"])
     gone = is_gone(forgotten, forgotten.images, ids["image_id"])
     owners = lake.read_part("faces", name, ["face_id", "image_id"])
@@ -84,7 +84,7 @@ def _lost_before(forgotten: Forgotten, image_id: str, faces: int) -> bool:
     return any(forgotten.key(f"{image_id}-{rank}") in forgotten.faces for rank in ranks)
 
 
-def clean_quarantine(lake: Lake, forgotten: Forgotten) -> int:
+def clean_quarantine(lake: LakeStore, forgotten: Forgotten) -> int:
     """Remove files of quarantine that hold something forgotten, or cannot be read to tell.
 
     Their images were done again long since; they are kept only to be looked at.

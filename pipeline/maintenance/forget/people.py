@@ -11,7 +11,7 @@ from pipeline.clustering.algorithms.grid import from_grid, to_grid
 from pipeline.errors import StorageError
 from pipeline.lake.columns import fixed_lists, matrix
 from pipeline.lake.generations import pieces
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone, strings
 from pipeline.people.store import People
@@ -107,7 +107,7 @@ def _left_of(suggestions: pa.Table, people: pa.Table, clusters: pa.Table) -> pa.
 
 
 def _counted(
-    lake: Lake, table: pa.Table, clusters: pa.Table, persons: set[str], run_id: str
+    lake: LakeStore, table: pa.Table, clusters: pa.Table, persons: set[str], run_id: str
 ) -> tuple[pa.Table, bool]:
     """Return the persons' rows counted anew, and whether each still has a core face."""
     known: dict[str, dict[str, Any]] = {
@@ -143,14 +143,14 @@ def _counted(
     return pa.table(arrays, schema=kind), whole
 
 
-def _vectors(lake: Lake, faces: set[str]) -> dict[str, np.ndarray]:
+def _vectors(lake: LakeStore, faces: set[str]) -> dict[str, np.ndarray]:
     found = lake.read("faces", ["face_id", "embedding"], pc.field("face_id").isin(strings(faces)))
     if not len(found):
         return {}
     return dict(zip(found["face_id"].to_pylist(), matrix(found["embedding"]), strict=True))
 
 
-def _dates(lake: Lake, images: set[str]) -> dict[str, Any]:
+def _dates(lake: LakeStore, images: set[str]) -> dict[str, Any]:
     where = pc.field("image_id").isin(strings(images))
     found = lake.read("images", ["image_id", "taken_at"], where).to_pydict()
     return dict(zip(found["image_id"], found["taken_at"], strict=True))

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
 from pipeline.lake.lock import NAME as LOCK
+from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
 from pipeline.maintenance.forget.derived import UNREADABLE, live_hashes
 from pipeline.maintenance.forget.needles import Needles
@@ -81,7 +81,7 @@ class Clear:
         return tuple(text for text in self.texts if not _IDS.fullmatch(text))
 
 
-def prove(lake: Lake, forgotten: Forgotten, clear: Clear | None = None) -> Proof:
+def prove(lake: LakeStore, forgotten: Forgotten, clear: Clear | None = None) -> Proof:
     """Return what is left of what the lake was told to forget.
 
     Args:
@@ -116,7 +116,7 @@ def prove(lake: Lake, forgotten: Forgotten, clear: Clear | None = None) -> Proof
     return proof
 
 
-def _files(lake: Lake) -> list[str]:
+def _files(lake: LakeStore) -> list[str]:
     root = lake.folder.path().rstrip("/") + "/"
     with storage_errors("list", lake.folder.url):
         found = lake.folder.attempt(lambda: lake.folder.fs.find(lake.folder.path()))
@@ -125,7 +125,7 @@ def _files(lake: Lake) -> list[str]:
 
 
 def _table(
-    lake: Lake, proof: Proof, path: str, data: bytes, forgotten: Forgotten,
+    lake: LakeStore, proof: Proof, path: str, data: bytes, forgotten: Forgotten,
     places: Sequence[str], names: Sequence[str],
 ) -> None:  # fmt: skip
     with pq.ParquetFile(io.BytesIO(data)) as file:

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import StorageError
 from pipeline.lake import tombstones as stones
-from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.schema import FORGOTTEN
+from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
 from pipeline.maintenance.forget import derived
 from pipeline.maintenance.forget.corrections import clean_corrections
@@ -55,7 +55,7 @@ class Done:
     leftovers: int
 
 
-def forget(lake: Lake, target: Target, run_id: str) -> Done:
+def forget(lake: LakeStore, target: Target, run_id: str) -> Done:
     """Forget a target; the caller holds the lake's lock.
 
     Should this be stopped, `finish` goes on with it.
@@ -80,7 +80,7 @@ def forget(lake: Lake, target: Target, run_id: str) -> Done:
     return done
 
 
-def _parts_with(lake: Lake, images: set[str]) -> list[str]:
+def _parts_with(lake: LakeStore, images: set[str]) -> list[str]:
     """Return the parts that hold these images."""
     wanted = strings(images)
 
@@ -91,7 +91,7 @@ def _parts_with(lake: Lake, images: set[str]) -> list[str]:
     return [name for name in lake.parts() if holds(name)]
 
 
-def pending(lake: Lake) -> dict[str, Any] | None:
+def pending(lake: LakeStore) -> dict[str, Any] | None:
     """Return the note of a forgetting that was stopped, None when there is none.
 
     Raises:
@@ -110,7 +110,7 @@ def pending(lake: Lake) -> dict[str, Any] | None:
         ) from error
 
 
-def finish(lake: Lake, run_id: str) -> Done | None:
+def finish(lake: LakeStore, run_id: str) -> Done | None:
     """Go on with a forgetting that was stopped; None when there is none. Needs the lake's lock."""
     note = pending(lake)
     if note is None:
@@ -122,7 +122,7 @@ def finish(lake: Lake, run_id: str) -> Done | None:
 
 
 def sweep(
-    lake: Lake, run_id: str, parts: Iterable[str] | None = None, texts: Iterable[str] = ()
+    lake: LakeStore, run_id: str, parts: Iterable[str] | None = None, texts: Iterable[str] = ()
 ) -> Done:
     """Remove whatever has a tombstone from everywhere; the caller holds the lake's lock.
 

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.geometry import iou
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
 from pipeline.lake.lookup import find_images
+from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.maintenance.forget.parts import strings
 from pipeline.people.store import People
@@ -59,7 +59,9 @@ class Target:
         return [row["vector"] for row in rows] + [r["thumbnail"] for r in rows if r["thumbnail"]]
 
 
-def find(lake: Lake, persons: Sequence[str], images: Sequence[str], faces: Sequence[str]) -> Target:
+def find(
+    lake: LakeStore, persons: Sequence[str], images: Sequence[str], faces: Sequence[str]
+) -> Target:
     """Return what belongs to these persons, photos and faces.
 
     Photos with the same bytes or the same pixels go together: one would bring the other back.
@@ -117,7 +119,7 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
     return found
 
 
-def _one_image(lake: Lake, text: str, found: Any) -> str:
+def _one_image(lake: LakeStore, text: str, found: Any) -> str:
     if len(found) == 1:
         return str(next(iter(found)))
     if not found:
@@ -129,11 +131,11 @@ def _one_image(lake: Lake, text: str, found: Any) -> str:
     raise ConfigError(f"{len(found)} photos go by {visible(text)}: {shown}; give the id of one")
 
 
-def _photos(lake: Lake, where: pc.Expression) -> dict[str, dict[str, Any]]:
+def _photos(lake: LakeStore, where: pc.Expression) -> dict[str, dict[str, Any]]:
     return {row["image_id"]: row for row in lake.read("images", PHOTO, where).to_pylist()}
 
 
-def _add_copies(lake: Lake, target: Target) -> None:
+def _add_copies(lake: LakeStore, target: Target) -> None:
     """Add the photos with the same bytes or pixels as those that are there."""
     keys = {name: {row[name] for row in target.photos.values() if row[name]} for name in CONTENT}
     if not any(keys.values()):
@@ -166,7 +168,7 @@ def _same_photos(known: Mapping[tuple[str, str], set[str]], photo: Mapping[str, 
     return set().union(*(known.get((name, photo[name] or ""), ()) for name in CONTENT))
 
 
-def _take_faces(lake: Lake, target: Target, wanted: set[str]) -> None:
+def _take_faces(lake: LakeStore, target: Target, wanted: set[str]) -> None:
     """Take the rows of all faces that go: of photos that go, those named, and those in copies."""
     where = pc.field("image_id").isin(strings(target.photos))
     rows = {row["face_id"]: row for row in face_rows(lake, where)}
@@ -196,7 +198,7 @@ def _rank(face: Mapping[str, Any]) -> str:
     return str(face["face_id"]).rpartition("-")[2]
 
 
-def face_rows(lake: Lake, where: pc.Expression) -> list[dict[str, Any]]:
+def face_rows(lake: LakeStore, where: pc.Expression) -> list[dict[str, Any]]:
     """Return faces with `vector`, the bytes of the embedding, in its place."""
     table = lake.read("faces", FACES, where)
     vectors = matrix(table["embedding"]).astype("<f4") if len(table) else np.zeros((0, 1))

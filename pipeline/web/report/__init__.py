@@ -2,5 +2,5 @@
 
 from pipeline.web.report.write import write_report
 
-write_report(Lake("~/faces")).folder.url
+write_report(LakeStore("~/faces")).folder.url
 """

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.web.report.spool import Spool
 
 MEASURES = ("score", "size_px", "quality", "sharpness")
@@ -36,7 +36,7 @@ class Faces:
     sizes: npt.NDArray[np.float32]
 
 
-def gather(lake: Lake, shown: pa.Array, spool: Spool) -> Faces:
+def gather(lake: LakeStore, shown: pa.Array, spool: Spool) -> Faces:
     """Read all faces, part by part, and set aside the thumbnails of those shown, by face id."""
     found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in MEASURES}
     pictures = np.full(len(shown), -1, np.int64)
@@ -61,7 +61,7 @@ def gather(lake: Lake, shown: pa.Array, spool: Spool) -> Faces:
     return Faces(measures, pictures, boxes, sizes)
 
 
-def first_faces(lake: Lake, count: int) -> pa.Table:
+def first_faces(lake: LakeStore, count: int) -> pa.Table:
     """Return `face_id` and `image_id` of some faces: what there is to show before clustering."""
     columns = ["face_id", "image_id"]
     rows = next(iter(batches(lake, columns)), None)
@@ -69,7 +69,7 @@ def first_faces(lake: Lake, count: int) -> pa.Table:
     return kind.empty_table() if rows is None else pa.Table.from_batches([rows.slice(0, count)])
 
 
-def batches(lake: Lake, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def batches(lake: LakeStore, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of the faces of all complete parts."""
     for name in lake.parts():
         yield from lake.face_batches(name, columns, BATCH)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import ModelCard, known_cards
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Past:
     told: Sequence[str]
 
 
-def runs(lake: Lake) -> tuple[list[Past], int]:
+def runs(lake: LakeStore) -> tuple[list[Past], int]:
     """Return the last runs, the latest first, and how many there are; unreadable ones go."""
     folder = lake.folder.child("runs")
     names = sorted((n for n in folder.files() if n.endswith(".json")), key=_when, reverse=True)
@@ -94,7 +94,7 @@ def _past(about: Mapping[str, Any], name: str) -> Past:
     )
 
 
-def cards(lake: Lake) -> list[tuple[str, ModelCard | None]]:
+def cards(lake: LakeStore) -> list[tuple[str, ModelCard | None]]:
     """Return the models of a lake with their cards, None for those that Facelake does not know."""
     models = lake.models()
     names = [models.detector, models.embedder] if models else []

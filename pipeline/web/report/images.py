@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.web.report.charts import Chart, histogram, timeline
 from pipeline.web.report.names import common_folder
 
@@ -56,7 +56,7 @@ class Indexed:
         return sum(one.count for one in self.failures)
 
 
-def indexed(lake: Lake) -> Indexed:
+def indexed(lake: LakeStore) -> Indexed:
     """Return what the table `images` says in all."""
     rows = lake.read("images", COLUMNS)
     ends = pc.min_max(rows["taken_at"]).as_py()
@@ -89,7 +89,7 @@ def _most(column: pa.ChunkedArray) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-def _failures(lake: Lake) -> list[Failure]:
+def _failures(lake: LakeStore) -> list[Failure]:
     rows = lake.read("images", ["error", "uri", "error_detail"], pc.is_valid(pc.field("error")))
     failures = []
     for code, count in _most(rows["error"]):
@@ -99,7 +99,7 @@ def _failures(lake: Lake) -> list[Failure]:
     return failures
 
 
-def photos_of(lake: Lake, image_ids: pa.Array) -> pa.Table:
+def photos_of(lake: LakeStore, image_ids: pa.Array) -> pa.Table:
     """Return columns `PHOTO` of some photos."""
     return lake.read("images", PHOTO, pc.field("image_id").isin(image_ids))
 

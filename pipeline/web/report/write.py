@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.errors import ConfigError
-from pipeline.lake.lake import Lake
 from pipeline.lake.manifest import read_config
+from pipeline.lake.store import LakeStore
 from pipeline.people import People
 from pipeline.sources.originals import Originals
 from pipeline.storage.folder import Folder
@@ -45,7 +44,7 @@ class Written:
 
 
 def write_report(
-    lake: Lake,
+    lake: LakeStore,
     config: ReportConfig | None = None,
     output: Folder | None = None,
     evaluation: Folder | None = None,
@@ -60,11 +59,7 @@ def write_report(
         StorageError: something cannot be read or written.
     """
     config = config or ReportConfig()
-    if lake.models() is None:
-        raise ConfigError(
-            f"There is no lake at {lake.folder.url}; check the path, or make one with "
-            f"facelake index PHOTOS --output {lake.folder.url}"
-        )
+    lake.existing_models()
     began = time.monotonic()
     output = output or lake.folder.child(REPORT)
     with ExitStack() as stack:
@@ -80,7 +75,9 @@ def write_report(
 
 
 class _Report:
-    def __init__(self, lake: Lake, config: ReportConfig, evaluation: Folder, spool: Spool) -> None:
+    def __init__(
+        self, lake: LakeStore, config: ReportConfig, evaluation: Folder, spool: Spool
+    ) -> None:
         self.lake = lake
         self.config = config
         self.spool = spool

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import DECODE_SIDE
 from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging import Sandbox
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Finder:
     """
 
     def __init__(
-        self, lake: Lake, store: WeightStore | None = None, embedder: str | None = None
+        self, lake: LakeStore, store: WeightStore | None = None, embedder: str | None = None
     ) -> None:
         self.lake = lake
         self._store, self._embedder = store, embedder

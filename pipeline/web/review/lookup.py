@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake
 from pipeline.lake.scan import scan
+from pipeline.lake.store import LakeStore
 
 ID_DIGITS = 32
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
@@ -38,7 +38,7 @@ class Lookup:
         lake: whose rows they are.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeStore) -> None:
         self.lake = lake
         self._lock = threading.Lock()
         self._parts: list[str] = []

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.lake.lake import Lake
 from pipeline.lake.manifest import read_config
+from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.corrections import Constraint
 from pipeline.people.store import People
@@ -36,7 +36,7 @@ class Review:
 
     def __init__(
         self,
-        lake: Lake,
+        lake: LakeStore,
         config: ReviewConfig,
         options: Mapping[str, Any] | None = None,
         store: WeightStore | None = None,

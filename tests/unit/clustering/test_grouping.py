@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.lake import schema
 from pipeline.lake.checkpoints import in_process
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people import actions
 from pipeline.people.log import undo
 from pipeline.people.store import People
@@ -250,7 +250,7 @@ def test_weak_faces_join_but_never_bridge(tmp_path):
     scores = np.array([1.0] * len(vectors) + [0.8, 0.8, 0.8, 0.5])
     whole = np.concatenate([vectors, weak, vectors[:1]]).astype(np.float32)
     lakes.write_lake(tmp_path / "lake", whole, names, scores)
-    people = lakes.People(Lake(str(tmp_path / "lake")))
+    people = lakes.People(LakeStore(str(tmp_path / "lake")))
     cluster(people)
     rows = {r["face_id"]: r for r in people.clusters().to_pylist()}
     row = [rows[lakes.face_id(n)] for n in names]
@@ -267,7 +267,7 @@ def test_weak_faces_join_but_never_bridge(tmp_path):
 def test_nobody_resembles_the_only_weak_face(tmp_path):
     vectors, _ = lakes.archive(2, 1)
     lakes.write_lake(tmp_path / "lake", vectors, ["a", "b"], np.array([1.0, 0.8]))
-    assert cluster(lakes.People(Lake(str(tmp_path / "lake"))))["people"] == 1
+    assert cluster(lakes.People(LakeStore(str(tmp_path / "lake"))))["people"] == 1
 
 
 def test_a_correction_made_while_a_run_is_at_work_is_obeyed_by_the_next(twelve):
@@ -316,7 +316,7 @@ def test_a_broken_lake_is_refused(tmp_path, how):
 
 def test_no_lake_and_no_faces_have_messages(tmp_path):
     with pytest.raises(ConfigError, match="no lake"):
-        cluster(People(Lake(str(tmp_path / "nothing"))))
+        cluster(People(LakeStore(str(tmp_path / "nothing"))))
     empty = lakes.make(tmp_path / "empty", np.zeros((0, 8), np.float32))
     with pytest.raises(ConfigError, match="no faces"):
         cluster(empty)

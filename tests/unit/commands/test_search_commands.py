@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, LakeMismatchError, NoFaceError
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.models import face_crops, load_detector, load_embedder
 from pipeline.people import actions
 from pipeline.people.store import People
@@ -58,7 +58,7 @@ def lake(tmp_path_factory, models):
     """A lake of the example photos, indexed in this process, and two people in it."""
     folder = tmp_path_factory.mktemp("examples")
     detector, embedder = models
-    lake = Lake(str(folder))
+    lake = LakeStore(str(folder))
     lake.claim(Models(detector.revision, embedder.revision, 128))
     images, faces = [], []
     for number, path in enumerate(sorted(PHOTOS.glob("*.*g"))):
@@ -217,7 +217,7 @@ def copied(lake, folder, *without):
     shutil.copytree(lake.folder.url, folder)
     for name in without:
         shutil.rmtree(folder / name, ignore_errors=True)
-    return Lake(str(folder))
+    return LakeStore(str(folder))
 
 
 def test_identify_without_people_or_names(lake, tmp_path, capsys):

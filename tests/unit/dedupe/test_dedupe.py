@@ -13,7 +13,7 @@ from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.checkpoints import in_process
-from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.store import LakeStore, parquet_bytes
 from tests.support import pictures
 from tests.support.pictures import encoded, exif, flipped, lake_of, noon, photo, random_hash, row
 
@@ -346,7 +346,7 @@ def test_a_part_of_an_earlier_version_is_told(tmp_path):
 
 def test_no_lake_and_no_images(tmp_path):
     with pytest.raises(ConfigError, match="There is no lake at"):
-        search(Lake(str(tmp_path / "none")))
+        search(LakeStore(str(tmp_path / "none")))
     with pytest.raises(ConfigError, match="index photos first"):
         search(lake_of(tmp_path / "empty", []))
     with pytest.raises(ConfigError, match="run facelake dedupe"):

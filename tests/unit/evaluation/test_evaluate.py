@@ -9,7 +9,7 @@ from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.evaluation.truth.labels import read_labels
 from pipeline.lake.columns import fixed_lists
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.people import People
 from tests.unit.lake.test_lake import MODELS, rows
 from tests.unit.people.test_people import PERSONS, REJECTED, face, publish
@@ -19,7 +19,7 @@ NUMBERS = [n for of in PERSONS.values() for n in of]
 
 @pytest.fixture
 def lake(tmp_path):
-    made = Lake(str(tmp_path / "lake"))
+    made = LakeStore(str(tmp_path / "lake"))
     made.claim(MODELS)
     made.publish_part(*rows(*NUMBERS, REJECTED, faces_each=1))
     publish(People(made))
@@ -106,7 +106,7 @@ def test_faces_that_are_not_clustered_yet(facelake, lake):
 
 
 def test_no_people_yet(tmp_path, capsys):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
     words = ["evaluate", "clustering", lake.folder.url, "--labels", "x.csv"]
     assert main(words) == ConfigError.exit_code
@@ -119,7 +119,7 @@ def test_no_people_yet(tmp_path, capsys):
 @pytest.fixture
 def photos(tmp_path):
     """Photos by several kinds of address, two faces each: the larger one first, off the centre."""
-    made = Lake(str(tmp_path / "photos"))
+    made = LakeStore(str(tmp_path / "photos"))
     made.claim(MODELS)
     uris = ["/p/one.jpg", "s3://b/tars/a.tar#dir/two.jpg", "/p/x/same.jpg", "/p/y/same.png",
             "/p/.hidden", "/p/three.v2.jpg", "/p/none.jpg"]  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models, part_name
 from pipeline.lake.lock import RunLock
+from pipeline.lake.store import LakeStore, Models, part_name
 
 MODELS = Models("mtcnn@1", "sface@2", 4)
 
@@ -39,14 +39,14 @@ def rows(*numbers, faces_each=2):
 @pytest.fixture(params=["local", "memory"])
 def lake(request, tmp_path):
     if request.param == "local":
-        made = Lake(str(tmp_path / "lake"))
+        made = LakeStore(str(tmp_path / "lake"))
     else:
         import fsspec
 
         fs = fsspec.filesystem("memory")
         fs.store.clear()
         fs.pseudo_dirs[:] = [""]
-        made = Lake("memory://b/lake")
+        made = LakeStore("memory://b/lake")
     made.claim(MODELS)
     return made
 
@@ -57,7 +57,7 @@ def test_a_new_lake_is_empty(lake):
     for table, kind in (("images", schema.IMAGES), ("faces", schema.faces_schema(4))):
         assert lake.read(table).equals(kind.empty_table())
     assert lake.read("faces", ["box"]).column_names == ["box"]
-    assert Lake(f"{lake.folder.url}-none").models() is None
+    assert LakeStore(f"{lake.folder.url}-none").models() is None
 
 
 def test_what_is_published_is_read(lake):
@@ -100,7 +100,7 @@ def test_images_without_their_faces_do_not_count_as_done(lake):
 
 
 def test_half_written_files_are_swept(tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.publish_part(*rows(1))
     (tmp_path / "lake" / "faces" / f".part-1.parquet.{'0' * 32}.tmp").write_bytes(b"half")
     assert lake.sweep() == 1
@@ -133,7 +133,7 @@ def test_a_run_that_lost_the_lake_publishes_no_part(lake):
 
 
 def test_a_failing_write_of_images_leaves_an_orphan_and_no_row(tmp_path, monkeypatch):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
     calls = []
     sync = os.fsync
@@ -171,7 +171,6 @@ def test_publishing_again_gives_the_same_bytes(lake):
 
 def test_a_lake_that_nothing_was_written_to_may_change_its_models(lake):
     lake.claim(Models("mtcnn@1", "sface@2", 9))  # a run that was refused later, or stopped early
-    lake.check_names("mtcnn", "facenet-vggface2")
     lake.claim(MODELS)
     assert lake.models() == MODELS
 
@@ -182,17 +181,15 @@ def test_a_lake_of_other_models_is_refused(lake):
     with pytest.raises(LakeMismatchError, match=r"made by mtcnn@1 and sface@2; .*mtcnn@1 and") as e:
         lake.claim(Models("mtcnn@1", "facenet-vggface2@3", 512))
     assert e.value.exit_code == 4
-    assert "(another --output), or run with --embedder sface" in str(e.value)
-    with pytest.raises(LakeMismatchError) as e:  # the same name, other weights: no way back to it
+    with pytest.raises(LakeMismatchError, match=r"mtcnn@1 and sface@3"):
         lake.claim(Models("mtcnn@1", "sface@3", 4))
-    assert "--embedder" not in str(e.value)
     with pytest.raises(LakeMismatchError, match=r"vectors of 9 numbers, not 4"):
         lake.claim(Models("mtcnn@1", "sface@2", 9))
     assert lake.models() == MODELS
 
 
 def test_a_folder_that_is_no_lake_is_refused(tmp_path):
-    folder = Lake(str(tmp_path))
+    folder = LakeStore(str(tmp_path))
     folder.publish_part(*rows(1))
     with pytest.raises(ConfigError, match=r"has tables but no lake.json"):
         folder.claim(MODELS)
@@ -203,7 +200,9 @@ def test_a_folder_that_is_no_lake_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="has format 99"):
         folder.models()
     with pytest.raises(ConfigError, match="There is no lake at"):
-        Lake(str(tmp_path / "no")).read("faces")
+        LakeStore(str(tmp_path / "no")).read("faces")
+    with pytest.raises(ConfigError, match="There is no lake at"):
+        LakeStore.open(str(tmp_path / "no"))
 
 
 def test_a_damaged_part_is_named(lake):
@@ -214,7 +213,7 @@ def test_a_damaged_part_is_named(lake):
 
 
 def test_plain_pandas_reads_a_matrix(tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
     lake.publish_part(*rows(1, 2))
     lake.publish_part(*rows(3))

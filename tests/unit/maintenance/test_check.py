@@ -9,7 +9,7 @@ from pipeline.commands.main import main
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.columns import fixed_lists, matrix
-from pipeline.lake.lake import Lake, parquet_bytes
+from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.maintenance.check import check, repair
 from pipeline.maintenance.check_tables import problems
 from pipeline.people import actions
@@ -20,7 +20,7 @@ from tests.unit.lake.test_lake import MODELS, rows
 
 @pytest.fixture
 def lake(tmp_path):
-    one = Lake(str(tmp_path / "lake"))
+    one = LakeStore(str(tmp_path / "lake"))
     one.claim(MODELS)
     for numbers in ((1, 2, 3), (4, 5), (6,)):
         images, faces = rows(*numbers)
@@ -64,7 +64,7 @@ def test_a_sound_lake(lake):
 
 def test_no_lake(tmp_path):
     with pytest.raises(ConfigError, match="no lake"):
-        check(Lake(str(tmp_path / "nothing")))
+        check(LakeStore(str(tmp_path / "nothing")))
 
 
 def flip_a_byte(lake):

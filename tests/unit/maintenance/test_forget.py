@@ -24,8 +24,8 @@ from pipeline.geometry import iou
 from pipeline.lake import schema
 from pipeline.lake import tombstones as stones
 from pipeline.lake.checkpoints import Workspace, in_process
-from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.ledger import Ledger
+from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.maintenance.check import check
 from pipeline.maintenance.forget import derived, run
 from pipeline.maintenance.forget.prove import Clear, prove
@@ -60,7 +60,7 @@ def columns_of(name):
 def lake(made, tmp_path):
     """A copy of `made` for one test."""
     shutil.copytree(made, tmp_path / "lake")
-    return Lake(str(tmp_path / "lake"))
+    return LakeStore(str(tmp_path / "lake"))
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +332,7 @@ def test_a_backup_that_was_put_back_is_found_and_cleaned_again(lake, tmp_path):
 def test_a_lake_on_object_storage_forgets_too(lake, tmp_path):
     furnish(lake, tmp_path)
     root = lake.folder.path()
-    remote = Lake(f"memory://forget-{tmp_path.name}")
+    remote = LakeStore(f"memory://forget-{tmp_path.name}")
     for name, data in files(lake).items():
         remote.folder.publish(name.removeprefix(f"{root}/"), data)
     found, done = forget(remote, persons=["Ann of the north"], images=["p2-0.jpg"])

@@ -11,7 +11,7 @@ import pytest
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, LakeBusyError, StorageError
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import PENDING
 from pipeline.people import People, actions
 from pipeline.people.corrections import Constraint, resolve
@@ -75,7 +75,7 @@ def store(request, tmp_path):
         fs.store.clear()
         fs.pseudo_dirs[:] = [""]
         url = "memory://b/lake"
-    lake = Lake(url)
+    lake = LakeStore(url)
     lake.claim(Models("mtcnn@1", "sface@2", 4))
     numbers = [n for of in PERSONS.values() for n in of]
     lake.publish_part(*rows(*numbers, REJECTED, faces_each=1))
@@ -121,7 +121,7 @@ def test_a_generation_is_read_as_it_was_written(store):
 
 
 def test_no_people_yet(tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     assert People(lake).current() is None
     assert People(lake).constraints() == []
     for read in (People(lake).people, People(lake).clusters, People(lake).suggestions):
@@ -149,7 +149,7 @@ def test_a_crash_before_the_pointer_leaves_the_old_generation(store, monkeypatch
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Lake, "publish_json", die)
+    monkeypatch.setattr(LakeStore, "publish_json", die)
     with pytest.raises(KeyboardInterrupt):
         publish(store, "run2")
     assert set(store.clusters()["run_id"].to_pylist()) == {"run1"}

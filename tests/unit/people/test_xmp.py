@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.people import People, actions
 from pipeline.people.view import view
 from pipeline.people.xmp.packet import packet
@@ -33,7 +33,7 @@ BOX = (20.0, 10.0, 60.0, 50.0)
 
 def named_lake(folder, photos, orientation=1, size=(100, 80)):
     """Write a lake of photos with one named face each: name of the person by path."""
-    lake = Lake(str(folder))
+    lake = LakeStore(str(folder))
     lake.claim(Models("mtcnn@1", "sface@1", 4))
     images, faces, clusters, people = [], [], [], []
     for at, path in enumerate(photos):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
-from pipeline.lake.lake import Lake
+from pipeline.lake.store import LakeStore
 from pipeline.search import Searcher
 from pipeline.search import build as building
 from pipeline.search.build import Build
@@ -29,7 +29,7 @@ def small_parts(monkeypatch):
 
 def add(folder, vectors, first=0):
     make(folder, vectors, [f"f{first + i}" for i in range(len(vectors))])
-    return Lake(str(folder))
+    return LakeStore(str(folder))
 
 
 def build(lake, run_id="run", **settings):
@@ -148,7 +148,7 @@ def test_a_part_with_other_bytes_is_read_again(tmp_path, small_parts):
     name = lake.parts()[0]
     faces = lake.read_part("faces", name)
     lost = faces["face_id"][0].as_py()
-    from pipeline.lake.lake import parquet_bytes
+    from pipeline.lake.store import parquet_bytes
 
     lake.folder.publish(f"faces/{name}", parquet_bytes(faces.slice(1)))
     found = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
@@ -238,7 +238,7 @@ def test_kind_follows_the_number_of_faces(rows, kind):
 def test_parts_without_faces_and_empty_lakes(tmp_path):
     lake = add(tmp_path / "lake", archive(2, 2)[0][:0])
     lake.publish_part(
-        Lake(str(lake.folder.url)).read("images").slice(0, 0), lake.read("faces").slice(0, 0)
+        LakeStore(str(lake.folder.url)).read("images").slice(0, 0), lake.read("faces").slice(0, 0)
     )
     assert Searcher(lake).nearest(np.zeros((1, 128)), 3) == [[]]
     with pytest.raises(ConfigError, match="no faces; there is nothing to index"):
@@ -313,7 +313,7 @@ def test_remote_index_is_fetched_once(tmp_path, small_parts, monkeypatch):
     local = add(tmp_path / "lake", vectors)
     memory = fsspec.filesystem("memory")
     memory.put(str(tmp_path / "lake"), "/remote-lake", recursive=True)
-    lake = Lake("memory://remote-lake")
+    lake = LakeStore("memory://remote-lake")
     assert sizes_of(lake) == sizes_of(local)
     build(lake, kind="ivf", cells=4)
     expected = by_numpy(vectors, vectors[:9], 1)

@@ -12,7 +12,7 @@ from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
-from pipeline.lake.lake import Lake, Models
+from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import gathered, salted
 from pipeline.maintenance.check import check
 from pipeline.models.cards.card import find_card
@@ -201,7 +201,7 @@ def test_empty_batches(encoded, decoded, detect, detected, embed, vectors, tmp_p
     assert decoded_by(Decode(), encoded.slice(0, 0)).num_rows == 0
     assert detect(decoded.slice(0, 0)).equals(DETECTED.empty_table())
     assert embed(detected.slice(0, 0)).equals(embedded(128).empty_table())
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     assert Write(lake, MODELS, "r")(vectors.slice(0, 0)).equals(RESULT.empty_table())
     assert lake.parts() == []
     none = detected.filter(pa.compute.is_valid(detected["error"]))
@@ -224,7 +224,7 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
                     "content": salted(salt, partly["sha256"]),
                 "box": [v / side for v, side in zip(face["box"], sides, strict=True)]},
     ])  # fmt: skip
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
     result = Write(lake, MODELS, "r", known)(vectors).to_pylist()[0]
     images, faces = lake.read("images"), lake.read("faces")
@@ -246,7 +246,7 @@ def test_stages_do_not_change_their_input(encoded, detect, embed, decoded, detec
 
 
 def test_write_conserves_images_and_faces(encoded, vectors, tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
     result = Write(lake, MODELS, "run-1")(vectors)
     assert result.schema.equals(RESULT)
@@ -290,7 +290,7 @@ def test_write_conserves_images_and_faces(encoded, vectors, tmp_path):
 
 
 def test_write_of_rows_without_a_face(vectors, tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
     none = vectors.filter(pa.compute.is_valid(vectors["error"]))
     Write(lake, MODELS, "r")(none)

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import LakeBusyError, StorageError
-from pipeline.lake.lake import Lake, Models
 from pipeline.lake.lock import NAME, RunLock
+from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import PENDING
 from pipeline.maintenance.forget import run as forget_run
 from pipeline.maintenance.forget.target import find
@@ -165,7 +165,7 @@ def test_speed_and_evaluation(hostile):
 
 
 def test_runs_are_listed_by_time_whatever_their_kind(tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     names = ["cluster-20260103T000000-a", "20260102T000000-b", "dedupe-20260101T000000-c"]
     for name in sorted(names):
         lake.publish_json(f"runs/{name}.json", {"run_id": name})
@@ -227,7 +227,7 @@ def test_a_lake_that_lacks_something(tmp_path, lacks):
 
 
 def test_an_empty_lake(tmp_path):
-    lake = Lake(str(tmp_path / "lake"))
+    lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(Models("mtcnn@1", "sface@1", 4))
     written = write_report(lake)
     made = pages(tmp_path / "lake" / "report")

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.lake.lake import parquet_bytes
+from pipeline.lake.store import parquet_bytes
 from pipeline.lake.tombstones import PENDING
 from pipeline.maintenance.forget.run import forget
 from pipeline.maintenance.forget.target import find
@@ -47,9 +47,9 @@ def folder(tmp_path):
 
 
 def opened(folder, **options):
-    from pipeline.lake.lake import Lake
+    from pipeline.lake.store import LakeStore
 
-    return Review(Lake(str(folder / "lake")), ReviewConfig(TOKEN, port=4444, **options))
+    return Review(LakeStore(str(folder / "lake")), ReviewConfig(TOKEN, port=4444, **options))
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +25,6 @@ from pipeline.lake.columns import digest
 from pipeline.lake.ledger import COLUMNS, Ledger
 from pipeline.lake.scan import scan
 from pipeline.lake.tombstones import Forgotten
-from pipeline.models.cards.card import known_cards
 from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
 from pipeline.storage.folder import Folder, is_local
 
@@ -49,9 +49,14 @@ class Models:
     embedder: str
     dimension: int
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of detector and embedder, without their revisions."""
+        return self.detector.split("@")[0], self.embedder.split("@")[0]
 
-class Lake:
-    """A lake at a path or URL.
+
+class LakeStore:
+    """The tables of a lake at a path or URL, and what is written about them.
 
     Args:
         url: local folder or any fsspec URL; it need not exist yet.
@@ -61,15 +66,39 @@ class Lake:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         self.folder = Folder(url, options or {})
 
+    @classmethod
+    def open(cls, url: str, options: Mapping[str, Any] | None = None) -> Self:
+        """Return the lake that is at `url`.
+
+        Raises:
+            ConfigError: there is none.
+            StorageError: the storage cannot be reached.
+        """
+        lake = cls(url, options)
+        lake.folder.reach()
+        lake.existing_models()
+        return lake
+
+    def existing_models(self) -> Models:
+        """Return which models made this lake.
+
+        Raises:
+            ConfigError: there is no lake.
+        """
+        models = self.models()
+        if models is None:
+            raise ConfigError(
+                f"There is no lake at {self.folder.url}; check the path, or make one with "
+                f"facelake index PHOTOS --output {self.folder.url}"
+            )
+        return models
+
     def models(self) -> Models | None:
         """Return which models made this lake, None when it is new."""
-        if is_local(self.folder.fs):
-            found = self.folder.exists(ABOUT)
-        else:
-            found = within(
-                REACH_TIMEOUT_S, lambda: self.folder.exists(ABOUT), "reach", self.folder.url
-            )
-        if not found:
+        exists = partial(self.folder.exists, ABOUT)
+        if not is_local(self.folder.fs):
+            exists = partial(within, REACH_TIMEOUT_S, exists, "reach", self.folder.url)
+        if not exists():
             return None
         about = self._about()
         return Models(about["detector"], about["embedder"], int(about["dimension"]))
@@ -96,13 +125,13 @@ class Lake:
             LakeMismatchError: it holds rows of other models.
             ConfigError: the folder holds something that is no lake.
         """
-        mine = self.models()
-        if mine == models:
+        current = self.models()
+        if current == models:
             return
         # A run that was refused or stopped before it wrote anything claims nothing.
-        if mine is not None and self.parts():
-            raise self._mismatch(mine, models.detector, models.embedder, models.dimension)
-        if mine is None and any(self.folder.child(t).files() for t in ("images", "faces")):
+        if current is not None and self.parts():
+            raise self.mismatch(current, models.detector, models.embedder, models.dimension)
+        if current is None and any(self.folder.child(t).files() for t in ("images", "faces")):
             raise ConfigError(
                 f"{self.folder.url} has tables but no {ABOUT}; it is no lake, or lost it: "
                 "choose an empty output, or restore the file"
@@ -115,33 +144,17 @@ class Lake:
         }
         self.folder.publish(ABOUT, json.dumps(about, indent=2).encode())
 
-    def check_names(self, detector: str, embedder: str) -> None:
-        """Check names alone, before weights are fetched for nothing; paths are left to `claim`.
-
-        Raises:
-            LakeMismatchError: the lake holds rows of models with other names.
-        """
-        mine = self.models()
-        known = known_cards()
-        if mine is None or detector not in known or embedder not in known or not self.parts():
-            return
-        if (mine.detector.split("@")[0], mine.embedder.split("@")[0]) != (detector, embedder):
-            raise self._mismatch(mine, detector, embedder)
-
-    def _mismatch(
-        self, mine: Models, detector: str, embedder: str, dimension: int | None = None
+    def mismatch(
+        self, current: Models, detector: str, embedder: str, dimension: int | None = None
     ) -> LakeMismatchError:
-        theirs = mine.embedder.split("@")[0]
-        way_out = "Index into a new lake (another --output)"
-        if theirs != embedder.split("@")[0] and theirs in known_cards():
-            way_out += f", or run with --embedder {theirs}"
+        """Return the error for a run of other models than the `current` ones."""
         lengths = ""
-        if dimension not in (None, mine.dimension):
-            lengths = f" (vectors of {dimension} numbers, not {mine.dimension})"
+        if dimension not in (None, current.dimension):
+            lengths = f" (vectors of {dimension} numbers, not {current.dimension})"
         return LakeMismatchError(
-            f"The lake {self.folder.url} was made by {mine.detector} and {mine.embedder}; this "
-            f"run would use {detector} and {embedder}{lengths}, whose rows cannot be compared "
-            f"with those. {way_out}"
+            f"The lake {self.folder.url} was made by {current.detector} and {current.embedder}; "
+            f"this run would use {detector} and {embedder}{lengths}, whose rows cannot be compared "
+            "with those. Index into a new lake (another --output)"
         )
 
     def parts(self) -> list[str]:
@@ -178,14 +191,12 @@ class Lake:
         Raises:
             StorageError: a part cannot be read.
         """
-        whole = schema.IMAGES if table == "images" else self._faces_schema()
+        whole = (
+            schema.IMAGES
+            if table == "images"
+            else schema.faces_schema(self.existing_models().dimension)
+        )
         return scan(self.folder.child(table), self.parts(), whole, columns, where)
-
-    def _faces_schema(self) -> pa.Schema:
-        models = self.models()
-        if models is None:
-            raise ConfigError(f"There is no lake at {self.folder.url}; check the path")
-        return schema.faces_schema(models.dimension)
 
     def ledger(self, retry: frozenset[str] = frozenset()) -> Ledger:
         """Return which images are here; those with an error code in `retry` count as new."""
