@@ -1,0 +1,253 @@
+"""The main job: photos are read, faces found and embedded, and a row for each is written."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import IndexConfig
+from pipeline.errors import LakeMismatchError, StorageError
+from pipeline.executor import environment
+from pipeline.executor.performance import Work, measured
+from pipeline.executor.progress import Tally, Watch
+from pipeline.executor.resources import Sizing
+from pipeline.lake.ledger import Ledger
+from pipeline.lake.manifest import manifest
+from pipeline.lake.store import LakeStore, Models
+from pipeline.models.cards.card import find_card, known_cards
+from pipeline.models.embedder import load_embedder
+from pipeline.models.weights.store import WeightStore
+from pipeline.sources.members import Report
+from pipeline.sources.plan import check_columns, covers, plan
+from pipeline.sources.units import Plan
+
+if TYPE_CHECKING:
+    from pipeline.executor.cluster import StoreWatch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What became of a run.
+
+    Attributes:
+        run_id: of its manifest in `runs/`.
+        status: finished or interrupted.
+        tally: what it wrote.
+        report: what it passed over, noticed, and found damaged.
+        seconds: wall time.
+        performance: figures of its stages; None when there was nothing to do.
+    """
+
+    run_id: str
+    status: str
+    tally: Tally
+    report: Report
+    seconds: float
+    performance: dict[str, Any] | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it; what is written is kept."""
+        return self.status == "interrupted"
+
+
+def index(config: IndexConfig, lake: LakeStore, run_id: str, watch: Watch) -> Indexed:
+    """Index what the lake lacks; the caller holds the lake's lock.
+
+    Ctrl-C ends it in order: the lake is whole, and the manifest says `interrupted`.
+
+    Raises:
+        LakeMismatchError: the lake holds rows of other models.
+        FacelakeError: an input, model or cluster that cannot be used, or a stage that failed.
+    """
+    began = time.monotonic()
+    retry = config.retried_codes()
+    ledger = lake.ledger(retry) if lake.models() else Ledger.empty()
+    inputs = planned(config, ledger)
+    models = _prepare_lake(config, lake, inputs, watch)
+    if ledger.again:
+        replaced = lake.drop_errors(retry, covers(inputs))
+        if replaced:
+            inputs.notices.append(f"{replaced} images that had an error before were read again")
+    run = _Run(config, lake, models, run_id, watch, began)
+    run.record({"status": "running"})
+    return run.process(inputs, ledger)
+
+
+def planned(config: IndexConfig, ledger: Ledger) -> Plan:
+    """Return what there is to read, and what was passed over."""
+    inputs = plan(
+        config.inputs,
+        output=config.output,
+        ledger=ledger,
+        options=config.storage_options,
+        parallelism=os.cpu_count() or 1,
+    )
+    check_columns(inputs, config.read.image_column, config.read.key_column)
+    return inputs
+
+
+def prepare_models(config: IndexConfig, watch: Watch) -> Models:
+    """Find or fetch the weights of both models, and return which they are.
+
+    Raises:
+        ConfigError: an unknown model.
+        WeightsError: weights that cannot be had, or are not what they should be.
+    """
+    store = WeightStore.at(config.weights_dir, config.weights_url)
+    detector = find_card(config.detector, "detector")
+    embedder = find_card(config.embedder, "embedder")
+    for card in (detector, embedder):
+        if store.state(card) == "missing":
+            text = f"fetching {card.name}"
+            store.paths(card, lambda done, total, text=text: watch.step(text, done, total or 0))
+    if not embedder.bundled:
+        # A model that does not load is told before a cluster is started for it.
+        load_embedder(config.embedder, store=store)
+    return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
+
+
+def _prepare_lake(config: IndexConfig, lake: LakeStore, inputs: Plan, watch: Watch) -> Models:
+    """Bring the lake into a state to be added to, and return the models it is for."""
+    check_names(config, lake)
+    models, current = prepare_models(config, watch), lake.models()
+    try:
+        lake.claim(models)
+    except LakeMismatchError as error:
+        raise LakeMismatchError(f"{error}{way_back(current, models.names[1])}") from None
+    leftovers = lake.sweep()
+    if leftovers:
+        inputs.notices.append(f"removed {leftovers} unfinished files of an interrupted run")
+    return models
+
+
+def check_names(config: IndexConfig, lake: LakeStore) -> None:
+    """Compare names alone, before weights are fetched for nothing; paths are left to `claim`.
+
+    Raises:
+        LakeMismatchError: the lake holds rows of models with other names.
+    """
+    current, names = lake.models(), (config.detector, config.embedder)
+    if current is None or not known_cards().keys() >= set(names) or not lake.parts():
+        return
+    if current.names != names:
+        raise LakeMismatchError(
+            f"{lake.mismatch(current, *names)}{way_back(current, config.embedder)}"
+        )
+
+
+def way_back(current: Models | None, embedder: str) -> str:
+    """Say which embedder would fit the lake's rows, where Facelake has it."""
+    if current is None or current.names[1] == embedder or current.names[1] not in known_cards():
+        return ""
+    return f", or run with --embedder {current.names[1]}"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run over a lake that is ready for it."""
+
+    config: IndexConfig
+    lake: LakeStore
+    models: Models
+    run_id: str
+    watch: Watch
+    began: float
+
+    def process(self, inputs: Plan, ledger: Ledger) -> Indexed:
+        """Do the work on Ray, and leave a manifest whatever happens."""
+        # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
+        verbose = logger.isEnabledFor(logging.INFO)
+        environment.prepare(verbose)
+        from pipeline.executor import dataset
+        from pipeline.executor.cluster import StoreWatch, cluster
+
+        job = dataset.Job(self.config, self.lake, self.models, self.run_id)
+        watch = self.watch
+        status, store, sizing = "failed", StoreWatch(), None
+        now = time.time()
+        marks = {"start": now - (time.monotonic() - self.began), "prepare": now}
+        watch.planned(inputs.images if not inputs.shards else None, inputs.bytes)
+        try:
+            if inputs.units:
+                watch.step("starting Ray")
+                with cluster(verbose) as private, store:
+                    marks["ray"] = time.time()
+                    sizing = dataset.cluster_sizing(self.config, inputs)
+                    watch.step(
+                        f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
+                        "embed actors"
+                    )
+                    for result in dataset.run(job, inputs, ledger, sizing, private):
+                        watch.part(result)
+            watch.finished()
+            status = "finished"
+        except KeyboardInterrupt:
+            watch.stopping()
+            status = "interrupted"
+        finally:
+            if status != "finished":  # parts may be written that nobody told of
+                watch.tally.recount(self.lake.written_by(self.run_id))
+            report = dataset.collect_reports(job, inputs)
+            figures = None
+            if sizing and watch.tally.parts:
+                figures = performance(watch.tally.work, sizing, store, marks)
+            seconds = time.monotonic() - self.began
+            outcome = Indexed(self.run_id, status, watch.tally, report, seconds, figures)
+            self.record(_facts(outcome))
+        return outcome
+
+    def record(self, facts: Mapping[str, Any]) -> None:
+        """Write the manifest; at the end, a full disk here must not hide what stopped the run."""
+        about = manifest(self.config, self.models, self.run_id)
+        try:
+            self.lake.publish_json(f"runs/{self.run_id}.json", about | facts)
+        except StorageError as error:
+            if facts["status"] == "running":
+                raise
+            logger.warning("the manifest of the run could not be written: %s", error)
+
+
+def performance(
+    work: Work, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the figures of a run that ends now; `marks` are of `measured`."""
+    figures = measured(
+        work,
+        sizing.workers(),
+        sizing.cpus,
+        apart=sizing.decode_apart,
+        marks=marks,
+        end=time.time(),
+    )
+    return figures | {"store_peak_bytes": store.peak, "spilled_bytes": store.spilled}
+
+
+def _facts(outcome: Indexed) -> dict[str, Any]:
+    """Return the part of the manifest that is known at the end."""
+    tally, report = outcome.tally, outcome.report
+    facts = {
+        "status": outcome.status,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(outcome.seconds, 1),
+        "images": tally.images,
+        "images_with_face": tally.with_face,
+        "faces": tally.faces,
+        "parts": tally.parts,
+        "bytes": tally.bytes,
+        "already_in_lake": report.done,
+        "errors": dict(tally.errors),
+        "storage_retries": dict(tally.retries + report.retries),
+        "passed_over": dict(report.skipped),
+        "notices": report.notices,
+        "damaged": report.damage,
+        "stage_seconds": {
+            name: round(spent["seconds"], 2) for name, spent in tally.work.stages.items()
+        },
+    }
+    return facts if outcome.performance is None else facts | {"performance": outcome.performance}
