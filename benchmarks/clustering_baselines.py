@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Floats32, Ints
 from pipeline.errors import ConfigError
-from pipeline.geometry import Floats
-
-Labels = npt.NDArray[np.int64]
 
 # Rows of similarities that are looked at at once: 25 MB for 6,000 faces.
 BLOCK = 1024
@@ -25,14 +23,14 @@ DBSCAN_MINIMUM = 3
 WHISPER_ROUNDS = 30
 
 
-def connected_components(vectors: Floats, threshold: float) -> Labels:
+def connected_components(vectors: Floats32, threshold: float) -> Ints:
     """Faces linked by a chain of similar pairs: single linkage, cut at the threshold."""
     graph = _threshold_graph(vectors, threshold)
     _, labels = _scipy("scipy.sparse.csgraph").connected_components(graph, directed=False)
     return _numbered(labels)
 
 
-def dbscan(vectors: Floats, threshold: float) -> Labels:
+def dbscan(vectors: Floats32, threshold: float) -> Ints:
     """DBSCAN with cores of three (Ester, Kriegel, Sander, Xu, KDD 1996)."""
     if not len(vectors):
         return np.zeros(0, np.int64)
@@ -44,7 +42,7 @@ def dbscan(vectors: Floats, threshold: float) -> Labels:
     return _numbered(model.fit(distances).labels_)
 
 
-def hdbscan(vectors: Floats, threshold: float) -> Labels:
+def hdbscan(vectors: Floats32, threshold: float) -> Ints:
     """HDBSCAN with clusters of two or more (Campello, Moulavi, Sander, PAKDD 2013).
 
     It finds its own densities: the threshold is not used. Euclidean distances of unit vectors
@@ -61,7 +59,7 @@ def hdbscan(vectors: Floats, threshold: float) -> Labels:
     return _numbered(model.fit(distances).labels_)
 
 
-def chinese_whispers(vectors: Floats, threshold: float, seed: int = 0) -> Labels:
+def chinese_whispers(vectors: Floats32, threshold: float, seed: int = 0) -> Ints:
     """Chinese Whispers (Biemann, TextGraphs 2006): each face takes its neighbours' loudest label.
 
     The graph holds pairs above the threshold, weighted by similarity; faces speak in a random
@@ -89,7 +87,7 @@ def chinese_whispers(vectors: Floats, threshold: float, seed: int = 0) -> Labels
     return _numbered(labels)
 
 
-def agglomerative(vectors: Floats, threshold: float) -> Labels:
+def agglomerative(vectors: Floats32, threshold: float) -> Ints:
     """Average linkage by cosine, cut at the threshold (Sokal, Michener 1958).
 
     Two clusters whose average reaches the threshold hold a pair that does, so the work is done
@@ -113,7 +111,7 @@ def agglomerative(vectors: Floats, threshold: float) -> Labels:
     return _numbered(labels)
 
 
-ALGORITHMS: dict[str, Callable[[Floats, float], Labels]] = {
+ALGORITHMS: dict[str, Callable[[Floats32, float], Ints]] = {
     "connected_components": connected_components,
     "dbscan": dbscan,
     "hdbscan": hdbscan,
@@ -132,7 +130,7 @@ def _scipy(module: str) -> Any:
         ) from error
 
 
-def _threshold_graph(vectors: Floats, threshold: float) -> Any:
+def _threshold_graph(vectors: Floats32, threshold: float) -> Any:
     """Return the cosines that reach the threshold as a sparse matrix [N, N], everybody's own too.
 
     Stored in the order of columns within each row.
@@ -156,7 +154,7 @@ def _threshold_graph(vectors: Floats, threshold: float) -> Any:
     return sparse.csr_matrix((data, cells), shape=(size, size))
 
 
-def _numbered(labels: npt.NDArray[Any]) -> Labels:
+def _numbered(labels: npt.NDArray[Any]) -> Ints:
     """Return labels from 0 on in order of first appearance; each noise face, -1, its own."""
     known = np.asarray(labels, dtype=np.int64).copy()
     noise = np.flatnonzero(known < 0)

@@ -24,8 +24,8 @@ import torch
 from benchmarks.inception_parity import randomise
 from benchmarks.mtcnn_parity import Score, of_reference
 from benchmarks.reference import import_reference
+from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig
-from pipeline.geometry import Pixels
 from pipeline.models import load_detector
 from pipeline.models.cards.card import find_card
 from pipeline.models.detections import Detections

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Pixels = npt.NDArray[np.uint8]
+from pipeline.arrays import Floats32, Ints
+from pipeline.arrays import Pixels as Pixels  # for search
+
+Floats = Floats32  # the name that search and web still use
 
 # Where ArcFace-family models expect the five landmarks in their 112 x 112 input
 # (Deng et al., "ArcFace", CVPR 2019; the positions are those of the published training crops).
@@ -26,23 +27,23 @@ ARCFACE_112 = np.array(
 )
 
 
-def areas(boxes: Floats) -> Floats:
+def areas(boxes: Floats32) -> Floats32:
     """Return the areas of `boxes` [N, 4] in square pixels."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def iou(boxes: Floats, others: Floats) -> Floats:
+def iou(boxes: Floats32, others: Floats32) -> Floats32:
     """Return intersection over union, [N, M] in [0, 1]; empty boxes overlap nothing."""
     left_top = np.maximum(boxes[:, None, :2], others[None, :, :2])
     right_bottom = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     sides = np.clip(right_bottom - left_top, 0, None)
     shared = sides[..., 0] * sides[..., 1]
     union = areas(boxes)[:, None] + areas(others)[None, :] - shared
-    ratio: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    ratio: Floats32 = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return ratio
 
 
-def nms(boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool = False) -> Ints:
+def nms(boxes: Floats32, scores: Floats32, threshold: float, *, over_smaller: bool = False) -> Ints:
     """Return indices of the boxes that greedy non-maximum suppression keeps, best score first.
 
     A box goes when a better one overlaps it by more than `threshold`: intersection over union,
@@ -71,7 +72,7 @@ def nms(boxes: Floats, scores: Floats, threshold: float, *, over_smaller: bool =
     return order[kept]
 
 
-def square(boxes: Floats) -> Floats:
+def square(boxes: Floats32) -> Floats32:
     """Return boxes grown to squares of the longer side, around the same centres."""
     width = boxes[:, 2] - boxes[:, 0]
     height = boxes[:, 3] - boxes[:, 1]
@@ -81,7 +82,7 @@ def square(boxes: Floats) -> Floats:
     return np.stack([x1, y1, x1 + side, y1 + side], axis=1)
 
 
-def margin_box(box: Floats, width: int, height: int, size: int, margin_px: float) -> Ints:
+def margin_box(box: Floats32, width: int, height: int, size: int, margin_px: float) -> Ints:
     """Return the integer crop [4] of `box` [4] with a margin, inside a width x height image.
 
     `margin_px` is measured in the crop after it was resized to `size`, as FaceNet models expect:
@@ -98,7 +99,7 @@ def margin_box(box: Floats, width: int, height: int, size: int, margin_px: float
     return np.array([x1, y1, x2, y2], dtype=np.int64)
 
 
-def crop_box(pixels: Pixels, box: Floats, size: int, margin_px: float = 0) -> Pixels:
+def crop_box(pixels: Pixels, box: Floats32, size: int, margin_px: float = 0) -> Pixels:
     """Return the face in `box` [4] with its margin as uint8 [size, size, 3], bilinear.
 
     `pixels` is the upright RGB image, uint8 [H, W, 3].
@@ -109,7 +110,7 @@ def crop_box(pixels: Pixels, box: Floats, size: int, margin_px: float = 0) -> Pi
     return np.asarray(patch.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def similarity_transform(source: Floats, target: Floats) -> npt.NDArray[np.float64]:
+def similarity_transform(source: Floats32, target: Floats32) -> npt.NDArray[np.float64]:
     """Return the 2 x 3 matrix that maps points `source` [K, 2] onto `target` [K, 2] best.
 
     Rotation, one scale and translation, least squares (Umeyama, PAMI 1991). Points that all
@@ -128,7 +129,7 @@ def similarity_transform(source: Floats, target: Floats) -> npt.NDArray[np.float
     return np.hstack([linear, (target_mean - linear @ source_mean)[:, None]])
 
 
-def align_five(pixels: Pixels, landmarks: Floats, size: int = 112) -> Pixels:
+def align_five(pixels: Pixels, landmarks: Floats32, size: int = 112) -> Pixels:
     """Return the face aligned by its `landmarks` [5, 2] to the ArcFace template.
 
     Similarity transform, bilinear, black outside the image; uint8 [size, size, 3]. A face much

@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-Floats = npt.NDArray[np.float64]
+from pipeline.arrays import Floats64
 
 STAGES = ("read", "decode", "detect", "embed", "write")
 # began: seconds since 1970; handed: bytes given to the next stage
@@ -106,20 +105,20 @@ def fold(work: Sequence[dict[str, Any]] | pa.ChunkedArray) -> dict[str, Any]:
     }
 
 
-def ticks(began: Floats, seconds: Floats, width: float = TICK_S) -> list[tuple[int, float]]:
+def ticks(began: Floats64, seconds: Floats64, width: float = TICK_S) -> list[tuple[int, float]]:
     """Return seconds of work in each tick of `width` that has any, by number of the tick."""
     if not len(began):
         return []
     first = int(began.min() // width)
     last = int((began + seconds).max() // width) + 1
-    edges: Floats = np.multiply(np.arange(last - first + 1), width, dtype=np.float64)
-    starts: Floats = began - first * width
-    stops: Floats = starts + seconds
+    edges: Floats64 = np.multiply(np.arange(last - first + 1), width, dtype=np.float64)
+    starts: Floats64 = began - first * width
+    stops: Floats64 = starts + seconds
     done = np.diff(_passed(starts, edges) - _passed(stops, edges))
     return [(first + int(i), float(done[i])) for i in np.nonzero(done > 1e-9)[0]]
 
 
-def _passed(moments: Floats, edges: Floats) -> Floats:
+def _passed(moments: Floats64, edges: Floats64) -> Floats64:
     """Return for each edge the time that has passed since each earlier moment, in sum."""
     ordered = np.sort(moments)
     sums = np.concatenate([[0.0], np.cumsum(ordered)])

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.clustering.algorithms.grid import Grid, Ints, similarity
+from pipeline.arrays import Ints
+from pipeline.clustering.algorithms.grid import Grid, similarity
 from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.gather import Faces
 from pipeline.dedupe.duplicates import Duplicates

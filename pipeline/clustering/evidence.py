@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import UNIT, Grid, Ints
+from pipeline.arrays import Floats32, Floats64, Ints
+from pipeline.clustering.algorithms.grid import UNIT, Grid
 from pipeline.clustering.algorithms.linkage import FORBIDDEN, NOBODY
-from pipeline.clustering.algorithms.threshold import Values
-from pipeline.geometry import Floats
 from pipeline.people.constraints import Corrections
 
 # Two boxes that overlap as much hold one face, found twice.
@@ -22,7 +21,7 @@ MOST_FACES = 100
 PHOTOS = 4096
 
 
-def photo_conflicts(image: np.ndarray, box: Floats, read: Callable[[Ints], Grid]) -> Ints:
+def photo_conflicts(image: np.ndarray, box: Floats32, read: Callable[[Ints], Grid]) -> Ints:
     """Return pairs of rows that one photo shows side by side, int64 [C, 2].
 
     Left out are faces found twice, mirror images, and all of a collage: there one person is seen
@@ -56,12 +55,12 @@ def photo_conflicts(image: np.ndarray, box: Floats, read: Callable[[Ints], Grid]
     return np.concatenate([np.zeros((0, 2), np.int64), *pairs])
 
 
-def _iou(a: Floats, b: Floats) -> Floats:
+def _iou(a: Floats32, b: Floats32) -> Floats32:
     """Return the overlap of boxes, row by row, float32 [N]."""
     low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=1)
     areas = [np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=1) for x in (a, b)]
-    iou: Floats = common / np.maximum(areas[0] + areas[1] - common, 1e-9)
+    iou: Floats32 = common / np.maximum(areas[0] + areas[1] - common, 1e-9)
     return iou
 
 
@@ -127,7 +126,7 @@ class Confirmed:
         return int(labels.max()) + 1 + rows[0]
 
 
-def all_against(conflicts: Ints, forbidden: Ints) -> tuple[Ints, Values]:
+def all_against(conflicts: Ints, forbidden: Ints) -> tuple[Ints, Floats64]:
     """Return both kinds of pairs, and how much each speaks against."""
     return (
         np.concatenate([conflicts, forbidden]),

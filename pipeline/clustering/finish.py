@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import Ints, similarity
+from pipeline.arrays import Floats64, Ints
+from pipeline.clustering.algorithms.grid import similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
-from pipeline.clustering.algorithms.threshold import Threshold, Values
+from pipeline.clustering.algorithms.threshold import Threshold
 from pipeline.clustering.algorithms.tiers import ATTACH, CORE
 from pipeline.clustering.context import Context
 from pipeline.clustering.evidence import Confirmed
@@ -43,9 +44,9 @@ class Groups:
     of_face: Ints
     merged: Ints
     nearest: Ints
-    merges: Values
+    merges: Floats64
     means: np.ndarray
-    counts: Values
+    counts: Floats64
     ranks: Ints
     size: int
     level: Threshold
@@ -63,7 +64,7 @@ class Numbered:
 
     names: Ints
     place: Ints
-    sizes: Values
+    sizes: Floats64
     means: np.ndarray
 
     def numbers(self, names: Ints) -> Ints:
@@ -155,7 +156,7 @@ def finish(
 
 
 def attach(
-    run: Context, work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Values,
+    run: Context, work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Floats64,
     of: Ints, alternatives: Ints, reasons: list[str | None], level: Threshold,
 ) -> None:  # fmt: skip
     """Let weak faces join the person that they clearly prefer; changes `of`."""
@@ -209,7 +210,7 @@ def score_faces(work: Workspace, name: str, shard: int, of: Ints, alternatives: 
 
 
 def person_means(
-    work: Workspace, faces: Faces, core: Ints, place: Ints, sizes: Values, past: Past, count: int
+    work: Workspace, faces: Faces, core: Ints, place: Ints, sizes: Floats64, past: Past, count: int
 ) -> np.ndarray:
     """Return the mean of each person's core faces and its own past, grid vectors [P, D]."""
     width = past.means.shape[1]

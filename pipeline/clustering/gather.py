@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.algorithms.grid import Ints, to_grid
+from pipeline.arrays import Ints
+from pipeline.clustering.algorithms.grid import to_grid
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.columns import matrix

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Floats64, Ints
 from pipeline.clustering.algorithms.components import spanning_forest, units
-from pipeline.clustering.algorithms.grid import Ints
 from pipeline.clustering.algorithms.linkage import NOBODY, Nodes, link
 from pipeline.clustering.algorithms.neighbours import Found, search
-from pipeline.clustering.algorithms.threshold import Threshold, Values
+from pipeline.clustering.algorithms.threshold import Threshold
 from pipeline.clustering.shards import (
     Shape,
     Sorted,
@@ -45,8 +45,8 @@ class Evidence:
 
     person: Ints
     conflicts: Ints
-    against: Values
-    weight: Values | None = None
+    against: Floats64
+    weight: Floats64 | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def recall(
     return float(np.isin(true, np.concatenate(found)).mean()) if len(true) else None
 
 
-def copy_weights(work: Workspace, shape: Shape, tasks: int) -> Values:
+def copy_weights(work: Workspace, shape: Shape, tasks: int) -> Floats64:
     """Return what each node counts beside its copies: a burst of ten counts as one, float64 [N].
 
     In 1/1024 steps, so that weighted sums are exact.
@@ -267,8 +267,8 @@ def copy_weights(work: Workspace, shape: Shape, tasks: int) -> Values:
 
 
 def group_means(
-    nodes: Sorted, labels: Ints, weight: Values
-) -> tuple[Ints, npt.NDArray[np.int16], Values, Ints]:
+    nodes: Sorted, labels: Ints, weight: Floats64
+) -> tuple[Ints, npt.NDArray[np.int16], Floats64, Ints]:
     """Return each group's name, mean on the grid, weight (at least 1) and lowest rank; by name.
 
     Rounded to the grid, the mean is exact from there on. Memory: a chunk of nodes at a time.

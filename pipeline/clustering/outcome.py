@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import Ints
+from pipeline.arrays import Floats64, Ints
 from pipeline.clustering.algorithms.linkage import NOBODY
-from pipeline.clustering.algorithms.threshold import Threshold, Values
+from pipeline.clustering.algorithms.threshold import Threshold
 from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.evidence import Confirmed
 from pipeline.clustering.gather import Faces
@@ -37,22 +37,22 @@ class Outcome:
     tier: np.ndarray
     reasons: list[str | None]
     of: Ints
-    own: Values
-    other: Values
-    sizes: Values
+    own: Floats64
+    other: Floats64
+    sizes: Floats64
     means: np.ndarray
     old: Ints
     level: Threshold
-    merges: Values
+    merges: Floats64
     to_person: Ints
     nearest: Ints
     group_means: np.ndarray
-    group_counts: Values
+    group_counts: Floats64
     group_faces: Ints
     confirmed: Confirmed
 
 
-def certainty(outcome: Outcome) -> tuple[Values, Values]:
+def certainty(outcome: Outcome) -> tuple[Floats64, Floats64]:
     """Return each face's average cosine to the others of its person, and its confidence.
 
     Confidence compares how far the face is above what it needs, and above the best other person,

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.algorithms.grid import Ints, to_grid
+from pipeline.arrays import Floats64, Ints
+from pipeline.clustering.algorithms.grid import to_grid
 from pipeline.clustering.algorithms.odds import Odds
 from pipeline.clustering.algorithms.settings import ClusterConfig
-from pipeline.clustering.algorithms.threshold import Values
 from pipeline.lake.columns import matrix
 from pipeline.people.constraints import Constraint
 from pipeline.people.corrections import resolve
@@ -46,7 +46,7 @@ class Past:
     people: list[str] = field(default_factory=list)
     names: list[str | None] = field(default_factory=list)
     means: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int16))
-    counts: Values = field(default_factory=lambda: np.zeros(0))
+    counts: Floats64 = field(default_factory=lambda: np.zeros(0))
     parts_done: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
     clusters: pa.Table | None = None

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.algorithms.grid import Ints, from_grid
+from pipeline.arrays import Floats64, Ints
+from pipeline.clustering.algorithms.grid import from_grid
 from pipeline.clustering.algorithms.identity import CONFIRMED_WEIGHT, new_id, transfer
 from pipeline.clustering.algorithms.linkage import NOBODY
-from pipeline.clustering.algorithms.threshold import Values
 from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
@@ -82,7 +82,7 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
 
 def people_rows(
     people: People, outcome: Outcome, past: Past, ids: list[str],
-    similar: Values, confidence: Values, run_id: str,
+    similar: Floats64, confidence: Floats64, run_id: str,
 ) -> pa.Table:  # fmt: skip
     """Return a row of `people` for each person."""
     models = people.lake.models()
@@ -126,7 +126,7 @@ def people_rows(
     return pa.table(arrays, schema=kind)
 
 
-def described_alone(outcome: Outcome, face: int, confidence: Values) -> dict[str, Any]:
+def described_alone(outcome: Outcome, face: int, confidence: Floats64) -> dict[str, Any]:
     """Return what `described` says of somebody seen once: most people of a large archive."""
     name, taken = outcome.faces.face_id[face].decode(), outcome.faces.taken_at[face]
     when = None if np.isnan(taken) else np.datetime64(int(taken), "ms")
@@ -138,7 +138,7 @@ def described_alone(outcome: Outcome, face: int, confidence: Values) -> dict[str
 
 
 def described(
-    outcome: Outcome, rows: Ints, similar: Values, confidence: Values,
+    outcome: Outcome, rows: Ints, similar: Floats64, confidence: Floats64,
     old: list[dict[str, Any]], sets: list[ConfirmedSet],
 ) -> dict[str, Any]:  # fmt: skip
     """Return what is to be said about one person, from its faces here and its rows of before."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import Ints, similarity
+from pipeline.arrays import Ints
+from pipeline.clustering.algorithms.grid import similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import (

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Ints
 from pipeline.clustering.algorithms.cells import assign, centroids, number_of_cells
 from pipeline.clustering.algorithms.components import spanning_forest
-from pipeline.clustering.algorithms.grid import Grid, Ints
+from pipeline.clustering.algorithms.grid import Grid
 from pipeline.clustering.algorithms.neighbours import Found, search
 from pipeline.clustering.algorithms.threshold import Threshold
 from pipeline.lake.checkpoints import Arrays, Workspace

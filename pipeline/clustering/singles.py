@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import UNIT, Grid, Ints, similarity
+from pipeline.arrays import Floats64, Ints
+from pipeline.clustering.algorithms.grid import UNIT, Grid, similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.odds import Odds, choose, measure
-from pipeline.clustering.algorithms.threshold import Threshold, Values
+from pipeline.clustering.algorithms.threshold import Threshold
 from pipeline.clustering.gather import Faces, rows_of
 from pipeline.clustering.shards import mix
 from pipeline.lake.checkpoints import Workspace
@@ -38,7 +39,7 @@ class Known:
     core: Ints
     person: Ints
     rank: Ints
-    sizes: Values
+    sizes: Floats64
     means: Grid
 
     @property
@@ -115,15 +116,15 @@ def join_singles(
 
 
 def above(
-    cosine: Values, average: Values, people: int, pictures: Values, level: Threshold
-) -> Values:
+    cosine: Floats64, average: Floats64, people: int, pictures: Floats64, level: Threshold
+) -> Floats64:
     """Return by how many deviations a face resembles a person more than the others on average."""
     others = (average * people - cosine) / (people - 1)
-    z: Values = (cosine - others) / level.spread(1, pictures)
+    z: Floats64 = (cosine - others) / level.spread(1, pictures)
     return z
 
 
-def own(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Values:
+def own(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Floats64:
     """Return how a sample of faces resemble the others of their person."""
     rows = np.flatnonzero(known.sizes[known.person] >= 3)
     rows = rows[np.argsort(mix(known.rank[known.core[rows]]), kind="stable")[:SAMPLE_OWN]]
@@ -134,11 +135,11 @@ def own(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Values
     several = len(known.several)
     others = (similarity(vectors, known.everybody()) * several - whole) / (several - 1)
     without = (whole * size - 1) / (size - 1)
-    z: Values = (without - others) / level.spread(1, size - 1)
+    z: Floats64 = (without - others) / level.spread(1, size - 1)
     return z
 
 
-def strangers(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Values:
+def strangers(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Floats64:
     """Return how a sample of faces alone resemble a sample of people."""
     alone = known.alone
     alone = alone[np.argsort(mix(known.rank[known.core[alone]]), kind="stable")[:SAMPLE_ALONE]]

@@ -6,7 +6,7 @@ pose. Agreement of independent neighbours is evidence of another kind; a single 
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import Ints
+from pipeline.arrays import Ints
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.lake.checkpoints import Workspace
 

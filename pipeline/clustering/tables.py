@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Floats64
 from pipeline.clustering.algorithms.linkage import NOBODY
-from pipeline.clustering.algorithms.threshold import Values
 from pipeline.clustering.algorithms.tiers import NAMES
 from pipeline.clustering.outcome import Outcome, certainty
 from pipeline.clustering.past import Past
@@ -43,13 +43,13 @@ def publish(
     people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)
 
 
-def nullable(values: Values, kind: pa.DataType) -> pa.Array:
+def nullable(values: Floats64, kind: pa.DataType) -> pa.Array:
     """Return an array in which NaN is null."""
     return pa.array(values, mask=np.isnan(values)).cast(kind)
 
 
 def cluster_rows(
-    outcome: Outcome, ids: list[str], similar: Values, confidence: Values, run_id: str
+    outcome: Outcome, ids: list[str], similar: Floats64, confidence: Floats64, run_id: str
 ) -> pa.Table:
     """Return a row of `clusters` for each face of the run."""
     faces = outcome.faces

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.faces import (
     HASH_RADIUS,
     Similarities,
@@ -12,7 +13,7 @@ from pipeline.dedupe.algorithms.faces import (
     sign_hashes,
     signature,
 )
-from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints, Pictures
+from pipeline.dedupe.algorithms.pictures import Pictures
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.lake.checkpoints import Mapper, Workspace

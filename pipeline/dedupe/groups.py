@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.bursts import are_shots, bursts
 from pipeline.dedupe.algorithms.dihedral import Turn
 from pipeline.dedupe.algorithms.hamming import Pairs
 from pipeline.dedupe.algorithms.keeper import Preference
-from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints, Pictures, numbered
+from pipeline.dedupe.algorithms.pictures import Pictures, numbered
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.algorithms.stars import Graph, Lists, Near, Stars, stars
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.config import DECODE_SIDE
 from pipeline.dedupe.algorithms.banding import distances, spread
 from pipeline.dedupe.algorithms.dihedral import turned, turns
-from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.gather import binary
 from pipeline.dedupe.tables import EXACT, MIRRORED, NEAR, PIXELS, ROTATED

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Bools, Ints
 from pipeline.dedupe import tables
 from pipeline.dedupe.algorithms.dihedral import Turn, turns
 from pipeline.dedupe.algorithms.hamming import Pairs
-from pipeline.dedupe.algorithms.pictures import Bools, Ints, Pictures, classes, numbered
+from pipeline.dedupe.algorithms.pictures import Pictures, classes, numbered
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.crops import find_crops
 from pipeline.dedupe.duplicates import Duplicates

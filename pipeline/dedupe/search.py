@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.banding import Band, best_bands, spread
 from pipeline.dedupe.algorithms.dihedral import Turn, turned
 from pipeline.dedupe.algorithms.hamming import Pairs, Sides, close_pairs
-from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Ints
 from pipeline.lake.checkpoints import Mapper, Workspace
 
 # Keys of one task: some seconds of work, some hundred megabytes.

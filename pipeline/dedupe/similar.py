@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from pipeline.arrays import Bools, Ints, Pixels
 from pipeline.dedupe.algorithms.faces import HASH_BITS, sign_hashes
-from pipeline.dedupe.algorithms.pictures import Bools, Ints, Pictures, numbered
+from pipeline.dedupe.algorithms.pictures import Pictures, numbered
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError
-from pipeline.geometry import Pixels
 from pipeline.imaging import Sandbox
 from pipeline.lake.checkpoints import Mapper, Workspace
 from pipeline.lake.ledger import Ledger

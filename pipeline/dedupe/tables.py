@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import Bytes, Ints
 from pipeline.dedupe.algorithms.banding import distances, spread
-from pipeline.dedupe.algorithms.pictures import Bytes, Ints, Pictures
+from pipeline.dedupe.algorithms.pictures import Pictures
 from pipeline.dedupe.groups import Found, Groups
 from pipeline.lake import schema
 

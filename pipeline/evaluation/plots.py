@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Floats64
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Values = npt.NDArray[np.float64]
 FORMATS = ("png", "svg")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by colour-blind eyes
 
@@ -30,7 +29,7 @@ class Lines:
     title: str
     x: str
     y: str
-    curves: Mapping[str, tuple[Values, Values]]
+    curves: Mapping[str, tuple[Floats64, Floats64]]
     log_x: bool = False
     log_y: bool = False
     diagonal: bool = False
@@ -42,7 +41,7 @@ class Histogram:
 
     title: str
     x: str
-    values: Mapping[str, Values]
+    values: Mapping[str, Floats64]
     marks: Mapping[str, float]
 
 

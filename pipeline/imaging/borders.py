@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Floats32
 from pipeline.imaging.phash import LUMA, MAX_SIDE
 
-Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 # Each was measured on letterboxed LFW and wild photos at several compressions: of the values tried
@@ -38,7 +38,7 @@ def content(pixels: npt.NDArray[np.uint8]) -> Box | None:
     """
     sides = pixels.shape[:2]
     steps = [-(-side // MAX_SIDE) for side in sides]
-    luma: Floats = (
+    luma: Floats32 = (
         pixels[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]].astype(np.float32) @ LUMA
     )
     box = [[0, luma.shape[0]], [0, luma.shape[1]]]
@@ -64,7 +64,7 @@ def content(pixels: npt.NDArray[np.uint8]) -> Box | None:
     return x1, y1, x2, y2
 
 
-def _bar(lines: Floats, reach: int, level: float | None) -> int:
+def _bar(lines: Floats32, reach: int, level: float | None) -> int:
     """Return how many of the first lines [N, M] form a bar, of this grey level if it is given."""
     if min(lines.shape) < MIN_LINES:
         return 0

@@ -4,12 +4,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Pixels
 from pipeline.imaging.borders import content
 from pipeline.imaging.phash import MIN_QUALITY, pdq, turnable
-
-Pixels = npt.NDArray[np.uint8]
 
 # Sharpness is looked at in this many squares each way, spread over the picture: a photo is seldom
 # in focus everywhere, and all pixels of a large one would cost as much as decoding it.

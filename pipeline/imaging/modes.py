@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Pixels = npt.NDArray[np.uint8]
+from pipeline.arrays import Pixels
 
 # Rows are composited in bands of this many pixels, so that a huge picture needs no huge scratch.
 BAND_PIXELS = 1 << 20

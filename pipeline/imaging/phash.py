@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from pipeline.arrays import Floats32
 
 HASH_BYTES = 32
 # Below this quality two hashes say nothing of each other (the paper's own threshold).
@@ -69,7 +69,7 @@ def turnable(pixels: npt.NDArray[np.uint8]) -> bytes:
     return _packed(_cosines() @ (down @ luma @ across.T) @ _cosines().T > 0)
 
 
-def _sampled(pixels: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+def _sampled(pixels: npt.NDArray[np.uint8]) -> tuple[Floats32, Floats32, Floats32]:
     """Return the luminance of some pixels, and what shrinks its rows and its columns to 64."""
     height, width = pixels.shape[:2]
     step_y, step_x = -(-height // MAX_SIDE), -(-width // MAX_SIDE)
@@ -95,7 +95,7 @@ def _quality(small: npt.NDArray[np.floating[Any]]) -> int:
 
 
 @lru_cache(maxsize=256)
-def _shrinker(side: int, step: int) -> Floats:
+def _shrinker(side: int, step: int) -> Floats32:
     """Return the [64, side / step] matrix of the paper's filters and decimation along one side.
 
     Each column stands for `step` pixels of the original, of which one was sampled.
@@ -122,9 +122,9 @@ def _shrinker(side: int, step: int) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _cosines() -> Floats:
+def _cosines() -> Floats32:
     """Return frequencies 1 to 16 of the 64-point DCT-II, [16, 64]; 0, the mean, is left out."""
     frequency = np.arange(1, FREQUENCIES + 1)[:, np.newaxis]
     phase = np.pi / (2 * GRID) * frequency * (2 * np.arange(GRID) + 1)
-    cosines: Floats = (np.sqrt(2 / GRID) * np.cos(phase)).astype(np.float32)
+    cosines: Floats32 = (np.sqrt(2 / GRID) * np.cos(phase)).astype(np.float32)
     return cosines

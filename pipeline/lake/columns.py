@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.geometry import Pixels
+from pipeline.arrays import Pixels
 
 
 def pixels_column(images: Sequence[Pixels | None]) -> pa.Array:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.arrays import Floats32
 from pipeline.errors import StorageError
-from pipeline.geometry import Floats, iou
+from pipeline.geometry import iou
 from pipeline.lake.schema import FORGOTTEN
 from pipeline.storage.folder import Folder
 
@@ -89,7 +90,7 @@ class Forgotten:
             or self.key(uri) in self.unread
         )
 
-    def faces_of(self, *told: str | None) -> Floats:
+    def faces_of(self, *told: str | None) -> Floats32:
         """Return the boxes of forgotten faces of a photo, told by any of its keys, float32 [N, 4].
 
         They are shares of the photo's sides.
@@ -99,14 +100,14 @@ class Forgotten:
         return np.array(sorted(found), np.float32).reshape(-1, 4)
 
     def hidden_faces(
-        self, boxes: Floats, width: int, height: int, *told: str | None
+        self, boxes: Floats32, width: int, height: int, *told: str | None
     ) -> npt.NDArray[np.bool_]:
         """Return which faces of a photo, boxes [N, 4] in pixels, must not come back, bool [N]."""
         known = self.faces_of(*told)
         if not len(known) or not len(boxes):
             return np.zeros(len(boxes), bool)
         scale = np.array([width, height, width, height], np.float32)
-        overlaps: Floats = iou(boxes, known * scale)
+        overlaps: Floats32 = iou(boxes, known * scale)
         return np.asarray(overlaps.max(axis=1) > SAME_FACE, bool)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Detections:
         landmarks: float32 [N, 5, 2], pixels.
     """
 
-    boxes: Floats
-    scores: Floats
-    landmarks: Floats
+    boxes: Floats32
+    scores: Floats32
+    landmarks: Floats32
 
     def __len__(self) -> int:
         return len(self.scores)

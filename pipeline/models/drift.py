@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.models.vectors import Crops, Floats
+from pipeline.arrays import Floats32
+from pipeline.models.vectors import Crops
 
 # Cosine between exact and fast vectors, of the worst face.
 LEAST_COSINE = 0.9999
@@ -30,7 +31,7 @@ def probe_faces(size: int) -> Crops:
     return faces
 
 
-def lowest_cosine(exact: Floats, fast: Floats) -> float:
+def lowest_cosine(exact: Floats32, fast: Floats32) -> float:
     """Return the smallest cosine between rows of two float [N, D]; -1 where one is not finite."""
     a, b = exact.astype(np.float64), fast.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):

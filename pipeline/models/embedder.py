@@ -2,10 +2,11 @@
 
 from typing import Protocol
 
+from pipeline.arrays import Floats32
 from pipeline.errors import ResourceError
 from pipeline.models.cards.card import FACENET, ModelCard, find_card
 from pipeline.models.runtime import Precision, has_bfloat16, openvino
-from pipeline.models.vectors import Crops, Floats
+from pipeline.models.vectors import Crops
 from pipeline.models.weights.store import WeightStore
 
 
@@ -20,7 +21,7 @@ class Embedder(Protocol):
     card: ModelCard
     revision: str
 
-    def embed(self, crops: Crops) -> tuple[Floats, Floats]:
+    def embed(self, crops: Crops) -> tuple[Floats32, Floats32]:
         """Map uint8 [N, S, S, 3] RGB to unit vectors float32 [N, D] and norms float32 [N]."""
         ...
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline import geometry
-from pipeline.geometry import Pixels
+from pipeline.arrays import Pixels
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb

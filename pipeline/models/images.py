@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from pipeline.arrays import Pixels
 from pipeline.errors import ConfigError
-from pipeline.geometry import Pixels
 from pipeline.imaging.modes import to_rgb
 
 if TYPE_CHECKING:

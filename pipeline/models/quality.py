@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from pipeline.geometry import Floats, Pixels
+from pipeline.arrays import Floats32, Pixels
 
 # A mean face in space, in units of the distance between the eyes: x right, y down, z towards the
 # camera, in the order of the landmarks. Eyes and mouth corners lie almost in one plane, the tip
@@ -24,7 +24,7 @@ FULL_SIZE_PX = 112.0
 FULL_SHARPNESS = 100.0
 
 
-def pose(landmarks: Floats) -> tuple[Floats, Floats]:
+def pose(landmarks: Floats32) -> tuple[Floats32, Floats32]:
     """Return yaw and roll in degrees, float32 [N] each, of `landmarks` [N, 5, 2].
 
     Roll is the tilt of the line between the eyes, positive clockwise. Yaw comes from fitting the
@@ -62,7 +62,7 @@ def sharpness(crop: Pixels) -> float:
     return float(laplacian.var())
 
 
-def quality(score: Floats, size_px: Floats, sharp: Floats, yaw: Floats) -> Floats:
+def quality(score: Floats32, size_px: Floats32, sharp: Floats32, yaw: Floats32) -> Floats32:
     """Return one figure from 0 to 1 a face, float32 [N].
 
     The geometric mean of detector score, size, sharpness and frontality, each cut at 1: one bad
@@ -76,5 +76,5 @@ def quality(score: Floats, size_px: Floats, sharp: Floats, yaw: Floats) -> Float
             np.clip(np.cos(np.radians(np.clip(np.abs(yaw), 0, 90))), 0, 1),  # float32: below 0
         ]
     )
-    mean: Floats = np.power(parts.prod(axis=0), 0.25).astype(np.float32)
+    mean: Floats32 = np.power(parts.prod(axis=0), 0.25).astype(np.float32)
     return mean

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Floats32
 from pipeline.errors import WeightsError
 from pipeline.models.cards.card import ModelCard
 
 Crops = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 
 def check_crops(card: ModelCard, crops: NDArray[Any]) -> None:
@@ -22,19 +22,19 @@ def check_crops(card: ModelCard, crops: NDArray[Any]) -> None:
         )
 
 
-def network_input(card: ModelCard, crops: Crops) -> Floats:
+def network_input(card: ModelCard, crops: Crops) -> Floats32:
     """Return what the network of `card` sees of crops: float32 [N, 3, S, S], contiguous."""
     x = crops if card.colour == "RGB" else crops[..., ::-1]
     mean, std = np.asarray(card.mean, np.float32), np.asarray(card.std, np.float32)
     return np.ascontiguousarray(((x - mean) / std).transpose(0, 3, 1, 2))
 
 
-def empty(card: ModelCard) -> tuple[Floats, Floats]:
+def empty(card: ModelCard) -> tuple[Floats32, Floats32]:
     """Return the vectors and norms of no crops."""
     return np.zeros((0, card.dimension), np.float32), np.zeros(0, np.float32)
 
 
-def unit_vectors(card: ModelCard, raw: Floats) -> tuple[Floats, Floats]:
+def unit_vectors(card: ModelCard, raw: Floats32) -> tuple[Floats32, Floats32]:
     """Split float [N, D] into unit vectors [N, D] and norms [N].
 
     Raises:

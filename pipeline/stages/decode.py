@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import Pixels
 from pipeline.config import DecodeConfig
 from pipeline.errors import ImageError
-from pipeline.geometry import Pixels
 from pipeline.imaging import MAX_PIXELS, Decoded, Sandbox, decode
 from pipeline.imaging.fingerprint import Fingerprint, fingerprint
 from pipeline.imaging.sandbox import MEMORY_BYTES, TIMEOUT_S

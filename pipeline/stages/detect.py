@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import simplejpeg
 
+from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig
-from pipeline.geometry import Pixels
 from pipeline.lake.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.lake.schema import BOX, LANDMARKS
 from pipeline.memory import give_back

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Bools, Floats32
 from pipeline.lake import schema
 from pipeline.lake.columns import elements, matrix
 from pipeline.lake.store import LakeStore, Models
@@ -18,8 +18,6 @@ from pipeline.lake.tombstones import NOTHING, Forgotten
 from pipeline.stages.records import SPENT
 from pipeline.storage.retry import take_counts
 from pipeline.timing import Stopwatch, fold
-
-Bools = npt.NDArray[np.bool_]
 
 RESULT = pa.schema(
     [
@@ -88,7 +86,7 @@ class Write:
         told = zip(*(batch[n].to_pylist() for n in ("uri", "sha256", "pixels_sha256")), strict=True)
         return batch.filter(pa.array([not self.forgotten.hides(*one) for one in told], pa.bool_()))
 
-    def _hidden(self, batch: pa.Table, owner: npt.NDArray[np.int64], boxes: Floats) -> Bools:
+    def _hidden(self, batch: pa.Table, owner: npt.NDArray[np.int64], boxes: Floats32) -> Bools:
         """Return which faces must not be here, bool [N]; `owner` is the row of each."""
         hidden = np.zeros(len(owner), bool)
         if not self.forgotten.boxes:

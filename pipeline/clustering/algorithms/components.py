@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from pipeline.clustering.algorithms.grid import Ints
+from pipeline.arrays import Ints
 
 Strengths = npt.NDArray[np.floating]
 

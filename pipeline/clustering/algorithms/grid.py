@@ -9,10 +9,9 @@ summation. Rounding moves a cosine by about 1e-4, and halves the memory of a vec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 
 Grid = npt.NDArray[np.int16]
-Ints = npt.NDArray[np.int64]
 
 SCALE = 4000
 # One similarity of 1 in grid units; partial sums stay below it (Cauchy-Schwarz) and below 2^24.
@@ -25,7 +24,7 @@ def to_grid(vectors: npt.NDArray[np.floating]) -> Grid:
     return grid
 
 
-def from_grid(vectors: Grid) -> Floats:
+def from_grid(vectors: Grid) -> Floats32:
     """Return grid vectors [N, D] as float32 [N, D]."""
     return vectors.astype(np.float32) / np.float32(SCALE)
 

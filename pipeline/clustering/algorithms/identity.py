@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import Ints
-from pipeline.clustering.algorithms.threshold import Values
+from pipeline.arrays import Floats64, Ints
 
 CONFIRMED_WEIGHT = 1000.0
 
 
 def transfer(
-    groups: Ints, before: Sequence[str | None], weights: Values, pinned: Mapping[int, str]
+    groups: Ints, before: Sequence[str | None], weights: Floats64, pinned: Mapping[int, str]
 ) -> dict[int, str]:
     """Return the ids that groups inherit; the others get new ones.
 

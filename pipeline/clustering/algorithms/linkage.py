@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clustering.algorithms.grid import UNIT, Grid, Ints
-from pipeline.clustering.algorithms.threshold import Threshold, Values
+from pipeline.arrays import Floats64, Ints
+from pipeline.clustering.algorithms.grid import UNIT, Grid
+from pipeline.clustering.algorithms.threshold import Threshold
 
 # Thresholds from "surely one person" down to the calibrated one.
 LEVELS = 16
@@ -44,13 +45,13 @@ class Nodes:
         against: how many pictures speak against it, float64 [C]; `FORBIDDEN` for never.
     """
 
-    sums: Values
-    counts: Values
+    sums: Floats64
+    counts: Floats64
     person: Ints
     edges: Ints
-    cosines: Values = field(default_factory=lambda: np.zeros(0))
+    cosines: Floats64 = field(default_factory=lambda: np.zeros(0))
     conflicts: Ints = field(default_factory=no_pairs)
-    against: Values = field(default_factory=lambda: np.zeros(0))
+    against: Floats64 = field(default_factory=lambda: np.zeros(0))
 
     @staticmethod
     def of_vectors(vectors: Grid, edges: Ints, person: Ints | None = None) -> "Nodes":
@@ -68,8 +69,8 @@ class Merge:
 
     first: Ints
     second: Ints
-    cosine: Values
-    needed: Values
+    cosine: Floats64
+    needed: Floats64
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class _State:
             self.cosine = self._cosines(self.edges)
         self.merges: list[Merge] = []
 
-    def _cosines(self, edges: Ints) -> Values:
+    def _cosines(self, edges: Ints) -> Floats64:
         cosine = np.empty(len(edges))
         for start in range(0, len(edges), GATHER):
             a, b = edges[start : start + GATHER].T
@@ -127,7 +128,7 @@ class _State:
             cosine[start : start + GATHER] = dots / (self.counts[a] * self.counts[b] * UNIT)
         return cosine
 
-    def strengths(self) -> Values:
+    def strengths(self) -> Floats64:
         """Return each edge's deviations above strangers, -inf where merging is forbidden."""
         a, b = self.edges.T
         cosine = self.cosine.copy()
@@ -173,7 +174,7 @@ class _State:
         self._apply(root)
         return True
 
-    def _best(self, strong: Ints, strength: Values) -> Ints:
+    def _best(self, strong: Ints, strength: Floats64) -> Ints:
         """Return for each node its strongest edge; of equal ones that to the lowest node."""
         a, b = self.edges[strong].T
         ends = np.concatenate([a, b])
@@ -201,7 +202,7 @@ class _State:
         return fits
 
     def _compatible(
-        self, joined: Ints, goal: Ints, through: Ints, root: Ints, strength: Values
+        self, joined: Ints, goal: Ints, through: Ints, root: Ints, strength: Floats64
     ) -> tuple[Ints, Ints, Ints]:
         """Drop followers that a confirmed person or a forbidden pair keeps out.
 
@@ -220,7 +221,7 @@ class _State:
         keep = ~ours & ~tense[goal]
         return joined[keep], goal[keep], through[keep]
 
-    def _note(self, edges: Ints, strength: Values) -> None:
+    def _note(self, edges: Ints, strength: Floats64) -> None:
         """Keep what was joined within one deviation of the threshold."""
         close = edges[strength[edges] < self.threshold.z + 1]
         if len(close):
@@ -281,7 +282,7 @@ def _unique(pairs: Ints) -> Ints:
     return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
 
 
-def _unique_sums(pairs: Ints, values: Values) -> tuple[Ints, Values]:
+def _unique_sums(pairs: Ints, values: Floats64) -> tuple[Ints, Floats64]:
     different = pairs[:, 0] != pairs[:, 1]
     ordered = np.sort(pairs[different], axis=1)
     keys, inverse = np.unique(_keys(ordered), return_inverse=True)

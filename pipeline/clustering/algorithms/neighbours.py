@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.clustering.algorithms.grid import UNIT, Grid, Ints
+from pipeline.arrays import Ints
+from pipeline.clustering.algorithms.grid import UNIT, Grid
 
 # Scores of one block: 64 MB of float32, whatever the number of members.
 BLOCK_QUERIES, BLOCK_MEMBERS = 1024, 16_384

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.clustering.algorithms.grid import Ints
+from pipeline.arrays import Floats64, Ints
 from pipeline.clustering.algorithms.linkage import NOBODY
-from pipeline.clustering.algorithms.threshold import NORMAL, Values, impostors
+from pipeline.clustering.algorithms.threshold import NORMAL, impostors
 
 # Fewer say too little of a density's tail to join anybody by it.
 LEAST_OWN, LEAST_STRANGERS = 100, 2000
@@ -41,7 +41,7 @@ class Odds:
     strangers_mean: float
     strangers_sd: float
 
-    def of(self, z: Values, pictures: Values, alone: int) -> Values:
+    def of(self, z: Floats64, pictures: Floats64, alone: int) -> Floats64:
         """Return the odds that faces belong to persons, float64 like `z`.
 
         Args:
@@ -55,11 +55,11 @@ class Odds:
         strangers = ((inside - self.strangers_mean) / self.strangers_sd) ** 2 / 2
         strangers += np.log(self.strangers_sd)
         ratio = np.exp(np.minimum(strangers - own, 500))
-        odds: Values = np.where(z > self.strangers_mean, pictures / max(1, alone) * ratio, 0.0)
+        odds: Floats64 = np.where(z > self.strangers_mean, pictures / max(1, alone) * ratio, 0.0)
         return odds
 
 
-def measure(own: Values, strangers: Values) -> Odds | None:
+def measure(own: Floats64, strangers: Floats64) -> Odds | None:
     """Return the odds of a lake, None where it has too few faces or nobody stands out.
 
     Args:
@@ -76,7 +76,7 @@ def measure(own: Values, strangers: Values) -> Odds | None:
     return Odds(float(middle), max(float(middle - low), 1e-4), mean, sd)
 
 
-def choose(odds: Values) -> Ints:
+def choose(odds: Floats64) -> Ints:
     """Return for each face the column of the person it is more likely than all else together.
 
     Args:

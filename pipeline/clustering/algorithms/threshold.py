@@ -18,9 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clustering.algorithms.grid import Ints
-
-Values = npt.NDArray[np.float64]
+from pipeline.arrays import Floats64, Ints
 
 # Expected false neighbours of a face at the threshold of two single faces.
 FALSE_NEIGHBOURS = 0.05
@@ -50,25 +48,25 @@ class Threshold:
     picture: float = PICTURE
     fixed: float | None = None
 
-    def spread(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Values:
+    def spread(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats64:
         """Return the deviation of the average cosine of groups of sizes `a` and `b`."""
         # Copies of one picture count as less than one face; together they are one.
         first, second = (1 / np.maximum(np.asarray(n, np.float64), 1) for n in (a, b))
         rest = 1 - self.identity - 2 * self.picture
         share = self.identity + self.picture * (first + second) + rest * first * second
-        values: Values = self.sd * np.sqrt(share)
+        values: Floats64 = self.sd * np.sqrt(share)
         return values
 
-    def standardise(self, cosine: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike) -> Values:
+    def standardise(self, cosine: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats64:
         """Return by how many deviations a cosine exceeds that of different people."""
-        values: Values
+        values: Floats64
         if self.fixed is not None:  # then z is of the fixed threshold, whatever the sizes
             values = (np.asarray(cosine, np.float64) - self.mean) / self.sd
         else:
             values = (np.asarray(cosine, np.float64) - self.mean) / self.spread(a, b)
         return values
 
-    def cosine(self, a: npt.ArrayLike = 1, b: npt.ArrayLike = 1) -> Values:
+    def cosine(self, a: npt.ArrayLike = 1, b: npt.ArrayLike = 1) -> Floats64:
         """Return the similarity that groups of sizes `a` and `b` need."""
         if self.fixed is not None:
             return np.full(np.broadcast(a, b).shape, self.fixed)
@@ -89,7 +87,7 @@ class Threshold:
 
 
 def calibrate(
-    cosines: Values,
+    cosines: Floats64,
     faces: int,
     false_neighbours: float = FALSE_NEIGHBOURS,
     prior: tuple[float, float] = (PRIOR_MEAN, PRIOR_SD),
@@ -116,7 +114,7 @@ def calibrate(
     return Threshold(mean, sd, z, fixed=fixed)
 
 
-def impostors(cosines: Values) -> tuple[float, float]:
+def impostors(cosines: Floats64) -> tuple[float, float]:
     """Return mean and deviation of the strangers among random pairs."""
     ordered = np.sort(cosines)
     share = 0.0  # of pairs of one person
@@ -131,7 +129,7 @@ def impostors(cosines: Values) -> tuple[float, float]:
     return float(middle), sd
 
 
-def curve(threshold: Threshold, cosines: Values, faces: int) -> list[dict[str, Any]]:
+def curve(threshold: Threshold, cosines: Floats64, faces: int) -> list[dict[str, Any]]:
     """Return for a range of similarities the modelled and the counted share of pairs above."""
     ordered = np.sort(cosines)
     rows = []

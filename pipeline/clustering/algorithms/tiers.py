@@ -6,11 +6,11 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Floats64
 from pipeline.options import Option, check_bounds
 
 CORE, ATTACH, REJECTED = 0, 1, 2
 NAMES = ("core", "attach", "rejected")
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class TierConfig:
 
 
 def tiers(
-    score: Values, size_px: Values, sharpness: Values, yaw: Values, config: TierConfig
+    score: Floats64, size_px: Floats64, sharpness: Floats64, yaw: Floats64, config: TierConfig
 ) -> tuple[npt.NDArray[np.int8], list[str | None]]:
     """Return each face's tier, int8 [N], and why it is not core (None for core faces).
 
     A measure that is not known (NaN) does not speak against a face.
     """
-    tests: list[tuple[int, Values, float, str]] = [
+    tests: list[tuple[int, Floats64, float, str]] = [
         (REJECTED, score, config.attach_score, "score below {:g}"),
         (REJECTED, size_px, config.attach_px, "smaller than {:g} px"),
         (ATTACH, score, config.core_score, "score below {:g}"),

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64
 from pipeline.commands.evaluation.output import Report, add_common, deliver, number, open_lake
 from pipeline.commands.evaluation.pairs import Loaded, add_pairs, load_pairs
 from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.bootstrap import intervals, pair_weights
 from pipeline.evaluation.measures.calibrate import Fitted, calibrate, reliability, scores_of
-from pipeline.evaluation.measures.types import Bools, Doubles
 from pipeline.evaluation.measures.verification import pair_scores
 from pipeline.evaluation.plots import Lines, Plot
 from pipeline.lake.store import LakeStore
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     p = fitted.probabilities
     first, second = pairs.person_first[known], pairs.person_second[known]
 
-    def resampled(people: Doubles) -> dict[str, float]:
+    def resampled(people: Floats64) -> dict[str, float]:
         weights = pair_weights(people, first, second, same)
         return scores_of(p, same, weights) if weights.sum() else {}
 
@@ -111,7 +111,7 @@ def _write(file: str, fitted: Fitted, lake: LakeStore) -> None:
 
 
 def _report(
-    result: dict[str, Any], loaded: Loaded, fitted: Fitted, similarity: Doubles, same: Bools
+    result: dict[str, Any], loaded: Loaded, fitted: Fitted, similarity: Floats64, same: Bools
 ) -> Report:
     made = fitted.calibration
     methods: Sequence[Sequence[str]] = [

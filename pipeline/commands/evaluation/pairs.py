@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Floats64
 from pipeline.commands.evaluation.output import counted
 from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.folds import assign_folds
-from pipeline.evaluation.measures.types import Doubles
 from pipeline.evaluation.measures.verification import Pairs
 from pipeline.evaluation.mirror import lake_embedder, with_mirrored
 from pipeline.evaluation.truth.pairs import LakePairs, read_pairs
@@ -21,7 +21,7 @@ class Loaded:
     """Pairs, the vectors that they are of, and how the file matched the lake."""
 
     pairs: Pairs
-    vectors: Doubles
+    vectors: Floats64
     found: LakePairs
     drawn_folds: bool
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.dedupe.algorithms.banding import distances, spread
-from pipeline.dedupe.algorithms.pictures import Bools, Floats, Ints, Pictures
+from pipeline.dedupe.algorithms.pictures import Pictures
 
 # Random hashes differ by 128 bits, deviation 8; this is seven deviations closer. Two shots of one
 # scene, some movement between them, are; the next scene of the same camera is not.
@@ -57,7 +58,7 @@ def bursts(pictures: Pictures, burst_s: float, largest: int) -> Ints:
 
 def joined(pictures: Pictures, first: Ints, second: Ints, burst_s: float) -> Bools:
     """Return which pairs are one shot and the next of a burst."""
-    times: Floats = pictures.taken_ms
+    times: Floats64 = pictures.taken_ms
     close: Bools = (pictures.camera[first] == pictures.camera[second]) & (
         times[second] - times[first] <= 1000 * burst_s
     )

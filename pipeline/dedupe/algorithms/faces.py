@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.dedupe.algorithms.pictures import Bools, Bytes, Floats
-
-Vectors = npt.NDArray[np.float32]
+from pipeline.arrays import Bools, Bytes, Floats32, Floats64
 
 # On the example photos copies reach at least 0.978, other shots of a person at most 0.837; on LFW
 # nearly all pairs above are one picture, cropped twice or published twice.
@@ -34,7 +32,7 @@ SEED = 1
 SMALL, RIM = 28, 4
 
 
-def sign_hashes(vectors: Vectors) -> Bytes:
+def sign_hashes(vectors: Floats32) -> Bytes:
     """Return 256 bits a unit vector, uint8 [N, 32], of which share arccos(cosine) / pi differ.
 
     Signs of random projections (Charikar, "Similarity Estimation Techniques from Rounding
@@ -59,10 +57,10 @@ class Similarities:
 
     scale: Complexes
     shift: Complexes
-    residual: Floats
+    residual: Floats64
 
     @classmethod
-    def fit(cls, first: Vectors, second: Vectors) -> "Similarities":
+    def fit(cls, first: Floats32, second: Floats32) -> "Similarities":
         """Return the ones that best map landmarks [P, 5, 2] onto others (Umeyama 1991)."""
         a, b = (p[..., 0].astype(np.float64) + 1j * p[..., 1] for p in (first, second))
         centre_a, centre_b = a.mean(axis=1), b.mean(axis=1)
@@ -73,7 +71,7 @@ class Similarities:
         residual = np.sqrt(left / np.maximum((np.abs(b) ** 2).sum(axis=1), 1e-9))
         return cls(scale, centre_b - scale * centre_a, residual)
 
-    def inside(self, size: Floats, frame: Floats) -> Bools:
+    def inside(self, size: Floats64, frame: Floats64) -> Bools:
         """Return whether pictures of width and height `size` [P, 2] end up inside `frame` [P, 2].
 
         Up to `BORDER` of the frame: a fit to a face is less sure far from it.
@@ -88,7 +86,7 @@ class Similarities:
         return found
 
 
-def signature(thumbnail: bytes | None) -> Vectors | None:
+def signature(thumbnail: bytes | None) -> Floats32 | None:
     """Return a thumbnail as a vector whose dot product is the correlation; None where it has none.
 
     Args:
@@ -104,7 +102,7 @@ def signature(thumbnail: bytes | None) -> Vectors | None:
     return values / norm if norm > 1 else None
 
 
-def are_copies(cosine: Floats, residual: Floats, correlation: Floats) -> Bools:
+def are_copies(cosine: Floats64, residual: Floats64, correlation: Floats64) -> Bools:
     """Return which pairs are one face of one picture; a correlation that is not known is NaN."""
     alone = np.isnan(correlation)
     needed = np.where(alone, LEAST_COSINE_ALONE, LEAST_COSINE)

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Bools, Ints
 from pipeline.dedupe.algorithms.banding import Band, Words, distances
 from pipeline.errors import ConfigError
-
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 # Entries handled at once: some hundred bytes each.
 CHUNK_ENTRIES = 1 << 22

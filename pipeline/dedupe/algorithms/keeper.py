@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.dedupe.algorithms.pictures import Floats, Ints, Pictures
+from pipeline.arrays import Floats64, Ints
+from pipeline.dedupe.algorithms.pictures import Pictures
 
 # What each rule compares: more is better.
-MEASURES: dict[str, Callable[[Pictures], Floats]] = {
+MEASURES: dict[str, Callable[[Pictures], Floats64]] = {
     "more": lambda p: p.holds_more.astype(float),
     "original": lambda p: ((p.camera > 0) & np.isfinite(p.taken_ms)).astype(float),
     "bars": lambda p: (~p.has_inner).astype(float),

@@ -5,10 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
+from pipeline.arrays import Bools, Bytes, Floats64, Ints
 
 # Of a SHA-256, enough to tell 10^9 files apart (chance of one collision: 10^-21).
 SHORT = 16
@@ -49,8 +46,8 @@ class Pictures:
     height: Ints
     bytes: Ints
     least_bytes: Ints
-    sharpness: Floats
-    taken_ms: Floats
+    sharpness: Floats64
+    taken_ms: Floats64
     camera: npt.NDArray[np.uint64]
     stem: npt.NDArray[np.uint64]
     place: npt.NDArray[np.uint64]

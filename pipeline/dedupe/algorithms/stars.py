@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Bools, Ints
 from pipeline.dedupe.algorithms.hamming import Pairs
-from pipeline.dedupe.algorithms.pictures import Bools, Ints
 
 NOBODY = -1
 

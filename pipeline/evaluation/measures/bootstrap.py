@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
+from pipeline.arrays import Bools, Floats64, Ints
 
 LEVEL = 0.95
 Interval = tuple[float, float]
 
 
 def intervals(
-    measure: Callable[[Doubles], Mapping[str, float]],
+    measure: Callable[[Floats64], Mapping[str, float]],
     units: int,
     samples: int,
     seed: int = 0,
@@ -40,7 +40,7 @@ def intervals(
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
-def pair_weights(people: Doubles, first: Ints, second: Ints, same: Bools) -> Doubles:
+def pair_weights(people: Floats64, first: Ints, second: Ints, same: Bools) -> Floats64:
     """Return how often each pair [P] counts when each person [I] counts `people` times."""
-    weights: Doubles = np.where(same, people[first], people[first] * people[second])
+    weights: Floats64 = np.where(same, people[first], people[first] * people[second])
     return weights

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
 from pipeline.models.cards.calibration import ISOTONIC, LOGISTIC, METHODS, Calibration, sigmoid
 
 BINS = 10
 
 
-def fit(method: str, similarity: Doubles, same: Bools) -> Calibration:
+def fit(method: str, similarity: Floats64, same: Bools) -> Calibration:
     """Return the calibration of pairs [P]; its prior is their share of one person.
 
     Raises:
@@ -41,7 +41,7 @@ def fit(method: str, similarity: Doubles, same: Bools) -> Calibration:
     return replace(made, slope=slope, intercept=intercept)
 
 
-def logistic(similarity: Doubles, same: Bools) -> tuple[float, float]:
+def logistic(similarity: Floats64, same: Bools) -> tuple[float, float]:
     """Return slope and intercept of log odds, by Newton's method on Platt's smoothed targets.
 
     (N1 + 1) / (N1 + 2) and 1 / (N0 + 2) instead of 1 and 0 (Platt, "Probabilistic outputs for
@@ -52,7 +52,7 @@ def logistic(similarity: Doubles, same: Bools) -> tuple[float, float]:
     centre, spread = similarity.mean(), similarity.std() or 1.0
     x = np.stack([(similarity - centre) / spread, np.ones(len(similarity))], axis=1)
 
-    def loss(w: Doubles) -> float:
+    def loss(w: Floats64) -> float:
         odds = x @ w
         return float(np.sum(np.logaddexp(0, odds) - target * odds))
 
@@ -71,7 +71,7 @@ def logistic(similarity: Doubles, same: Bools) -> tuple[float, float]:
     return float(weights[0] / spread), float(weights[1] - weights[0] * centre / spread)
 
 
-def isotonic(similarity: Doubles, same: Bools) -> tuple[tuple[float, float], ...]:
+def isotonic(similarity: Floats64, same: Bools) -> tuple[tuple[float, float], ...]:
     """Return knots of a rising curve: mean similarity and share of one person of each pool.
 
     Pools are those of isotonic regression, adjacent violators pooled (Zadrozny and Elkan, KDD
@@ -95,18 +95,18 @@ def isotonic(similarity: Doubles, same: Bools) -> tuple[tuple[float, float], ...
     )
 
 
-def log_loss(p: Doubles, same: Bools, weights: Doubles | None = None) -> float:
+def log_loss(p: Floats64, same: Bools, weights: Floats64 | None = None) -> float:
     """Return the mean of -log of the probability that was given to what is true."""
     given = np.maximum(np.where(same, p, 1 - p), 1e-15)
     return float(-np.average(np.log(given), weights=weights))
 
 
-def brier(p: Doubles, same: Bools, weights: Doubles | None = None) -> float:
+def brier(p: Floats64, same: Bools, weights: Floats64 | None = None) -> float:
     """Return the mean squared difference between probability and truth."""
     return float(np.average((p - same) ** 2, weights=weights))
 
 
-def reliability(p: Doubles, same: Bools, bins: int = BINS) -> list[dict[str, Any]]:
+def reliability(p: Floats64, same: Bools, bins: int = BINS) -> list[dict[str, Any]]:
     """Return pairs, mean probability and share of one person in bins of equal width."""
     place = _bin(p, bins)
     return [
@@ -123,7 +123,7 @@ def reliability(p: Doubles, same: Bools, bins: int = BINS) -> list[dict[str, Any
 
 
 def expected_error(
-    p: Doubles, same: Bools, weights: Doubles | None = None, bins: int = BINS
+    p: Floats64, same: Bools, weights: Floats64 | None = None, bins: int = BINS
 ) -> float:
     """Return the expected calibration error: mean gap of the bins, by their pairs."""
     each = np.ones(len(p)) if weights is None else weights
@@ -131,12 +131,12 @@ def expected_error(
     return float(np.abs(gaps).sum() / each.sum())
 
 
-def _bin(p: Doubles, bins: int) -> Ints:
+def _bin(p: Floats64, bins: int) -> Ints:
     place: Ints = np.minimum((p * bins).astype(np.int64), bins - 1)
     return place
 
 
-def scores_of(p: Doubles, same: Bools, weights: Doubles | None = None) -> dict[str, float]:
+def scores_of(p: Floats64, same: Bools, weights: Floats64 | None = None) -> dict[str, float]:
     """Return log loss, Brier score and expected calibration error."""
     return {
         "log_loss": log_loss(p, same, weights),
@@ -156,10 +156,10 @@ class Fitted:
 
     calibration: Calibration
     held_out: Mapping[str, Mapping[str, float]]
-    probabilities: Doubles
+    probabilities: Floats64
 
 
-def calibrate(similarity: Doubles, same: Bools, fold: Ints, method: str | None = None) -> Fitted:
+def calibrate(similarity: Floats64, same: Bools, fold: Ints, method: str | None = None) -> Fitted:
     """Fit every method on folds, and the best one, or `method`, on all pairs."""
     predicted = {}
     for name in METHODS:

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Floats64, Ints
 from pipeline.errors import ConfigError
-
-Ints = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 RATES = ("pairwise_precision", "pairwise_recall", "pairwise_f",
          "bcubed_precision", "bcubed_recall", "bcubed_f")  # fmt: skip
@@ -63,7 +61,7 @@ class Contingency:
             names.tolist(),
         )
 
-    def shares(self) -> dict[str, Doubles]:
+    def shares(self) -> dict[str, Floats64]:
         """Return what each identity adds to numerators and denominators, float64 [I] each.
 
         A weighted sum of these over identities gives every rate: this is what makes bootstrapping
@@ -71,7 +69,7 @@ class Contingency:
         """
         size = len(self.identities)
 
-        def add(values: npt.NDArray[Any]) -> Doubles:
+        def add(values: npt.NDArray[Any]) -> Floats64:
             return np.bincount(self.identity, values, size).astype(np.float64, copy=False)
 
         pairs = self.count * (self.count - 1) / 2

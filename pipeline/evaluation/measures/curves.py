@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
 
 # A share such as 1e-3 of 3,000 must allow three errors although 0.001 is a little more or less.
 SLACK = 1e-9
@@ -27,9 +27,9 @@ class Curve:
         tar: share of genuine trials accepted, rising from 0 to 1.
     """
 
-    thresholds: Doubles
-    far: Doubles
-    tar: Doubles
+    thresholds: Floats64
+    far: Floats64
+    tar: Floats64
 
     def auc(self) -> float:
         """Return the area under the ROC curve; trials of equal score count half."""
@@ -90,7 +90,7 @@ class Sweep:
         ConfigError: there are no genuine or no impostor trials.
     """
 
-    def __init__(self, scores: Doubles, genuine: Bools) -> None:
+    def __init__(self, scores: Floats64, genuine: Bools) -> None:
         count = int(genuine.sum())
         if not 0 < count < len(genuine):
             raise ConfigError(
@@ -104,7 +104,7 @@ class Sweep:
         self.thresholds = np.concatenate([[np.inf], ordered[self.ends]])
         self.genuine = genuine[self.order]
 
-    def curve(self, weights: Doubles | None = None) -> Curve | None:
+    def curve(self, weights: Floats64 | None = None) -> Curve | None:
         """Return the curve, trials counting `weights` times (default once); None without a kind."""
         each = np.ones(len(self.order)) if weights is None else weights[self.order]
         accepted = [
@@ -117,7 +117,7 @@ class Sweep:
         return Curve(self.thresholds, far, tar)
 
 
-def curve_of(scores: Doubles, genuine: Bools) -> Curve:
+def curve_of(scores: Floats64, genuine: Bools) -> Curve:
     """Return the curve of trials that count once each."""
     curve = Sweep(scores, genuine).curve()
     assert curve is not None  # a Sweep has both kinds

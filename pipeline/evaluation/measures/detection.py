@@ -13,9 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats32, Floats64, Ints
 from pipeline.evaluation.measures.bootstrap import intervals
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
-from pipeline.geometry import Floats, iou
+from pipeline.geometry import iou
 
 IOU = 0.5
 # Heights in pixels, as WIDER FACE divides them: small, medium, large; below 10 not annotated there.
@@ -32,9 +32,9 @@ class Picture:
         ignored: which of them count neither way, [M].
     """
 
-    boxes: Floats
-    scores: Floats
-    truth: Floats
+    boxes: Floats32
+    scores: Floats32
+    truth: Floats32
     ignored: Bools
 
 
@@ -47,11 +47,11 @@ class Matches:
         found, height, box_image: of each box: whether it was found, pixels, number of its image.
     """
 
-    score: Doubles
+    score: Floats64
     hit: Bools
     image: Ints
     found: Bools
-    height: Doubles
+    height: Floats64
     box_image: Ints
 
 
@@ -72,7 +72,7 @@ def match(pictures: Sequence[Picture], threshold: float = IOU) -> Matches:
     )
 
 
-def _match_one(picture: Picture, threshold: float) -> tuple[Doubles, Bools, Bools, Doubles]:
+def _match_one(picture: Picture, threshold: float) -> tuple[Floats64, Bools, Bools, Floats64]:
     order = np.argsort(-picture.scores, kind="stable")
     overlap = iou(picture.boxes[order], picture.truth)
     hit, counts = np.zeros(len(order), dtype=bool), np.ones(len(order), dtype=bool)
@@ -95,9 +95,9 @@ def _match_one(picture: Picture, threshold: float) -> tuple[Doubles, Bools, Bool
 class Precision:
     """Precision and recall at falling scores, [K]."""
 
-    scores: Doubles
-    precision: Doubles
-    recall: Doubles
+    scores: Floats64
+    precision: Floats64
+    recall: Floats64
 
     def average(self) -> float:
         """Return the area under precision, at each recall the best of this recall or more."""
@@ -105,14 +105,14 @@ class Precision:
         return float(np.sum(np.diff(self.recall, prepend=0) * best))
 
 
-def precision_sweep(matches: Matches) -> Callable[[Doubles | None], Precision]:
+def precision_sweep(matches: Matches) -> Callable[[Floats64 | None], Precision]:
     """Return what gives precision and recall, images counting so many times (default once)."""
     order = np.argsort(-matches.score, kind="stable")
     ordered, hit = matches.score[order], matches.hit[order]
     image = matches.image[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else order
 
-    def curve(images: Doubles | None = None) -> Precision:
+    def curve(images: Floats64 | None = None) -> Precision:
         each = np.ones(len(order)) if images is None else images[image]
         boxes = len(matches.found) if images is None else images[matches.box_image].sum()
         hits = np.cumsum(each * hit)[ends]
@@ -149,7 +149,7 @@ def detection(
     """
     sweep = precision_sweep(matches)
 
-    def rates(weights: Doubles | None) -> dict[str, float]:
+    def rates(weights: Floats64 | None) -> dict[str, float]:
         curve = sweep(weights)
         last = (curve.precision[-1], curve.recall[-1]) if len(curve.scores) else (1.0, 0.0)
         average = curve.average() if len(curve.scores) else 0.0

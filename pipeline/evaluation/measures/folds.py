@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
 
 
 @dataclass(frozen=True)
 class Folds:
     """Accuracy and threshold of each fold."""
 
-    accuracies: Doubles
-    thresholds: Doubles
+    accuracies: Floats64
+    thresholds: Floats64
 
     @property
     def accuracy(self) -> float:
@@ -35,7 +35,7 @@ class Folds:
         return float(self.thresholds.mean())
 
 
-def best_threshold(scores: Doubles, same: Bools) -> float:
+def best_threshold(scores: Floats64, same: Bools) -> float:
     """Return the threshold with most right decisions, halfway between two scores.
 
     Pairs without a score are wrong whatever the threshold. Of thresholds that are equally good
@@ -56,7 +56,7 @@ def best_threshold(scores: Doubles, same: Bools) -> float:
     return float(cuts[best[len(best) // 2]])
 
 
-def k_fold(scores: Doubles, same: Bools, fold: Ints) -> Folds:
+def k_fold(scores: Floats64, same: Bools, fold: Ints) -> Folds:
     """Return the accuracy of each fold at the threshold that is best on the others.
 
     Args:
@@ -79,7 +79,7 @@ def k_fold(scores: Doubles, same: Bools, fold: Ints) -> Folds:
     return Folds(accuracies, thresholds)
 
 
-def right(scores: Doubles, same: Bools, threshold: float) -> Bools:
+def right(scores: Floats64, same: Bools, threshold: float) -> Bools:
     """Return which decisions are right; none without a score."""
     decided: Bools = ((scores >= threshold) == same) & ~np.isnan(scores)
     return decided

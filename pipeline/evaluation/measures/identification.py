@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.bootstrap import intervals
 from pipeline.evaluation.measures.curves import Curve, Sweep, leave_out_unresolved
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
 
 FPIRS = (0.01, 0.1)
 CMC_RANKS = 20
@@ -82,12 +82,12 @@ class Searches:
             right one comes last.
     """
 
-    top: Doubles
+    top: Floats64
     rank: Ints
 
 
 def search(
-    vectors: Doubles, person: Ints, gallery: Ints, probes: Ints, template: Template = "mean"
+    vectors: Floats64, person: Ints, gallery: Ints, probes: Ints, template: Template = "mean"
 ) -> Searches:
     """Search the gallery for each probe.
 
@@ -135,7 +135,7 @@ class Identification:
     measures: Mapping[str, float]
     thresholds: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
-    cmc: Doubles
+    cmc: Floats64
     resolved: Mapping[float, str]
 
 
@@ -164,14 +164,14 @@ def identification(
     scores = np.where(known & ~first, np.nan, found.top)
     sweep = Sweep(scores, known) if 0 < known.sum() < len(known) else None
 
-    def rates(curve: Curve | None, weights: Doubles) -> dict[str, float]:
+    def rates(curve: Curve | None, weights: Floats64) -> dict[str, float]:
         total = weights[known].sum()
         values = {"rank_1": float(weights[first].sum() / total) if total else float("nan")}
         if curve is not None:
             values |= {fnir_name(f): 1 - curve.tar_at_far(f)[0] for f in fpirs}
         return values
 
-    def resampled(people: Doubles) -> dict[str, float]:
+    def resampled(people: Floats64) -> dict[str, float]:
         weights = people[units]
         return rates(sweep.curve(weights) if sweep else None, weights)
 

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.evaluation.measures.bootstrap import intervals, pair_weights
 from pipeline.evaluation.measures.curves import Curve, Sweep, curve_of, leave_out_unresolved
 from pipeline.evaluation.measures.folds import Folds, k_fold, right
-from pipeline.evaluation.measures.types import Bools, Doubles, Ints
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 Metric = Literal["cosine", "euclidean"]
@@ -43,8 +43,8 @@ class Pairs:
 
 
 def pair_scores(
-    vectors: Doubles, pairs: Pairs, metric: Metric = "cosine", subtract_mean: bool = False
-) -> Doubles:
+    vectors: Floats64, pairs: Pairs, metric: Metric = "cosine", subtract_mean: bool = False
+) -> Floats64:
     """Return the score of each pair by fold left out, [F, P]; one row does for all without mean.
 
     Cosine, or minus the Euclidean distance of unit vectors. With `subtract_mean` the mean of the
@@ -64,7 +64,7 @@ def pair_scores(
     return np.stack(rows)
 
 
-def _scores(vectors: Doubles, pairs: Pairs, metric: Metric) -> Doubles:
+def _scores(vectors: Floats64, pairs: Pairs, metric: Metric) -> Floats64:
     cosine = np.einsum("pd,pd->p", vectors[pairs.first], vectors[pairs.second])
     # of unit vectors: |a - b|^2 = 2 - 2 cos
     score = cosine if metric == "cosine" else -np.sqrt(np.maximum(2 - 2 * cosine, 0))
@@ -83,7 +83,7 @@ class Verification:
         resolved: what limits each FAR, where something does.
     """
 
-    scores: Doubles
+    scores: Floats64
     folds: Folds
     curve: Curve
     measures: Mapping[str, float]
@@ -93,7 +93,7 @@ class Verification:
 
 
 def verification(
-    scores: Doubles, pairs: Pairs, bootstrap: int = 1000, fars: Sequence[float] = FARS
+    scores: Floats64, pairs: Pairs, bootstrap: int = 1000, fars: Sequence[float] = FARS
 ) -> Verification:
     """Return accuracy by folds, and the rates of all pairs together, with intervals over people.
 
@@ -114,7 +114,7 @@ def verification(
         mine = pairs.fold == k
         correct[mine] = right(own[mine], pairs.same[mine], threshold)
 
-    def resampled(people: Doubles) -> dict[str, float]:
+    def resampled(people: Floats64) -> dict[str, float]:
         weights = pair_weights(people, pairs.person_first, pairs.person_second, pairs.same)
         drawn = sweep.curve(weights)
         if drawn is None:
@@ -149,7 +149,7 @@ def _rates(curve: Curve, fars: Sequence[float]) -> dict[str, float]:
 
 
 def threshold_table(
-    scores: Doubles, same: Bools, named: Mapping[str, float], step: float = 0.05
+    scores: Floats64, same: Bools, named: Mapping[str, float], step: float = 0.05
 ) -> list[dict[str, Any]]:
     """Return threshold, FAR, FRR and accuracy at even steps and at the named thresholds."""
     curve = curve_of(scores, same)
@@ -171,7 +171,7 @@ def threshold_table(
 
 
 def by_group(
-    scores: Doubles, same: Bools, groups: Sequence[str | None], threshold: float
+    scores: Floats64, same: Bools, groups: Sequence[str | None], threshold: float
 ) -> dict[str, dict[str, Any]]:
     """Return rates of the pairs of each group, at one threshold for all; None: in no group.
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import Floats64
 from pipeline.config import IndexConfig
 from pipeline.executor.planning.fetch import PASSED_BYTES, Fetched, fetch
 from pipeline.executor.planning.sampling import Portion
-from pipeline.executor.planning.timing import Floats, Meter
+from pipeline.executor.planning.timing import Meter
 from pipeline.sources.members import Report
 from pipeline.sources.read import TABLE_BYTES
 
@@ -19,9 +20,9 @@ class Batch:
     """Encoded photos; what reading each took and how many it stands for, float64 [N]."""
 
     table: pa.Table
-    read_cpu_s: Floats
-    read_wall_s: Floats
-    weights: Floats
+    read_cpu_s: Floats64
+    read_wall_s: Floats64
+    weights: Floats64
 
 
 def batches(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.executor.planning.timing import Floats, Span
+from pipeline.arrays import Floats64
+from pipeline.executor.planning.timing import Span
 
 STAGES = ("read", "decode", "detect", "embed", "write")
 BOOTSTRAPS = 2000
@@ -45,12 +46,12 @@ class Sample:
         device: that detected and embedded, "cpu" or "cuda".
     """
 
-    cpu_s: Mapping[str, Floats]
-    wall_s: Mapping[str, Floats]
-    weights: Floats
-    bytes: Floats
-    pixels: Floats
-    faces: Floats
+    cpu_s: Mapping[str, Floats64]
+    wall_s: Mapping[str, Floats64]
+    weights: Floats64
+    bytes: Floats64
+    pixels: Floats64
+    faces: Floats64
     errors: Counter[str]
     image_row_bytes: float
     face_row_bytes: float
@@ -67,11 +68,11 @@ class Sample:
         """About how many photos the inputs hold."""
         return max(1, round(float(self.weights.sum())))
 
-    def mean(self, values: Floats) -> float:
+    def mean(self, values: Floats64) -> float:
         """Return the mean of `values` over the inputs."""
         return float(np.average(values, weights=self.weights))
 
-    def percentile(self, values: Floats, percent: float) -> float:
+    def percentile(self, values: Floats64, percent: float) -> float:
         """Return a percentile of `values` over the inputs."""
         return float(np.percentile(values, percent, weights=self.weights, method="inverted_cdf"))
 
@@ -127,7 +128,7 @@ def figures(sample: Sample, seed: int = 0) -> Figures:
     )
 
 
-def interval(values: Floats, weights: Floats, seed: int = 0) -> tuple[float, float]:
+def interval(values: Floats64, weights: Floats64, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the weighted mean.
 
     Photos are drawn again, with repetition, each with the weight that it has.

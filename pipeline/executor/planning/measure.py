@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Floats64
 from pipeline.config import IndexConfig
 from pipeline.errors import ConfigError, ErrorCode, NoImagesError, StorageError
 from pipeline.executor.planning.batches import Batch, batches
 from pipeline.executor.planning.figures import STAGES, Memory, Sample
 from pipeline.executor.planning.sampling import Portion
-from pipeline.executor.planning.timing import Floats, Meter, Span, forget_peak, resident, shared_out
+from pipeline.executor.planning.timing import Meter, Span, forget_peak, resident, shared_out
 from pipeline.lake.store import LakeStore, Models, parquet_bytes
 from pipeline.memory import give_back
 from pipeline.models.cards.card import find_card
@@ -32,11 +33,11 @@ class _Spent:
     """Collects seconds by stage and photo."""
 
     def __init__(self) -> None:
-        self.cpu_s: dict[str, list[Floats]] = {name: [] for name in STAGES}
-        self.wall_s: dict[str, list[Floats]] = {name: [] for name in STAGES}
-        self.weights: list[Floats] = []
+        self.cpu_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
+        self.wall_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
+        self.weights: list[Floats64] = []
 
-    def add(self, stage: str, span: Span, weights: Floats) -> None:
+    def add(self, stage: str, span: Span, weights: Floats64) -> None:
         self.cpu_s[stage].append(shared_out(span.cpu_s, weights))
         self.wall_s[stage].append(shared_out(span.wall_s, weights))
 
@@ -179,7 +180,7 @@ def _refuse_useless(found: pa.Table | None, report: Report) -> None:
     )
 
 
-def _pixels(table: pa.Table) -> Floats:
+def _pixels(table: pa.Table) -> Floats64:
     width, height = (
         np.asarray(table[name].combine_chunks().fill_null(0), dtype=np.float64)
         for name in ("width", "height")
@@ -187,7 +188,7 @@ def _pixels(table: pa.Table) -> Floats:
     return width * height
 
 
-def _faces(table: pa.Table) -> Floats:
+def _faces(table: pa.Table) -> Floats64:
     return np.array([len(mine or ()) for mine in table["found"]], dtype=np.float64)
 
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Floats64
 from pipeline.timing import cpu_seconds
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Meter:
         return Span(cpu_seconds(self.child()), time.perf_counter())
 
 
-def shared_out(total: float, weights: Floats) -> Floats:
+def shared_out(total: float, weights: Floats64) -> Floats64:
     """Share a call's cost among its photos in proportion to `weights`, equally if all are 0."""
     if not len(weights):
         return np.zeros(0)

@@ -4,16 +4,14 @@ import io
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.arrays import Bools
 from pipeline.errors import StorageError
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.lake.tombstones import Forgotten, Keys
-
-Bools = npt.NDArray[np.bool_]
 
 
 def is_gone(forgotten: Forgotten, keys: Keys, column: pa.ChunkedArray | pa.Array) -> Bools:

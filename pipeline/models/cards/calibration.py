@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
+from pipeline.arrays import Floats64
+
 LOGISTIC, ISOTONIC = "logistic", "isotonic"
 METHODS = (LOGISTIC, ISOTONIC)
 
@@ -43,7 +44,7 @@ class Calibration:
     brier: float = float("nan")
     ece: float = float("nan")
 
-    def probabilities(self, similarities: npt.ArrayLike, prior: float | None = None) -> Doubles:
+    def probabilities(self, similarities: npt.ArrayLike, prior: float | None = None) -> Floats64:
         """Return the probability of one person for each similarity.
 
         Args:
@@ -75,12 +76,12 @@ class Calibration:
         }
 
 
-def log_odds(p: npt.ArrayLike) -> Doubles:
+def log_odds(p: npt.ArrayLike) -> Floats64:
     """Return log(p / (1 - p))."""
     share = np.asarray(p, dtype=np.float64)
     return np.asarray(np.log(share) - np.log1p(-share))
 
 
-def sigmoid(odds: npt.ArrayLike) -> Doubles:
+def sigmoid(odds: npt.ArrayLike) -> Floats64:
     """Return 1 / (1 + exp(-odds)), without overflow."""
     return np.asarray((1 + np.tanh(np.asarray(odds, dtype=np.float64) / 2)) / 2)

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Floats32
 from pipeline.errors import ResourceError
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
 from pipeline.models.facenet import gpu as gpu_embedding
 from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1, load_weights
 from pipeline.models.runtime import Precision
-from pipeline.models.vectors import Crops, Floats, check_crops, empty, unit_vectors
+from pipeline.models.vectors import Crops, check_crops, empty, unit_vectors
 from pipeline.models.weights.checkpoint import read_checkpoint
 from pipeline.models.weights.store import sha256
 
@@ -71,7 +72,7 @@ class FaceNetEmbedder:
             self.precision = precision or self._fastest()
 
     @torch.inference_mode()
-    def embed(self, crops: Crops) -> tuple[Floats, Floats]:
+    def embed(self, crops: Crops) -> tuple[Floats32, Floats32]:
         """Map faces to vectors.
 
         Args:
@@ -101,9 +102,11 @@ class FaceNetEmbedder:
         return ((batch.float() - self._mean) / self._std).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
-    def _on_gpu(self, batch: Crops, precision: Precision) -> Floats:
+    def _on_gpu(self, batch: Crops, precision: Precision) -> Floats32:
         x = self._normalised(gpu_embedding.upload(batch, self.device))
-        vectors: Floats = gpu_embedding.embed(self.network.features, x, precision).numpy(force=True)
+        vectors: Floats32 = gpu_embedding.embed(self.network.features, x, precision).numpy(
+            force=True
+        )
         return vectors
 
     def _fastest(self) -> Precision:

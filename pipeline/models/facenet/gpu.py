@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.geometry import Pixels
+from pipeline.arrays import Pixels
 from pipeline.models.device import exact
 from pipeline.models.runtime import Precision
 

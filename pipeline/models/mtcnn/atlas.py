@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline.arrays import Ints
 from pipeline.models.mtcnn.compiled import compiled
-from pipeline.models.mtcnn.kernels import PATCH, Ints
+from pipeline.models.mtcnn.kernels import PATCH
 
 # Pooled cells, 2 pixels of a level each. The answers of an atlas fit a CPU's second-level cache
 # in parts; larger ones are not faster.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Floats32, Ints, Pixels
 from pipeline.config import DetectConfig
-from pipeline.geometry import Floats, Ints, Pixels
 from pipeline.models.mtcnn import kernels
 from pipeline.models.mtcnn.networks import PNET_CELL
 
@@ -28,7 +28,7 @@ class Candidates:
         owner: int64 [N], which image, rising.
     """
 
-    boxes: Floats
+    boxes: Floats32
     owner: Ints
 
 
@@ -52,20 +52,20 @@ def smallest_face(height: int, width: int, config: DetectConfig) -> float:
     return config.min_face_px * (max(1, max(height, width) / side) if side else 1)
 
 
-def regress(boxes: Floats, shift: Floats, extra: float) -> Floats:
+def regress(boxes: Floats32, shift: Floats32, extra: float) -> Floats32:
     """Move the corners of `boxes` [N, 4] by `shift` [N, 4] in units of width and height + extra."""
     sides = boxes[:, 2:] - boxes[:, :2] + np.float32(extra)
     return (boxes + np.tile(sides, 2) * shift).astype(np.float32, copy=False)
 
 
-def probability(logits: Floats) -> Floats:
+def probability(logits: Floats32) -> Floats32:
     """Return the sigmoid of float32 [N], as a softmax of two in float32 comes to it.
 
     So sums near 1 are rounded as there. Many faces are surer than float32 can tell apart: of two
     that it calls equal the first wins, where more digits would have made it the other.
     """
-    small: Floats = np.exp(-np.abs(logits))
-    whole: Floats = np.where(logits >= 0, np.float32(1), small)
+    small: Floats32 = np.exp(-np.abs(logits))
+    whole: Floats32 = np.where(logits >= 0, np.float32(1), small)
     return whole / (np.float32(1) + small)
 
 
@@ -77,7 +77,7 @@ def logit(share: float) -> float:
 
 
 def suppress(
-    boxes: Floats, scores: Floats, group: Ints, threshold: float, *, over_smaller: bool = False
+    boxes: Floats32, scores: Floats32, group: Ints, threshold: float, *, over_smaller: bool = False
 ) -> Ints:
     """Return indices that `geometry.nms` keeps inside each group: by group, best score first.
 

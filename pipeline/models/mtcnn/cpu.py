@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from pipeline import geometry
+from pipeline.arrays import Floats32, Ints, Pixels
 from pipeline.config import DetectConfig
-from pipeline.geometry import Floats, Ints, Pixels
 from pipeline.models.detections import Detections
 from pipeline.models.mtcnn import atlas, kernels
 from pipeline.models.mtcnn.cascade import (
@@ -107,7 +107,7 @@ class MTCNN:
         moved = regress(boxes[kept], values[kept, 1:], 0)
         return Candidates(geometry.square(moved), owner[kept])
 
-    def _look(self, tables: Tables, rows: int, tiles: Ints) -> tuple[Ints, Floats]:
+    def _look(self, tables: Tables, rows: int, tiles: Ints) -> tuple[Ints, Floats32]:
         """P-net on one atlas: cells int64 [N, 4] (image, level, row, column), answers [N, 5]."""
         features = np.empty((kernels.CHANNELS, rows, atlas.COLUMNS), np.float32)
         kernels.fill_atlas(
@@ -123,7 +123,7 @@ class MTCNN:
         passed = probability(values[:, 0]) >= threshold
         return cells[passed], values[passed]
 
-    def _ask_again(self, patches: Floats) -> Floats:
+    def _ask_again(self, patches: Floats32) -> Floats32:
         """P-net in float32 on single cells, [N, 10, 5, 5] to [N, 5]."""
         answer = np.empty((len(patches), CELL_OUTPUTS), np.float32)
         for begin in range(0, len(patches), CELL_BATCH):
@@ -174,7 +174,7 @@ class MTCNN:
 
     def _judge(
         self, network: Network, wanted: Crops, tables: Tables, owner: Ints, corners: Ints
-    ) -> Floats:
+    ) -> Floats32:
         """Run a network on crops, cut a batch at a time: all at once they would fill memory."""
         answer = np.empty((len(corners), wanted.outputs), np.float32)
         for begin in range(0, len(corners), wanted.batch):
@@ -186,7 +186,7 @@ class MTCNN:
         return answer
 
 
-def filled_up(batch: Floats) -> Floats:
+def filled_up(batch: Floats32) -> Floats32:
     """Return the batch with zeros behind it, up to a multiple of `BATCH_STEP`."""
     missing = -len(batch) % BATCH_STEP
     return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)])

@@ -17,10 +17,9 @@ change in a file that it calls into.
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Floats32, Ints
 from pipeline.models.mtcnn.compiled import compiled, compiled_contracting
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.int32]
 
 # (x - 127.5) * 0.0078125 brings 0..255 to about -1..1, as the networks were trained.
@@ -52,7 +51,7 @@ def add_up(pixels: npt.NDArray[np.uint8], table: Sums) -> None:
 
 @compiled
 def cut(
-    sums: Sums, start: Ints, sizes: Ints, owner: Ints, corners: Ints, side: int, out: Floats
+    sums: Sums, start: Ints, sizes: Ints, owner: Ints, corners: Ints, side: int, out: Floats32
 ) -> None:
     """Fill `out` float32 [N, 3, side, side] with crops, cells averaged, normalised.
 
@@ -83,7 +82,14 @@ def cut(
 
 @compiled
 def _level_row(
-    table: Sums, y: int, height: int, x0: Ints, x1: Ints, counts: Floats, line: Sums, out: Floats
+    table: Sums,
+    y: int,
+    height: int,
+    x0: Ints,
+    x1: Ints,
+    counts: Floats32,
+    line: Sums,
+    out: Floats32,
 ) -> None:
     """Fill `out` [3, n] with row `y` of a pyramid level of `height` rows, normalised."""
     rows = table.shape[0] - 1
@@ -101,8 +107,8 @@ def _level_row(
 
 @compiled_contracting
 def _convolve(
-    a: Floats, b: Floats, c: Floats, weight: Floats, bias: Floats, slope: Floats, out: Floats,
-    larger: bool,
+    a: Floats32, b: Floats32, c: Floats32, weight: Floats32, bias: Floats32, slope: Floats32,
+    out: Floats32, larger: bool,
 ) -> None:  # fmt: skip
     """Put one row of the first convolution and its PReLU into `out` [10, n - 2].
 
@@ -138,8 +144,8 @@ def _convolve(
 
 @compiled_contracting
 def _features(
-    table: Sums, height: int, width: int, top: int, left: int, weight: Floats, bias: Floats,
-    slope: Floats, out: Floats,
+    table: Sums, height: int, width: int, top: int, left: int, weight: Floats32, bias: Floats32,
+    slope: Floats32, out: Floats32,
 ) -> None:  # fmt: skip
     """Fill `out` [10, rows, columns] with P-net's pooled features of part of a pyramid level.
 
@@ -183,8 +189,8 @@ def _features(
 
 @compiled
 def fill_atlas(
-    sums: Sums, start: Ints, sizes: Ints, tiles: Ints, weight: Floats, bias: Floats, slope: Floats,
-    atlas: Floats,
+    sums: Sums, start: Ints, sizes: Ints, tiles: Ints, weight: Floats32, bias: Floats32,
+    slope: Floats32, atlas: Floats32,
 ) -> None:  # fmt: skip
     """Write P-net's pooled features of every tile to its place in `atlas` [10, rows, columns].
 
@@ -200,8 +206,8 @@ def fill_atlas(
 
 @compiled
 def collect(
-    answer: Floats, atlas: Floats, tiles: Ints, least: float
-) -> tuple[Ints, Floats, Floats]:
+    answer: Floats32, atlas: Floats32, tiles: Ints, least: float
+) -> tuple[Ints, Floats32, Floats32]:
     """Return the cells of all tiles whose first channel is at least `least`.
 
     Args:
@@ -243,7 +249,7 @@ def collect(
 
 @compiled
 def suppress(
-    boxes: Floats, order: Ints, group: Ints, threshold: float, extra: float, over_smaller: bool
+    boxes: Floats32, order: Ints, group: Ints, threshold: float, extra: float, over_smaller: bool
 ) -> Ints:
     """Return what greedy non-maximum suppression keeps of `order`, in that order.
 

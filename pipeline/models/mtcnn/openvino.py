@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from pipeline.arrays import Floats32
 from pipeline.models.mtcnn.networks import ONET_SIDE, RNET_SIDE, ONet, PNet, RNet
-from pipeline.models.openvino.graph import Builder, Floats, arrays
+from pipeline.models.openvino.graph import Builder, arrays
 
 LAST_SIDE = 3  # of the maps that R-net's and O-net's dense layers see
 FEATURES = 10
@@ -51,13 +52,13 @@ def decide_model(onet: ONet) -> Any:
     return build.model([build.dense(x, *head) for head in heads])
 
 
-def difference(layer: nn.Conv2d | nn.Linear) -> tuple[Floats, Floats]:
+def difference(layer: nn.Conv2d | nn.Linear) -> tuple[Floats32, Floats32]:
     """Return weight and bias of the second output less the first."""
     weight, bias = arrays(layer)
     return weight[1:] - weight[:1], bias[1:] - bias[:1]
 
 
-def transposed(layer: nn.Linear) -> tuple[Floats, Floats]:
+def transposed(layer: nn.Linear) -> tuple[Floats32, Floats32]:
     """Return weight and bias for maps flattened as they lie, channels, rows, columns.
 
     The layer's own order is columns, rows, channels.

@@ -12,17 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Floats32
 from pipeline.models.mtcnn.networks import ONet, PNet, RNet
 from pipeline.models.mtcnn.openvino import decide_model, propose_model, refine_model
 from pipeline.models.openvino.graph import arrays
 from pipeline.models.runtime import Compiled, has_bfloat16, openvino
 
-Floats = npt.NDArray[np.float32]
-Network = Callable[[Floats], Floats]
+Network = Callable[[Floats32], Floats32]
 Weights = Mapping[str, Tensor]
 
 # How far, as logits, bfloat16 may fall below the threshold of P-net and of R-net and still be
@@ -48,7 +47,7 @@ class Networks:
     decide: Network
     propose_first: Network | None
     refine_first: Network | None
-    first_layer: tuple[Floats, Floats, Floats]
+    first_layer: tuple[Floats32, Floats32, Floats32]
 
 
 def load_networks(weights: Mapping[str, Weights]) -> Networks:
@@ -84,7 +83,7 @@ def in_torch(network: Callable[[Tensor], tuple[Tensor, ...]]) -> Network:
     """Return a torch network of two logits and regressions as a function of arrays."""
 
     @torch.inference_mode()
-    def run(x: Floats) -> Floats:
+    def run(x: Floats32) -> Floats32:
         faces, *rest = network(torch.from_numpy(x))
         return torch.cat([faces[:, 1:] - faces[:, :1], *rest], dim=1).numpy()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import Ints, Pixels
+from pipeline.arrays import Ints, Pixels
 from pipeline.models.mtcnn import kernels
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from pipeline.arrays import Floats32
 from pipeline.errors import WeightsError
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.onnx.graph import read_model, simplify
-from pipeline.models.vectors import Crops, Floats, check_crops, empty, network_input, unit_vectors
+from pipeline.models.vectors import Crops, check_crops, empty, network_input, unit_vectors
 from pipeline.models.weights.store import sha256
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class OnnxEmbedder:
         except _RUNTIME_ERRORS as error:
             raise WeightsError(f"ONNX Runtime cannot run {path}: {error}") from error
 
-    def embed(self, crops: Crops) -> tuple[Floats, Floats]:
+    def embed(self, crops: Crops) -> tuple[Floats32, Floats32]:
         """Map aligned faces to vectors.
 
         Args:
@@ -71,7 +72,7 @@ class OnnxEmbedder:
         ]
         return unit_vectors(self.card, np.concatenate(raw))
 
-    def _run(self, crops: Crops) -> Floats:
+    def _run(self, crops: Crops) -> Floats32:
         name = self._session.get_inputs()[0].name
         output = self._session.run(None, {name: network_input(self.card, crops)})[0]
         return np.asarray(output, np.float32).reshape(len(crops), -1)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Floats32
 from pipeline.errors import WeightsError
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.drift import LEAST_COSINE, lowest_cosine, probe_faces
 from pipeline.models.onnx.embedder import OnnxEmbedder
 from pipeline.models.onnx.graph import read_model, simplify
 from pipeline.models.runtime import Compiled, Precision, core, has_bfloat16, openvino
-from pipeline.models.vectors import Crops, Floats, check_crops, empty, network_input, unit_vectors
+from pipeline.models.vectors import Crops, check_crops, empty, network_input, unit_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,14 @@ class OpenvinoEmbedder:
             logger.debug("%s stays in float32: cosine %.6f in bfloat16", self.card.name, cosine)
             self._network = in_float32
 
-    def embed(self, crops: Crops) -> tuple[Floats, Floats]:
+    def embed(self, crops: Crops) -> tuple[Floats32, Floats32]:
         """Map uint8 [N, S, S, 3] RGB to unit vectors float32 [N, D] and norms float32 [N]."""
         check_crops(self.card, crops)
         if not len(crops):
             return empty(self.card)
         return unit_vectors(self.card, self._raw(crops))
 
-    def _raw(self, crops: Crops) -> Floats:
+    def _raw(self, crops: Crops) -> Floats32:
         parts = []
         for start in range(0, len(crops), BATCH):
             x = network_input(self.card, crops[start : start + BATCH])

@@ -11,18 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from pipeline.arrays import Floats32
 from pipeline.models.runtime import openvino
 
-Floats = npt.NDArray[np.float32]
 
-
-def arrays(layer: nn.Conv2d | nn.Linear) -> tuple[Floats, Floats]:
+def arrays(layer: nn.Conv2d | nn.Linear) -> tuple[Floats32, Floats32]:
     """Return weight and bias of a layer that has both."""
     assert layer.bias is not None
     return layer.weight.numpy(force=True), layer.bias.numpy(force=True)
 
 
-def folded(layer: nn.Conv2d | nn.Linear, norm: nn.Module) -> tuple[Floats, Floats]:
+def folded(layer: nn.Conv2d | nn.Linear, norm: nn.Module) -> tuple[Floats32, Floats32]:
     """Return weight and bias of a layer without bias and the batch norm behind it, as one.
 
     y = (Wx - mean) / sqrt(var + eps) * gamma + beta; in float64, rounded once.
@@ -55,8 +54,8 @@ class Builder:
     def convolution(
         self,
         x: Any,
-        weight: Floats,
-        bias: Floats,
+        weight: Floats32,
+        bias: Floats32,
         *,
         stride: Sequence[int] = (1, 1),
         padding: Sequence[int] = (0, 0),
@@ -67,12 +66,14 @@ class Builder:
         y = self._ops.convolution(x, self._constant(weight), list(stride), *sides, [1, 1])
         return self._finish(y, bias.reshape(1, -1, 1, 1), prelu)
 
-    def dense(self, x: Any, weight: Floats, bias: Floats, *, prelu: nn.PReLU | None = None) -> Any:
+    def dense(
+        self, x: Any, weight: Floats32, bias: Floats32, *, prelu: nn.PReLU | None = None
+    ) -> Any:
         """Add a dense layer, its bias and an activation."""
         y = self._ops.matmul(x, self._constant(weight), False, True)
         return self._finish(y, bias[None], prelu)
 
-    def _finish(self, x: Any, bias: Floats, prelu: nn.PReLU | None) -> Any:
+    def _finish(self, x: Any, bias: Floats32, prelu: nn.PReLU | None) -> Any:
         y = self._ops.add(x, self._constant(bias))
         if prelu is None:
             return y

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.geometry import Ints
+from pipeline.arrays import Ints
 from pipeline.models.mtcnn.gpu.boxes import before, spread
 from pipeline.models.mtcnn.gpu.sums import DeviceTables, bins
 from pipeline.models.mtcnn.kernels import PATCH

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Ints, Pixels
 from pipeline.config import DetectConfig
-from pipeline.geometry import Ints, Pixels
 from pipeline.models.mtcnn import atlas
 from pipeline.models.mtcnn.cascade import pyramid, smallest_face
 from pipeline.models.mtcnn.gpu.sums import table_size

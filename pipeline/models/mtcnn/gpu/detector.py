@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig
-from pipeline.geometry import Pixels
 from pipeline.models.detections import Detections
 from pipeline.models.device import exact, usable
 from pipeline.models.mtcnn.cascade import NMS_FINAL, NMS_IMAGE, NMS_LEVEL, chunks
