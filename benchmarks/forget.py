@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
-from pipeline.lake import tombstones as forgotten
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.store import LakeStore
 from pipeline.maintenance.forget import run
@@ -53,7 +52,7 @@ def measure(count: int) -> str:
         run.forget(lake, find(lake, (), [other], ()), "f2")
         photo_s = time.monotonic() - began
         began = time.monotonic()
-        proof = prove(lake, forgotten.load(lake.folder), clear)
+        proof = prove(lake, lake.forgotten(), clear)
         prove_s = time.monotonic() - began
         assert not proof.found, proof.found
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

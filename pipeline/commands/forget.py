@@ -12,7 +12,6 @@ from rich.text import Text
 from pipeline.commands.options import add_storage_options, add_wait_option
 from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
 from pipeline.errors import EXIT_UNSOUND, ConfigError
-from pipeline.lake import tombstones as stones
 from pipeline.lake.lock import RunLock
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
@@ -90,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
             clear = Clear(sorted(target.texts()), sorted(target.names), target.blobs())
         else:
             # With --prove alone nothing is changed: what is there is what is told.
-            known = bool(stones.load(lake.folder))
+            known = bool(lake.forgotten())
             if not known:
                 console.print(f"nothing was ever forgotten in {visible(lake.folder.url)}")
             idle = options.prove or stopped or not known
@@ -99,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
             said["removed"] = vars(done)
             if not options.json:
                 show_done(console, lake, done)
-        proof = prove(lake, stones.load(lake.folder), clear) if options.prove else None
+        proof = prove(lake, lake.forgotten(), clear) if options.prove else None
     if proof is not None:
         said["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.found}
         if not options.json:
@@ -173,7 +172,7 @@ def show_done(console: Console, lake: LakeStore, done: "Done") -> None:
     table.add_row("manifests of runs changed", f"{done.runs:,}")
     if done.leftovers:
         table.add_row("leftovers removed", f"{done.leftovers:,}")
-    known = stones.load(lake.folder)
+    known = lake.forgotten()
     kinds = {"face": known.faces, "image": known.images, "person": known.persons}
     in_all = ", ".join(f"{len(keys):,} {kind}" for kind, keys in kinds.items() if keys)
     table.add_row("tombstones in all", in_all or "none")

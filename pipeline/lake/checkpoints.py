@@ -1,4 +1,4 @@
-"""Arrays of a run in a folder of the lake: what a step leaves, the next or a restart finds."""
+"""Checkpoints: arrays that a step of a run saves in the lake, for the next step or a restart."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ class Workspace:
 
     @classmethod
     def only(cls, parent: Folder, key: str) -> "Workspace":
-        """Return the folder `key` of `parent`; others, of runs with another input, go."""
+        """Return the folder `key` of `parent`, and remove the others: runs with other input."""
         fs = parent.fs
         with storage_errors("clear", parent.url):
             if fs.exists(parent.path()):
@@ -88,15 +88,15 @@ class Workspace:
         arguments: Sequence[tuple[Any, ...]],
         progress: Callable[[str, int, int], None] = lambda *_: None,
     ) -> int:
-        """Call `function(self, name, *each)` for each unit that has not left its file yet.
+        """Call `function(self, name, *each)` for each unit whose file is not there yet.
 
-        The function leaves `name` when it is done: a run that was killed goes on from there.
-        Returns how many were done before.
+        The function saves `name` at its end, so that a run that was killed goes on from there.
+        Returns how many units were finished before.
         """
-        there = self.names()
+        finished = self.names()
         names = [f"{step}-{i:05}" for i in range(len(arguments))]
         todo = [(name, each) for name, each in zip(names, arguments, strict=True)
-                if name not in there]  # fmt: skip
+                if name not in finished]  # fmt: skip
         done = len(arguments) - len(todo)
         progress(step, done, len(arguments))
         for _ in mapper(function, [(self, name, *each) for name, each in todo]):

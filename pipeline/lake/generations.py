@@ -1,4 +1,4 @@
-"""Tables that a run makes anew: generations of parts behind one pointer.
+"""Tables that a run replaces as a whole: generations of parts behind one pointer.
 
 A run writes parts that carry its run id in their names. The pointer names the parts that count; it
 is replaced in one step, so that readers see the old generation or the new one, never half of each.
@@ -16,8 +16,8 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.scan import scan
 from pipeline.lake.store import LakeStore, parquet_bytes
 
-# A reader whose parts were removed by a new generation starts over; that it happens again within
-# one read means that something else is wrong.
+# A reader whose parts were removed by a new generation starts over; if that happens again within
+# one read, something else is wrong.
 TRIES = 3
 PART_ROWS = 500_000
 
@@ -41,9 +41,9 @@ class Generations:
     damaged: str
 
     def current(self) -> dict[str, Any] | None:
-        """Return what is known of the current generation, None when there is none.
+        """Return what the pointer says of the current generation, None when there is none.
 
-        `run_id`, `tables` (table to names of its parts), and what `publish` was told `about` it.
+        `run_id`, `tables` (table to names of its parts), and what `publish` was given as `about`.
 
         Raises:
             StorageError: the pointer is damaged.

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from pipeline.lake.tombstones import NOTHING, Forgotten
 
 COLUMNS = ("image_id", "shard", "sha256", "bytes", "error")
-_TYPES = {name: pa.string() for name in COLUMNS} | {"bytes": pa.int64()}
 
 
 def halves(image_ids: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
@@ -36,13 +35,15 @@ def _empty_columns() -> tuple[npt.NDArray[Any], ...]:
     )
 
 
-def _columns(images: pa.Table, number: dict[str, int]) -> tuple[npt.NDArray[Any], ...]:
-    """Return halves of ids, content key, size and shard; `number` grows by new shards."""
+def _columns(images: pa.Table, shard_numbers: dict[str, int]) -> tuple[npt.NDArray[Any], ...]:
+    """Return halves of ids, content key, size and shard; new shards join `shard_numbers`."""
     high, low = halves(images["image_id"].to_pylist())
     content = np.array([content_key(h) for h in images["sha256"].to_pylist()], dtype=np.uint64)
     size = np.asarray(images["bytes"].combine_chunks().fill_null(-1), dtype=np.int64)
     shards = images["shard"].combine_chunks().dictionary_encode()
-    numbers = [number.setdefault(s, len(number)) for s in shards.dictionary.to_pylist()]
+    numbers = [
+        shard_numbers.setdefault(name, len(shard_numbers)) for name in shards.dictionary.to_pylist()
+    ]
     places = np.asarray(shards.indices.fill_null(len(numbers)), dtype=np.int64)
     return high, low, content, size, np.array([*numbers, -1], np.int32)[places]
 
@@ -74,16 +75,6 @@ class Ledger:
         return len(self.high)
 
     @classmethod
-    def from_table(
-        cls,
-        images: pa.Table,
-        retry: frozenset[str] = frozenset(),
-        forgotten: Forgotten = NOTHING,
-    ) -> "Ledger":
-        """Build the ledger from the columns `COLUMNS` of `images`; see `from_tables`."""
-        return cls.from_tables([images], retry, forgotten)
-
-    @classmethod
     def from_tables(
         cls,
         tables: Iterable[pa.Table],
@@ -92,20 +83,19 @@ class Ledger:
     ) -> "Ledger":
         """Build the ledger from pieces of `images`, columns `COLUMNS`, one at a time.
 
-        As Arrow's text and Python's objects an image takes half a kilobyte, here a tenth of it: a
-        lake of many millions is never held as the former. Rows with an error code in `retry` are
-        left out: such images count as new.
+        An image takes half a kilobyte as Arrow's text and Python's objects, here a tenth of that:
+        so the rows of a large lake are never all held as the former. Rows with an error code in
+        `retry` are left out: such images count as new.
         """
-        number: dict[str, int] = {}
+        shard_numbers: dict[str, int] = {}
         pieces = [_empty_columns()]
         again = 0
         for images in tables:
-            whole = len(images)
             if retry:
-                wrong = pc.is_in(images["error"], pa.array(sorted(retry), pa.string()))
-                images = images.filter(pc.invert(wrong))
-            again += whole - len(images)
-            pieces.append(_columns(images, number))
+                retried = pc.is_in(images["error"], pa.array(sorted(retry), pa.string()))
+                again += pc.sum(retried).as_py() or 0
+                images = images.filter(pc.invert(retried))
+            pieces.append(_columns(images, shard_numbers))
         high, low, content, size, shard = (
             np.concatenate([piece[k] for piece in pieces]) for k in range(len(pieces[0]))
         )
@@ -113,13 +103,13 @@ class Ledger:
         order = np.lexsort((low, high))
         return cls(
             high[order], low[order], content[order], size[order], shard[order],
-            tuple(number), again, forgotten,
+            tuple(shard_numbers), again, forgotten,
         )  # fmt: skip
 
     @classmethod
     def empty(cls) -> "Ledger":
         """Return the ledger of a new lake."""
-        return cls.from_table(pa.table({name: pa.array([], kind) for name, kind in _TYPES.items()}))
+        return cls.from_tables([])
 
     def find(self, image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the row of each id, -1 where the lake does not have it."""

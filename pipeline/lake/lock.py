@@ -1,4 +1,4 @@
-"""One run at a time on a lake: a lock file with a heartbeat, and a way past a dead run's."""
+"""The lock that keeps a lake to one run at a time: a file with a heartbeat."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What a run leaves behind about itself, `runs/<run_id>.json`, and what earlier ones left."""
+"""The manifest that a run writes about itself, `runs/<run_id>.json`, and those of earlier runs."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ HARMLESS = frozenset({"endpoint_url", "anon", "use_ssl", "requester_pays"})
 
 
 def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]:
-    """Return what is known of a run before it starts; secrets are left out."""
+    """Return the manifest of a run that starts; secrets are left out."""
     settings = asdict(config)
     settings["storage_options"] = redacted(config.storage_options)
     settings["inputs"] = [absolute(without_password(text)) for text in config.inputs]
@@ -90,6 +90,6 @@ def inputs(lake: LakeStore) -> list[str]:
 
 def read_config(lake: LakeStore) -> ReadConfig:
     """Return how the last run read shards: which columns of Parquet hold images and their names."""
-    told = next(configs(lake), {}).get("read", {})
-    known = {name: told[name] for name in ("image_column", "key_column") if name in told}
-    return ReadConfig(**known)
+    saved = next(configs(lake), {}).get("read", {})
+    names = ("image_column", "key_column")
+    return ReadConfig(**{name: saved[name] for name in names if name in saved})

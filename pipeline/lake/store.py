@@ -1,8 +1,8 @@
-"""The lake: a folder of Parquet tables, its parts, its ledger, and what run made what.
+"""Reads and writes the tables `images` and `faces` of a lake, a folder of Parquet files.
 
 A part is two files of one name: `faces/part-H.parquet` is published first, its twin
-`images/part-H.parquet` second, H being a hash of the image ids inside. The images are the ledger:
-a faces file without a twin is left over from a crash, readers pass it over and the next run
+`images/part-H.parquet` second, where H is a hash of the image ids inside. Only images count as
+done: a faces file without its twin is left over from a crash; readers ignore it and the next run
 removes it.
 """
 
@@ -20,11 +20,10 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, StorageError
 from pipeline.lake import lock, schema
-from pipeline.lake import tombstones as forgotten
 from pipeline.lake.columns import digest
 from pipeline.lake.ledger import COLUMNS, Ledger
 from pipeline.lake.scan import scan
-from pipeline.lake.tombstones import Forgotten
+from pipeline.lake.tombstones import PENDING, Forgotten, load_tombstones
 from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
 from pipeline.storage.folder import Folder, is_local
 
@@ -128,7 +127,7 @@ class LakeStore:
         current = self.models()
         if current == models:
             return
-        # A run that was refused or stopped before it wrote anything claims nothing.
+        # A run that was refused, or stopped before it wrote anything, does not fix the models.
         if current is not None and self.parts():
             raise self.mismatch(current, models.detector, models.embedder, models.dimension)
         if current is None and any(self.folder.child(t).files() for t in ("images", "faces")):
@@ -173,7 +172,7 @@ class LakeStore:
     def sweep(self) -> int:
         """Remove orphans and half-written files, and return how many there were.
 
-        Only for who holds the lake: to another run's eyes, work in progress looks the same.
+        Only for the run that holds the lake's lock: what another run is writing looks the same.
         """
         count = 0
         for table, orphans in self.orphans().items():
@@ -209,7 +208,7 @@ class LakeStore:
 
     def forgotten(self) -> Forgotten:
         """Return what this lake was told to forget."""
-        return forgotten.load(self.folder)
+        return load_tombstones(self.folder)
 
     def check_nothing_is_being_forgotten(self) -> None:
         """Refuse what must not come between the steps of `facelake forget`.
@@ -217,7 +216,7 @@ class LakeStore:
         Raises:
             LakeBusyError: it is at work, or was stopped and not finished yet.
         """
-        if self.folder.exists(forgotten.PENDING):
+        if self.folder.exists(PENDING):
             raise LakeBusyError(
                 f"Something is being forgotten in {self.folder.url}; try again when `facelake "
                 f"forget` has ended. If it was stopped, `facelake forget {self.folder.url}` "
@@ -232,24 +231,24 @@ class LakeStore:
     def drop_errors(self, retry: frozenset[str], covered: Callable[[str, str], bool]) -> int:
         """Remove rows with an error code in `retry` before their images are read again.
 
-        `covered(image_id, shard)` tells whether this run will read an image; only then its row
-        goes, else it would be lost. Returns how many rows went. A part is replaced in one step;
-        should the run die now, the images are new to the next one.
+        `covered(image_id, shard)` tells whether this run will read an image: only then its row
+        is removed, otherwise it would be lost. Returns how many rows were removed. A part is
+        replaced in one step; if the run dies afterwards, the next one takes the images as new.
         """
         dropped = 0
         for name in self.parts():
             errors = self.read_part("images", name, ["image_id", "shard", "error"])
-            doomed = [
+            retried = [
                 row["image_id"]
                 for row in errors.to_pylist()
                 if row["error"] in retry and covered(row["image_id"], row["shard"])
             ]
-            if not doomed:
+            if not retried:
                 continue
             images = self.read_part("images", name)
-            gone = pc.is_in(images["image_id"], pa.array(doomed))
+            gone = pc.is_in(images["image_id"], pa.array(retried))
             self.folder.publish(f"images/{name}", parquet_bytes(images.filter(pc.invert(gone))))
-            dropped += len(doomed)
+            dropped += len(retried)
         return dropped
 
     def read_part(self, table: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -264,7 +263,7 @@ class LakeStore:
         """Yield columns of the faces of one part, at most `rows` at once."""
         path = f"faces/{name}"
         with storage_errors("read", f"{self.folder.url}/{path}"):
-            # A part from afar is fetched whole, which can be tried again.
+            # A remote part is fetched whole, so that a failed read can be tried again.
             local = is_local(self.folder.fs)
             source = self.folder.path(path) if local else io.BytesIO(self.folder.read(path))
             with pq.ParquetFile(source, memory_map=local) as file:
@@ -276,17 +275,17 @@ class LakeStore:
         The same images give the same name, so a task that is repeated replaces its own work.
 
         Raises:
-            LakeBusyError: run `run_id` was given up for dead and another one holds the lake; a
-                task that outlived its driver must not write what the other run writes too.
+            LakeBusyError: run `run_id` was taken for dead and another one holds the lake; a task
+                that outlived its driver must not write what the other run writes too.
         """
         name = part_name(images["image_id"].to_pylist())
         for table, rows in (("faces", faces), ("images", images)):
             data = parquet_bytes(rows)
-            self._still_held(run_id)
+            self._check_still_held(run_id)
             self.folder.publish(f"{table}/{name}", data)
         return name
 
-    def _still_held(self, run_id: str | None) -> None:
+    def _check_still_held(self, run_id: str | None) -> None:
         holder = lock.holder(self.folder) if run_id else None
         if holder not in (None, run_id):
             raise LakeBusyError(
@@ -308,8 +307,8 @@ def part_name(image_ids: Sequence[str]) -> str:
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return the table as a Parquet file; the same table gives the same bytes."""
     buffer = io.BytesIO()
-    known = {**(table.schema.metadata or {}), DIGEST: digest(table).encode()}
-    table = table.replace_schema_metadata(known)
+    metadata = {**(table.schema.metadata or {}), DIGEST: digest(table).encode()}
+    table = table.replace_schema_metadata(metadata)
     # Vectors and pictures do not repeat; text columns do.
     texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
     pq.write_table(table, buffer, compression="zstd", use_dictionary=texts)

@@ -1,9 +1,9 @@
-"""What a lake was told to forget, in a form that tells nobody what it was.
+"""Tombstones: which photos, faces and people were forgotten, without saying what they were.
 
 A tombstone holds salted hashes of what was removed. With them a run recognises a photo or a face
-that must not come back, every table can be searched for what should be gone, and a backup that
-was put back can be cleaned again. The salt is the lake's own, so that the lists of two lakes
-cannot be compared; who can read it can test a guess, no more.
+that must not come back, every table can be searched for what should be gone, and a restored
+backup can be cleaned again. Each lake has its own salt, so that the lists of two lakes cannot be
+compared; somebody who can read it can test a guess, no more.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from pipeline.lake.schema import FORGOTTEN
 from pipeline.storage.folder import Folder
 
 FOLDER, SALT = "forgotten", "_salt"
-# What is being forgotten, until it is.
+# What is being forgotten; removed when that is finished.
 PENDING = f"{FOLDER}/_pending.json"
 SALT_BYTES = 32
 KEY_BYTES = 16
 IMAGE, FACE, PERSON = "image", "face", "person"
 # A face that is found again in the same pixels lies where it lay; another face does not.
 SAME_FACE = 0.5
-# Why a photo was passed over, in the summary of a run.
+# Why a run passed over a photo, in its summary.
 REFUSED = "forgotten before"
 
 Keys = frozenset[bytes]
@@ -77,7 +77,7 @@ class Forgotten:
     def hides(self, uri: str, sha256: str | None = None, pixels_sha256: str | None = None) -> bool:
         """Return whether a photo must not come back: by its bytes or its pixels.
 
-        Its place tells it only while there are no bytes to compare: another photo may stand there
+        Its address counts only while there are no bytes to compare: another photo may be there
         now, and must not be lost.
         """
         if not self.images:
@@ -90,24 +90,24 @@ class Forgotten:
             or self.key(uri) in self.unread
         )
 
-    def faces_of(self, *told: str | None) -> Floats32:
-        """Return the boxes of forgotten faces of a photo, told by any of its keys, float32 [N, 4].
+    def boxes_of(self, *photo: str | None) -> Floats32:
+        """Return the boxes of forgotten faces of a photo, float32 [N, 4], as shares of its sides.
 
-        They are shares of the photo's sides.
+        `photo` are its uri and hashes, as far as they are known.
         """
-        keys = {self.key(text) for text in told} - {None} if self.boxes else set()
-        found = {tuple(box) for key in keys if key for box in self.boxes.get(key, ())}
-        return np.array(sorted(found), np.float32).reshape(-1, 4)
+        keys = {self.key(text) for text in photo} - {None} if self.boxes else set()
+        boxes = {tuple(box) for key in keys if key for box in self.boxes.get(key, ())}
+        return np.array(sorted(boxes), np.float32).reshape(-1, 4)
 
     def hidden_faces(
-        self, boxes: Floats32, width: int, height: int, *told: str | None
+        self, boxes: Floats32, width: int, height: int, *photo: str | None
     ) -> npt.NDArray[np.bool_]:
         """Return which faces of a photo, boxes [N, 4] in pixels, must not come back, bool [N]."""
-        known = self.faces_of(*told)
-        if not len(known) or not len(boxes):
+        forgotten = self.boxes_of(*photo)
+        if not len(forgotten) or not len(boxes):
             return np.zeros(len(boxes), bool)
         scale = np.array([width, height, width, height], np.float32)
-        overlaps: Floats32 = iou(boxes, known * scale)
+        overlaps: Floats32 = iou(boxes, forgotten * scale)
         return np.asarray(overlaps.max(axis=1) > SAME_FACE, bool)
 
 
@@ -120,8 +120,8 @@ def salted(salt: bytes, value: str | bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=KEY_BYTES, key=salt).digest()
 
 
-def load(lake: Folder) -> Forgotten:
-    """Return what the lake in a folder was told to forget.
+def load_tombstones(lake: Folder) -> Forgotten:
+    """Return the tombstones of the lake in a folder.
 
     Raises:
         StorageError: a file of tombstones is damaged.
@@ -133,7 +133,7 @@ def load(lake: Folder) -> Forgotten:
     rows = [row for name in names for row in _rows(folder, name)]
     if not folder.exists(SALT):
         raise _no_salt(folder)
-    return gathered(folder.read(SALT), rows)
+    return from_rows(folder.read(SALT), rows)
 
 
 def _no_salt(folder: Folder) -> StorageError:
@@ -143,7 +143,7 @@ def _no_salt(folder: Folder) -> StorageError:
     )
 
 
-def gathered(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
+def from_rows(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
     """Return the tombstones of rows of schema `FORGOTTEN`."""
     sets: dict[str, set[bytes | None]] = defaultdict(set)
     boxes: dict[bytes, list[Sequence[float]]] = defaultdict(list)
@@ -176,10 +176,10 @@ def gathered(salt: bytes, rows: Iterable[Mapping[str, Any]]) -> Forgotten:
 def _rows(folder: Folder, name: str) -> list[dict[str, Any]]:
     data = folder.read(name)
     try:
-        found: list[dict[str, Any]] = (
+        rows: list[dict[str, Any]] = (
             pq.read_table(io.BytesIO(data)).select(FORGOTTEN.names).to_pylist()
         )
-        return found
+        return rows
     except (pa.ArrowException, KeyError, OSError) as error:
         raise StorageError(
             f"{folder.url}/{name} is damaged ({error}); restore it from a backup: without it what "
@@ -187,11 +187,11 @@ def _rows(folder: Folder, name: str) -> list[dict[str, Any]]:
         ) from error
 
 
-def salt_of(lake: Folder) -> bytes:
+def lake_salt(lake: Folder) -> bytes:
     """Return the lake's salt; it is made when nothing was forgotten yet.
 
     Raises:
-        StorageError: it is gone, and with it the meaning of the tombstones that there are.
+        StorageError: it is missing, without which the tombstones mean nothing.
     """
     folder = lake.child(FOLDER)
     if not folder.exists(SALT) and any(name.endswith(".parquet") for name in folder.files()):

@@ -100,7 +100,7 @@ class Archive:
 
     @property
     def ledger(self):
-        return Ledger.from_table(self.rows)
+        return Ledger.from_tables([self.rows])
 
     def run(self, *inputs, config=None, **options):
         """Index the inputs; return the rows added, and the report of plan and reading."""

@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import StorageError
-from pipeline.lake import tombstones as stones
 from pipeline.lake.schema import FORGOTTEN
 from pipeline.lake.store import LakeStore, parquet_bytes
-from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
+from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten, lake_salt
 from pipeline.maintenance.forget import derived
 from pipeline.maintenance.forget.corrections import clean_corrections
 from pipeline.maintenance.forget.parts import clean_parts, clean_quarantine, strings
@@ -64,7 +63,7 @@ def forget(lake: LakeStore, target: Target, run_id: str) -> Done:
         StorageError: corrections or earlier tombstones are damaged; nothing was begun.
     """
     People(lake).constraint_files()  # a damaged one is told of before anything is begun
-    rows = tombstones(target, stones.salt_of(lake.folder))
+    rows = tombstones(target, lake_salt(lake.folder))
     table = parquet_bytes(pa.Table.from_pylist(rows, FORGOTTEN))
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}.parquet"
     note = {
@@ -132,7 +131,7 @@ def sweep(
         parts: that may hold something; None: look at all, for instance after a backup was put back.
         texts: ids and places, in the clear, that must not stand in manifests of runs.
     """
-    forgotten = stones.load(lake.folder)
+    forgotten = lake.forgotten()
     there = lake.parts()
     names = there if parts is None else [name for name in parts if name in set(there)]
     changed = clean_parts(lake, forgotten, names)

@@ -27,7 +27,7 @@ def test_rows_keep_together_when_sorted():
         ("0" * 32, None, None, None),
         ("8" * 32, "/a", "cd" * 32, 0),
     ]
-    ledger = Ledger.from_table(table(rows))
+    ledger = Ledger.from_tables([table(rows)])
     first, second, third = ledger.find([r[0] for r in rows]).tolist()
     assert (second, third, first) == (0, 1, 2)
     assert [ledger.shard_of(i) for i in (first, second, third)] == ["/b", "", "/a"]
@@ -38,7 +38,7 @@ def test_rows_keep_together_when_sorted():
 
 def test_tables_of_several_chunks():
     whole = table([(f"{i:032x}", f"/{i % 2}", None, i) for i in range(10)])
-    ledger = Ledger.from_table(pa.concat_tables([whole.slice(6), whole.slice(0, 6)]))
+    ledger = Ledger.from_tables([whole.slice(6), whole.slice(0, 6)])
     assert [int(ledger.size[i]) for i in ledger.find([f"{i:032x}" for i in range(10)])] == list(
         range(10)
     )
@@ -58,7 +58,7 @@ ids = st.tuples(half, half).map(lambda pair: f"{pair[0]:016x}{pair[1]:016x}")
 @given(st.sets(ids), st.lists(ids))
 def test_find_equals_a_dict(known, wanted):
     rows = [(i, f"/{n}", None, n) for n, i in enumerate(known)]
-    ledger = Ledger.from_table(table(rows))
+    ledger = Ledger.from_tables([table(rows)])
     size = {row[0]: row[3] for row in rows}
     found = ledger.find(wanted).tolist()
     assert [None if at < 0 else int(ledger.size[at]) for at in found] == [

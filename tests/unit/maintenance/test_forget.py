@@ -21,8 +21,7 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run as DedupeRun
 from pipeline.errors import ConfigError, StorageError
 from pipeline.geometry import iou
-from pipeline.lake import schema
-from pipeline.lake import tombstones as stones
+from pipeline.lake import schema, tombstones
 from pipeline.lake.checkpoints import Workspace, in_process
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.store import LakeStore, parquet_bytes
@@ -195,7 +194,7 @@ def forget(lake, run_id="f1", **what):
 
 def proof(lake, found=None):
     clear = Clear(sorted(found.texts()), sorted(found.names), found.blobs()) if found else None
-    return prove(lake, stones.load(lake.folder), clear).found
+    return prove(lake, lake.forgotten(), clear).found
 
 
 def test_a_person_is_in_no_file_afterwards(lake, tmp_path):
@@ -573,7 +572,7 @@ def test_what_there_is_not_is_refused(lake):
     for wanted in ({"images": ["nope.jpg"]}, {"faces": ["nope"]}, {"persons": ["Nobody"]}):
         with pytest.raises(ConfigError):
             forget(lake, **wanted)
-    assert stones.load(lake.folder) == stones.NOTHING
+    assert lake.forgotten() == tombstones.NOTHING
 
 
 def test_tombstones_hold_nothing_in_the_clear(lake, tmp_path):
@@ -589,7 +588,7 @@ def test_tombstones_hold_nothing_in_the_clear(lake, tmp_path):
     assert held
     assert not held & known
     salt = lake.folder.read("forgotten/_salt")
-    assert len(salt) == stones.SALT_BYTES
+    assert len(salt) == tombstones.SALT_BYTES
 
 
 def test_the_command_asks_tells_and_proves(lake, capsys, monkeypatch):
@@ -637,19 +636,19 @@ def test_reading_passes_over_forgotten_photos_wherever_they_lie(tmp_path):
     rows, _ = read_all(planned(root))
     salt = b"s" * 32
     one = next(row for row in rows.to_pylist() if row["uri"].endswith("one.jpg"))
-    stone = {
-        "kind": stones.IMAGE, "key": stones.salted(salt, one["image_id"]), "box": None,
-        "address": stones.salted(salt, one["uri"]), "pixels": None, "vector": None,
-        "content": stones.salted(salt, one["sha256"]), "thumbnail": None, "hashes": None,
+    tombstone = {
+        "kind": tombstones.IMAGE, "key": tombstones.salted(salt, one["image_id"]), "box": None,
+        "address": tombstones.salted(salt, one["uri"]), "pixels": None, "vector": None,
+        "content": tombstones.salted(salt, one["sha256"]), "thumbnail": None, "hashes": None,
     }  # fmt: skip
-    ledger = dataclasses.replace(Ledger.empty(), forgotten=stones.gathered(salt, [stone]))
+    ledger = dataclasses.replace(Ledger.empty(), forgotten=tombstones.from_rows(salt, [tombstone]))
     put(root, {"b/copy.jpg": jpeg(1)})
     other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
     work = planned(root, other, ledger=ledger)
     left, report = read_all(work, ledger)
     names = sorted(uri.removeprefix(str(tmp_path)) for uri in left["uri"].to_pylist())
     assert names == ["/in/a/two.jpg", "/other/a/one.jpg"]
-    assert report.skipped[stones.REFUSED] == 2
+    assert report.skipped[tombstones.REFUSED] == 2
     tar = put(tmp_path, {"x.tar": tar_bytes([("in.jpg", jpeg(1)), ("new.jpg", jpeg(4))])}) / "x.tar"
     left, _ = read_all(planned(tar, ledger=ledger), ledger)
     assert [uri.rpartition("#")[2] for uri in left["uri"].to_pylist()] == ["new.jpg"]
@@ -660,11 +659,12 @@ def test_another_photo_in_a_forgotten_ones_place_is_not_lost(tmp_path):
     root = put(tmp_path / "in", {"a/one.jpg": jpeg(1)})
     (one,) = read_all(planned(root))[0].to_pylist()
     salt = b"s" * 32
-    stone = dict.fromkeys(schema.FORGOTTEN.names) | {
-        "kind": stones.IMAGE, "key": stones.salted(salt, one["image_id"]),
-        "address": stones.salted(salt, one["uri"]), "content": stones.salted(salt, one["sha256"]),
+    tombstone = dict.fromkeys(schema.FORGOTTEN.names) | {
+        "kind": tombstones.IMAGE, "key": tombstones.salted(salt, one["image_id"]),
+        "address": tombstones.salted(salt, one["uri"]),
+        "content": tombstones.salted(salt, one["sha256"]),
     }  # fmt: skip
-    known = stones.gathered(salt, [stone])
+    known = tombstones.from_rows(salt, [tombstone])
     ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
     put(root, {"a/one.jpg": jpeg(2)})
     other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
@@ -675,8 +675,8 @@ def test_another_photo_in_a_forgotten_ones_place_is_not_lost(tmp_path):
     # and is known from then on, even if the first of them is forgotten as well
     again = Ledger.from_tables(rows, forgotten=known)
     assert read_all(planned(root, other, ledger=again), again)[1].done == 2
-    second = stone | {"key": stones.salted(salt, ids[0]), "content": bytes(16)}
-    both = Ledger.from_tables(rows[1:], forgotten=stones.gathered(salt, [stone, second]))
+    second = tombstone | {"key": tombstones.salted(salt, ids[0]), "content": bytes(16)}
+    both = Ledger.from_tables(rows[1:], forgotten=tombstones.from_rows(salt, [tombstone, second]))
     (third,) = read_all(planned(root, ledger=both), both)[0].to_pylist()
     assert third["image_id"] not in {one["image_id"], *ids}
 
@@ -685,9 +685,10 @@ def test_a_forgotten_photo_that_cannot_be_read_leaves_no_row(tmp_path):
     root = put(tmp_path / "in", {"one.jpg": jpeg(1)})
     (one,) = read_all(planned(root))[0].to_pylist()
     salt = b"s" * 32
-    known = stones.gathered(salt, [dict.fromkeys(schema.FORGOTTEN.names) | {
-        "kind": stones.IMAGE, "key": stones.salted(salt, one["image_id"]),
-        "address": stones.salted(salt, one["uri"]), "content": stones.salted(salt, one["sha256"]),
+    known = tombstones.from_rows(salt, [dict.fromkeys(schema.FORGOTTEN.names) | {
+        "kind": tombstones.IMAGE, "key": tombstones.salted(salt, one["image_id"]),
+        "address": tombstones.salted(salt, one["uri"]),
+        "content": tombstones.salted(salt, one["sha256"]),
     }])  # fmt: skip
     ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
     work = planned(root, ledger=ledger)
@@ -703,12 +704,12 @@ def test_a_forgotten_photo_that_cannot_be_read_leaves_no_row(tmp_path):
 def test_faces_that_were_forgotten_and_no_others_are_hidden(boxes, gone, scale):
     """Whatever the size at which the photo comes back."""
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], np.float32).reshape(-1, 4)
-    apart = iou(boxes, boxes) - np.eye(len(boxes)) <= stones.SAME_FACE - 0.01
+    apart = iou(boxes, boxes) - np.eye(len(boxes)) <= tombstones.SAME_FACE - 0.01
     gone = {one for one in gone if one < len(boxes) and apart[one].all()}
     salt = b"s" * 32
-    key = stones.salted(salt, "content")
-    known = stones.gathered(salt, [
-        {"kind": stones.FACE, "key": bytes(16), "vector": None, "thumbnail": None,
+    key = tombstones.salted(salt, "content")
+    known = tombstones.from_rows(salt, [
+        {"kind": tombstones.FACE, "key": bytes(16), "vector": None, "thumbnail": None,
          "hashes": None, "address": None, "content": key, "pixels": None,
          "box": (boxes[one] / 1000).tolist()}
         for one in gone

@@ -13,7 +13,7 @@ from pipeline.config import DetectConfig
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore, Models
-from pipeline.lake.tombstones import gathered, salted
+from pipeline.lake.tombstones import from_rows, salted
 from pipeline.maintenance.check import check
 from pipeline.models.cards.card import find_card
 from pipeline.stages.decode import Decode
@@ -217,7 +217,7 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
     face = partly["found"][0]
     none = dict.fromkeys(f.name for f in schema.FORGOTTEN)
     sides = [partly["width"], partly["height"]] * 2
-    known = gathered(salt, [
+    known = from_rows(salt, [
         none | {"kind": "image", "key": bytes(16),
                 "pixels": salted(salt, hidden["pixels_sha256"])},
         none | {"kind": "face", "key": salted(salt, f"{partly['image_id']}-0"),
