@@ -209,9 +209,12 @@ class IndexConfig:
         str | None, Option("folder or URL to fetch weights from", unit="URL", group="models")
     ] = None
     detect: Annotated[DetectConfig, "faces"] = field(default_factory=DetectConfig)
-    thumbnails: Annotated[bool, Option(
+    thumbnails: Annotated[
+        bool,
+        Option(
             "small pictures of faces are kept", off="keep no small pictures of faces", group="faces"
-        )] = True
+        ),
+    ] = True
     read: Annotated[ReadConfig, "reading"] = field(default_factory=ReadConfig)
     decode: Annotated[DecodeConfig, "reading"] = field(default_factory=DecodeConfig)
     retry_errors: Annotated[

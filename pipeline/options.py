@@ -6,13 +6,15 @@ an entry in the manifest of the run; help, unit, bounds and default stand there 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pipeline.errors import ConfigError
 
 Config = TypeVar("Config")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def require(holds: bool, message: str) -> None:
@@ -64,17 +66,19 @@ class Option:
 
     def rule(self) -> str:
         """Return the bounds in words."""
-        low, high = self.least, self.most
-        if self.above is not None and self.below is not None:
-            text = f"it must lie between {self.above:g} and {self.below:g}"
-        elif self.above is not None:
-            text = f"give more than {self.above:g}" + (
-                "" if high is None else f", at most {high:g}"
+        low = self.least if self.least is not None else self.above
+        high = self.most if self.most is not None else self.below
+        if low is None:
+            text = f"it must be {high:,} or less"
+        elif high is None:
+            text = f"it must be {'' if self.above is None else 'more than '}{low:,}" + (
+                " or more" if self.above is None else ""
             )
-        elif high is None and self.below is None:
-            text = f"it must be {low:,} or more" if low else "it must not be negative"
+            text = "it must not be negative" if low == 0 and self.above is None else text
+        elif self.above is not None and self.below is None:
+            text = f"give more than {low:g}, at most {high:g}"
         else:
-            text = f"give {low:g} to {high if high is not None else self.below:g}"
+            text = f"it must lie between {low:g} and {high:g}"
         return f"{text}: {self.why}" if self.why else text
 
 
@@ -102,6 +106,13 @@ class Setting:
         """The texts that are allowed, None where any is."""
         kinds = [self.kind, *get_args(self.kind)]
         return next((get_args(one) for one in kinds if get_origin(one) is Literal), None)
+
+    def in_words(self) -> str:
+        """Return what it means, with its unit and default."""
+        unit = self.option.unit
+        text = self.option.help + (f", {unit}" if isinstance(unit, str) and len(unit) > 1 else "")
+        default = self.option.unset if self.default is None else self.default
+        return text if default in ("", None, ()) else f"{text}; default: {default}"
 
     @property
     def optional(self) -> bool:
@@ -141,6 +152,11 @@ def _is_annotated(hint: Any) -> bool:
 
 def _made(one: Any) -> Any:
     return one.default_factory() if one.default_factory is not MISSING else None
+
+
+def default_of(config: Any, name: str) -> Any:
+    """Return the default of an option, by its name."""
+    return next(one.default for one in settings(config) if one.name == name)
 
 
 def check_bounds(config: Any) -> None:
@@ -195,3 +211,28 @@ def _build(config: type[Config], tree: dict[str, Any]) -> Config:
 
 def _is_config(kind: Any) -> bool:
     return hasattr(kind, "__dataclass_fields__")
+
+
+def takes(*configs: type) -> Callable[[Function], Function]:
+    """Show the options of configs as keyword arguments of a function that takes `**options`.
+
+    They come into its signature, which notebooks complete, and into its documentation.
+    """
+
+    def dress(function: Function) -> Function:
+        shown = [one for config in configs for one in settings(config)]
+        signature = inspect.signature(function)
+        fixed = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        more = [
+            inspect.Parameter(
+                one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.kind
+            )
+            for one in shown
+        ]
+        function.__signature__ = signature.replace(parameters=fixed + more)  # type: ignore[attr-defined]  # what inspect looks for
+        lines = [f"    {one.name}: {one.in_words()}." for one in shown]
+        about = inspect.cleandoc(function.__doc__ or "")
+        function.__doc__ = "\n".join([about, "", "Options:", *lines])
+        return function
+
+    return dress

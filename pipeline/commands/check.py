@@ -1,24 +1,19 @@
 """`facelake check`: verify a lake, and repair it."""
 
 import argparse
-import sys
 import time
 from collections import defaultdict
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import add_storage_options
-from pipeline.commands.progress import duration
-from pipeline.commands.tasks import finish_forgetting
-from pipeline.errors import EXIT_UNSOUND, StorageError
-from pipeline.lake.lock import RunLock
-from pipeline.lake.store import LakeStore
-from pipeline.maintenance.check import KINDS, Finding, Result, check, repair
-from pipeline.storage.folder import parse_options, visible
+from pipeline.commands import options as opt
+from pipeline.commands.output import duration
+from pipeline.errors import EXIT_UNSOUND
+from pipeline.maintenance.check import KINDS, Finding, Result
+from pipeline.storage.folder import visible
 
 
 def add_parser(commands: Any) -> None:
@@ -31,39 +26,30 @@ def add_parser(commands: Any) -> None:
         "and parts that cannot be trusted move to quarantine/: the next run does their images "
         f"again. Exit code 0 for a sound lake, {EXIT_UNSOUND} when something is wrong.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    opt.add_lake(parser)
     parser.add_argument("--repair", action="store_true", help="mend what is found")
-    add_storage_options(parser)
+    opt.add_storage_options(parser)
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify, repair if asked to, and return the exit code."""
     began = time.monotonic()
-    lake = LakeStore.open(options.lake, parse_options(options.storage_option))
-    result = check(lake)
-    show(lake, result, time.monotonic() - began)
-    if not result.findings:
-        return 0
-    if not options.repair:
-        return EXIT_UNSOUND
-    with RunLock(lake.folder, f"check-{datetime.now(UTC):%Y%m%dT%H%M%S}"):
-        try:
-            finish_forgetting(lake)
-        except StorageError as error:  # what is mended now may be what it fails for
-            print(f"facelake: {error}", file=sys.stderr)
-        repair(lake, check(lake).findings)  # again: what another run was writing is no leftover
-        left = check(lake)
-    print("\nRepaired; run `facelake index` again to do the images of quarantined parts")
-    show(lake, left, time.monotonic() - began)
-    return EXIT_UNSOUND if left.findings else 0
+    lake = opt.open_lake(options)
+    result = lake.check()
+    show(lake.url, result, time.monotonic() - began)
+    if result.findings and options.repair:
+        result = lake.check(repair=True)
+        print("\nRepaired; run `facelake index` again to do the images of quarantined parts")
+        show(lake.url, result, time.monotonic() - began)
+    return EXIT_UNSOUND if result.findings else 0
 
 
-def show(lake: LakeStore, result: Result, seconds: float) -> None:
+def show(lake: str, result: Result, seconds: float) -> None:
     """Print what was verified and what is wrong."""
     console = Console()
     console.print(
-        f"{visible(lake.folder.url)}: {result.parts:,} parts, {result.images:,} images, "
+        f"{visible(lake)}: {result.parts:,} parts, {result.images:,} images, "
         f"{result.faces:,} faces verified in {duration(seconds)}",
         highlight=False,
         markup=False,
@@ -77,8 +63,10 @@ def show(lake: LakeStore, result: Result, seconds: float) -> None:
         by_kind[finding.kind].append(finding)
     table = Table("what", "files", "rows", "meaning", "first")
     for kind in KINDS:
-        if mine := by_kind.get(kind):
-            rows = sum(finding.rows for finding in mine)
-            first = Text(visible(f"{mine[0].part}: {mine[0].detail}"), overflow="fold")
-            table.add_row(kind, f"{len(mine):,}", f"{rows:,}" if rows else "", KINDS[kind], first)
+        if findings := by_kind.get(kind):
+            rows = sum(finding.rows for finding in findings)
+            first = Text(visible(f"{findings[0].part}: {findings[0].detail}"), overflow="fold")
+            table.add_row(
+                kind, f"{len(findings):,}", f"{rows:,}" if rows else "", KINDS[kind], first
+            )
     console.print(table)

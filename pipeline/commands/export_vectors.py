@@ -5,10 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.commands.options import add_storage_options
-from pipeline.commands.search import say
-from pipeline.lake.store import LakeStore
-from pipeline.storage.folder import parse_options, visible
+from pipeline.commands import options as opt
+from pipeline.commands.output import say
+from pipeline.storage.folder import visible
 
 
 def add_parser(commands: Any) -> None:
@@ -19,20 +18,18 @@ def add_parser(commands: Any) -> None:
         description="Write faces, photos and vectors in a format that another library searches. "
         "Plain Parquet needs no export: DuckDB, Spark and pandas read the lake as it is.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    opt.add_lake(parser)
     parser.add_argument(
         "--to", choices=("lance",), default="lance",
         help="lance: for pylance and LanceDB, needs facelake[lance]; default: %(default)s",
     )  # fmt: skip
     parser.add_argument("target", metavar="DIR", help="folder that is made, faces.lance")
-    add_storage_options(parser, "for the storage back end of the lake; may be repeated")
+    opt.add_storage_options(parser, "for the storage back end of the lake; may be repeated")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Export and print."""
-    from pipeline.search.export import to_lance
-
-    count = to_lance(LakeStore(options.lake, parse_options(options.storage_option)), options.target)
+    count = opt.open_lake(options).export_vectors(options.target)
     say(Console(), f"{count:,} faces written to {visible(options.target)}")
     return 0

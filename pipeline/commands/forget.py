@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import add_storage_options, add_wait_option
-from pipeline.commands.tasks import finish_forgetting, new_run_id, open_lake
+from pipeline.commands import options as opt
+from pipeline.commands.output import say
 from pipeline.errors import EXIT_UNSOUND, ConfigError
-from pipeline.lake.lock import RunLock
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
+    from pipeline.maintenance.forget.job import Forgetting
     from pipeline.maintenance.forget.prove import Proof
     from pipeline.maintenance.forget.run import Done
     from pipeline.maintenance.forget.target import Target
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "back. The photos themselves are not touched. Without a person, photo or face it goes on "
         "with what was stopped, and removes again what a backup brought back.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    opt.add_lake(parser)
     parser.add_argument(
         "--person", action="append", default=[], metavar="PERSON",
         help="id, start of one, or exact name: all faces, and the name; may be repeated",
@@ -55,71 +55,58 @@ def add_parser(commands: Any) -> None:
         "exit code 10 if something is",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_wait_option(parser)
-    add_storage_options(parser)
+    opt.add_wait_option(parser)
+    opt.add_storage_options(parser)
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Forget what the options say; return the exit code."""
-    # They know all tables, and take seconds to load.
-    from pipeline.maintenance.forget.prove import Clear, prove
-    from pipeline.maintenance.forget.run import forget, sweep
-    from pipeline.maintenance.forget.target import find
-
     console = Console(stderr=options.json)
-    lake, _ = open_lake(options)
-    named = bool(options.person or options.image or options.face)
-    run_id = new_run_id("forget")
-    clear: Clear | None = None
-    done: Done | None
-    said: dict[str, Any] = {}
-    with RunLock(lake.folder, run_id, options.wait):
-        stopped = finish_forgetting(lake)
-        if named:
-            target = find(lake, options.person, options.image, options.face)
-            said["forgotten"] = told(target)
-            if not options.json:
-                show_target(console, target)
-            if options.dry_run:
-                _print(options, said)
-                return 0
-            confirm(options)
-            done = forget(lake, target, run_id)
-            clear = Clear(sorted(target.texts()), sorted(target.names), target.blobs())
-        else:
-            # With --prove alone nothing is changed: what is there is what is told.
-            known = bool(lake.forgotten())
-            if not known:
-                console.print(f"nothing was ever forgotten in {visible(lake.folder.url)}")
-            idle = options.prove or stopped or not known
-            done = None if idle else sweep(lake, run_id)
-        if done is not None:
-            said["removed"] = vars(done)
-            if not options.json:
-                show_done(console, lake, done)
-        proof = prove(lake, lake.forgotten(), clear) if options.prove else None
-    if proof is not None:
-        said["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.found}
+    lake = opt.open_lake(options)
+
+    def may_go(target: "Target") -> bool:
         if not options.json:
-            show_proof(console, lake, proof)
-    _print(options, said)
-    return EXIT_UNSOUND if proof is not None and proof.found else 0
+            show_target(console, target)
+        if not options.dry_run:
+            confirm(options)
+        return not options.dry_run
 
-
-def _print(options: argparse.Namespace, said: dict[str, Any]) -> None:
+    outcome = lake.forget(
+        person=options.person,
+        image=options.image,
+        face=options.face,
+        prove=options.prove,
+        wait=options.wait,
+        confirm=may_go,
+    )
+    if not outcome.ever and outcome.target is None:
+        say(console, f"nothing was ever forgotten in {lake.url}")
     if options.json:
-        print(json.dumps(said, indent=2))
+        print(json.dumps(as_json(outcome), indent=2))
+    else:
+        if outcome.removed is not None:
+            show_done(console, lake.store, outcome.removed)
+        if outcome.proof is not None:
+            show_proof(console, lake.store, outcome.proof)
+    return EXIT_UNSOUND if outcome.proof is not None and outcome.proof.found else 0
 
 
-def told(target: "Target") -> dict[str, Any]:
-    """Return what a target holds, in numbers."""
-    return {
-        "persons": len(target.persons),
-        "photos": len(target.images),
-        "faces": len(target.faces),
-        "copies": len(target.copies),
-    }
+def as_json(outcome: "Forgetting") -> dict[str, Any]:
+    """Return what was meant, removed and proved, as JSON has it."""
+    facts: dict[str, Any] = {}
+    if (target := outcome.target) is not None:
+        facts["forgotten"] = {
+            "persons": len(target.persons),
+            "photos": len(target.images),
+            "faces": len(target.faces),
+            "copies": len(target.copies),
+        }
+    if outcome.removed is not None:
+        facts["removed"] = vars(outcome.removed)
+    if (proof := outcome.proof) is not None:
+        facts["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.found}
+    return facts
 
 
 def show_target(console: Console, target: "Target") -> None:

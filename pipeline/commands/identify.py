@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.search import add_probe_options, say, tell_choice, told_probe
-from pipeline.storage.folder import parse_options, visible
+from pipeline.commands import options as opt
+from pipeline.commands.output import say
+from pipeline.commands.search import probe_as_json, tell_choice
+from pipeline.search.settings import IdentifyConfig
+from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
     from pipeline.search.identity import Identity
-
-MARGIN = 0.05
-MIN_FACE_PX = 16.0
 
 
 def add_parser(commands: Any) -> None:
@@ -27,48 +27,20 @@ def add_parser(commands: Any) -> None:
         description="Compare the face of a photo with the persons of a lake, each by up to eight "
         "faces and their mean, and say who it is, or why nobody.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    opt.add_lake(parser)
     parser.add_argument("--image", required=True, metavar="PHOTO", help="photo of somebody")
-    parser.add_argument(
-        "--among", choices=("named", "all"), default="named",
-        help="persons with a name, or all that clustering made; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--threshold", type=float, metavar="T",
-        help="least similarity; default: what clustering asked of two faces, else the model's",
-    )  # fmt: skip
-    parser.add_argument(
-        "--margin", type=float, default=MARGIN, metavar="M",
-        help="by how much the best person must lead the next; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--min-face-px", type=float, default=MIN_FACE_PX, metavar="PX",
-        help="smaller faces are nobody; default: %(default)s",
-    )  # fmt: skip
-    add_probe_options(parser)
+    opt.add_config_options(parser, IdentifyConfig)
+    opt.add_own_embedder_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Identify and print."""
-    from pipeline.models.weights.store import WeightStore
-    from pipeline.search.identity import identify
-
-    found = identify(
-        options.lake,
-        image=options.image,
-        among=options.among,
-        threshold=options.threshold,
-        margin=options.margin,
-        min_face_px=options.min_face_px,
-        choice=options.select,
-        embedder=options.embedder,
-        store=WeightStore.at(options.weights_dir, options.weights_url),
-        storage_options=parse_options(options.storage_option),
-    )
+    values = opt.values_of(IdentifyConfig, options)
+    found = opt.open_lake(options).identify(options.image, **values)
     if options.json:
-        print(json.dumps(told(found), indent=2))
+        print(json.dumps(as_json(found), indent=2))
         return 0
     console = Console()
     tell_choice(console, found.probe, options.select)
@@ -76,10 +48,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def told(found: "Identity") -> dict[str, Any]:
+def as_json(found: "Identity") -> dict[str, Any]:
     """Return the answer as JSON has it."""
     return {
-        "query": told_probe(found.probe) | {"size_px": found.probe.size_px},
+        "query": probe_as_json(found.probe) | {"size_px": found.probe.size_px},
         "person": asdict(found.person) if found.person else None,
         "reason": found.reason,
         "margin": found.margin,

@@ -1,10 +1,10 @@
 """Options of commands, made from the fields of the configs that they become."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any, TypeVar, get_args, get_origin
 
-from pipeline.config import DEFAULT_EMBEDDER, IndexConfig
+from pipeline.config import IndexConfig
+from pipeline.library import Lake
 from pipeline.models.weights.store import WeightStore
 from pipeline.options import Setting, build, settings
 from pipeline.storage.folder import parse_options
@@ -118,6 +118,30 @@ def weight_store(options: argparse.Namespace) -> WeightStore:
 def add_wait_option(parser: Any) -> None:
     """Add `--wait`, for `RunLock`."""
     parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
+
+
+def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
+    """Add what says where tasks run, and for whom they wait."""
+    add_wait_option(parser)
+    parser.add_argument("--verbose", action="store_true", help="log what is going on")
+    parser.add_argument(
+        "--ray", choices=("auto", "always", "never"), default="auto",
+        help="whether tasks run on a Ray cluster; auto: on one that is named by RAY_ADDRESS, and "
+        f"on this machine's cores from {rows_for_ray:,} {of_what}; default: %(default)s",
+    )  # fmt: skip
+    add_storage_options(parser)
+
+
+def open_lake(options: argparse.Namespace) -> Lake:
+    """Return the lake that the options name, with the embedder and weights that they name.
+
+    Raises:
+        ConfigError: there is none.
+        StorageError: its storage does not answer.
+    """
+    more = {name: getattr(options, name, None)
+            for name in ("embedder", "weights_dir", "weights_url")}  # fmt: skip
+    return Lake(options.lake, storage_of(options), **more)
 
 
 def add_own_embedder_options(parser: Any) -> None:

@@ -4,15 +4,12 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.commands import options as opt
 from pipeline.commands import people_files, people_tables
-from pipeline.commands.options import add_storage_options
-from pipeline.commands.people_files import note
 from pipeline.errors import ConfigError
-from pipeline.lake.store import LakeStore
-from pipeline.people import People, actions
 from pipeline.people.corrections import Constraint
-from pipeline.people.view import view
-from pipeline.storage.folder import parse_options, visible
+from pipeline.people.table import PeopleTable
+from pipeline.storage.folder import visible
 
 
 def add_parser(commands: Any) -> None:
@@ -25,15 +22,15 @@ def add_parser(commands: Any) -> None:
         "Corrections show at once, are kept apart from the tables, beat the machine in every "
         "later clustering, and can be taken back.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    opt.add_lake(parser)
     parser.set_defaults(func=run)
     subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False)
-    add_storage_options(common)
+    opt.add_storage_options(common)
 
-    def add(name: str, work: Callable[[People, argparse.Namespace], None], about: str) -> Any:
+    def add(name: str, act: Callable[[PeopleTable, argparse.Namespace], None], about: str) -> Any:
         added = subparsers.add_parser(name, parents=[common], help=about, description=about)
-        added.set_defaults(work=work)
+        added.set_defaults(action_of=act)
         return added
 
     listing = add("list", _list, "list the people")
@@ -86,84 +83,75 @@ def _faces(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the options say; return the exit code."""
-    lake = LakeStore.open(options.lake, parse_options(options.storage_option))
-    options.work(People(lake), options)
+    options.action_of(opt.open_lake(options).people, options)
     return 0
 
 
-def _list(people: People, options: argparse.Namespace) -> None:
+def _list(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit {options.limit} shows nobody; give 1 or more, or leave it out")
     people_tables.show_list(
-        view(people).people, options.sort, options.all, options.limit, options.json
+        people.to_arrow(), options.sort, options.all, options.limit, options.json
     )
 
 
-def _show(people: People, options: argparse.Namespace) -> None:
-    now = view(people)
-    people_tables.show_person(people, now, now.lookup(options.person), options.json)
+def _show(people: PeopleTable, options: argparse.Namespace) -> None:
+    now = people.now()
+    people_tables.show_person(people.store, now, now.lookup(options.person), options.json)
 
 
-def _name(people: People, options: argparse.Namespace) -> None:
+def _name(people: PeopleTable, options: argparse.Namespace) -> None:
     if (options.name is None) != options.remove:
         raise ConfigError("Give either a name or --remove")
-    person = view(people).lookup(options.person)
     if options.remove:
-        _done(actions.unname(people, person, note("name", person, "--remove")), "name removed")
+        _done(people.unname(options.person), "name removed")
     else:
-        made = actions.name(people, person, options.name, note("name", person, options.name))
-        _done(made, f"{person} is called {visible(made.value or '')}")
+        made = people.name(options.person, options.name)
+        _done(made, f"{made.person_id} is called {visible(made.value or '')}")
 
 
-def _merge(people: People, options: argparse.Namespace) -> None:
-    now = view(people)
-    persons = [now.lookup(text) for text in options.persons]
-    made = actions.merge(people, persons, note("merge", *persons))
-    _done(made, f"{len(set(persons))} persons are one, {persons[0]}")
+def _merge(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.merge(*options.persons)
+    _done(made, f"{len(set(options.persons))} persons are one, {made.person_id}")
 
 
-def _split(people: People, options: argparse.Namespace) -> None:
-    person = view(people).lookup(options.person)
-    made = actions.split(people, person, options.faces, note("split", person, *options.faces))
-    _done(made, f"{len(set(options.faces))} faces of {person} are a new person, {made.person_id}")
+def _split(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.split(options.person, options.faces)
+    number = len(set(options.faces))
+    _done(made, f"{number} faces of {visible(options.person)} are a new person, {made.person_id}")
 
 
-def _move(people: People, options: argparse.Namespace) -> None:
-    person = view(people).lookup(options.to)
-    words = note("move", *options.faces, "--to", person)
-    made = actions.move(people, options.faces, person, words)
-    _done(made, f"{len(set(options.faces))} faces are {person} now")
+def _move(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.move(options.faces, options.to)
+    _done(made, f"{len(set(options.faces))} faces are {made.person_id} now")
 
 
-def _not_a_face(people: People, options: argparse.Namespace) -> None:
-    made = actions.not_a_face(people, options.faces, note("not-a-face", *options.faces))
+def _not_a_face(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.not_a_face(options.faces)
     _done(made, f"{len(made.faces)} faces rejected")
 
 
-def _hide(people: People, options: argparse.Namespace) -> None:
-    person = view(people).lookup(options.person)
-    _done(actions.hide(people, person, note("hide", person)), f"{person} is hidden")
+def _hide(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.hide(options.person)
+    _done(made, f"{made.person_id} is hidden")
 
 
-def _unhide(people: People, options: argparse.Namespace) -> None:
-    person = view(people).lookup(options.person)
-    _done(actions.unhide(people, person, note("unhide", person)), f"{person} is shown")
+def _unhide(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.unhide(options.person)
+    _done(made, f"{made.person_id} is shown")
 
 
-def _cover(people: People, options: argparse.Namespace) -> None:
-    person = view(people).lookup(options.person)
-    made = actions.cover(people, person, options.face, note("cover", person, options.face))
-    _done(made, f"{visible(options.face)} stands for {person}")
+def _cover(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.cover(options.person, options.face)
+    _done(made, f"{visible(options.face)} stands for {made.person_id}")
 
 
-def _history(people: People, options: argparse.Namespace) -> None:
-    people_tables.show_history(people.constraints(), options.json)
+def _history(people: PeopleTable, options: argparse.Namespace) -> None:
+    people_tables.show_history(people.history(), options.json)
 
 
-def _undo(people: People, options: argparse.Namespace) -> None:
-    made = actions.undo(
-        people, options.correction, note("undo", *filter(None, [options.correction]))
-    )
+def _undo(people: PeopleTable, options: argparse.Namespace) -> None:
+    made = people.undo(options.correction)
     print(f"taken back: {made.value}; to bring it back: undo {made.constraint_id}")
 
 

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.people import People
 from pipeline.people.names import exported, import_names
+from pipeline.people.table import PeopleTable, note
 from pipeline.people.xmp.places import ENDING
 from pipeline.people.xmp.sidecars import export_sidecars, import_sidecars
 from pipeline.storage.folder import split_file, visible
 
 
 def add_parsers(
-    add: Callable[[str, Callable[[People, argparse.Namespace], None], str], Any],
+    add: Callable[[str, Callable[[PeopleTable, argparse.Namespace], None], str], Any],
 ) -> None:
     """Add both; `add` makes a parser of a name, the work, and what it is about."""
     exporting = add(
@@ -50,25 +50,25 @@ def add_parsers(
     )  # fmt: skip
 
 
-def _export(people: People, options: argparse.Namespace) -> None:
+def _export(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.xmp or options.beside:
         if (options.file is None) != options.beside:
             raise ConfigError("Give either a folder for the sidecars or --beside")
-        done = export_sidecars(people, options.file, options.naming, options.replace)
-        print(f"{done.sidecars:,} sidecars written, with {done.faces:,} faces")
-        _tell(done.left)
+        written = export_sidecars(people.store, options.file, options.naming, options.replace)
+        print(f"{written.sidecars:,} sidecars written, with {written.faces:,} faces")
+        _tell(written.left)
         return
     if options.file is None or options.replace or options.naming != "full":
         raise ConfigError("Give a CSV file to write, or --xmp with a folder or --beside")
-    text = exported(people)
+    text = exported(people.store)
     folder, name = split_file(options.file)
     folder.publish(name, text.encode())
     print(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
 
 
-def _import(people: People, options: argparse.Namespace) -> None:
+def _import(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.file.lower().endswith(ENDING) or os.path.isdir(options.file):
-        done = import_sidecars(people, options.file, note("import", options.file))
+        done = import_sidecars(people.store, options.file, note("import", options.file))
         names, faces = (done.taken.names, done.taken.faces) if done.taken else (0, 0)
         print(f"{names:,} names given to {faces:,} faces, from {done.sidecars:,} sidecars")
         unknown = done.taken.unknown if done.taken else 0
@@ -80,7 +80,7 @@ def _import(people: People, options: argparse.Namespace) -> None:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{visible(options.file)} is not UTF-8; save it as UTF-8") from error
-    result = import_names(people, text, note("import", options.file))
+    result = import_names(people.store, text, note("import", options.file))
     print(f"{result.names:,} names given to {result.faces:,} faces")
     if result.unknown:
         print(f"{result.unknown:,} faces of the file are not in the clusters of this lake")
@@ -90,9 +90,3 @@ def _tell(left: Counter[str]) -> None:
     for why, count in sorted(left.items()):
         if count:
             print(f"passed over: {count:,} {why}")
-
-
-def note(*words: str) -> str:
-    """Return the command as it was typed, persons by their ids, for people to read."""
-    shown = " ".join(words[:12]) + (f" ... ({len(words)} words)" if len(words) > 12 else "")
-    return visible(shown)

@@ -1,35 +1,13 @@
 """What `facelake index` tells of its own speed, in its manifest and at the end."""
 
-import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.executor.performance import Work, measured
-from pipeline.executor.resources import Sizing
-
-if TYPE_CHECKING:
-    from pipeline.executor.cluster import StoreWatch
-
 NOT_KNOWN = "not known"
-
-
-def performance(
-    work: Work, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
-) -> dict[str, Any]:
-    """Return the figures of a run that ends now; `marks` are of `measured`."""
-    figures = measured(
-        work,
-        sizing.workers(),
-        sizing.cpus,
-        apart=sizing.decode_apart,
-        marks=marks,
-        end=time.time(),
-    )
-    return figures | {"store_peak_bytes": store.peak, "spilled_bytes": store.spilled}
 
 
 def show(console: Console, figures: Mapping[str, Any]) -> None:

@@ -12,14 +12,17 @@ import numpy as np
 from rich.console import Console
 
 from pipeline import memory
-from pipeline.commands.index import prepare, say
-from pipeline.commands.options import add_inputs, add_work_options, index_config
+from pipeline.commands import options as opt
+from pipeline.commands.index import index_config
+from pipeline.commands.output import say
 from pipeline.commands.plan_tables import Outcome, as_json, show
 from pipeline.config import IndexConfig
 from pipeline.errors import ConfigError
+from pipeline.executor.index import prepare_models
 from pipeline.executor.planning.figures import Figures, figures
 from pipeline.executor.planning.prediction import GpuRate, Hardware, predict
 from pipeline.executor.planning.sampling import choose
+from pipeline.executor.progress import Watch
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.store import LakeStore
 from pipeline.sources.members import Report
@@ -40,7 +43,7 @@ def add_parser(commands: Any) -> None:
         "thread, and predict the hours, memory and output of whole archives on a cluster, and how "
         "many cores feed one GPU. Starts no Ray and writes no lake.",
     )
-    add_inputs(parser)
+    opt.add_inputs(parser)
     ask = parser.add_argument_group("what is predicted")
     ask.add_argument(
         "--photos",
@@ -79,7 +82,8 @@ def add_parser(commands: Any) -> None:
         metavar="X",
         help="faces that one GPU was measured to embed a second",
     )
-    add_work_options(parser)
+    opt.add_config_options(parser, IndexConfig)
+    opt.add_storage_options(parser)
     parser.set_defaults(func=run)
 
 
@@ -88,15 +92,14 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.executor.planning.measure import measure  # with all models and stages
 
     with tempfile.TemporaryDirectory(prefix="facelake-plan-") as folder:
-        options.output = f"{folder}/lake"  # of the sample
-        config = index_config(options)
+        config = index_config(options, f"{folder}/lake")  # of the sample
         asked = photo_numbers(options.photos or [PHOTOS])
         within("--sample", options.sample, MAX_SAMPLE)
         within("--seed", options.seed, 2**63, 0)
         here = hardware(options, config)
         work = plan(config.inputs, output="", ledger=Ledger.empty(), options=config.storage_options)
         check_columns(work, config.read.image_column, config.read.key_column)
-        models = prepare(config)
+        models = prepare_models(config, Watch())
         rng = np.random.default_rng(options.seed)
         portions = choose(work, options.sample, rng)
         if not options.json:

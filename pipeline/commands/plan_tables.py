@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.commands.amounts import count, size, time
-from pipeline.commands.index import say
+from pipeline.commands.output import say
 from pipeline.executor.planning.figures import INTERVAL_PERCENT, STAGES, Figures, Sample
 from pipeline.executor.planning.prediction import (
     START_S,

@@ -7,11 +7,10 @@ import sys
 import webbrowser
 from typing import Any
 
-from pipeline.commands.options import add_own_embedder_options
-from pipeline.commands.tasks import open_lake
+from pipeline.commands import options as opt
 from pipeline.errors import ConfigError
 from pipeline.people import People
-from pipeline.storage.folder import parse_options, visible
+from pipeline.storage.folder import visible
 
 
 def add_parser(commands: Any) -> None:
@@ -24,7 +23,7 @@ def add_parser(commands: Any) -> None:
         "dropping a picture. Every action is a correction in the lake at once and can be taken "
         "back. The printed address holds a secret token: who has it can see and change everything.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
+    opt.add_lake(parser)
     parser.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS",
@@ -37,13 +36,13 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--read-only", action="store_true", help="show, but change nothing")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    add_own_embedder_options(parser)
+    opt.add_own_embedder_options(parser)
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    lake, _ = open_lake(options)
+    lake = opt.open_lake(options).store
     if People(lake).current() is None:
         raise ConfigError(
             f"There are no people yet in {lake.folder.url}; run facelake cluster {lake.folder.url}"
@@ -54,7 +53,6 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"The review page needs {error.name}; pip install 'facelake[review]'"
         ) from error
-    from pipeline.models.weights.store import WeightStore
     from pipeline.web.review.settings import ReviewConfig
     from pipeline.web.review.state import Review
 
@@ -63,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
     with listening(options.host, options.port) as made:
         port = made.getsockname()[1]
         config = ReviewConfig(token, options.host, port, allowed, options.read_only)
-        store = WeightStore.at(options.weights_dir, options.weights_url)
-        storage = parse_options(options.storage_option)
-        review = Review(lake, config, storage, store, options.embedder)
+        storage, weights = opt.storage_of(options), opt.weight_store(options)
+        review = Review(lake, config, storage, weights, options.embedder)
         review.now()
         name = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{name}:{port}/?token={token}"

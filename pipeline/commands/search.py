@@ -4,23 +4,22 @@ import argparse
 import json
 import logging
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.options import add_own_embedder_options
-from pipeline.config import Selection
-from pipeline.storage.folder import Folder, parse_options, visible
+from pipeline.commands import options as opt
+from pipeline.commands.output import say
+from pipeline.search.settings import SearchConfig
+from pipeline.storage.folder import Folder, visible
 
 if TYPE_CHECKING:
     from pipeline.search.probe import Probe
     from pipeline.search.results import Found, Match
 
-TOP = 20
 PAGE = "index.html"
-CHOICES = tuple(choice for choice in get_args(Selection) if choice != "all")
 
 
 def add_parser(commands: Any) -> None:
@@ -32,18 +31,12 @@ def add_parser(commands: Any) -> None:
         "of its own. An index (facelake search-index) makes it quick; what the index lacks, or all "
         "without one, is compared face by face, so that the answer misses nothing the lake has.",
     )
-    parser.add_argument("lake", metavar="LAKE", help="path or URL of the lake")
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--image", metavar="PHOTO", help="photo whose face is searched for")
-    asked.add_argument("--face-id", metavar="ID", help="face of the lake that is searched for")
-    parser.add_argument(
-        "--top", type=int, default=TOP, metavar="N", help="faces at most; default: %(default)s"
-    )
-    parser.add_argument("--threshold", type=float, metavar="T", help="least similarity, -1 to 1")
-    parser.add_argument(
-        "--exact", action="store_true", help="compare every face even where there is an index"
-    )
-    add_probe_options(parser)
+    opt.add_lake(parser)
+    query = parser.add_mutually_exclusive_group(required=True)
+    query.add_argument("--image", metavar="PHOTO", help="photo whose face is searched for")
+    query.add_argument("--face-id", metavar="ID", help="face of the lake that is searched for")
+    opt.add_config_options(parser, SearchConfig)
+    opt.add_own_embedder_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--html", metavar="DIR", help=f"write a page of pictures, {PAGE}, into a folder"
@@ -51,68 +44,46 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(func=run)
 
 
-def add_probe_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says how the face of a photo is taken."""
-    parser.add_argument(
-        "--select", choices=CHOICES, default="largest",
-        help="which face speaks for a photo that has several; default: %(default)s",
-    )  # fmt: skip
-    add_own_embedder_options(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     """Search and print."""
-    # torch alone takes seconds: only the command that needs it pays
-    from pipeline.models.weights.store import WeightStore
-    from pipeline.search.results import search
-    from pipeline.web.found import page
-
     logging.getLogger("pipeline.search").setLevel(logging.WARNING)
-    found = search(
-        options.lake,
-        image=options.image,
-        face_id=options.face_id,
-        top=options.top,
-        threshold=options.threshold,
-        choice=options.select,
-        exact=options.exact,
-        embedder=options.embedder,
-        store=WeightStore.at(options.weights_dir, options.weights_url),
-        storage_options=parse_options(options.storage_option),
-    )
+    values = opt.values_of(SearchConfig, options)
+    lake = opt.open_lake(options)
+    found = lake.search(options.image, face_id=options.face_id, **values)
     console = Console()
     if options.html:
-        folder = Folder(options.html)
-        folder.publish(PAGE, page(found, Folder(options.lake).url).encode())
+        from pipeline.web.found import page
+
+        Folder(options.html).publish(PAGE, page(found, lake.url).encode())
     if options.json:
-        print(json.dumps(told(found), indent=2))
+        print(json.dumps(as_json(found), indent=2))
         return 0
     if found.probe is not None:
         tell_choice(console, found.probe, options.select)
     show(console, found)
     if options.html:
-        say(console, f"pictures in {visible(options.html)}/{PAGE}")
+        say(console, f"pictures in {options.html}/{PAGE}")
     return 0
 
 
-def told(found: "Found") -> dict[str, Any]:
+def as_json(found: "Found") -> dict[str, Any]:
     """Return the answer as JSON has it."""
-    asked: dict[str, Any] = {}
+    query: dict[str, Any] = {}
     if found.probe is not None:
-        asked = told_probe(found.probe)
+        query = probe_as_json(found.probe)
     elif found.asked is not None:
-        asked = _told(found.asked)
-        del asked["similarity"]
-    return {"query": asked, "searched": asdict(found.how),
-            "matches": [_told(match) for match in found.matches]}  # fmt: skip
+        query = _match_as_json(found.asked)
+        del query["similarity"]
+    return {"query": query, "searched": asdict(found.how),
+            "matches": [_match_as_json(match) for match in found.matches]}  # fmt: skip
 
 
-def told_probe(probe: "Probe") -> dict[str, Any]:
+def probe_as_json(probe: "Probe") -> dict[str, Any]:
     """Return the face of a photo as JSON has it."""
     return {"photo": probe.name, "box": list(probe.box), "faces": probe.faces}
 
 
-def _told(match: "Match") -> dict[str, Any]:
+def _match_as_json(match: "Match") -> dict[str, Any]:
     return {"similarity": match.similarity, "face_id": match.face_id, "uri": match.uri,
             "box": list(match.box), "person_id": match.person_id, "name": match.name}  # fmt: skip
 
@@ -143,8 +114,3 @@ def show(console: Console, found: "Found") -> None:
             Text(visible(match.uri), overflow="fold"),
         )
     console.print(table)
-
-
-def say(console: Console, text: str) -> None:
-    """Print one line as it is."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -4,19 +4,22 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.commands.options import add_storage_options, add_weights_options
-from pipeline.config import DEFAULT_EMBEDDER
+from pipeline.commands import options as opt
+from pipeline.config import DEFAULT_EMBEDDER, IndexConfig
 from pipeline.errors import ConfigError
-from pipeline.lake.store import LakeStore
-from pipeline.storage.folder import parse_options, visible
+from pipeline.library import Lake
+from pipeline.options import default_of
+from pipeline.search.settings import VerifyConfig
+from pipeline.storage.folder import visible
 
-CHOICES = ("largest", "most-probable", "central")
+if TYPE_CHECKING:
+    from pipeline.search.verify import Verdict
 
 
 def add_parser(commands: Any) -> None:
@@ -38,81 +41,63 @@ def add_parser(commands: Any) -> None:
         help="name, or path of an ONNX model with its .toml card, not with --lake; default: "
         f"{DEFAULT_EMBEDDER}",
     )
-    parser.add_argument("--detector", default="mtcnn", help="default: %(default)s")
     parser.add_argument(
-        "--select",
-        choices=CHOICES,
-        default="largest",
-        help="which face speaks for a photo that has several; default: %(default)s",
+        "--detector", default=default_of(IndexConfig, "detector"), help="default: %(default)s"
     )
-    parser.add_argument(
-        "--threshold", type=float, metavar="X", help="least similarity; default: the card's"
-    )
+    opt.add_config_options(parser, VerifyConfig)
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="FILE",
         help="written by facelake evaluate calibrate; default: the card's",
     )
-    parser.add_argument(
-        "--prior",
-        type=float,
-        metavar="X",
-        help="how likely one person is before looking; default: that of the calibration",
-    )
-    add_weights_options(parser)
-    add_storage_options(parser)
+    opt.add_weights_options(parser)
+    opt.add_storage_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare and print."""
-    # torch alone takes seconds: only the command that needs it pays
-    from pipeline.models.cards.card import read_calibration
-    from pipeline.models.weights.store import WeightStore
-    from pipeline.search.verify import check, verify, verify_faces
-
-    check(options.threshold, options.prior)
-    calibration = read_calibration(options.calibration) if options.calibration else None
-    storage = parse_options(options.storage_option)
-    if options.lake is not None:
-        if options.embedder is not None:
-            raise ConfigError(
-                "--embedder is for photos; with --lake the vectors of the lake are compared"
-            )
-        if options.select == "most-probable":
-            raise ConfigError("With --lake, --select is largest or central")
-        verdict = verify_faces(
-            LakeStore(options.lake, storage),
-            options.a,
-            options.b,
-            choice=options.select,
-            threshold=options.threshold,
-            prior=options.prior,
-            calibration=calibration,
-        )
-    else:
-        verdict = verify(
-            options.a,
-            options.b,
-            options.embedder or DEFAULT_EMBEDDER,
-            detector=options.detector,
-            choice=options.select,
-            threshold=options.threshold,
-            prior=options.prior,
-            calibration=calibration,
-            store=WeightStore.at(options.weights_dir, options.weights_url),
-            storage_options=storage,
-        )
+    verdict = compare(options)
     if options.json:
-        print(json.dumps(_told(verdict), indent=2))
+        print(json.dumps(_as_json(verdict), indent=2))
     else:
         _show(verdict, options.select)
     return 0
 
 
-def _told(verdict: Any) -> dict[str, Any]:
+def compare(options: argparse.Namespace) -> "Verdict":
+    """Compare two faces of a lake, or of two photos."""
+    # torch alone takes seconds: only the command that needs it pays
+    from pipeline.models import load_detector, load_embedder
+    from pipeline.models.cards.card import read_calibration
+    from pipeline.search.verify import verify
+
+    values = opt.values_of(VerifyConfig, options)
+    opt.config_of(VerifyConfig, options)  # refused before anything is loaded
+    calibration = read_calibration(options.calibration) if options.calibration else None
+    storage = opt.storage_of(options)
+    if options.lake is not None:
+        if options.embedder is not None:
+            raise ConfigError(
+                "--embedder is for photos; with --lake the vectors of the lake are compared"
+            )
+        lake = Lake(options.lake, storage)
+        return lake.verify(options.a, options.b, calibration=calibration, **values)
+    weights = opt.weight_store(options)
+    return verify(
+        options.a,
+        options.b,
+        load_embedder(options.embedder or DEFAULT_EMBEDDER, store=weights),
+        detector=load_detector(options.detector, store=weights),
+        calibration=calibration,
+        storage_options=storage,
+        **values,
+    )
+
+
+def _as_json(verdict: Any) -> dict[str, Any]:
     card = verdict.card
     return {
         "similarity": verdict.similarity,
@@ -135,7 +120,7 @@ def _show(verdict: Any, choice: str) -> None:
     table = Table(box=SIMPLE, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    told = _told(verdict)
+    facts = _as_json(verdict)
     if verdict.probability is None:
         probability = "not calibrated"
     else:
@@ -150,7 +135,7 @@ def _show(verdict: Any, choice: str) -> None:
     table.add_row("probability", probability)
     table.add_row("threshold", threshold)
     table.add_row("decision", decision[verdict.same])
-    model = told["model"]
+    model = facts["model"]
     table.add_row("model", visible(model["revision"]))
     table.add_row("licence", model["licence"] or "not known here")
     table.add_row("accuracy", model["accuracy"] or "not known here")

@@ -1,6 +1,8 @@
 """Reads what is known of the pictures of a lake, and leaves it as arrays."""
 
+import os
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
@@ -14,6 +16,7 @@ from pipeline.errors import StorageError
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.lake.checkpoints import Arrays, Workspace
 from pipeline.lake.store import LakeStore
+from pipeline.storage.folder import Folder
 
 COLUMNS = (
     "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner",
@@ -134,3 +137,12 @@ def stem(uri: str) -> str:
 def is_below(uri: str, folders: tuple[str, ...]) -> bool:
     """Return whether a place lies in one of some folders or archives, or is one of them."""
     return any(uri == folder or uri.startswith((f"{folder}/", f"{folder}#")) for folder in folders)
+
+
+def with_links(folders: Sequence[str]) -> tuple[str, ...]:
+    """Return folders as they are given, and with their links resolved: both may stand in `uri`."""
+    paths = []
+    for text in folders:
+        url = Folder(text).url
+        paths += [url] if "://" in url else [url, os.path.realpath(url)]
+    return tuple(dict.fromkeys(paths))

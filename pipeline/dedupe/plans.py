@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.dedupe.tables import KEPT
+from pipeline.dedupe.tables import COPIES, KEPT
+from pipeline.errors import ConfigError
 from pipeline.lake.scan import scan
 from pipeline.lake.schema import IMAGES
 from pipeline.sources.units import archive_of
@@ -43,6 +44,21 @@ class Copy:
     place: Place
     kept: Place
     row: dict[str, Any]
+
+
+def checked_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
+    """Return kinds of copies, all of them for None.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    chosen = COPIES if kinds is None else tuple(kinds)
+    unknown = [kind for kind in chosen if kind not in COPIES]
+    if unknown or not chosen:
+        raise ConfigError(
+            f"--kinds {','.join(chosen)}: choose from {', '.join(COPIES)}; bursts are no copies"
+        )
+    return chosen
 
 
 def copies(duplicates: Duplicates, kinds: Sequence[str]) -> list[Copy]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import IndexConfig
@@ -69,7 +70,7 @@ def index(config: IndexConfig, lake: LakeStore, run_id: str, watch: Watch) -> In
     retry = config.retried_codes()
     ledger = lake.ledger(retry) if lake.models() else Ledger.empty()
     inputs = planned(config, ledger)
-    models = _prepare_lake(config, lake, inputs, watch)
+    models = prepare_lake(config, lake, inputs, watch)
     if ledger.again:
         replaced = lake.drop_errors(retry, covers(inputs))
         if replaced:
@@ -104,15 +105,18 @@ def prepare_models(config: IndexConfig, watch: Watch) -> Models:
     embedder = find_card(config.embedder, "embedder")
     for card in (detector, embedder):
         if store.state(card) == "missing":
-            text = f"fetching {card.name}"
-            store.paths(card, lambda done, total, text=text: watch.step(text, done, total or 0))
+            store.paths(card, partial(_fetched, watch, card.name))
     if not embedder.bundled:
         # A model that does not load is told before a cluster is started for it.
         load_embedder(config.embedder, store=store)
     return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
 
 
-def _prepare_lake(config: IndexConfig, lake: LakeStore, inputs: Plan, watch: Watch) -> Models:
+def _fetched(watch: Watch, name: str, done: int, total: int | None) -> None:
+    watch.step(f"fetching {name}", done, total or 0)
+
+
+def prepare_lake(config: IndexConfig, lake: LakeStore, inputs: Plan, watch: Watch) -> Models:
     """Bring the lake into a state to be added to, and return the models it is for."""
     check_names(config, lake)
     models, current = prepare_models(config, watch), lake.models()
@@ -202,7 +206,7 @@ class _Run:
             self.record(_facts(outcome))
         return outcome
 
-    def record(self, facts: Mapping[str, Any]) -> None:
+    def record(self, facts: dict[str, Any]) -> None:
         """Write the manifest; at the end, a full disk here must not hide what stopped the run."""
         about = manifest(self.config, self.models, self.run_id)
         try:

@@ -3,7 +3,8 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -94,3 +95,21 @@ class Watch:
         if self.images is not None:
             return min(1.0, self.tally.images / max(1, self.images))
         return min(1.0, self.tally.bytes / max(1, self.size))
+
+
+@contextmanager
+def shown(progress: Progress | bool | None) -> Iterator[Progress]:
+    """Give a function that tells of progress: the one that is given, a bar for True, or nobody."""
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield lambda step, done, total: None
+        return
+    from rich.progress import Progress as Bar
+
+    with Bar() as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda step, done, total: bar.update(
+            task, description=step, completed=done, total=total or None
+        )

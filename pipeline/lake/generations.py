@@ -97,6 +97,18 @@ class Generations:
                 if latest is None or latest["run_id"] in tried or len(tried) >= TRIES:
                     raise
 
+    def part_names(self, table: str) -> list[str]:
+        """Return the names of the current parts of a table.
+
+        Raises:
+            ConfigError: there is no generation.
+        """
+        current = self.current()
+        if current is None:
+            raise ConfigError(self.missing.format(lake=self.lake.folder.url))
+        names: list[str] = current["tables"][table]
+        return names
+
     def publish(
         self, run_id: str, pieces: Mapping[str, Iterable[pa.Table]], about: Mapping[str, Any]
     ) -> None:

@@ -1,10 +1,12 @@
 """Reads some columns and rows of Parquet files of one schema."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import Folder, is_local
@@ -38,3 +40,19 @@ def scan(
 
     with storage_errors("read", folder.url):
         return folder.attempt(load)
+
+
+def read_batches(
+    folder: Folder, name: str, columns: Sequence[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield columns of one Parquet file, at most `rows` at once.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    with storage_errors("read", f"{folder.url}/{name}"):
+        # A remote part is fetched whole, so that a failed read can be tried again.
+        local = is_local(folder.fs)
+        source = folder.path(name) if local else io.BytesIO(folder.read(name))
+        with pq.ParquetFile(source, memory_map=local) as file:
+            yield from file.iter_batches(rows, columns=list(columns), use_threads=False)

@@ -4,7 +4,11 @@ Each field's metadata holds `doc` (what it means) and, where there is one, `unit
 column tables are generated from here (`facelake schema --markdown`).
 """
 
+from collections.abc import Sequence
+
 import pyarrow as pa
+
+from pipeline.errors import ConfigError
 
 PHASH_BYTES = 32
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -322,6 +326,21 @@ def tables(dimension: int) -> dict[str, pa.Schema]:
         "duplicates": DUPLICATES,
         "forgotten": FORGOTTEN,
     }
+
+
+def checked_columns(table: str, whole: pa.Schema, columns: Sequence[str] | None) -> list[str]:
+    """Return the columns to read, all without a choice.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    unknown = [name for name in columns or () if name not in whole.names]
+    if unknown:
+        raise ConfigError(
+            f"{table} has no column {', '.join(map(repr, unknown))}; choose from "
+            f"{', '.join(whole.names)}"
+        )
+    return list(columns or whole.names)
 
 
 def markdown(schema: pa.Schema) -> str:

@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError, LakeBusyError, LakeMismatchError, Stora
 from pipeline.lake import lock, schema
 from pipeline.lake.columns import digest
 from pipeline.lake.ledger import COLUMNS, Ledger
-from pipeline.lake.scan import scan
+from pipeline.lake.scan import read_batches, scan
 from pipeline.lake.tombstones import PENDING, Forgotten, load_tombstones
 from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
 from pipeline.storage.folder import Folder, is_local
@@ -260,14 +260,8 @@ class LakeStore:
     def face_batches(
         self, name: str, columns: Sequence[str], rows: int
     ) -> Iterator[pa.RecordBatch]:
-        """Yield columns of the faces of one part, at most `rows` at once."""
-        path = f"faces/{name}"
-        with storage_errors("read", f"{self.folder.url}/{path}"):
-            # A remote part is fetched whole, so that a failed read can be tried again.
-            local = is_local(self.folder.fs)
-            source = self.folder.path(path) if local else io.BytesIO(self.folder.read(path))
-            with pq.ParquetFile(source, memory_map=local) as file:
-                yield from file.iter_batches(rows, columns=list(columns), use_threads=False)
+        """Return an iterator over columns of the faces of one part, at most `rows` at once."""
+        return read_batches(self.folder.child("faces"), name, columns, rows)
 
     def publish_part(self, images: pa.Table, faces: pa.Table, run_id: str | None = None) -> str:
         """Write a part, faces first, and return its file name.

@@ -5,6 +5,7 @@ next run does them again. Nothing is deleted but leftovers of crashes and rows t
 """
 
 import io
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,8 +20,12 @@ from pipeline.errors import ErrorCode, StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest, matrix
 from pipeline.lake.ledger import halves
+from pipeline.lake.lock import RunLock
 from pipeline.lake.store import DIGEST, LakeStore, Models, parquet_bytes
 from pipeline.maintenance.check_tables import problems
+from pipeline.maintenance.hold import finish_forgetting, new_run_id
+
+logger = logging.getLogger(__name__)
 
 NORM_TOLERANCE = 1e-3
 THREADS = 8
@@ -192,6 +197,17 @@ def doubled(names: list[str], ids: list[list[str]]) -> Iterator[Finding]:
         mine: npt.NDArray[np.int64] = np.sort(rows[owner[rows] == part]) - starts[part]
         images = tuple(ids[part][k] for k in mine)
         yield Finding("doubled", names[part], f"for example {images[0]}", len(images), images)
+
+
+def check_and_repair(lake: LakeStore, wait: bool = False) -> Result:
+    """Mend what is wrong, holding the lake, and return what is wrong afterwards."""
+    with RunLock(lake.folder, new_run_id("check"), wait):
+        try:
+            finish_forgetting(lake)
+        except StorageError as error:  # what is mended now may be what it fails for
+            logger.warning("%s", error)
+        repair(lake, check(lake).findings)
+        return check(lake)
 
 
 def repair(lake: LakeStore, findings: list[Finding]) -> None:

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from pipeline.errors import StorageError
 from pipeline.lake.lock import RunLock
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import PENDING
@@ -28,6 +29,28 @@ def held(lake: LakeStore, run_id: str, wait: bool = False) -> Iterator[None]:
     """
     with RunLock(lake.folder, run_id, wait):
         finish_forgetting(lake)
+        yield
+
+
+@contextmanager
+def readable(lake: LakeStore, run_id: str, wait: bool, may_be_read_only: bool) -> Iterator[None]:
+    """Hold a lake that is only read, so that nothing in it is half forgotten meanwhile.
+
+    One in which nothing can be written is read as it is if it `may_be_read_only`.
+
+    Raises:
+        LakeBusyError: another run is at work, or something half forgotten cannot be finished.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(RunLock(lake.folder, run_id, wait))
+        except StorageError as error:
+            if not may_be_read_only:
+                raise
+            logger.info("the lake is not held: %s", error)
+            lake.check_nothing_is_being_forgotten()
+        else:
+            finish_forgetting(lake)
         yield
 
 

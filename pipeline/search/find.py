@@ -4,20 +4,16 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ConfigError, LakeMismatchError, StorageError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.geometry import Floats
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import find_card
-from pipeline.models.detector import FaceDetector, load_detector
-from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.weights.store import WeightStore
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts
+from pipeline.search.models import LakeModels
 from pipeline.search.probe import Choice, Photo, Probe, take_face
 from pipeline.search.reader import Reader
 from pipeline.search.settings import has_faiss
@@ -50,8 +46,7 @@ class Searcher:
     Args:
         lake: path, URL or lake.
         exact: compare every face even where there is an index.
-        embedder: path of the lake's own embedder, if Facelake does not know it by name.
-        store: where weights lie.
+        models: the lake's own, where they are loaded already, or not where they are looked for.
         storage_options: of the lake, if it is given by its path, and of photos at URLs.
 
     Raises:
@@ -64,8 +59,7 @@ class Searcher:
         lake: LakeStore | str | os.PathLike[str],
         *,
         exact: bool = False,
-        embedder: str | None = None,
-        store: WeightStore | None = None,
+        models: LakeModels | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         options = storage_options or {}
@@ -78,7 +72,7 @@ class Searcher:
         self.rest = [name for name in self.live if name not in indexed]
         kind = self.reader.manifest.kind if self.reader else "exact"
         self.how = How(kind, len(indexed), len(self.rest))
-        self._embedder_path, self._store = embedder, store
+        self._own = models or LakeModels(self.lake)
 
     def _open(self) -> Reader | None:
         store = IndexStore(self.lake)
@@ -133,33 +127,4 @@ class Searcher:
 
     def take(self, photo: Photo, choice: Choice = "largest") -> Probe:
         """Return the face of a photo; see `probe.take_face`."""
-        return take_face(photo, self.detector, self.embedder, choice, self.options)
-
-    @cached_property
-    def detector(self) -> FaceDetector:
-        """The lake's detector."""
-        return load_detector(self.models.detector.split("@")[0], store=self._store)
-
-    @cached_property
-    def embedder(self) -> Embedder:
-        """The lake's embedder.
-
-        Raises:
-            LakeMismatchError: the one that is here has other weights.
-            ConfigError: it is not known by its name.
-        """
-        name = self._embedder_path or self.models.embedder.split("@")[0]
-        try:
-            find_card(name, "embedder")
-        except ConfigError as error:
-            raise ConfigError(
-                f"The lake {self.lake.folder.url} was made with {self.models.embedder}, which is "
-                "not known here; give the path of its ONNX file or card with --embedder"
-            ) from error
-        embedder = load_embedder(name, store=self._store)
-        if embedder.revision != self.models.embedder:
-            raise LakeMismatchError(
-                f"The lake {self.lake.folder.url} has vectors of {self.models.embedder}, the model "
-                f"here is {embedder.revision}; vectors of different models cannot be compared"
-            )
-        return embedder
+        return take_face(photo, self._own.detector, self._own.embedder, choice, self.options)

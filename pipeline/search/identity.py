@@ -1,7 +1,6 @@
 """Which known person a face is, or why none: templates of persons, a threshold and a margin."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,24 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.geometry import Floats
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
-from pipeline.models.weights.store import WeightStore
-from pipeline.options import require
+from pipeline.options import build, require, takes
 from pipeline.people.store import People
 from pipeline.people.view import EXEMPLARS, View
 from pipeline.search.find import Searcher
-from pipeline.search.probe import Choice, Photo, Probe
+from pipeline.search.probe import Photo, Probe
 from pipeline.search.results import people_of
+from pipeline.search.settings import IdentifyConfig
 
 Among = Literal["named", "all"]
-# By how much the best person must lead the next one; docs/search.md.
-MARGIN = 0.05
-# Faces smaller than these are left out of people as well.
-MIN_FACE_PX = TierConfig().attach_px
 SHOWN = 5
 
 
@@ -102,64 +96,45 @@ class Templates:
         return sorted(ranked, key=lambda one: (-one.similarity, one.person_id))
 
 
+@takes(IdentifyConfig)
 def identify(
-    lake: LakeStore | Searcher | str | os.PathLike[str],
-    *,
-    image: Photo,
-    among: Among = "named",
-    threshold: float | None = None,
-    margin: float = MARGIN,
-    min_face_px: float = MIN_FACE_PX,
-    choice: Choice = "largest",
-    embedder: str | None = None,
-    store: WeightStore | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    lake: Searcher | LakeStore | str | os.PathLike[str], image: Photo, **options: Any
 ) -> Identity:
     """Tell which person of a lake the face of a photo is.
 
     Args:
         lake: path, URL, lake, or an open `Searcher`.
         image: photo: path, URL, PIL image, array or tensor.
-        among: persons with a name, or all that clustering made.
-        threshold: least similarity; None: what clustering asked of two faces, else the card's.
-        margin: by how much the best person must lead the next.
-        min_face_px: smaller faces are nobody.
-        choice: which face speaks for a photo that has several.
-        embedder: path of the lake's embedder, if Facelake does not know it by name.
-        store: where weights lie.
-        storage_options: of the lake, if it is given by its path, and of photos at URLs.
+        options: see below.
 
     Raises:
         NoFaceError: the photo has no face.
         ConfigError: the photo cannot be decoded, or there is no such lake.
     """
-    require(0 <= margin <= 2, f"margin is {margin}; give 0 to 2")
-    require(threshold is None or -1 <= threshold <= 1,
-            f"threshold is {threshold}; a cosine lies between -1 and 1")  # fmt: skip
-    searcher = lake if isinstance(lake, Searcher) else Searcher(
-        lake, embedder=embedder, store=store, storage_options=storage_options
-    )  # fmt: skip
-    probe = searcher.take(image, choice)
+    config = build(IdentifyConfig, options)
+    searcher = lake if isinstance(lake, Searcher) else Searcher(lake)
+    probe = searcher.take(image, config.choice)
+    threshold = config.threshold
     if threshold is None:
         threshold = default_threshold(searcher.lake)
     people = people_of(searcher.lake)
-    known = templates(searcher, people, among) if people else None
-    ranked = known.rank(probe.vector) if known else []
+    ranked = templates(searcher, people, config.among).rank(probe.vector) if people else []
     lead = ranked[0].similarity - ranked[1].similarity if len(ranked) > 1 else None
     reason = None
     if not ranked:
-        what = "with a name " if people and among == "named" else ""
+        what = "with a name " if people and config.among == "named" else ""
         how = ("give names with facelake people, or look among all" if people
                else f"run facelake cluster {searcher.lake.folder.url}")  # fmt: skip
         reason = f"the lake has no people {what}yet: {how}"
-    elif probe.size_px < min_face_px:
-        reason = f"the face is too small: {probe.size_px:.0f} pixels, {min_face_px:g} are needed"
+    elif probe.size_px < config.min_face_px:
+        reason = (f"the face is too small: {probe.size_px:.0f} pixels, {config.min_face_px:g} "
+                  "are needed")  # fmt: skip
     elif ranked[0].similarity < threshold:
         reason = (f"nobody is similar enough: {ranked[0].similarity:.3f} is below the threshold "
                   f"{threshold:.3f}")  # fmt: skip
-    elif lead is not None and lead < margin:
+    elif lead is not None and lead < config.margin:
         reason = (f"two persons are too close: the best leads by {lead:.3f}, a margin of "
-                  f"{margin:g} is needed")  # fmt: skip
+                  f"{config.margin:g} is needed")  # fmt: skip
     person = ranked[0] if reason is None else None
     return Identity(person, reason, lead, threshold, ranked[:SHOWN], probe)
 

@@ -1,25 +1,21 @@
 """What is found: faces with their photos and persons."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.geometry import Floats
 from pipeline.lake.store import LakeStore
-from pipeline.models.weights.store import WeightStore
-from pipeline.options import require
+from pipeline.options import build, takes
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.search.find import How, Searcher
-from pipeline.search.probe import Choice, Photo, Probe
+from pipeline.search.probe import Photo, Probe
+from pipeline.search.settings import SearchConfig
 from pipeline.search.topk import Hit
 from pipeline.search.vectors import rows_by_id
-
-TOP = 20
 
 
 @dataclass(frozen=True)
@@ -60,18 +56,13 @@ class Found:
     how: How
 
 
+@takes(SearchConfig)
 def search(
-    lake: LakeStore | Searcher | str | os.PathLike[str],
-    *,
+    lake: Searcher | LakeStore | str | os.PathLike[str],
     image: Photo | None = None,
+    *,
     face_id: str | None = None,
-    top: int = TOP,
-    threshold: float | None = None,
-    choice: Choice = "largest",
-    exact: bool = False,
-    embedder: str | None = None,
-    store: WeightStore | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Found:
     """Return the faces of a lake that are most like that of a photo, or like one of its own.
 
@@ -79,13 +70,7 @@ def search(
         lake: path, URL, lake, or a `Searcher`, which keeps models and index for the next search.
         image: photo: path, URL, PIL image, array or tensor.
         face_id: instead of it, a face of the lake; it is not among its own matches.
-        top: faces at most.
-        threshold: least similarity.
-        choice: which face speaks for a photo that has several.
-        exact: compare every face even where there is an index.
-        embedder: path of the lake's embedder, if Facelake does not know it by name.
-        store: where weights lie.
-        storage_options: of the lake, if it is given by its path, and of photos at URLs.
+        options: see below.
 
     Raises:
         NoFaceError: the photo has no face.
@@ -93,33 +78,22 @@ def search(
     """
     if (image is None) == (face_id is None):
         raise ConfigError("Give either a photo or a face_id to search for")
-    check(top, threshold)
-    searcher = lake if isinstance(lake, Searcher) else Searcher(
-        lake, exact=exact, embedder=embedder, store=store, storage_options=storage_options
-    )  # fmt: skip
+    config = build(SearchConfig, options)
+    searcher = lake if isinstance(lake, Searcher) else Searcher(lake, exact=config.exact)
     probe: Probe | None = None
     if face_id is not None:
-        vector: Floats = searcher.vector(face_id)
+        vector = searcher.vector(face_id)
     else:
         assert image is not None
-        probe = searcher.take(image, choice)
+        probe = searcher.take(image, config.choice)
         vector = probe.vector
-    hits = searcher.nearest(vector[np.newaxis], top + (face_id is not None))[0]
-    asked = [hit for hit in hits if hit.face_id == face_id]
-    kept = [hit for hit in hits if hit.face_id != face_id][:top]
-    if threshold is not None:
-        kept = [hit for hit in kept if hit.similarity >= threshold]
-    matches = described(searcher.lake, [*asked, *kept])
-    return Found(matches[len(asked) :], probe, matches[0] if asked else None, searcher.how)
-
-
-def check(top: int, threshold: float | None) -> None:
-    """Raise ConfigError for numbers that cannot be."""
-    require(1 <= top <= 100_000, f"top is {top}; give 1 to 100,000")
-    require(
-        threshold is None or -1 <= threshold <= 1,
-        f"threshold is {threshold}; a cosine lies between -1 and 1",
-    )
+    hits = searcher.nearest(vector[np.newaxis], config.top + (face_id is not None))[0]
+    query = [hit for hit in hits if hit.face_id == face_id]
+    similar = [hit for hit in hits if hit.face_id != face_id][: config.top]
+    if config.threshold is not None:
+        similar = [hit for hit in similar if hit.similarity >= config.threshold]
+    matches = described(searcher.lake, [*query, *similar])
+    return Found(matches[len(query) :], probe, matches[0] if query else None, searcher.how)
 
 
 def described(lake: LakeStore, hits: list[Hit]) -> list[Match]:

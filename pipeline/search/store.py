@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import StorageError
+from pipeline.lake.manifest import versions
 from pipeline.lake.store import LakeStore
 
 FORMAT = 1
@@ -83,6 +84,11 @@ class Manifest:
     shards: tuple[Shard, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the manifest of the run that made it says."""
+        facts = {k: v for k, v in asdict(self).items() if k not in ("shards", "versions")}
+        return facts | {"shards": len(self.shards), "versions": versions() | dict(self.versions)}
 
     def covered(self, live: Mapping[str, int]) -> set[str]:
         """Return the parts of the lake that are in the index."""

@@ -6,7 +6,7 @@ result = verify("a.jpg", "b.jpg", embedder="sface")
 result.similarity, result.probability, result.same
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,11 +22,10 @@ from pipeline.models.cards.calibration import Calibration
 from pipeline.models.cards.card import ModelCard, known_cards
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.weights.store import WeightStore
-from pipeline.search.probe import Choice, Photo, take_face
+from pipeline.options import build, takes
+from pipeline.search.probe import Photo, take_face
+from pipeline.search.settings import VerifyConfig
 from pipeline.storage.folder import visible
-
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,16 @@ class Verdict:
     second: Side
 
 
+@takes(VerifyConfig)
 def verify(
     first: Photo,
     second: Photo,
     embedder: str | Embedder = DEFAULT_EMBEDDER,
     *,
     detector: str | FaceDetector = "mtcnn",
-    choice: Choice = "largest",
-    threshold: float | None = None,
-    prior: float | None = None,
     calibration: Calibration | None = None,
-    store: WeightStore | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Verdict:
     """Compare the faces of two photos: paths, URLs, PIL images, arrays or tensors.
 
@@ -92,38 +89,34 @@ def verify(
         second: a photo.
         embedder: name, path of an ONNX model with its card, or a loaded one.
         detector: name, or a loaded one.
-        choice: which face speaks for a photo that has several.
-        threshold: of similarity; None: the card's.
-        prior: share of pairs of one person where this is asked; None: that of the calibration.
         calibration: instead of the card's.
-        store: where weights lie.
         storage_options: for photos at URLs.
+        options: see below.
 
     Raises:
         NoFaceError: a photo has no face.
         ConfigError: a photo cannot be decoded, or an option is not possible.
     """
-    store = store or WeightStore()
-    check(threshold, prior)
-    finder = load_detector(detector, store=store) if isinstance(detector, str) else detector
-    network = load_embedder(embedder, store=store) if isinstance(embedder, str) else embedder
+    config = build(VerifyConfig, options)
+    finder = load_detector(detector) if isinstance(detector, str) else detector
+    network = load_embedder(embedder) if isinstance(embedder, str) else embedder
     probes = [
-        take_face(photo, finder, network, choice, storage_options) for photo in (first, second)
+        take_face(photo, finder, network, config.choice, storage_options)
+        for photo in (first, second)
     ]
     sides = [Side(probe.name, None, probe.box, probe.faces) for probe in probes]
-    vectors = [probe.vector.astype(float) for probe in probes]
-    return _verdict(vectors, sides, network.card, network.revision, threshold, prior, calibration)
+    scale = _Scale.of(network.card, network.revision, config, calibration)
+    return scale.verdict([probe.vector for probe in probes], sides)
 
 
+@takes(VerifyConfig)
 def verify_faces(
     lake: LakeStore,
     first: str,
     second: str,
     *,
-    choice: Literal["largest", "central"] = "largest",
-    threshold: float | None = None,
-    prior: float | None = None,
     calibration: Calibration | None = None,
+    **options: Any,
 ) -> Verdict:
     """Compare two faces of a lake by the vectors that it has: face ids, or photos by any name.
 
@@ -131,13 +124,16 @@ def verify_faces(
         NoFaceError: a photo of the lake has no face.
         ConfigError: the lake has no such face or photo, or several.
     """
-    check(threshold, prior)
+    config = build(VerifyConfig, options)
+    if config.choice == "most-probable":
+        raise ConfigError(
+            "Photos of a lake have no probabilities to select by: select largest or central"
+        )
     models = lake.existing_models()
-    sides = [_side(lake, name, choice) for name in (first, second)]
-    ids = [side.face_id or "" for side in sides]
+    sides = [_side(lake, name, config.choice) for name in (first, second)]
+    vectors = list(vectors_of(lake, [side.face_id or "" for side in sides]))
     card = known_cards().get(models.embedder.split("@")[0])
-    vectors = list(vectors_of(lake, ids))
-    return _verdict(vectors, sides, card, models.embedder, threshold, prior, calibration)
+    return _Scale.of(card, models.embedder, config, calibration).verdict(vectors, sides)
 
 
 def _side(lake: LakeStore, name: str, choice: Literal["largest", "central"]) -> Side:
@@ -158,51 +154,61 @@ def _side(lake: LakeStore, name: str, choice: Literal["largest", "central"]) -> 
     return Side(name, face, None, len(lake.read("faces", ["face_id"], mine)))
 
 
-def check(threshold: float | None, prior: float | None) -> None:
-    """Raise ConfigError for numbers that cannot be."""
-    if threshold is not None and not -1 <= threshold <= 1:
-        raise ConfigError(f"The threshold is {threshold}; a cosine is from -1 to 1")
-    if prior is not None and not 0 < prior < 1:
-        raise ConfigError(f"The prior is {prior}; it must lie between 0 and 1")
+@dataclass(frozen=True)
+class _Scale:
+    """What similarities of one model mean."""
 
+    card: ModelCard | None
+    revision: str
+    config: VerifyConfig
+    calibration: Calibration | None
 
-def _verdict(
-    vectors: list[Vector],
-    sides: list[Side],
-    card: ModelCard | None,
-    revision: str,
-    threshold: float | None,
-    prior: float | None,
-    calibration: Calibration | None,
-) -> Verdict:
-    # both are unit vectors up to float32
-    similarity = float(np.clip(vectors[0] @ vectors[1], -1, 1))
-    if calibration is None and card is not None and card.calibration is not None:
-        # a lake of other weights of that name is not what the card speaks of
-        speaks = card.calibration.embedder in ("", revision)
-        calibration = card.calibration if speaks else None
-    elif calibration is not None and calibration.embedder not in ("", revision):
-        raise ConfigError(
-            f"The calibration was made for {calibration.embedder}, the vectors are of {revision}; "
-            "make one on a lake of this model with facelake evaluate calibrate"
+    @classmethod
+    def of(
+        cls,
+        card: ModelCard | None,
+        revision: str,
+        config: VerifyConfig,
+        calibration: Calibration | None,
+    ) -> "_Scale":
+        """Take a calibration, or that of the card.
+
+        Raises:
+            ConfigError: it was made for other weights.
+        """
+        if calibration is None and card is not None and card.calibration is not None:
+            # a lake of other weights of that name is not what the card speaks of
+            if card.calibration.embedder in ("", revision):
+                calibration = card.calibration
+        elif calibration is not None and calibration.embedder not in ("", revision):
+            raise ConfigError(
+                f"The calibration was made for {calibration.embedder}, the vectors are of "
+                f"{revision}; make one on a lake of this model with facelake evaluate calibrate"
+            )
+        return cls(card, revision, config, calibration)
+
+    def verdict(self, vectors: Sequence[npt.NDArray[Any]], sides: Sequence[Side]) -> Verdict:
+        """Compare two vectors, unit vectors up to float32."""
+        first, second = (np.asarray(vector, np.float64) for vector in vectors)
+        similarity = float(np.clip(first @ second, -1, 1))
+        made, prior = self.calibration, self.config.prior
+        probability = made.probability(similarity, prior) if made else None
+        threshold = self.config.threshold
+        if threshold is None and self.card is not None:
+            threshold = self.card.thresholds.get("verify")
+        same = None
+        if threshold is not None:
+            same = similarity >= threshold
+        elif probability is not None:
+            same = probability >= 0.5
+        return Verdict(
+            similarity,
+            probability,
+            (prior or made.prior) if made else None,
+            threshold,
+            same,
+            made,
+            self.card,
+            self.revision,
+            *sides,
         )
-    probability = calibration.probability(similarity, prior) if calibration else None
-    if threshold is None and card is not None:
-        threshold = card.thresholds.get("verify")
-    same = None
-    if threshold is not None:
-        same = similarity >= threshold
-    elif probability is not None:
-        same = probability >= 0.5
-    return Verdict(
-        similarity,
-        probability,
-        (prior or calibration.prior) if calibration else None,
-        threshold,
-        same,
-        calibration,
-        card,
-        revision,
-        sides[0],
-        sides[1],
-    )

@@ -57,8 +57,8 @@ class DedupeConfig:
     model: Annotated[
         str | None,
         Option(
-            "also pictures that are alike by an image embedding: path of an ONNX file with a card, as "
-            "for `index --embedder`; the originals are read once",
+            "also pictures that are alike by an image embedding: path of an ONNX file with a "
+            "card, as for `index --embedder`; the originals are read once",
             "MODEL",
             name="embedding",
             group=COPIES,
@@ -78,8 +78,8 @@ class DedupeConfig:
     burst_s: Annotated[
         float,
         Option(
-            "shots of one camera at most this far apart are a burst; 0: no bursts, and other times of "
-            "one camera do not keep pictures from being copies",
+            "shots of one camera at most this far apart are a burst; 0: no bursts, and other "
+            "times of one camera do not keep pictures from being copies",
             "S",
             name="burst_seconds",
             least=0,

@@ -11,6 +11,7 @@ from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
     from pipeline.search.find import Searcher
+    from pipeline.search.models import LakeModels
     from pipeline.search.results import Found
 
 TOP = 48
@@ -31,6 +32,7 @@ class Finder:
         self, lake: LakeStore, store: WeightStore | None = None, embedder: str | None = None
     ) -> None:
         self.lake = lake
+        self._models: LakeModels | None = None
         self._store, self._embedder = store, embedder
         self._lock = threading.Lock()
         self._searcher: Searcher | None = None
@@ -71,8 +73,11 @@ class Finder:
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""
         from pipeline.search.find import Searcher
+        from pipeline.search.models import LakeModels
         from pipeline.search.vectors import sizes_of
 
+        if self._models is None:
+            self._models = LakeModels(self.lake, self._embedder, self._store)
         if self._searcher is None or self._searcher.live != sizes_of(self.lake):
-            self._searcher = Searcher(self.lake, embedder=self._embedder, store=self._store)
+            self._searcher = Searcher(self.lake, models=self._models)
         return self._searcher

@@ -2,17 +2,13 @@ import argparse
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
-from pipeline.commands import index
+from pipeline.commands.index import index_config
 from pipeline.commands.main import main, parser
-from pipeline.commands.options import index_config
-from pipeline.config import DecodeConfig, IndexConfig
-from pipeline.errors import LakeMismatchError
+from pipeline.config import DecodeConfig
 from pipeline.lake.store import LakeStore, Models
-from pipeline.sources.units import Plan
 from tests.support.builders import jpeg, put, tar_bytes
 
 
@@ -86,7 +82,7 @@ def test_options_become_the_config():
         --key-column k --storage-option anon=true --detect-actors 2 --embed-gpus .5
         --no-thumbnails --device cpu --weights-dir w --image-timeout 7.5 --image-memory 99000000"""
     options = parser().parse_args(text.split())
-    config = index_config(options)
+    config = index_config(options, options.output)
     assert config.inputs == ("a", "b")
     assert config.detect.thresholds == (0.1, 0.2, 0.3)
     assert (config.detect.min_face_px, config.detect.selection) == (30, "largest")
@@ -171,23 +167,6 @@ def test_a_lake_of_other_models_is_refused_before_anything_starts(tmp_path, caps
     assert code == 4
     assert "made by mtcnn@1 and other@2" in err
     assert "--embedder" not in err
-
-
-def test_the_way_back_to_the_models_of_a_lake_is_named(tmp_path, monkeypatch):
-    from tests.unit.lake.test_lake import rows
-
-    lake = LakeStore(str(tmp_path / "lake"))
-    config = IndexConfig(
-        inputs=("photos",), output=str(tmp_path / "lake"), embedder="facenet-vggface2"
-    )
-    lake.claim(Models("mtcnn@1", "sface@2", 4))
-    index.check_names(config, lake)  # nothing was written: it may change its models
-    lake.publish_part(*rows(1))
-    index.check_names(replace(config, embedder="sface"), lake)
-    monkeypatch.setattr(index, "prepare", lambda _: Models("mtcnn@1", "facenet-vggface2@3", 512))
-    for embedder in ("facenet-vggface2", "/by/its/path.onnx"):
-        with pytest.raises(LakeMismatchError, match=r"--output\), or run with --embedder sface"):
-            index.open_lake(replace(config, embedder=embedder), lake, Plan(), frozenset())
 
 
 def test_an_output_that_is_a_file(tmp_path, capsys, no_ray):

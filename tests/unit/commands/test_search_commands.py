@@ -49,8 +49,8 @@ def models():
 @pytest.fixture(autouse=True)
 def loaded(models, monkeypatch):
     """Load the models once for all commands."""
-    monkeypatch.setattr("pipeline.search.find.load_detector", lambda *_, **__: models[0])
-    monkeypatch.setattr("pipeline.search.find.load_embedder", lambda *_, **__: models[1])
+    monkeypatch.setattr("pipeline.search.models.load_detector", lambda *_, **__: models[0])
+    monkeypatch.setattr("pipeline.search.models.load_embedder", lambda *_, **__: models[1])
 
 
 @pytest.fixture(scope="module")

@@ -615,7 +615,7 @@ def test_the_command_asks_tells_and_proves(lake, capsys, monkeypatch):
     assert "note.txt" in capsys.readouterr().out
 
 
-def test_a_stopped_one_is_finished_before_anything_else(lake, capsys):
+def test_a_stopped_one_is_finished_before_anything_else(lake, caplog):
     found = find(lake, (), ["p0-0.jpg"], ())
     real = derived.clean_index
     try:
@@ -625,7 +625,7 @@ def test_a_stopped_one_is_finished_before_anything_else(lake, capsys):
     finally:
         derived.clean_index = real
     assert main(["cluster", lake.folder.url, "--ray", "never"]) == 0
-    assert "forgetting that was stopped" in capsys.readouterr().err
+    assert "forgetting that was stopped" in caplog.text
     assert run.pending(lake) is None
     assert proof(lake, found) == []
 

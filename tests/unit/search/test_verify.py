@@ -52,7 +52,7 @@ def area(box):
 
 
 def test_several_faces(compare):
-    by_size, by_place = compare(BOTH, BIDEN), compare(BOTH, BIDEN, choice="central")
+    by_size, by_place = compare(BOTH, BIDEN), compare(BOTH, BIDEN, select="central")
     assert by_size.first.faces == by_place.first.faces == 2
     assert area(by_size.first.box) >= area(by_place.first.box)
 

@@ -1,0 +1,450 @@
+"""The library: what every command does, for notebooks and scripts.
+
+    from pipeline import Lake, index
+
+    lake = index("photos/", "lake", embedder="sface")
+    lake.cluster()
+    lake.people.name("3f2a", "Ann")
+    lake.faces.to_pandas(columns=["uri", "box"])
+
+Jobs take the options of their command as keywords, with _ for -, and raise the exceptions of
+`pipeline.errors`. `progress` is True for a bar, or a function of a step's name, how much of it is
+done, and how much there is (0: nobody knows).
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.config import IndexConfig
+from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.duplicates import Duplicates
+from pipeline.executor.index import Indexed
+from pipeline.executor.index import index as index_lake
+from pipeline.executor.progress import Progress, Watch, shown
+from pipeline.executor.tasks import WhereRay
+from pipeline.lake import schema
+from pipeline.lake.lock import RunLock
+from pipeline.lake.manifest import read_config
+from pipeline.lake.store import LakeStore
+from pipeline.lake.tables import FaceTable, Table, faces_of, images_of, table_of
+from pipeline.maintenance.hold import held, new_run_id, readable
+from pipeline.maintenance.jobs import Place, Size, job
+from pipeline.models.weights.store import WeightStore
+from pipeline.options import build, takes
+from pipeline.people.store import People
+from pipeline.people.table import PeopleTable
+from pipeline.search.settings import (
+    IdentifyConfig,
+    SearchConfig,
+    VectorIndexConfig,
+    VerifyConfig,
+    faiss,
+)
+from pipeline.sources.plan import refuse_inside
+from pipeline.storage.folder import Folder
+from pipeline.web.report.settings import ReportConfig
+
+if TYPE_CHECKING:
+    from pipeline.dedupe.plans import Copy
+    from pipeline.dedupe.removal import Moved
+    from pipeline.maintenance.check import Result
+    from pipeline.maintenance.forget.job import Confirm, Forgetting
+    from pipeline.models.cards.calibration import Calibration
+    from pipeline.search.find import Searcher
+    from pipeline.search.identity import Identity
+    from pipeline.search.models import LakeModels
+    from pipeline.search.probe import Photo
+    from pipeline.search.results import Found
+    from pipeline.search.store import Manifest
+    from pipeline.search.verify import Verdict
+    from pipeline.web.report.write import Written
+
+logger = logging.getLogger(__name__)
+
+# Below these, starting Ray takes longer than the work.
+CLUSTER_FACES_FOR_RAY = 30_000
+INDEX_FACES_FOR_RAY = 2_000_000
+DEDUPE_IMAGES_FOR_RAY = 300_000
+IMAGE_ROW_BYTES = 250  # of a row of `images` in a file, about
+FACE_ROW_BYTES = 500  # of one of `faces`, about, without its vector
+
+Told = Progress | bool | None
+
+
+@takes(IndexConfig)
+def index(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    progress: Told = None,
+    wait: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> "Lake":
+    """Read photos, find and embed their faces, and return the lake that has a row for each.
+
+    What the lake has is not done again: call it again after a stop, or to add new photos.
+
+    Args:
+        inputs: folders, globs, images, .tar, .zip and .parquet shards, .txt lists of paths; local
+            or any fsspec URL.
+        output: the lake to make, or to add to.
+        progress: True for a bar, or a function; see the top of this module.
+        wait: wait while another run is writing to the lake.
+        storage_options: for fsspec.
+        options: see below.
+
+    Raises:
+        FacelakeError: what cannot be done, and what to do about it.
+        KeyboardInterrupt: what is written is kept.
+    """
+    several = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    config = build(
+        IndexConfig,
+        options,
+        inputs=tuple(map(os.fspath, several)),
+        output=os.fspath(output),
+        storage_options=dict(storage_options or {}),
+    )
+    with shown(progress) as tell:
+        outcome = run_index(config, Watch(tell), wait)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return Lake(config.output, config.storage_options)
+
+
+def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
+    """Index as `index` does, tell `watch` how it gets on, and return what became of the run.
+
+    Raises:
+        FacelakeError: what cannot be done, and what to do about it.
+    """
+    lake = LakeStore(config.output, config.storage_options)
+    lake.folder.reach()
+    for text in config.inputs:
+        refuse_inside(text, config.output)
+    run_id = new_run_id()
+    try:
+        with held(lake, run_id, wait):
+            return index_lake(config, lake, run_id, watch)
+    finally:
+        lake.folder.remove_if_empty()
+
+
+class Lake:
+    """A lake: tables of images, faces and people, and everything that is done with them.
+
+    Args:
+        url: local folder or any fsspec URL.
+        storage_options: for fsspec.
+        embedder: path of the lake's own embedder, if Facelake does not know it by name.
+        weights_dir: where weights are cached.
+        weights_url: folder or URL to fetch weights from.
+
+    Raises:
+        ConfigError: there is no lake.
+        StorageError: the storage does not answer.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        embedder: str | None = None,
+        weights_dir: str | None = None,
+        weights_url: str | None = None,
+    ) -> None:
+        self.store = LakeStore.open(os.fspath(url), storage_options)
+        self._embedder, self._weights = embedder, (weights_dir, weights_url)
+
+    def __repr__(self) -> str:
+        """Return where it is."""
+        return f"Lake({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.store.folder.url
+
+    @property
+    def images(self) -> Table:
+        """A row for each photo, good or bad."""
+        return images_of(self.store)
+
+    @property
+    def faces(self) -> FaceTable:
+        """A row for each face: box, landmarks, vector."""
+        return faces_of(self.store)
+
+    @property
+    def clusters(self) -> Table:
+        """The person of each face as clustering has it; `people` has corrections as well."""
+        return table_of(People(self.store).generations, "clusters", schema.CLUSTERS)
+
+    @property
+    def suggestions(self) -> Table:
+        """Which persons might be one, or two."""
+        return table_of(People(self.store).generations, "suggestions", schema.SUGGESTIONS)
+
+    @property
+    def duplicates(self) -> Table:
+        """A row for each picture of which there are copies, or a burst."""
+        return table_of(Duplicates(self.store).generations, "duplicates", schema.DUPLICATES)
+
+    @property
+    def people(self) -> PeopleTable:
+        """Who is who, corrections included, and the ways to correct it."""
+        return PeopleTable(People(self.store))
+
+    @takes(ClusterConfig)
+    def cluster(
+        self,
+        *,
+        ray: WhereRay = "auto",
+        wait: bool = False,
+        progress: Told = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Group the faces into people, and return the figures of the run.
+
+        Ids, names and corrections survive; after new photos only what they touch is done again.
+        """
+        # It takes torch, a second to import, that nothing else should wait for.
+        from pipeline.clustering.run import Run, settings_of
+
+        config = build(ClusterConfig, options)
+        models = self.store.existing_models()
+        size = self._faces_for_ray(CLUSTER_FACES_FOR_RAY, 1 if config.device == "cuda" else 0)
+        with job(self.store, "cluster", Place(ray, wait, progress), size) as run:
+            steps = Run(People(self.store), config, run.mapper, run.run_id, run.progress)
+            about = steps.cluster()
+            facts = {k: v for k, v in about.items() if k not in ("parts", "constraints")}
+            run.record(facts | {"embedder": models.embedder, "config": settings_of(config)})
+        return about
+
+    @takes(DedupeConfig)
+    def dedupe(
+        self,
+        *,
+        ray: WhereRay = "auto",
+        wait: bool = False,
+        progress: Told = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Find copies of pictures, say which one to keep and why, and return the figures.
+
+        Nothing is moved; `move_copies` does.
+        """
+        from pipeline.dedupe.gather import with_links
+        from pipeline.dedupe.run import Run
+
+        config = build(DedupeConfig, options)
+        config = replace(config, reference=with_links(config.reference))
+        size = Size("images", DEDUPE_IMAGES_FOR_RAY * IMAGE_ROW_BYTES)
+        with job(self.store, "dedupe", Place(ray, wait, progress), size) as run:
+            duplicates = Duplicates(self.store)
+            about = Run(duplicates, config, run.mapper, run.run_id, run.progress).dedupe()
+            run.record({name: value for name, value in about.items() if name != "parts"})
+        return about
+
+    @takes(DedupeConfig)
+    def copies_of(self, photo: str, **options: Any) -> list[dict[str, Any]]:
+        """Return the pictures of the lake that are copies of a photo, the nearest first."""
+        from pipeline.dedupe.lookup import look_up, read_probe
+
+        config = build(DedupeConfig, options)
+        return look_up(self.store, read_probe(photo, self.store.folder.options), config)
+
+    def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
+        """Return what may go by the last `dedupe`: copies of some kinds, all without a choice."""
+        from pipeline.dedupe import plans
+
+        return plans.copies(Duplicates(self.store), plans.checked_kinds(kinds))
+
+    def check_target(self, folder: str) -> None:
+        """Refuse a folder that `move_copies` could not use.
+
+        Raises:
+            ConfigError: it holds pictures of the lake.
+        """
+        from pipeline.dedupe import removal
+
+        removal.refuse_target(Duplicates(self.store), Folder(folder, self.store.folder.options))
+
+    def move_copies(
+        self, folder: str, kinds: Sequence[str] | None = None, *, wait: bool = False
+    ) -> "Moved":
+        """Move what may go into a folder, each file after its bytes and the kept one's are checked.
+
+        Returns how many were moved, what was left and why, and the log that `undo_move` takes.
+        """
+        from pipeline.dedupe import removal
+
+        self.check_target(folder)
+        target = Folder(folder, self.store.folder.options)
+        run_id = new_run_id("moved")
+        with RunLock(self.store.folder, run_id, wait):
+            read = read_config(self.store)
+            return removal.move(self.copies(kinds), target, f"{run_id}.jsonl", read)
+
+    def undo_move(self, log: str) -> "Moved":
+        """Move back what `move_copies` moved."""
+        from pipeline.dedupe import removal
+
+        return removal.undo(log, self.store.folder.options)
+
+    @takes(VectorIndexConfig)
+    def build_index(
+        self,
+        *,
+        ray: WhereRay = "auto",
+        wait: bool = False,
+        progress: Told = None,
+        **options: Any,
+    ) -> "Manifest":
+        """Build the vector index that makes searching quick, or add what it lacks.
+
+        Raises:
+            ConfigError: FAISS is not installed.
+        """
+        from pipeline.search.build import Build
+
+        config = build(VectorIndexConfig, options)
+        faiss()
+        size = self._faces_for_ray(INDEX_FACES_FOR_RAY)
+        with job(self.store, "search-index", Place(ray, wait, progress), size) as run:
+            made = Build(self.store, config, run.mapper, run.run_id, run.progress).run()
+            run.record(made.facts() | {"config": asdict(config)})
+        return made
+
+    @takes(SearchConfig)
+    def search(
+        self, image: "Photo | None" = None, *, face_id: str | None = None, **options: Any
+    ) -> "Found":
+        """Return the faces that are most like that of a photo, or like one of the lake's own.
+
+        Args:
+            image: photo: path, URL, PIL image, array or tensor.
+            face_id: instead of it, a face of the lake.
+            options: see below.
+        """
+        from pipeline.search.results import search
+
+        exact = bool(options.get("exact", False))
+        return search(self._searcher(exact), image, face_id=face_id, **options)
+
+    @takes(IdentifyConfig)
+    def identify(self, image: "Photo", **options: Any) -> "Identity":
+        """Tell which person the face of a photo is, or why nobody."""
+        from pipeline.search.identity import identify
+
+        return identify(self._searcher(), image, **options)
+
+    @takes(VerifyConfig)
+    def verify(
+        self, first: str, second: str, *, calibration: "Calibration | None" = None, **options: Any
+    ) -> "Verdict":
+        """Tell whether two faces of the lake are one person: face ids, or photos by any name."""
+        from pipeline.search.verify import verify_faces
+
+        return verify_faces(self.store, first, second, calibration=calibration, **options)
+
+    def export_vectors(self, target: str) -> int:
+        """Write faces, photos and vectors for LanceDB, and return how many faces there are."""
+        from pipeline.search.export import to_lance
+
+        return to_lance(self.store, target)
+
+    @takes(ReportConfig)
+    def report(
+        self,
+        output: str | None = None,
+        *,
+        evaluation: str | None = None,
+        wait: bool = False,
+        **options: Any,
+    ) -> "Written":
+        """Write pages to look at: people, duplicates, errors, speed; return where they are.
+
+        Args:
+            output: folder, replaced if there is a report; None: `report` in the lake.
+            evaluation: where evaluations lie; None: `evaluation` in the lake, if it is there.
+            wait: for another run on the lake.
+            options: see below.
+
+        Raises:
+            LakeBusyError: another run is at work.
+        """
+        from pipeline.web.report.write import write_report
+
+        config, storage = build(ReportConfig, options), self.store.folder.options
+        folder = Folder(output, storage) if output else None
+        lake_url = f"{self.url}/"
+        elsewhere = folder is not None and not f"{folder.url}/".startswith(lake_url)
+        measured = Folder(evaluation, storage) if evaluation else None
+        with readable(self.store, new_run_id("report"), wait, may_be_read_only=elsewhere):
+            return write_report(self.store, config, folder, measured)
+
+    def check(self, *, repair: bool = False) -> "Result":
+        """Verify checksums, ids, twins, numbers and vectors; return what is wrong.
+
+        With `repair`, leftovers and second rows go, and parts that cannot be trusted move to
+        `quarantine/`; what is returned is what is wrong afterwards.
+        """
+        from pipeline.maintenance.check import check, check_and_repair
+
+        return check_and_repair(self.store) if repair else check(self.store)
+
+    def forget(
+        self,
+        *,
+        person: str | Sequence[str] = (),
+        image: str | Sequence[str] = (),
+        face: str | Sequence[str] = (),
+        prove: bool = False,
+        wait: bool = False,
+        confirm: "Confirm | None" = None,
+    ) -> "Forgetting":
+        """Remove people, photos or faces from every table, for good; photos are not touched.
+
+        Without a person, photo or face it goes on with what was stopped, and removes again what a
+        backup brought back.
+
+        Args:
+            person: id, start of one, or exact name; or several.
+            image: image_id, uri or name of a photo; or several.
+            face: face id; or several.
+            prove: read every file, and say what is left of all that was ever forgotten.
+            wait: for another run on the lake.
+            confirm: is shown what would go, and says whether it may; None: it may.
+        """
+        from pipeline.maintenance.forget.job import Wanted, run
+
+        wanted = Wanted(*(_several(texts) for texts in (person, image, face)))
+        return run(self.store, wanted, proof=prove, wait=wait, confirm=confirm)
+
+    def _faces_for_ray(self, faces: int, gpus: float = 0) -> Size:
+        row_bytes = 4 * self.store.existing_models().dimension + FACE_ROW_BYTES
+        return Size("faces", faces * row_bytes, gpus)
+
+    def _searcher(self, exact: bool = False) -> "Searcher":
+        """Return the lake as it is now, open for searching; models are loaded once."""
+        from pipeline.search.find import Searcher
+
+        return Searcher(self.store, exact=exact, models=self._models)
+
+    @cached_property
+    def _models(self) -> "LakeModels":
+        from pipeline.search.models import LakeModels
+
+        return LakeModels(self.store, self._embedder, WeightStore.at(*self._weights))
+
+
+def _several(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)

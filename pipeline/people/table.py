@@ -1,0 +1,130 @@
+"""The people of a lake as a table that can be corrected."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.lake import schema
+from pipeline.people import actions
+from pipeline.people.corrections import Constraint
+from pipeline.people.store import People
+from pipeline.people.view import View, view
+from pipeline.storage.folder import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_ROWS = 16_384
+NOTE_WORDS = 12
+
+
+class PeopleTable:
+    """The people that clustering found, with all corrections applied.
+
+    A person is told by id, the first digits of one (4 or more), or exact name; a face by its id.
+    Every correction returns a `Constraint`, whose `constraint_id` `undo` takes; it shows at once,
+    and survives every later clustering. ConfigError: there is no such person or face, or nobody
+    has clustered the lake yet.
+    """
+
+    def __init__(self, store: People) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        """Return the number of persons, hidden ones included."""
+        return int(self.now().people.num_rows)
+
+    def now(self) -> View:
+        """Return who is who at this moment."""
+        return view(self.store)
+
+    def to_arrow(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """Return the persons, all columns but their mean vectors."""
+        people = self.now().people
+        names = schema.checked_columns("people", people.schema, columns)
+        return (people if where is None else people.filter(where)).select(names)
+
+    def to_pandas(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> "pd.DataFrame":
+        """Return what `to_arrow` does as a data frame."""
+        frame: pd.DataFrame = self.to_arrow(columns, where).to_pandas()
+        return frame
+
+    def batches(
+        self, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the persons, at most `rows` at once."""
+        yield from self.to_arrow(columns).to_batches(rows)
+
+    def faces(self, person: str) -> list[dict[str, Any]]:
+        """Return the rows of `clusters` of a person, the most central face first."""
+        now = self.now()
+        return now.faces(now.lookup(person))
+
+    def name(self, person: str, name: str) -> Constraint:
+        """Call a person `name`."""
+        who = self._id(person)
+        return actions.name(self.store, who, name, note("name", who, name))
+
+    def unname(self, person: str) -> Constraint:
+        """Take a person's name away."""
+        who = self._id(person)
+        return actions.unname(self.store, who, note("name", who, "--remove"))
+
+    def merge(self, *persons: str) -> Constraint:
+        """Say that persons are one, who keeps the first one's id."""
+        now = self.now()
+        ids = [now.lookup(person) for person in persons]
+        return actions.merge(self.store, ids, note("merge", *ids))
+
+    def split(self, person: str, faces: Sequence[str]) -> Constraint:
+        """Take faces out of a person; they become a new one, `person_id` of what is returned."""
+        who = self._id(person)
+        return actions.split(self.store, who, faces, note("split", who, *faces))
+
+    def move(self, faces: Sequence[str], to: str) -> Constraint:
+        """Say that faces are another person."""
+        who = self._id(to)
+        return actions.move(self.store, faces, who, note("move", *faces, "--to", who))
+
+    def not_a_face(self, faces: Sequence[str]) -> Constraint:
+        """Reject faces: they are no faces, or nobody's."""
+        return actions.not_a_face(self.store, faces, note("not-a-face", *faces))
+
+    def hide(self, person: str) -> Constraint:
+        """Leave a person out of lists."""
+        who = self._id(person)
+        return actions.hide(self.store, who, note("hide", who))
+
+    def unhide(self, person: str) -> Constraint:
+        """Show a hidden person again."""
+        who = self._id(person)
+        return actions.unhide(self.store, who, note("unhide", who))
+
+    def cover(self, person: str, face: str) -> Constraint:
+        """Choose the face that stands for a person."""
+        who = self._id(person)
+        return actions.cover(self.store, who, face, note("cover", who, face))
+
+    def history(self) -> list[Constraint]:
+        """Return all corrections in the order in which they were made."""
+        return self.store.constraints()
+
+    def undo(self, correction: str | None = None) -> Constraint:
+        """Take a correction back, the last one without an id, or bring back what an undo took."""
+        words = [correction] if correction else []
+        return actions.undo(self.store, correction, note("undo", *words))
+
+    def _id(self, person: str) -> str:
+        return self.now().lookup(person)
+
+
+def note(*words: str) -> str:
+    """Return a correction as a command says it, persons by their ids, for people to read."""
+    more = f" ... ({len(words)} words)" if len(words) > NOTE_WORDS else ""
+    return visible(" ".join(words[:NOTE_WORDS]) + more)

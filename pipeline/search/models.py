@@ -1,0 +1,57 @@
+"""The detector and the embedder that made a lake, loaded when somebody needs them first."""
+
+from functools import cached_property
+
+from pipeline.errors import ConfigError, LakeMismatchError
+from pipeline.lake.store import LakeStore
+from pipeline.models.cards.card import find_card
+from pipeline.models.detector import FaceDetector, load_detector
+from pipeline.models.embedder import Embedder, load_embedder
+from pipeline.models.weights.store import WeightStore
+
+
+class LakeModels:
+    """A lake's own models.
+
+    Args:
+        lake: whose they are.
+        embedder: path of the embedder, if Facelake does not know it by name.
+        weights: where weights lie; None: the default store.
+    """
+
+    def __init__(
+        self, lake: LakeStore, embedder: str | None = None, weights: WeightStore | None = None
+    ) -> None:
+        self.lake = lake
+        self._embedder_path, self._weights = embedder, weights
+
+    @cached_property
+    def detector(self) -> FaceDetector:
+        """The lake's detector."""
+        name, _ = self.lake.existing_models().names
+        return load_detector(name, store=self._weights)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The lake's embedder.
+
+        Raises:
+            LakeMismatchError: the one that is here has other weights.
+            ConfigError: it is not known by its name.
+        """
+        made_by = self.lake.existing_models()
+        name = self._embedder_path or made_by.names[1]
+        try:
+            find_card(name, "embedder")
+        except ConfigError as error:
+            raise ConfigError(
+                f"The lake {self.lake.folder.url} was made with {made_by.embedder}, which is "
+                "not known here; give the path of its ONNX file or card with --embedder"
+            ) from error
+        embedder = load_embedder(name, store=self._weights)
+        if embedder.revision != made_by.embedder:
+            raise LakeMismatchError(
+                f"The lake {self.lake.folder.url} has vectors of {made_by.embedder}, the model "
+                f"here is {embedder.revision}; vectors of different models cannot be compared"
+            )
+        return embedder
