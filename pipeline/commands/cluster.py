@@ -113,7 +113,8 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
 def run(options: argparse.Namespace) -> int:
     """Cluster, print what was found, and return the exit code."""
     # It takes torch, a second to import, that no other command should wait for.
-    from pipeline.clustering.run import Run, settings_of
+    from pipeline.clustering.past import settings_of
+    from pipeline.clustering.run import Run
 
     config = cluster_config(options)
     console = Console()
