@@ -100,7 +100,8 @@ class Confirmed:
     def __init__(self, corrections: Corrections, row_of: Mapping[str, int]) -> None:
         self.corrections = corrections
         self.rows: list[list[int]] = [
-            sorted(row_of[face] for face in one.faces if face in row_of) for one in corrections.sets
+            sorted(row_of[face] for face in confirmed.faces if face in row_of)
+            for confirmed in corrections.sets
         ]
         names = sorted({one.name for one in corrections.sets if one.name is not None})
         self.names = {name: i for i, name in enumerate(names)}
@@ -108,9 +109,9 @@ class Confirmed:
     def person(self, faces: int) -> Ints:
         """Return the number of each face's name, `NOBODY` where it has none, int64 [N]."""
         person = np.full(faces, NOBODY, np.int64)
-        for one, rows in zip(self.corrections.sets, self.rows, strict=True):
-            if one.name is not None:
-                person[rows] = self.names[one.name]
+        for confirmed, rows in zip(self.corrections.sets, self.rows, strict=True):
+            if confirmed.name is not None:
+                person[rows] = self.names[confirmed.name]
         return person
 
     @property

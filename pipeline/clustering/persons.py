@@ -23,11 +23,12 @@ def confirmed_sets(outcome: Outcome, past: Past) -> dict[int, list[ConfirmedSet]
     """Return the confirmed sets of each person who has any."""
     sets: dict[int, list[ConfirmedSet]] = defaultdict(list)
     elsewhere: dict[str, ConfirmedSet] = {}
-    for one, rows in zip(outcome.confirmed.corrections.sets, outcome.confirmed.rows, strict=True):
+    corrections = outcome.confirmed
+    for confirmed, rows in zip(corrections.corrections.sets, corrections.rows, strict=True):
         if rows:
-            sets[int(outcome.person[rows[0]])].append(one)
+            sets[int(outcome.person[rows[0]])].append(confirmed)
         else:  # of somebody whose faces this run does not touch
-            elsewhere.update(dict.fromkeys(one.faces, one))
+            elsewhere.update(dict.fromkeys(confirmed.faces, confirmed))
     if elsewhere and past.clusters is not None:
         place = {
             person: int(now) for person, now in zip(past.people, outcome.past_person, strict=True)
@@ -37,9 +38,9 @@ def confirmed_sets(outcome: Outcome, past: Past) -> dict[int, list[ConfirmedSet]
         for face, was in zip(
             rows["face_id"].to_pylist(), rows["person_id"].to_pylist(), strict=True
         ):
-            one = elsewhere[face]
-            if was in place and one not in sets[place[was]]:
-                sets[place[was]].append(one)
+            confirmed = elsewhere[face]
+            if was in place and confirmed not in sets[place[was]]:
+                sets[place[was]].append(confirmed)
     return sets
 
 
@@ -48,9 +49,9 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
     face_ids = [face.decode() for face in outcome.faces.face_id]
     pinned: dict[int, str] = {}
     for person, sets in confirmed_sets(outcome, past).items():
-        for one in sets:
-            if one.person_id and one.person_id not in pinned.values():
-                pinned.setdefault(person, one.person_id)
+        for confirmed in sets:
+            if confirmed.person_id and confirmed.person_id not in pinned.values():
+                pinned.setdefault(person, confirmed.person_id)
     weights = np.where(outcome.tiers.tier == CORE, 1.0, 0.5)
     weights[outcome.confirmed.faces] = CONFIRMED_WEIGHT
     before: dict[str, str] = {}

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.lake.lake import Lake
 from pipeline.people import People, actions
 from pipeline.people.corrections import Constraint
-from pipeline.people.view import view
+from pipeline.people.view import ORDERS, view
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible
 
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
     listing.add_argument("--all", action="store_true", help="hidden people too")
     listing.add_argument(
         "--sort",
-        choices=sorted(people_tables.ORDERS),
+        choices=sorted(ORDERS),
         default="size",
         help="most faces, name, or latest photo first; default: %(default)s",
     )

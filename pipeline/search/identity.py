@@ -16,8 +16,9 @@ from pipeline.lake.columns import matrix
 from pipeline.lake.lake import Lake
 from pipeline.models.cards.card import known_cards
 from pipeline.models.weights.store import WeightStore
+from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
-from pipeline.people.view import EXEMPLARS, View
+from pipeline.people.view import View
 from pipeline.search.find import Searcher
 from pipeline.search.probe import Choice, Photo, Probe
 from pipeline.search.results import people_of
