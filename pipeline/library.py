@@ -216,7 +216,8 @@ class Lake:
         Ids, names and corrections survive; after new photos only what they touch is done again.
         """
         # It takes torch, a second to import, that nothing else should wait for.
-        from pipeline.clustering.run import Run, settings_of
+        from pipeline.clustering.past import settings_of
+        from pipeline.clustering.run import Run
 
         config = build(ClusterConfig, options)
         models = self.store.existing_models()

@@ -1,21 +1,17 @@
 """One copy counts: faces of copied pictures join their person, but link and weigh nothing.
 
-What `facelake dedupe` found is taken as it is. A lake in which nobody has looked for duplicates has
-none.
+The copies are those that `facelake dedupe` found; a lake in which it has not run has none.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.arrays import Ints
-from pipeline.clustering.algorithms.grid import Grid, similarity
-from pipeline.clustering.algorithms.tiers import CORE
+from pipeline.clustering.algorithms.grid import similarity
+from pipeline.clustering.algorithms.tiers import Tiers
 from pipeline.clustering.gather import Faces
 from pipeline.dedupe.duplicates import Duplicates
 
-COUNTED = "a copy of a picture whose face counts already"
 # The same face on two copies, however small or pale one of them is; two people on one photo are
 # seldom as alike.
 COPY_COSINE = 0.6
@@ -49,26 +45,19 @@ def kept_photos(duplicates: Duplicates, image_id: np.ndarray) -> np.ndarray:
     return np.where(there, instead[order][at], image_id)
 
 
-def copied_faces(faces: Faces, tier: np.ndarray, vectors: Callable[[Ints], Grid]) -> Ints:
-    """Return the core faces of copies whose face is core on the kept picture too.
-
-    Args:
-        faces: all of them.
-        tier: of each.
-        vectors: returns the grid vectors of some faces.
-    """
-    copy = np.flatnonzero((faces.photo != faces.image_id) & (tier == CORE))
-    core = np.flatnonzero(tier == CORE)
+def copied_faces(faces: Faces, tiers: Tiers) -> Ints:
+    """Return the core faces of copies whose face is core on the kept picture too."""
+    core = tiers.core
+    copy = core[faces.photo[core] != faces.image_id[core]]
     core = core[np.argsort(faces.image_id[core], kind="stable")]
     owner = faces.image_id[core]
     first = np.searchsorted(owner, faces.photo[copy], side="left")
-    last = np.searchsorted(owner, faces.photo[copy], side="right")
-    counts = last - first
+    counts = np.searchsorted(owner, faces.photo[copy], side="right") - first
     one = np.repeat(copy, counts)
     other = core[np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
-    found = np.zeros(len(tier), bool)
+    copied = np.zeros(len(tiers.tier), bool)
     for start in range(0, len(one), CHUNK):
         part = slice(start, start + CHUNK)
-        cosine = similarity(vectors(one[part]), vectors(other[part]))
-        found[one[part][cosine >= COPY_COSINE]] = True
-    return np.flatnonzero(found)
+        cosine = similarity(faces.vectors(one[part]), faces.vectors(other[part]))
+        copied[one[part][cosine >= COPY_COSINE]] = True
+    return np.flatnonzero(copied)

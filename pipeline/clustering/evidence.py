@@ -1,12 +1,14 @@
 """What speaks for and against two faces being one person, beside their vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.arrays import Floats32, Floats64, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
 from pipeline.clustering.algorithms.linkage import FORBIDDEN, NOBODY
+from pipeline.geometry import iou
 from pipeline.people.constraints import Corrections
 
 # Two boxes that overlap as much hold one face, found twice.
@@ -44,24 +46,47 @@ def photo_conflicts(image: np.ndarray, box: Floats32, read: Callable[[Ints], Gri
         vectors = read(np.concatenate(photos)).astype(np.float32)
         splits = np.cumsum([len(rows) for rows in photos])[:-1]
         for rows, own in zip(photos, np.split(vectors, splits), strict=True):
-            cosine = own @ own.T / UNIT
             first, second = np.triu_indices(len(rows), 1)
-            if (cosine[first, second] >= COLLAGE_COSINE).sum() >= COLLAGE_PAIRS:
+            cosine = (own @ own.T / UNIT)[first, second]
+            if (cosine >= COLLAGE_COSINE).sum() >= COLLAGE_PAIRS:
                 continue
-            apart = (cosine[first, second] < MIRROR_COSINE) & (
-                _iou(box[rows[first]], box[rows[second]]) < SAME_FACE_IOU
-            )
+            overlap = iou(box[rows], box[rows])[first, second]
+            apart = (cosine < MIRROR_COSINE) & (overlap < SAME_FACE_IOU)
             pairs.append(np.stack([rows[first[apart]], rows[second[apart]]], axis=1))
     return np.concatenate([np.zeros((0, 2), np.int64), *pairs])
 
 
-def _iou(a: Floats32, b: Floats32) -> Floats32:
-    """Return the overlap of boxes, row by row, float32 [N]."""
-    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = [np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=1) for x in (a, b)]
-    iou: Floats32 = common / np.maximum(areas[0] + areas[1] - common, 1e-9)
-    return iou
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of nodes beside their vectors, in node order.
+
+    Attributes:
+        person: confirmed person, or `NOBODY`, int64 [N].
+        conflicts: pairs of nodes with something against merging, int64 [C, 2].
+        against: how much, float64 [C].
+        weight: what each node counts in averages, float64 [N]; None: its `count`.
+    """
+
+    person: Ints
+    conflicts: Ints
+    against: Floats64
+    weight: Floats64 | None = None
+
+    @staticmethod
+    def of(
+        person: Ints, photo_pairs: Ints, forbidden: Ints, weight: Floats64 | None = None
+    ) -> "Evidence":
+        """Return evidence from pairs that a photo shows side by side, and from forbidden ones."""
+        conflicts = np.concatenate([photo_pairs, forbidden])
+        against = [np.ones(len(photo_pairs)), np.full(len(forbidden), FORBIDDEN)]
+        return Evidence(person, conflicts, np.concatenate(against), weight)
+
+    def of_nodes(self, nodes: Ints) -> "Evidence":
+        """Return the evidence on some nodes (ascending), renumbered."""
+        inside = np.isin(self.conflicts, nodes).all(axis=1)
+        pairs = np.searchsorted(nodes, self.conflicts[inside])
+        weight = None if self.weight is None else self.weight[nodes]
+        return Evidence(self.person[nodes], pairs, self.against[inside], weight)
 
 
 class Confirmed:
@@ -75,7 +100,8 @@ class Confirmed:
     def __init__(self, corrections: Corrections, row_of: Mapping[str, int]) -> None:
         self.corrections = corrections
         self.rows: list[list[int]] = [
-            sorted(row_of[face] for face in one.faces if face in row_of) for one in corrections.sets
+            sorted(row_of[face] for face in confirmed.faces if face in row_of)
+            for confirmed in corrections.sets
         ]
         names = sorted({one.name for one in corrections.sets if one.name is not None})
         self.names = {name: i for i, name in enumerate(names)}
@@ -83,10 +109,15 @@ class Confirmed:
     def person(self, faces: int) -> Ints:
         """Return the number of each face's name, `NOBODY` where it has none, int64 [N]."""
         person = np.full(faces, NOBODY, np.int64)
-        for one, rows in zip(self.corrections.sets, self.rows, strict=True):
-            if one.name is not None:
-                person[rows] = self.names[one.name]
+        for confirmed, rows in zip(self.corrections.sets, self.rows, strict=True):
+            if confirmed.name is not None:
+                person[rows] = self.names[confirmed.name]
         return person
+
+    @property
+    def faces(self) -> Ints:
+        """Rows of all faces that a correction speaks of, int64 [N]."""
+        return np.array([row for rows in self.rows for row in rows], np.int64)
 
     def forbidden(self) -> Ints:
         """Return pairs of faces that must not be one person, int64 [C, 2]."""
@@ -96,7 +127,7 @@ class Confirmed:
         return np.array(pairs, np.int64).reshape(-1, 2)
 
     def together(self, labels: Ints) -> Ints:
-        """Return labels that obey all corrections, whatever the machine found.
+        """Return labels that obey all corrections.
 
         Each set goes whole to the group that most of it is in; of two sets that must differ and
         meet in one group, the smaller one leaves it for a group of its own.
@@ -107,8 +138,8 @@ class Confirmed:
             rows = self.rows[i]
             if not rows:
                 continue
-            found, counts = np.unique(labels[rows], return_counts=True)
-            target = int(found[np.lexsort((found, -counts))[0]])
+            groups, counts = np.unique(labels[rows], return_counts=True)
+            target = int(groups[np.lexsort((groups, -counts))[0]])
             if any(self.corrections.must_differ(i, j) for j, at in home.items() if at == target):
                 target = self._free(labels, rows)
             labels[rows] = target
@@ -124,11 +155,3 @@ class Confirmed:
                 if not len(others):
                     return row
         return int(labels.max()) + 1 + rows[0]
-
-
-def all_against(conflicts: Ints, forbidden: Ints) -> tuple[Ints, Floats64]:
-    """Return both kinds of pairs, and how much each speaks against."""
-    return (
-        np.concatenate([conflicts, forbidden]),
-        np.concatenate([np.ones(len(conflicts)), np.full(len(forbidden), FORBIDDEN)]),
-    )

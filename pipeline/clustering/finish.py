@@ -1,71 +1,44 @@
-"""The last steps of a clustering: corrections obeyed, weak faces joined, certainty measured."""
+"""The last steps of a clustering: corrections obeyed, weak faces joined, similarity measured."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.arrays import Floats64, Ints
-from pipeline.clustering.algorithms.grid import similarity
+from pipeline.clustering.algorithms.grid import Grid, similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
+from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import Threshold
-from pipeline.clustering.algorithms.tiers import ATTACH, CORE
-from pipeline.clustering.context import Context
+from pipeline.clustering.algorithms.tiers import Tiers
 from pipeline.clustering.evidence import Confirmed
-from pipeline.clustering.gather import Faces, rows_of
-from pipeline.clustering.level import search_level
+from pipeline.clustering.gather import Faces
+from pipeline.clustering.groups_level import Groups
+from pipeline.clustering.level import ALTERNATIVES, put_nodes, search_level
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
-from pipeline.clustering.shards import put_shard
-from pipeline.clustering.singles import Known, join_singles, measure_odds
-from pipeline.clustering.support import supported
-from pipeline.lake.checkpoints import Workspace
+from pipeline.clustering.shards import NodeColumns, NodeSet
+from pipeline.clustering.singles import Assignment, join_singles, measure_odds
+from pipeline.clustering.support import join_supported
+from pipeline.lake.checkpoints import TaskRunner, Workspace
 
-GROUP_SHARD = 131_072
 LIKE_NOBODY = "unlike every person that it could join"
+# Faces whose vectors are read at once.
+MEANS_CHUNK = 50_000
 
 
 @dataclass(frozen=True)
-class Groups:
-    """The level of groups: of faces first, people of the past behind them.
-
-    Attributes:
-        of_face: group of each core face, int64 [N], `NOBODY` for others.
-        merged: lowest group of what each group became, int64 [G].
-        nearest: similar groups of others, int64 [G, 3].
-        merges: doubtful joins of groups: first, second, cosine, needed.
-        means, counts, ranks: of the groups.
-        size: groups of faces; the others are people of the past.
-        level: threshold of the level.
-    """
-
-    of_face: Ints
-    merged: Ints
-    nearest: Ints
-    merges: Floats64
-    means: np.ndarray
-    counts: Floats64
-    ranks: Ints
-    size: int
-    level: Threshold
-
-
-@dataclass(frozen=True)
-class Numbered:
+class NumberedPeople:
     """People, numbered in the order of their names.
 
     Attributes:
-        names: a face row each, or a place among those of the past, int64 [P].
-        place: number of each core face's person, those of the past behind them.
-        sizes, means: float64 [P] and grid vectors [P, D].
+        names: a face row each, or a place among those of the past behind the faces, int64 [P].
+        assignment: of the core faces, by number.
+        past: number of each person of the past.
     """
 
     names: Ints
-    place: Ints
-    sizes: Floats64
-    means: np.ndarray
+    assignment: Assignment
+    past: Ints
 
     def numbers(self, names: Ints) -> Ints:
         """Return the number of each name."""
@@ -76,155 +49,147 @@ class Numbered:
         return np.where(groups == NOBODY, NOBODY, self.numbers(name_of)[groups])
 
 
-def people_of(
-    work: Workspace, faces: Faces, core: Ints, label: Ints, old_label: Ints, past: Past
-) -> Numbered:
-    """Number the people of the core faces and of the past."""
-    named = np.concatenate([label[core], old_label])
-    persons, place = np.unique(named, return_inverse=True)
-    weights = np.concatenate([np.ones(len(core)), past.counts])
-    sizes = np.bincount(place, weights=weights, minlength=len(persons)).astype(np.float64)
-    means = person_means(work, faces, core, place, sizes, past, len(persons))
-    return Numbered(persons, place, sizes, means)
+@dataclass(frozen=True)
+class ScoredFaces:
+    """Average cosine of each face of a shard to its person, and to the best other one."""
+
+    own: Floats64
+    other: Floats64
 
 
 def finish(
-    run: Context, work: Workspace, faces: Faces, tier: np.ndarray, reasons: list[str | None],
-    groups: "Groups", links: Mapping[str, Any], confirmed: Confirmed, past: Past,
+    tasks: TaskRunner, tiers: Tiers, groups: Groups, confirmed: Confirmed, past: Past,
+    config: ClusterConfig,
 ) -> Outcome:  # fmt: skip
-    """Obey corrections, let weak faces join, and measure how sure everything is."""
-    of_face = groups.of_face
-    label = np.full(len(tier), NOBODY)
-    core = np.flatnonzero(tier == CORE)
-    # A person is named by a face row, or by its place among those of the past, behind them.
-    lowest = np.full(len(groups.merged), NOBODY)
-    old = len(tier) + np.arange(len(past.counts))
-    lowest[groups.size :] = old
-    first_rows = core[np.argsort(of_face[core], kind="stable")]
-    at = np.flatnonzero(np.diff(of_face[first_rows], prepend=-1))
-    lowest[of_face[first_rows[at]]] = first_rows[at]
-    label[core] = lowest[groups.merged[of_face[core]]]
-    said = [row for rows in confirmed.rows for row in rows]
-    label = supported(
-        work, links["files"], links["face"], label, float(groups.level.cosine()),
-        np.array(said, np.int64), links["conflicts"],
-    )  # fmt: skip
+    """Obey corrections, let single and weak faces join, and measure every face's similarity."""
+    faces, core = groups.face_groups.faces, tiers.core
+    face_of_group = group_names(groups, core)
+    name_of_group = face_of_group[groups.merged]
+    label = np.full(len(tiers.tier), NOBODY)
+    label[core] = name_of_group[groups.of_face[core]]
+    cosine = float(groups.threshold.cosine())
+    label = join_supported(groups.face_groups, label, cosine, confirmed.faces)
     label[core] = confirmed.together(label)[core]
-    old_label = lowest[groups.merged[groups.size :]]
-    rank = links["rank"]
-    people = people_of(work, faces, core, label, old_label, past)
-    near = groups.nearest[of_face[core]]
-    known = Known(core, people.place[: len(core)], rank, people.sizes, people.means)
-    odds = past.odds if past.people else measure_odds(work, faces, known, groups.level)
-    joined = known.person
+    past_label = name_of_group[groups.size :]
+    people = number_people(faces, core, label[core], past_label, past)
+    near = groups.nearest[groups.of_face[core]]
+    assignment, threshold = people.assignment, groups.threshold
+    odds = past.odds if past.people else measure_odds(assignment, threshold)
     if odds is not None:
         joined = join_singles(
-            work, faces, known, people.near(lowest[groups.merged], near), groups.level, odds,
-            np.array(said, np.int64), links["conflicts"],
+            assignment, people.near(name_of_group, near), threshold, odds, confirmed.faces,
+            groups.face_groups.photo_pairs,
         )  # fmt: skip
-    run.about["odds"] = None if odds is None else asdict(odds)
-    if (joined != known.person).any():
-        label[core] = people.names[joined]
-        people = people_of(work, faces, core, label, old_label, past)
-    persons, sizes, means = people.names, people.sizes, people.means
-    work.save_large("people-means", means)
-    of = np.full(len(tier), NOBODY)
-    of[core] = people.place[: len(core)]
-    alternatives = np.full((len(tier), groups.nearest.shape[1]), NOBODY)
-    to_person = people.numbers(lowest[groups.merged])
-    alternatives[core] = people.near(lowest[groups.merged], near)
-    weak = np.flatnonzero(tier == ATTACH)
-    attach(run, work, faces, weak, means, sizes, of, alternatives, reasons, groups.level)
-    shards = len(faces.starts) - 1
-    units = [
-        (i, of[faces.starts[i] : faces.starts[i + 1]],
-         alternatives[faces.starts[i] : faces.starts[i + 1]])
-        for i in range(shards)
-    ]  # fmt: skip
-    work.run(run.mapper, "scored", score_faces, units, run.progress)
-    scored = [work.load(f"scored-{i:05}") for i in range(shards)]
-    empty = np.zeros(0)
-    own = np.concatenate([empty, *(s["own"] for s in scored)])
-    other = np.concatenate([empty, *(s["other"] for s in scored)])
+        if (joined != assignment.person).any():
+            people = number_people(faces, core, people.names[joined], past_label, past)
+            assignment = people.assignment
+    person = np.full(len(tiers.tier), NOBODY)
+    person[core] = assignment.person
+    alternatives = np.full((len(tiers.tier), ALTERNATIVES), NOBODY)
+    alternatives[core] = people.near(name_of_group, near)
+    weak = tiers.weak
+    if len(weak) and len(assignment.means):
+        person[weak], alternatives[weak] = attach(tasks, assignment, weak, threshold, config)
+        for row in weak[person[weak] == NOBODY]:
+            tiers.reasons[row] = f"{tiers.reasons[row]}; {LIKE_NOBODY}"
+    scores = score(tasks, assignment, person, alternatives)
     return Outcome(
-        faces=faces, tier=tier, reasons=reasons, of=of, own=own, other=other, sizes=sizes,
-        means=means, old=np.searchsorted(persons, old_label), level=groups.level,
-        merges=groups.merges, to_person=to_person, nearest=groups.nearest,
-        group_means=groups.means, group_counts=groups.counts, group_faces=lowest,
-        confirmed=confirmed,
+        faces=faces, tiers=tiers, person=person, own=scores.own, other=scores.other,
+        sizes=assignment.sizes, means=assignment.means, past_person=people.past, groups=groups,
+        person_of_group=people.numbers(name_of_group), face_of_group=face_of_group,
+        confirmed=confirmed, odds=odds,
     )  # fmt: skip
+
+
+def group_names(groups: Groups, core: Ints) -> Ints:
+    """Return a name of each group: its first face, or its place in the past behind the faces."""
+    names = np.full(len(groups.merged), NOBODY)
+    names[groups.size :] = len(groups.of_face) + np.arange(len(groups.merged) - groups.size)
+    by_group = core[np.argsort(groups.of_face[core], kind="stable")]
+    first = by_group[np.flatnonzero(np.diff(groups.of_face[by_group], prepend=-1))]
+    names[groups.of_face[first]] = first
+    return names
+
+
+def number_people(
+    faces: Faces, core: Ints, label: Ints, past_label: Ints, past: Past
+) -> NumberedPeople:
+    """Number the people of the core faces, whom `label` names, and of the past."""
+    names, place = np.unique(np.concatenate([label, past_label]), return_inverse=True)
+    weights = np.concatenate([np.ones(len(core)), past.counts])
+    sizes = np.bincount(place, weights=weights, minlength=len(names)).astype(np.float64)
+    person, past_person = place[: len(core)], place[len(core) :]
+    sums = np.zeros((len(names), past.means.shape[1]))
+    for start in range(0, len(core), MEANS_CHUNK):
+        rows = slice(start, start + MEANS_CHUNK)
+        order = np.argsort(person[rows], kind="stable")
+        of_rows = person[rows][order]
+        starts = np.flatnonzero(np.diff(of_rows, prepend=-1))
+        vectors = faces.vectors(core[rows])[order].astype(np.float64)
+        sums[of_rows[starts]] += np.add.reduceat(vectors, starts, axis=0)
+    np.add.at(sums, past_person, past.means * past.counts[:, None])
+    means: Grid = np.rint(sums / np.maximum(sizes, 1)[:, None]).astype(np.int16)
+    return NumberedPeople(names, Assignment(faces, core, person, sizes, means), past_person)
 
 
 def attach(
-    run: Context, work: Workspace, faces: Faces, weak: Ints, means: np.ndarray, sizes: Floats64,
-    of: Ints, alternatives: Ints, reasons: list[str | None], level: Threshold,
-) -> None:  # fmt: skip
-    """Let weak faces join the person that they clearly prefer; changes `of`."""
-    if not len(weak) or not len(means):
-        return
-    count = len(means)
-    vectors = np.concatenate([means, rows_of(work, faces, weak)])
-    total = len(vectors)
-    starts = np.array([*range(0, total, GROUP_SHARD), total])
-    person = np.arange(total) < count
-    sized = np.concatenate([sizes, np.ones(len(weak))])
-    for i, (a, b) in enumerate(pairwise(starts.tolist())):
-        put_shard(work, "weak", i, vectors[a:b], {
-            "rank": np.arange(a, b), "count": sized[a:b], "member": person[a:b],
-            "query": ~person[a:b], "item": np.arange(a, b),
-        })  # fmt: skip
-    shape = run.shape("weak", starts)
-    tasks, nodes = search_level(work, run.mapper, shape, level, run.progress)
-    item = nodes.column("item")
-    for i in range(tasks):
-        edges = work.load(f"weak-edges-{i:05}")
-        source, target = item[edges["source"]], item[edges["target"]]
-        if not len(source):
+    tasks: TaskRunner, people: Assignment, weak: Ints, threshold: Threshold, config: ClusterConfig
+) -> tuple[Ints, Ints]:
+    """Return the person that each weak face clearly prefers, if any, and other similar ones.
+
+    Returns:
+        int64 [W] and int64 [W, ALTERNATIVES], `NOBODY` where there is none.
+    """
+    count = len(people.means)
+    vectors = np.concatenate([people.means, people.faces.vectors(weak)])
+    nodes = np.arange(len(vectors))
+    sizes = np.concatenate([people.sizes, np.ones(len(weak))])
+    columns = NodeColumns(nodes, sizes, nodes < count, nodes >= count, nodes)
+    starts = put_nodes(tasks.workspace, "weak", vectors, columns)
+    graph = search_level(tasks, NodeSet.of("weak", starts, config), threshold)
+    item = graph.nodes.item
+    person = np.full(len(weak), NOBODY)
+    alternatives = np.full((len(weak), ALTERNATIVES), NOBODY)
+    for edges in graph.edges():
+        if not len(edges.source):
             continue
-        starts_of = np.flatnonzero(np.diff(source, prepend=-1))
-        for a, b in zip(starts_of, np.append(starts_of[1:], len(source)), strict=True):
-            row = weak[source[a] - count]
-            best, cosine = target[a:b], edges["cosine"][a:b]
-            needed = float(level.cosine(1, sizes[best[0]]))
+        first = np.flatnonzero(np.diff(edges.source, prepend=-1))
+        for a, b in zip(first, np.append(first[1:], len(edges.source)), strict=True):
+            row = item[edges.source[a]] - count
+            best, cosine = item[edges.target[a:b]], edges.cosine[a:b]
+            needed = float(threshold.cosine(1, sizes[best[0]]))
             second = float(cosine[1]) if b - a > 1 else -1.0
-            if cosine[0] >= needed and cosine[0] - second >= run.config.margin:
-                of[row] = best[0]
+            if cosine[0] >= needed and cosine[0] - second >= config.margin:
+                person[row] = best[0]
                 best = best[1:]
-            rest = best[: alternatives.shape[1]]
-            alternatives[row, : len(rest)] = rest
-    for row in weak[of[weak] == NOBODY]:
-        reasons[row] = f"{reasons[row]}; {LIKE_NOBODY}"
+            others = best[:ALTERNATIVES]
+            alternatives[row, : len(others)] = others
+    return person, alternatives
 
 
-def score_faces(work: Workspace, name: str, shard: int, of: Ints, alternatives: Ints) -> None:
-    """Leave each face's average cosine to its person, and to the best other one."""
-    vectors = np.asarray(work.open_large(f"gather-{shard:05}-vectors"))
-    means = work.open_large("people-means")
-    own, other = np.full(len(of), np.nan), np.full(len(of), np.nan)
-    mine = np.flatnonzero(of != NOBODY)
-    own[mine] = similarity(vectors[mine], means[of[mine]])
+def score(tasks: TaskRunner, people: Assignment, person: Ints, alternatives: Ints) -> ScoredFaces:
+    """Return the similarity of all faces to their own and to other people."""
+    tasks.workspace.save_large("people-means", people.means)
+    starts, shards = people.faces.starts, range(people.faces.shards)
+    rows = [slice(starts[shard], starts[shard + 1]) for shard in shards]
+    units = [(shard, person[rows[shard]], alternatives[rows[shard]]) for shard in shards]
+    tasks.run("scored", score_faces, units)
+    scores = [ScoredFaces(**tasks.workspace.load(f"scored-{shard:05}")) for shard in shards]
+    return ScoredFaces(
+        np.concatenate([one.own for one in scores]), np.concatenate([one.other for one in scores])
+    )
+
+
+def score_faces(
+    workspace: Workspace, name: str, shard: int, person: Ints, alternatives: Ints
+) -> None:
+    """Leave the similarity of the faces of a shard."""
+    vectors = np.asarray(workspace.open_large(f"gather-{shard:05}-vectors"))
+    means = workspace.open_large("people-means")
+    own, other = np.full(len(person), np.nan), np.full(len(person), np.nan)
+    rows = np.flatnonzero(person != NOBODY)
+    own[rows] = similarity(vectors[rows], means[person[rows]])
     for column in alternatives.T:
-        rows = np.flatnonzero((column != NOBODY) & (column != of))
+        rows = np.flatnonzero((column != NOBODY) & (column != person))
         other[rows] = np.fmax(other[rows], similarity(vectors[rows], means[column[rows]]))
-    work.save(name, {"own": own, "other": other})
-
-
-def person_means(
-    work: Workspace, faces: Faces, core: Ints, place: Ints, sizes: Floats64, past: Past, count: int
-) -> np.ndarray:
-    """Return the mean of each person's core faces and its own past, grid vectors [P, D]."""
-    width = past.means.shape[1]
-    sums = np.zeros((count, width))
-    step = 50_000
-    for start in range(0, len(core), step):
-        rows = slice(start, min(start + step, len(core)))  # behind it stand those of the past
-        order = np.argsort(place[rows], kind="stable")
-        mine = place[rows][order]
-        starts = np.flatnonzero(np.diff(mine, prepend=-1))
-        vectors = rows_of(work, faces, core[rows])[order].astype(np.float64)
-        if len(mine):
-            sums[mine[starts]] += np.add.reduceat(vectors, starts, axis=0)
-    old = place[len(core) : len(core) + len(past.counts)]
-    np.add.at(sums, old, past.means * past.counts[:, None])
-    means: np.ndarray = np.rint(sums / np.maximum(sizes, 1)[:, None]).astype(np.int16)
-    return means
+    workspace.save(name, vars(ScoredFaces(own, other)))

@@ -1,44 +1,79 @@
 """Reads the faces of a lake for clustering, verifies them, and leaves them as arrays."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.arrays import Ints
-from pipeline.clustering.algorithms.grid import to_grid
+from pipeline.arrays import Floats32, Floats64, Ints
+from pipeline.clustering.algorithms.grid import Grid, to_grid
+from pipeline.clustering.shards import gather_rows
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
-from pipeline.lake.columns import matrix
+from pipeline.lake.columns import is_unit, matrix
 from pipeline.lake.store import LakeStore
 
-NORM_TOLERANCE = 1e-3
 SHARD_FACES = 131_072
-MEASURES = ("score", "size_px", "sharpness", "yaw", "quality")
 
 
 @dataclass(frozen=True)
-class Faces:
-    """What is known of the faces of a lake without their vectors, in the order of the shards.
+class GatheredFaces:
+    """Columns of the faces of a shard.
 
     Attributes:
-        face_id, image_id: str [N], fixed width bytes.
-        photo: the image that is kept of the image's copies, itself where there are none.
-        box: float32 [N, 4].
-        measures: float32 [N] each, of `MEASURES`.
+        face_id, image_id: fixed-width bytes [N].
+        box: x1, y1, x2, y2, float32 [N, 4].
         taken_at: milliseconds, NaN when not known, float64 [N].
-        starts: number of each shard's first face, and the total, int64 [S + 1].
+        score, size_px, sharpness, yaw, quality: as in `faces`, float32 [N].
     """
 
     face_id: np.ndarray
     image_id: np.ndarray
-    box: np.ndarray
-    measures: dict[str, np.ndarray]
-    taken_at: np.ndarray
-    starts: np.ndarray
+    box: Floats32
+    taken_at: Floats64
+    score: Floats32
+    size_px: Floats32
+    sharpness: Floats32
+    yaw: Floats32
+    quality: Floats32
+
+
+MEASURES = ("score", "size_px", "sharpness", "yaw", "quality")
+
+
+@dataclass(frozen=True)
+class Faces(GatheredFaces):
+    """The faces of a run without their vectors, in the order of the shards.
+
+    Attributes:
+        photo: the image that is kept of the image's copies, itself where there are none.
+        starts: number of each shard's first face, and the total, int64 [S + 1].
+        workspace: holds the vectors.
+    """
+
     photo: np.ndarray
+    starts: Ints
+    workspace: Workspace
+
+    @cached_property
+    def rank(self) -> Ints:
+        """Place of each face in the order of the ids, int64 [N]."""
+        rank = np.empty(len(self.face_id), np.int64)
+        rank[np.argsort(self.face_id, kind="stable")] = np.arange(len(rank))
+        return rank
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self.starts) - 1
+
+    def vectors(self, rows: Ints) -> Grid:
+        """Return the grid vectors of some faces."""
+        shards = [self.workspace.open_large(f"gather-{i:05}-vectors") for i in range(self.shards)]
+        return gather_rows(shards, self.starts, rows)
 
 
 def plan_shards(lake: LakeStore, done: frozenset[str]) -> list[list[str]]:
@@ -58,7 +93,7 @@ def plan_shards(lake: LakeStore, done: frozenset[str]) -> list[list[str]]:
 
 
 def gather(
-    work: Workspace, name: str, lake: LakeStore, parts: list[str], only: frozenset[str] | None
+    workspace: Workspace, name: str, lake: LakeStore, parts: list[str], only: frozenset[str] | None
 ) -> None:
     """Leave vectors and measures of some parts, or of `only` some of their faces.
 
@@ -78,17 +113,12 @@ def gather(
     verify(lake, parts, faces, photos if only is None else None)
     place = pc.index_in(faces["image_id"], photos["image_id"].combine_chunks())
     taken = pc.cast(photos["taken_at"].take(place), pa.int64()).to_numpy().astype(np.float64)
-    work.save_large(f"{name}-vectors", to_grid(matrix(faces["embedding"])))
-    work.save(
-        name,
-        {
-            "face_id": texts(faces["face_id"]),
-            "image_id": texts(faces["image_id"]),
-            "box": matrix(faces["box"]),
-            "taken_at": taken,
-            **{m: np.asarray(faces[m].to_numpy(), np.float32) for m in MEASURES},
-        },
-    )
+    workspace.save_large(f"{name}-vectors", to_grid(matrix(faces["embedding"])))
+    gathered = GatheredFaces(
+        texts(faces["face_id"]), texts(faces["image_id"]), matrix(faces["box"]), taken,
+        *(np.asarray(faces[name].to_numpy(), np.float32) for name in MEASURES),
+    )  # fmt: skip
+    workspace.save(name, vars(gathered))
 
 
 def texts(column: pa.ChunkedArray) -> np.ndarray:
@@ -104,8 +134,7 @@ def verify(lake: LakeStore, parts: list[str], faces: pa.Table, photos: pa.Table 
         raise StorageError(
             f"{faces['embedding'].null_count} faces have no vector in {where}; {way_out}"
         )
-    norms = np.linalg.norm(matrix(faces["embedding"]), axis=1)
-    bad = int((~(np.abs(norms - 1) <= NORM_TOLERANCE)).sum())
+    bad = int((~is_unit(matrix(faces["embedding"]))).sum())
     if bad:
         raise StorageError(
             f"{bad} vectors are not finite or not of unit norm in {where}; {way_out}"
@@ -118,38 +147,13 @@ def verify(lake: LakeStore, parts: list[str], faces: pa.Table, photos: pa.Table 
 
 
 def load_faces(
-    work: Workspace, shards: int, kept: Callable[[np.ndarray], np.ndarray] = lambda ids: ids
+    workspace: Workspace, shards: int, kept: Callable[[np.ndarray], np.ndarray]
 ) -> Faces:
-    """Return what `gather` left, without the vectors; `kept` tells `Faces.photo` of images."""
-    loaded = [work.load(f"gather-{i:05}") for i in range(shards)]
-
-    def whole(name: str) -> np.ndarray:
-        return np.concatenate([one[name] for one in loaded])
-
-    return Faces(
-        whole("face_id"),
-        whole("image_id"),
-        whole("box"),
-        {m: whole(m) for m in MEASURES},
-        whole("taken_at"),
-        np.cumsum([0, *(len(one["face_id"]) for one in loaded)]),
-        kept(whole("image_id")),
-    )
-
-
-def shard_of(faces: Faces, rows: Ints) -> Ints:
-    """Return the shard of each face."""
-    found: Ints = np.searchsorted(faces.starts, rows, side="right") - 1
-    return found
-
-
-def rows_of(work: Workspace, faces: Faces, rows: Ints) -> np.ndarray:
-    """Return the grid vectors of some faces."""
-    shard = shard_of(faces, rows)
-    parts = [work.open_large(f"gather-{i:05}-vectors") for i in range(len(faces.starts) - 1)]
-    width = parts[0].shape[1] if parts else 0
-    out = np.empty((len(rows), width), np.int16)
-    for i in np.unique(shard):
-        mine = shard == i
-        out[mine] = parts[i][rows[mine] - faces.starts[i]]
-    return out
+    """Return what `gather` left, without the vectors; `kept` returns `Faces.photo` of images."""
+    loaded = [GatheredFaces(**workspace.load(f"gather-{i:05}")) for i in range(shards)]
+    columns = {
+        field.name: np.concatenate([getattr(one, field.name) for one in loaded])
+        for field in fields(GatheredFaces)
+    }
+    starts = np.cumsum([0, *(len(one.face_id) for one in loaded)])
+    return Faces(**columns, photo=kept(columns["image_id"]), starts=starts, workspace=workspace)

@@ -5,18 +5,21 @@ vectors are stored once, and a task that searches for a range of cells reads jus
 its queries probe.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import Ints
-from pipeline.clustering.algorithms.cells import assign, centroids, number_of_cells
+from pipeline.arrays import Bools, Floats32, Floats64, Ints
+from pipeline.clustering.algorithms.cells import Cells, assign, centroids, number_of_cells
 from pipeline.clustering.algorithms.components import spanning_forest
 from pipeline.clustering.algorithms.grid import Grid
-from pipeline.clustering.algorithms.neighbours import Found, search
+from pipeline.clustering.algorithms.neighbours import Members, Neighbours, search
+from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import Threshold
-from pipeline.lake.checkpoints import Arrays, Workspace
+from pipeline.lake.checkpoints import Workspace
 
 # Queries that one task searches for: seconds to a minute of work, bounded memory.
 TASK_QUERIES = 65_536
@@ -26,14 +29,14 @@ COPY_COSINE = 0.95
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How a set of nodes is searched.
+class NodeSet:
+    """A set of nodes in shards, and how their neighbours are searched.
 
     Attributes:
-        prefix: of its files in the work folder.
-        starts: node number of each shard's first, and the total, int64 [S + 1].
+        prefix: of its files in the workspace.
+        starts: number of each shard's first node, and the total, int64 [S + 1].
         probes: cells looked into; 0: all, which is exact.
-        k: neighbours a node.
+        k: neighbours of a node.
         device: of torch.
     """
 
@@ -41,7 +44,14 @@ class Shape:
     starts: Ints
     probes: int
     k: int
-    device: str = "cpu"
+    device: str
+
+    @staticmethod
+    def of(prefix: str, starts: Ints, config: ClusterConfig, widen: int = 1) -> "NodeSet":
+        """Return a set whose search is exact if it is small, else in `widen` times the cells."""
+        exact = int(starts[-1]) < config.exact_below
+        probes = 0 if exact else config.probes * widen
+        return NodeSet(prefix, starts, probes, config.neighbours, config.device)
 
     @property
     def shards(self) -> int:
@@ -54,30 +64,89 @@ class Shape:
         return int(self.starts[-1])
 
 
-def put_shard(work: Workspace, prefix: str, shard: int, vectors: Grid, columns: Arrays) -> None:
-    """Leave the nodes of one shard: `rank`, `count`, `member` and `query` beside the vectors."""
-    work.save_large(f"{prefix}-raw-{shard:05}", vectors)
-    work.save(f"{prefix}-nodes-{shard:05}", columns)
+@dataclass(frozen=True)
+class NodeColumns:
+    """Columns of the nodes of a shard.
+
+    Attributes:
+        rank: breaks ties, and decides who is in a sample, int64 [N].
+        count: faces that the node stands for, float64 [N].
+        member: whether it can be found, bool [N].
+        query: whether its neighbours are searched, bool [N].
+        item: the face or group that the node stands for, int64 [N].
+    """
+
+    rank: Ints
+    count: Floats64
+    member: Bools
+    query: Bools
+    item: Ints
 
 
-def find_centroids(work: Workspace, name: str, shape: Shape) -> None:
+@dataclass(frozen=True)
+class SortedColumns(NodeColumns):
+    """Columns of a shard in the order of its cells.
+
+    Attributes:
+        cells: nearest cells of each node, its own first, int32 [N, probes].
+        offsets: first node of each cell, and the total, int64 [C + 1].
+    """
+
+    cells: Cells
+    offsets: Ints
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What one search task finds.
+
+    Attributes:
+        source, target: ends of each edge; the best of a source come first, int64 [E].
+        cosine: of the edges, float32 [E].
+        nodes: whose neighbours were searched, int64 [Q].
+        copies: how many of its neighbours are copies of each of these, int64 [Q].
+        first, second, strength: maximum spanning forest of the edges that may link.
+    """
+
+    source: Ints
+    target: Ints
+    cosine: Floats32
+    nodes: Ints
+    copies: Ints
+    first: Ints
+    second: Ints
+    strength: Floats64
+
+
+def put_shard(
+    workspace: Workspace, prefix: str, shard: int, vectors: Grid, columns: NodeColumns
+) -> None:
+    """Leave the nodes of one shard."""
+    workspace.save_large(f"{prefix}-raw-{shard:05}", vectors)
+    workspace.save(f"{prefix}-nodes-{shard:05}", vars(columns))
+
+
+def find_centroids(workspace: Workspace, name: str, node_set: NodeSet) -> None:
     """Leave the centroids of all members: those of a sample, chosen by rank."""
-    members = 0
-    chosen: list[tuple[npt.NDArray[np.uint64], Grid]] = []
-    columns = [work.load(f"{shape.prefix}-nodes-{i:05}") for i in range(shape.shards)]
-    members = sum(int(c["member"].sum()) for c in columns)
-    count = number_of_cells(members, shape.probes) if shape.probes else 1
+    prefix = node_set.prefix
+    shards = [
+        NodeColumns(**workspace.load(f"{prefix}-nodes-{i:05}")) for i in range(node_set.shards)
+    ]
+    members = sum(int(columns.member.sum()) for columns in shards)
+    count = number_of_cells(members, node_set.probes) if node_set.probes else 1
     share = min(1.0, count * SAMPLE_PER_CELL / max(1, members))
-    for shard, column in enumerate(columns):
+    sample_keys: list[npt.NDArray[np.uint64]] = []
+    sample_vectors: list[Grid] = []
+    for shard, columns in enumerate(shards):
         # Ranks say nothing about faces: multiplied by an odd number, they are a fixed shuffle.
-        mixed = mix(column["rank"])
-        rows = np.flatnonzero((mixed < share * 2.0**64) & column["member"])
-        vectors = work.open_large(f"{shape.prefix}-raw-{shard:05}")
-        chosen.append((mixed[rows], vectors[rows]))
-    order = np.argsort(np.concatenate([m for m, _ in chosen]), kind="stable")
-    sample = np.concatenate([v for _, v in chosen])[order]
+        mixed = mix(columns.rank)
+        rows = np.flatnonzero((mixed < share * 2.0**64) & columns.member)
+        sample_keys.append(mixed[rows])
+        sample_vectors.append(workspace.open_large(f"{prefix}-raw-{shard:05}")[rows])
+    order = np.argsort(np.concatenate(sample_keys), kind="stable")
+    sample = np.concatenate(sample_vectors)[order]
     centres = centroids(sample, count) if count > 1 and len(sample) else sample[:0]
-    work.save(name, {"centres": centres})
+    workspace.save(name, {"centres": centres})
 
 
 def mix(ranks: Ints) -> npt.NDArray[np.uint64]:
@@ -90,105 +159,125 @@ def mix(ranks: Ints) -> npt.NDArray[np.uint64]:
         return mixed
 
 
-def sort_shard(work: Workspace, name: str, shape: Shape, shard: int) -> None:
+def sort_shard(workspace: Workspace, name: str, node_set: NodeSet, shard: int) -> None:
     """Leave a shard in the order of its cells."""
-    vectors = np.asarray(work.open_large(f"{shape.prefix}-raw-{shard:05}"))
-    columns = work.load(f"{shape.prefix}-nodes-{shard:05}")
-    centres = work.load(f"{shape.prefix}-centroids-00000")["centres"]
+    prefix = node_set.prefix
+    vectors = np.asarray(workspace.open_large(f"{prefix}-raw-{shard:05}"))
+    columns = workspace.load(f"{prefix}-nodes-{shard:05}")
+    centres = workspace.load(f"{prefix}-centroids-00000")["centres"]
     if len(centres):
-        cells = assign(vectors, centres, shape.probes, shape.device)
+        cells = assign(vectors, centres, node_set.probes, node_set.device)
     else:
         cells = np.zeros((len(vectors), 1), np.int32)
     order = np.lexsort((columns["rank"], cells[:, 0]))
     offsets = np.searchsorted(cells[order, 0], np.arange(max(1, len(centres)) + 1))
-    work.save_large(f"{shape.prefix}-vectors-{shard:05}", vectors[order])
-    work.save(name, {key: value[order] for key, value in columns.items()}
-              | {"cells": cells[order], "offsets": offsets, "order": order})  # fmt: skip
+    workspace.save_large(f"{prefix}-vectors-{shard:05}", vectors[order])
+    in_order = {key: value[order] for key, value in columns.items()}
+    workspace.save(name, vars(SortedColumns(**in_order, cells=cells[order], offsets=offsets)))
 
 
-class Sorted:
-    """A look at all sorted shards of a set of nodes."""
+class SortedNodes:
+    """All nodes of a set, in the order of the sorted shards."""
 
-    def __init__(self, work: Workspace, shape: Shape) -> None:
-        self.work, self.shape = work, shape
-        self.columns = [work.load(f"{shape.prefix}-sorted-{i:05}") for i in range(shape.shards)]
-        self.vectors = [
-            work.open_large(f"{shape.prefix}-vectors-{i:05}") for i in range(shape.shards)
-        ]
+    def __init__(self, workspace: Workspace, node_set: NodeSet) -> None:
+        self.workspace, self.node_set = workspace, node_set
+        shards, prefix = range(node_set.shards), node_set.prefix
+        self.columns = [SortedColumns(**workspace.load(f"{prefix}-sorted-{i:05}")) for i in shards]
+        self.vectors = [workspace.open_large(f"{prefix}-vectors-{i:05}") for i in shards]
 
     @property
     def cells(self) -> int:
         """Number of cells."""
-        return len(self.columns[0]["offsets"]) - 1
+        return len(self.columns[0].offsets) - 1
 
-    def column(self, name: str) -> np.ndarray:
-        """Return a column of all nodes, in node order."""
-        return np.concatenate([c[name] for c in self.columns])
+    @property
+    def rank(self) -> Ints:
+        """Rank of each node, int64 [N]."""
+        return np.concatenate([columns.rank for columns in self.columns])
+
+    @property
+    def count(self) -> Floats64:
+        """Faces that each node stands for, float64 [N]."""
+        return np.concatenate([columns.count for columns in self.columns])
+
+    @property
+    def item(self) -> Ints:
+        """Face or group that each node stands for, int64 [N]."""
+        return np.concatenate([columns.item for columns in self.columns])
+
+    @property
+    def queries(self) -> Ints:
+        """Nodes whose neighbours are searched, int64 [Q]."""
+        return np.flatnonzero(np.concatenate([columns.query for columns in self.columns]))
 
     def rows(self, nodes: Ints) -> Grid:
         """Return the vectors of nodes."""
-        out = np.empty((len(nodes), self.vectors[0].shape[1]), np.int16)
-        shard = np.searchsorted(self.shape.starts, nodes, side="right") - 1
-        for i in np.unique(shard):
-            mine = shard == i
-            out[mine] = self.vectors[i][nodes[mine] - self.shape.starts[i]]
-        return out
+        return gather_rows(self.vectors, self.node_set.starts, nodes)
 
-    def cell(self, cell: int) -> tuple[Grid, Ints, Ints]:
-        """Return vectors, nodes and ranks of the members of a cell."""
+    def cells_of(self, nodes: Ints) -> Cells:
+        """Return the nearest cells of nodes, int32 [N, probes]."""
+        return gather_rows([one.cells for one in self.columns], self.node_set.starts, nodes)
+
+    def members(self, cell: int) -> Members:
+        """Return the members of a cell."""
         vectors, nodes, ranks = [], [], []
-        for i, (column, data) in enumerate(zip(self.columns, self.vectors, strict=True)):
-            a, b = column["offsets"][cell : cell + 2]
-            member = column["member"][a:b]
-            vectors.append(data[a:b][member])
-            nodes.append(np.flatnonzero(member) + a + self.shape.starts[i])
-            ranks.append(column["rank"][a:b][member])
-        return np.concatenate(vectors), np.concatenate(nodes), np.concatenate(ranks)
+        starts = self.node_set.starts
+        for columns, data, start in zip(self.columns, self.vectors, starts[:-1], strict=True):
+            first, last = columns.offsets[cell : cell + 2]
+            member = columns.member[first:last]
+            vectors.append(data[first:last][member])
+            nodes.append(np.flatnonzero(member) + first + start)
+            ranks.append(columns.rank[first:last][member])
+        return Members(np.concatenate(vectors), np.concatenate(nodes), np.concatenate(ranks))
 
 
-def plan_search(work: Workspace, shape: Shape) -> list[tuple[Ints]]:
+Row = TypeVar("Row", np.int16, np.int32)
+
+
+def gather_rows(shards: Sequence[npt.NDArray[Row]], starts: Ints, rows: Ints) -> npt.NDArray[Row]:
+    """Return rows of a matrix that is stored in shards; `starts` is the first row of each."""
+    out = np.empty((len(rows), shards[0].shape[1]), shards[0].dtype)
+    shard = np.searchsorted(starts, rows, side="right") - 1
+    for i in np.unique(shard):
+        inside = shard == i
+        out[inside] = shards[i][rows[inside] - starts[i]]
+    return out
+
+
+def plan_search(nodes: SortedNodes) -> list[Ints]:
     """Return the query nodes of each task: whole ranges of cells, in order."""
-    sorted_ = Sorted(work, shape)
-    cells = np.concatenate([c["cells"][:, 0] for c in sorted_.columns])
-    queries = np.flatnonzero(sorted_.column("query"))
-    queries = queries[np.argsort(cells[queries], kind="stable")]
+    queries = nodes.queries
+    own_cell = np.concatenate([columns.cells[:, 0] for columns in nodes.columns])
+    queries = queries[np.argsort(own_cell[queries], kind="stable")]
     pieces = max(1, -(-len(queries) // TASK_QUERIES))
-    return [(piece,) for piece in np.array_split(queries, pieces) if len(piece)]
+    return [piece for piece in np.array_split(queries, pieces) if len(piece)]
 
 
 def search_nodes(
-    work: Workspace, name: str, shape: Shape, threshold: Threshold, nodes: Ints
+    workspace: Workspace, name: str, node_set: NodeSet, threshold: Threshold, queries: Ints
 ) -> None:
-    """Leave the edges from some query nodes: source, target, cosine; and their forest."""
-    sorted_ = Sorted(work, shape)
-    parts: list[Found] = []
-    vectors = sorted_.rows(nodes)
-    shard = np.searchsorted(shape.starts, nodes, side="right") - 1
-    cells = np.concatenate(
-        [sorted_.columns[i]["cells"][nodes[shard == i] - shape.starts[i]] for i in np.unique(shard)]
-    )
-    back = np.argsort(np.concatenate([np.flatnonzero(shard == i) for i in np.unique(shard)]))
-    cells = cells[back]
-    probed, rows = cells.reshape(-1), np.repeat(np.arange(len(nodes)), cells.shape[1])
+    """Leave the edges from some query nodes."""
+    nodes = SortedNodes(workspace, node_set)
+    vectors, cells = nodes.rows(queries), nodes.cells_of(queries)
+    probed, rows = cells.reshape(-1), np.repeat(np.arange(len(queries)), cells.shape[1])
     order = np.argsort(probed, kind="stable")
+    parts: list[Neighbours] = []
     for part in np.split(order, np.flatnonzero(np.diff(probed[order])) + 1):
-        mine = rows[part]
-        members, their_nodes, ranks = sorted_.cell(int(probed[part[0]]))
-        if not len(members):
+        members = nodes.members(int(probed[part[0]]))
+        if not len(members.names):
             continue
-        found = search(
-            vectors[mine], members, their_nodes, ranks, shape.k, threshold.floor,
-            nodes[mine], shape.device,
+        of_part = rows[part]
+        neighbours = search(
+            vectors[of_part], members, node_set.k, threshold.floor, queries[of_part],
+            node_set.device,
         )  # fmt: skip
-        parts.append(found.of(mine))
-    best = Found.best(parts, shape.k)
-    source, target, cosine = nodes[best.query], best.member, best.cosine
-    counts = sorted_.column("count")
+        parts.append(neighbours.of(of_part))
+    best = Neighbours.best(parts, node_set.k)
+    source, target, cosine = queries[best.query], best.member, best.cosine
+    counts = nodes.count
     strength = threshold.standardise(cosine, counts[source], counts[target])
     # Only nodes that may link make units hang together.
     strong = strength >= threshold.z
-    forest = spanning_forest(shape.total, source[strong], target[strong], strength[strong])
-    copies = np.bincount(source[cosine >= COPY_COSINE], minlength=shape.total)[nodes]
-    work.save(name, {"source": source, "target": target, "cosine": cosine, "nodes": nodes,
-                     "copies": copies, "first": forest[0], "second": forest[1],
-                     "strength": forest[2]})  # fmt: skip
+    forest = spanning_forest(node_set.total, source[strong], target[strong], strength[strong])
+    copies = np.bincount(source[cosine >= COPY_COSINE], minlength=node_set.total)[queries]
+    workspace.save(name, vars(Edges(source, target, cosine, queries, copies, *forest)))

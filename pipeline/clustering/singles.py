@@ -1,7 +1,7 @@
 """A face that is still alone joins a person when the odds are that it is one of the pictures.
 
-Late in a clustering, when people are known: only then can be measured how faces compare with their
-own person, and how with others.
+This comes late in a clustering, when people are known: only then can be measured how faces compare
+with their own person, and how with others.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,8 @@ from pipeline.clustering.algorithms.grid import UNIT, Grid, similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.odds import Odds, choose, measure
 from pipeline.clustering.algorithms.threshold import Threshold
-from pipeline.clustering.gather import Faces, rows_of
+from pipeline.clustering.gather import Faces
 from pipeline.clustering.shards import mix
-from pipeline.lake.checkpoints import Workspace
 
 SAMPLE_OWN = 20_000
 # Of faces alone and of people: 4 million pairs.
@@ -26,19 +25,19 @@ CHUNK = 50_000
 
 
 @dataclass(frozen=True)
-class Known:
-    """Faces and people before the step.
+class Assignment:
+    """Core faces and the people they belong to.
 
     Attributes:
+        faces: of the run.
         core: rows of the core faces, int64 [N].
-        person: person of each of them, int64 [N].
-        rank: of each face row; decides who is in a sample.
+        person: person of each core face, int64 [N].
         sizes, means: of the people, float64 [P] and grid vectors [P, D].
     """
 
+    faces: Faces
     core: Ints
     person: Ints
-    rank: Ints
     sizes: Floats64
     means: Grid
 
@@ -52,6 +51,15 @@ class Known:
         """Places in `core` of the faces that are their person's only picture."""
         return np.flatnonzero(self.sizes[self.person] == 1)
 
+    def sample(self, places: Ints, size: int) -> Ints:
+        """Return a fixed random sample of places in `core`."""
+        mixed = mix(self.faces.rank[self.core[places]])
+        return places[np.argsort(mixed, kind="stable")[:size]]
+
+    def vectors(self, places: Ints) -> Grid:
+        """Return the grid vectors of places in `core`."""
+        return self.faces.vectors(self.core[places])
+
     def everybody(self) -> Grid:
         """Return the mean of all people's means, a grid vector [1, D]."""
         people = self.several
@@ -61,105 +69,99 @@ class Known:
         return np.rint(total / len(people)).astype(np.int16)
 
 
-def measure_odds(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Odds | None:
-    """Return the odds of a lake, None where a threshold was asked for or too little is known."""
-    if level.fixed is not None or len(known.several) < LEAST_PEOPLE:
+def measure_odds(people: Assignment, threshold: Threshold) -> Odds | None:
+    """Return the odds of a lake, None if the threshold is fixed or there are too few people."""
+    if threshold.fixed is not None or len(people.several) < LEAST_PEOPLE:
         return None
-    return measure(own(work, faces, known, level), strangers(work, faces, known, level))
+    return measure(own(people, threshold), strangers(people, threshold))
 
 
 def join_singles(
-    work: Workspace, faces: Faces, known: Known, near: Ints, level: Threshold, odds: Odds,
-    fixed: Ints, apart: Ints,
-) -> Ints:  # fmt: skip
+    people: Assignment, near: Ints, threshold: Threshold, odds: Odds, fixed: Ints, apart: Ints
+) -> Ints:
     """Return the person of each core face, int64 [N].
 
     Every face is judged by the people as they were before the step, so that order does not matter.
 
     Args:
-        work: holds the vectors.
-        faces: of the run.
-        known: faces and people.
+        people: before the step.
         near: people that are candidates for each core face, `NOBODY` for none, int64 [N, C].
-        level: threshold of groups.
+        threshold: of groups.
         odds: of this lake.
         fixed: faces that stay where they are.
         apart: pairs of faces that one photo shows side by side, int64 [C, 2].
     """
-    person = known.person.copy()
-    several = len(known.several)
-    alone = known.alone
+    person, alone = people.person.copy(), people.alone
+    several = len(people.several)
     if several < LEAST_PEOPLE:
         return person
-    strange = int((known.sizes == 1).sum())
-    everybody = known.everybody()
-    movable = alone[~np.isin(known.core[alone], fixed)]
-    beside = _beside(apart, known, movable)
+    people_alone = int((people.sizes == 1).sum())
+    everybody = people.everybody()
+    movable = alone[~np.isin(people.core[alone], fixed)]
+    beside = _beside(apart, people, movable)
     for start in range(0, len(movable), CHUNK):
-        mine = movable[start : start + CHUNK]
-        vectors = rows_of(work, faces, known.core[mine])
+        places = movable[start : start + CHUNK]
+        vectors = people.vectors(places)
         average = similarity(vectors, everybody)
-        z = np.full((len(mine), near.shape[1]), -np.inf)
+        z = np.full((len(places), near.shape[1]), -np.inf)
         pictures = np.zeros(z.shape)
         for column in range(near.shape[1]):
-            to = near[mine, column]
-            again = (near[mine, :column] == to[:, None]).any(axis=1)
-            at = np.flatnonzero((to != NOBODY) & ~again & (known.sizes[to] >= 2))
-            at = at[~np.isin(mine[at] * len(known.sizes) + to[at], beside)]
-            cosine = similarity(vectors[at], known.means[to[at]])
-            pictures[at, column] = known.sizes[to[at]]
-            z[at, column] = above(cosine, average[at], several, pictures[at, column], level)
-        chosen = choose(odds.of(z, pictures, strange))
+            to = near[places, column]
+            repeated = (near[places, :column] == to[:, None]).any(axis=1)
+            at = np.flatnonzero((to != NOBODY) & ~repeated & (people.sizes[to] >= 2))
+            at = at[~np.isin(places[at] * len(people.sizes) + to[at], beside)]
+            cosine = similarity(vectors[at], people.means[to[at]])
+            pictures[at, column] = people.sizes[to[at]]
+            z[at, column] = above(cosine, average[at], several, pictures[at, column], threshold)
+        chosen = choose(odds.of(z, pictures, people_alone))
         joins = np.flatnonzero(chosen != NOBODY)
-        person[mine[joins]] = near[mine[joins], chosen[joins]]
+        person[places[joins]] = near[places[joins], chosen[joins]]
     return person
 
 
 def above(
-    cosine: Floats64, average: Floats64, people: int, pictures: Floats64, level: Threshold
+    cosine: Floats64, average: Floats64, people: int, pictures: Floats64, threshold: Threshold
 ) -> Floats64:
     """Return by how many deviations a face resembles a person more than the others on average."""
     others = (average * people - cosine) / (people - 1)
-    z: Floats64 = (cosine - others) / level.spread(1, pictures)
+    z: Floats64 = (cosine - others) / threshold.spread(1, pictures)
     return z
 
 
-def own(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Floats64:
+def own(people: Assignment, threshold: Threshold) -> Floats64:
     """Return how a sample of faces resemble the others of their person."""
-    rows = np.flatnonzero(known.sizes[known.person] >= 3)
-    rows = rows[np.argsort(mix(known.rank[known.core[rows]]), kind="stable")[:SAMPLE_OWN]]
-    vectors = rows_of(work, faces, known.core[rows])
-    person = known.person[rows]
-    size = known.sizes[person]
-    whole = similarity(vectors, known.means[person])
-    several = len(known.several)
-    others = (similarity(vectors, known.everybody()) * several - whole) / (several - 1)
+    places = people.sample(np.flatnonzero(people.sizes[people.person] >= 3), SAMPLE_OWN)
+    vectors = people.vectors(places)
+    person = people.person[places]
+    size = people.sizes[person]
+    whole = similarity(vectors, people.means[person])
+    several = len(people.several)
+    others = (similarity(vectors, people.everybody()) * several - whole) / (several - 1)
     without = (whole * size - 1) / (size - 1)
-    z: Floats64 = (without - others) / level.spread(1, size - 1)
+    z: Floats64 = (without - others) / threshold.spread(1, size - 1)
     return z
 
 
-def strangers(work: Workspace, faces: Faces, known: Known, level: Threshold) -> Floats64:
+def strangers(people: Assignment, threshold: Threshold) -> Floats64:
     """Return how a sample of faces alone resemble a sample of people."""
-    alone = known.alone
-    alone = alone[np.argsort(mix(known.rank[known.core[alone]]), kind="stable")[:SAMPLE_ALONE]]
-    first = np.full(len(known.sizes), len(known.rank))
-    np.minimum.at(first, known.person, known.rank[known.core])
-    people = known.several
-    people = people[np.argsort(mix(first[people]), kind="stable")[:SAMPLE_PEOPLE]]
-    vectors = rows_of(work, faces, known.core[alone])
-    average = similarity(vectors, known.everybody())
-    products = vectors.astype(np.float32) @ known.means[people].astype(np.float32).T
+    rank = people.faces.rank
+    first = np.full(len(people.sizes), len(rank))
+    np.minimum.at(first, people.person, rank[people.core])
+    several = people.several
+    sample = several[np.argsort(mix(first[several]), kind="stable")[:SAMPLE_PEOPLE]]
+    vectors = people.vectors(people.sample(people.alone, SAMPLE_ALONE))
+    average = similarity(vectors, people.everybody())
+    products = vectors.astype(np.float32) @ people.means[sample].astype(np.float32).T
     cosine = products.astype(np.float64) / UNIT
-    z = above(cosine, average[:, None], len(known.several), known.sizes[people], level)
+    z = above(cosine, average[:, None], len(several), people.sizes[sample], threshold)
     return z.reshape(-1)
 
 
-def _beside(apart: Ints, known: Known, movable: Ints) -> Ints:
+def _beside(apart: Ints, people: Assignment, movable: Ints) -> Ints:
     """Return keys, place x people + person, of people whom a photo shows beside a movable face."""
-    place = np.full(len(known.rank), NOBODY)
-    place[known.core] = np.arange(len(known.core))
+    place = np.full(len(people.faces.rank), NOBODY)
+    place[people.core] = np.arange(len(people.core))
     pairs = place[np.concatenate([apart, apart[:, ::-1]])]
     pairs = pairs[np.isin(pairs[:, 0], movable) & (pairs[:, 1] != NOBODY)]
-    keys: Ints = pairs[:, 0] * len(known.sizes) + known.person[pairs[:, 1]]
+    keys: Ints = pairs[:, 0] * len(people.sizes) + people.person[pairs[:, 1]]
     return keys

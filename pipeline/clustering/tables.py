@@ -1,5 +1,6 @@
 """Writes what a clustering found as a new generation of tables."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats64
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.tiers import NAMES
-from pipeline.clustering.outcome import Outcome, certainty
+from pipeline.clustering.outcome import Certainty, Outcome, certainty
 from pipeline.clustering.past import Past
 from pipeline.clustering.persons import people_rows, person_ids
 from pipeline.clustering.suggestions import suggest
@@ -19,18 +20,20 @@ from pipeline.people.store import People
 
 
 def publish(
-    people: People, run_id: str, outcome: Outcome, past: Past, about: dict[str, Any]
-) -> None:
-    """Write the tables as a new generation; adds its figures to `about`."""
+    people: People, run_id: str, outcome: Outcome, past: Past, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the tables as a new generation, and return `about` with their figures."""
     ids = person_ids(outcome, past)
-    similar, confidence = certainty(outcome)
-    rows = cluster_rows(outcome, ids, similar, confidence, run_id)
-    persons = people_rows(people, outcome, past, ids, similar, confidence, run_id)
+    sure = certainty(outcome)
+    rows = cluster_rows(outcome, ids, sure, run_id)
+    models = people.lake.models()
+    assert models is not None  # without them the run would have ended before
+    persons = people_rows(outcome, past, ids, sure, run_id, schema.people_schema(models.dimension))
     kept = kept_rows(outcome, past, ids)
     clusters = pa.concat_tables([kept, rows]).sort_by("face_id")
     suggestions = suggest(outcome, past, ids, run_id)
     alone = int((np.asarray(persons["faces"]) == 1).sum())
-    about |= {
+    about = dict(about) | {
         "faces": len(clusters),
         "new_faces": len(rows),
         "people": len(persons),
@@ -41,6 +44,7 @@ def publish(
         "incremental": bool(past.people),
     }
     people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)
+    return about
 
 
 def nullable(values: Floats64, kind: pa.DataType) -> pa.Array:
@@ -48,9 +52,7 @@ def nullable(values: Floats64, kind: pa.DataType) -> pa.Array:
     return pa.array(values, mask=np.isnan(values)).cast(kind)
 
 
-def cluster_rows(
-    outcome: Outcome, ids: list[str], similar: Floats64, confidence: Floats64, run_id: str
-) -> pa.Table:
+def cluster_rows(outcome: Outcome, ids: list[str], sure: Certainty, run_id: str) -> pa.Table:
     """Return a row of `clusters` for each face of the run."""
     faces = outcome.faces
     confirmed = np.zeros(len(faces.face_id), bool)
@@ -61,12 +63,12 @@ def cluster_rows(
             "face_id": pa.array([f.decode() for f in faces.face_id], pa.string()),
             "image_id": pa.array([f.decode() for f in faces.image_id], pa.string()),
             "person_id": pa.array(
-                [None if p == NOBODY else ids[p] for p in outcome.of], pa.string()
+                [None if p == NOBODY else ids[p] for p in outcome.person], pa.string()
             ),
-            "tier": pa.array([NAMES[t] for t in outcome.tier], pa.string()),
-            "reason": pa.array(outcome.reasons, pa.string()),
-            "similarity": nullable(similar, pa.float32()),
-            "confidence": nullable(confidence, pa.float32()),
+            "tier": pa.array([NAMES[t] for t in outcome.tiers.tier], pa.string()),
+            "reason": pa.array(outcome.tiers.reasons, pa.string()),
+            "similarity": nullable(sure.similarity, pa.float32()),
+            "confidence": nullable(sure.confidence, pa.float32()),
             "confirmed": pa.array(confirmed),
             "run_id": pa.array([run_id] * len(confirmed), pa.string()),
         },
@@ -78,11 +80,11 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
     """Return the rows of earlier runs that stay, under the ids that their persons now have."""
     if past.clusters is None or not past.people:
         return schema.CLUSTERS.empty_table()
-    done = pa.array([f.decode() for f in outcome.faces.face_id], pa.string())
-    kept = past.clusters.filter(pc.invert(pc.is_in(past.clusters["face_id"], done)))
+    clustered = pa.array([f.decode() for f in outcome.faces.face_id], pa.string())
+    kept = past.clusters.filter(pc.invert(pc.is_in(past.clusters["face_id"], clustered)))
     now = {
         was: ids[person]
-        for was, person in zip(past.people, outcome.old.tolist(), strict=True)
+        for was, person in zip(past.people, outcome.past_person.tolist(), strict=True)
         if ids[person] != was
     }
     if now:

@@ -9,6 +9,7 @@ from pipeline.commands import people_files, people_tables
 from pipeline.errors import ConfigError
 from pipeline.people.corrections import Constraint
 from pipeline.people.table import PeopleTable
+from pipeline.people.view import ORDERS
 from pipeline.storage.folder import visible
 
 
@@ -37,7 +38,7 @@ def add_parser(commands: Any) -> None:
     listing.add_argument("--all", action="store_true", help="hidden people too")
     listing.add_argument(
         "--sort",
-        choices=sorted(people_tables.ORDERS),
+        choices=sorted(ORDERS),
         default="size",
         help="most faces, name, or latest photo first; default: %(default)s",
     )

@@ -56,7 +56,7 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
             raise ConfigError("Give either a folder for the sidecars or --beside")
         written = export_sidecars(people.store, options.file, options.naming, options.replace)
         print(f"{written.sidecars:,} sidecars written, with {written.faces:,} faces")
-        _tell(written.left)
+        _tell(written.skipped)
         return
     if options.file is None or options.replace or options.naming != "full":
         raise ConfigError("Give a CSV file to write, or --xmp with a folder or --beside")
@@ -69,10 +69,10 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
 def _import(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.file.lower().endswith(ENDING) or os.path.isdir(options.file):
         done = import_sidecars(people.store, options.file, note("import", options.file))
-        names, faces = (done.taken.names, done.taken.faces) if done.taken else (0, 0)
+        names, faces = (done.imported.names, done.imported.faces) if done.imported else (0, 0)
         print(f"{names:,} names given to {faces:,} faces, from {done.sidecars:,} sidecars")
-        unknown = done.taken.unknown if done.taken else 0
-        _tell(done.left + Counter({"faces that are not in the clusters of this lake": unknown}))
+        unknown = done.imported.unknown if done.imported else 0
+        _tell(done.skipped + Counter({"faces that are not in the clusters of this lake": unknown}))
         return
     folder, name = split_file(options.file)
     data = folder.read(name)

@@ -15,15 +15,9 @@ from pipeline.people import People
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import action
 from pipeline.people.names import uris_of
-from pipeline.people.view import View
+from pipeline.people.view import ORDERS, View
 from pipeline.storage.folder import visible
 
-# The last key settles ties, so that two listings of the same people are the same.
-ORDERS = {
-    "size": [("faces", "descending"), ("person_id", "ascending")],
-    "name": [("name", "ascending"), ("faces", "descending"), ("person_id", "ascending")],
-    "recent": [("last_taken_at", "descending"), ("person_id", "ascending")],
-}
 PIPE_WIDTH = 250
 NUMBERS = frozenset({"faces", "photos", "similarity", "confidence"})
 

@@ -16,7 +16,7 @@ from pipeline.dedupe.algorithms.faces import (
 from pipeline.dedupe.algorithms.pictures import Pictures
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
-from pipeline.lake.checkpoints import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, TaskRunner, Workspace
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 
@@ -120,7 +120,8 @@ def find_crops(
         new: pictures that were not compared before; only pairs with one of them are returned.
         progress: told of finished tasks.
     """
-    work.run(mapper, "faces", gather_faces, [(lake, parts) for parts in tasks], progress)
+    runner = TaskRunner(work, mapper, progress)
+    runner.run("faces", gather_faces, [(lake, parts) for parts in tasks])
     faces = Faces(work, tasks, pictures.image_id, chosen)
     pairs = find_pairs(
         work,

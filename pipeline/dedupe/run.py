@@ -26,7 +26,7 @@ from pipeline.dedupe.search import Progress, distinct, find_pairs
 from pipeline.dedupe.similar import Similarity, find_similar
 from pipeline.errors import ConfigError
 from pipeline.imaging.phash import HASH_BYTES
-from pipeline.lake.checkpoints import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, TaskRunner, Workspace
 
 WORK = "duplicates/_work"
 
@@ -64,7 +64,7 @@ class Run:
         plan = [(lake, part, self.config.reference) for part in plan_tasks(lake, done)]
         old_tasks = len(plan)
         plan += [(lake, part, self.config.reference) for part in plan_tasks(lake, fresh)]
-        work.run(self.mapper, "gather", gather, plan, self.progress)
+        TaskRunner(work, self.mapper, self.progress).run("gather", gather, plan)
         if not plan:
             raise ConfigError(f"There are no images in {lake.folder.url}; index photos first")
         pictures = load(work, len(plan))

@@ -9,7 +9,7 @@ from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.banding import Band, best_bands, spread
 from pipeline.dedupe.algorithms.dihedral import Turn, turned
 from pipeline.dedupe.algorithms.hamming import Pairs, Sides, close_pairs
-from pipeline.lake.checkpoints import Mapper, Workspace
+from pipeline.lake.checkpoints import Mapper, TaskRunner, Workspace
 
 # Keys of one task: some seconds of work, some hundred megabytes.
 TASK_KEYS = 1 << 26
@@ -65,7 +65,7 @@ def find_pairs(
             for share in shares(band, one.sides, len(one.numbers))
         ]
         step = f"pairs-{one.name}"
-        work.run(mapper, step, search, tasks, progress)
+        TaskRunner(work, mapper, progress).run(step, search, tasks)
         for i in range(len(tasks)):
             pairs = Pairs(**work.load(f"{step}-{i:05}"))
             ends = np.sort([one.numbers[pairs.first], one.numbers[pairs.second]], axis=0)

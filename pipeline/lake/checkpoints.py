@@ -12,6 +12,8 @@ from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import Folder, is_local
 
 Arrays = dict[str, npt.NDArray[Any]]
+# Called with a step, how many of its tasks are finished, and how many there are.
+Progress = Callable[[str, int, int], None]
 
 
 class Mapper(Protocol):
@@ -80,32 +82,40 @@ class Workspace:
         """Return the names that are there, of both kinds."""
         return {name.rsplit(".", 1)[0] for name in self.folder.files()}
 
-    def run(
-        self,
-        mapper: Mapper,
-        step: str,
-        function: Callable[..., None],
-        arguments: Sequence[tuple[Any, ...]],
-        progress: Callable[[str, int, int], None] = lambda *_: None,
-    ) -> int:
-        """Call `function(self, name, *each)` for each unit whose file is not there yet.
-
-        The function saves `name` at its end, so that a run that was killed goes on from there.
-        Returns how many units were finished before.
-        """
-        finished = self.names()
-        names = [f"{step}-{i:05}" for i in range(len(arguments))]
-        todo = [(name, each) for name, each in zip(names, arguments, strict=True)
-                if name not in finished]  # fmt: skip
-        done = len(arguments) - len(todo)
-        progress(step, done, len(arguments))
-        for _ in mapper(function, [(self, name, *each) for name, each in todo]):
-            done += 1
-            progress(step, done, len(arguments))
-        return len(arguments) - len(todo)
-
     def remove(self) -> None:
         """Remove the folder and all that is in it."""
         with storage_errors("remove", self.folder.url):
             if self.folder.fs.exists(self.folder.path()):
                 self.folder.fs.rm(self.folder.path(), recursive=True)
+
+
+@dataclass(frozen=True)
+class TaskRunner:
+    """Runs the tasks of each step.
+
+    Attributes:
+        workspace: holds what the tasks leave.
+        mapper: runs them.
+        progress: called whenever one is finished.
+    """
+
+    workspace: Workspace
+    mapper: Mapper
+    progress: Progress = lambda *_: None
+
+    def run(
+        self, step: str, function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Call `function(workspace, name, *each)` for each task that has not left its file yet.
+
+        The function leaves `name` when it is done: a run that was killed goes on from there.
+        """
+        names = [f"{step}-{i:05}" for i in range(len(arguments))]
+        finished_names = self.workspace.names()
+        tasks = [(self.workspace, name, *each) for name, each in zip(names, arguments, strict=True)
+                 if name not in finished_names]  # fmt: skip
+        finished = len(arguments) - len(tasks)
+        self.progress(step, finished, len(arguments))
+        for _ in self.mapper(function, tasks):
+            finished += 1
+            self.progress(step, finished, len(arguments))

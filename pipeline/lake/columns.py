@@ -9,7 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.arrays import Pixels
+from pipeline.arrays import Bools, Floats32, Pixels
+
+# How far the norm of a vector may lie from 1.
+NORM_TOLERANCE = 1e-3
 
 
 def pixels_column(images: Sequence[Pixels | None]) -> pa.Array:
@@ -136,3 +139,9 @@ def _feed(hasher: hashlib.blake2b, array: pa.Array) -> None:
         hasher.update(b"".join(kept.cast(pa.binary()).to_pylist()))
     else:
         hasher.update(np.asarray(kept).tobytes())
+
+
+def is_unit(vectors: Floats32) -> Bools:
+    """Return which vectors [N, D] are of unit norm; those that are not finite are not."""
+    unit: Bools = np.abs(np.linalg.norm(vectors, axis=1) - 1) <= NORM_TOLERANCE
+    return unit

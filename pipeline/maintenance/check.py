@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ErrorCode, StorageError
 from pipeline.lake import schema
-from pipeline.lake.columns import digest, matrix
+from pipeline.lake.columns import digest, is_unit, matrix
 from pipeline.lake.ledger import halves
 from pipeline.lake.lock import RunLock
 from pipeline.lake.store import DIGEST, LakeStore, Models, parquet_bytes
@@ -27,7 +27,6 @@ from pipeline.maintenance.hold import finish_forgetting, new_run_id
 
 logger = logging.getLogger(__name__)
 
-NORM_TOLERANCE = 1e-3
 THREADS = 8
 CODES = pa.array([code.value for code in ErrorCode])
 
@@ -170,9 +169,7 @@ def _faces(name: str, images: pa.Table, faces: pa.Table, models: Models) -> Iter
     wrong = [i for i, promised in rows if (promised or 0) != found.get(i, 0)]
     if wrong:
         yield Finding("count", name, f"for example image {wrong[0]}", len(wrong))
-    vectors = matrix(faces["embedding"])
-    norms = np.linalg.norm(vectors, axis=1)
-    bad = ~(np.abs(norms - 1) <= NORM_TOLERANCE)  # so that NaN is bad as well
+    bad = ~is_unit(matrix(faces["embedding"]))
     if bad.any():
         first = faces["face_id"][int(np.flatnonzero(bad)[0])].as_py()
         yield Finding("vector", name, f"for example face {first}", int(bad.sum()))

@@ -1,8 +1,8 @@
 """Actions: what somebody does to people, each one file of corrections that can be taken back.
 
-Persons are told by the faces that stand for them, their anchors: the exemplars and the faces
-confirmed before. Every action returns the last correction that it appended; its id, or that of
-any other correction of the same action, undoes the whole action.
+A correction names a person by its anchors: the exemplars and the faces confirmed before. Every
+action returns the last correction that it appended; its id, or that of any other correction of the
+same action, undoes the whole action.
 """
 
 import unicodedata
@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.people.corrections import Constraint
-from pipeline.people.log import Said, append, new_id, undo
+from pipeline.people.log import Statement, append, new_id, undo
+from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
@@ -52,24 +53,24 @@ def name(people: People, person_id: str, text: str, note: str | None = None) -> 
     Raises:
         ConfigError: there is no such person, or the name cannot be one.
     """
-    called = checked_name(text)
+    text = checked_name(text)
     now = view(people)
     _person(now, person_id)
-    return append(people, [("name", anchors(now, person_id), (), person_id, called)], note)
+    return append(people, [Statement("name", anchors(now, person_id), (), person_id, text)], note)
 
 
 def unname(people: People, person_id: str, note: str | None = None) -> Constraint:
     """Take a person's name away."""
     now = view(people)
     _person(now, person_id)
-    return append(people, [("name", anchors(now, person_id), (), person_id, "")], note)
+    return append(people, [Statement("name", anchors(now, person_id), (), person_id, "")], note)
 
 
 def merge(people: People, person_ids: Sequence[str], note: str | None = None) -> Constraint:
     """Make persons one, who keeps the id and the name of the first.
 
-    All their faces are said to be one person, not some that stand for them: persons whom only
-    people can tell to be one look so different that the machine would leave the others behind.
+    All their faces are stated to be one person, not just their anchors: persons who had to be
+    merged by hand look so different that clustering would leave the other faces behind.
 
     Raises:
         ConfigError: fewer than two, or no such person.
@@ -89,7 +90,7 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
         ]
     ]
     faces = list(dict.fromkeys(faces))
-    return append(people, [("same", faces, (), ids[0], None)], note)
+    return append(people, [Statement("same", faces, (), ids[0])], note)
 
 
 def split(
@@ -111,19 +112,19 @@ def split(
     now = view(people)
     person = _person(now, person_id)
     faces = list(dict.fromkeys(face_ids))
-    if strangers := [face for face, p in _known(now, faces).items() if p != person_id]:
+    if strangers := [face for face, p in _persons_of(now, faces).items() if p != person_id]:
         raise ConfigError(
-            f"{_list(strangers)} not of {_called(person)}; `facelake people LAKE show "
+            f"{_list(strangers)} not of {_label(person)}; `facelake people LAKE show "
             f"{person_id}` lists theirs"
         )
-    said = _taken_out(now, person, faces)
-    if said is None:
+    statements = _take_out(now, person, faces)
+    if statements is None:
         raise ConfigError(
-            f"These are all faces of {_called(person)}, nobody would be left; to rename the "
+            f"These are all faces of {_label(person)}, nobody would be left; to rename the "
             "person use name, to move all faces use merge"
         )
     kind = "same" if text is None else "name"
-    return append(people, [*said, (kind, faces, (), new_id(), text)], note)
+    return append(people, [*statements, Statement(kind, faces, (), new_id(), text)], note)
 
 
 def move(
@@ -141,17 +142,17 @@ def move(
             f"{_list(rejected)} rejected as no face; undo that first, see `facelake people LAKE "
             "history`"
         )
-    where = _known(now, list(dict.fromkeys(face_ids)))
-    moving = [face for face, person in where.items() if person != to_person]
+    persons = _persons_of(now, list(dict.fromkeys(face_ids)))
+    moving = [face for face, person in persons.items() if person != to_person]
     if not moving:
         raise ConfigError(f"The faces are of {to_person} already; nothing was changed")
-    said: list[Said] = []
-    for former in sorted({p for face in moving if (p := where[face]) is not None}):
-        theirs = [face for face in moving if where[face] == former]
-        said += _taken_out(now, _person(now, former), theirs) or []
+    statements: list[Statement] = []
+    for former in sorted({p for face in moving if (p := persons[face]) is not None}):
+        leaving = [face for face in moving if persons[face] == former]
+        statements += _take_out(now, _person(now, former), leaving) or []
     target = [face for face in anchors(now, to_person) if face not in moving]
-    said.append(("same", [*moving, *target], (), to_person, None))
-    return append(people, said, note)
+    statements.append(Statement("same", [*moving, *target], (), to_person))
+    return append(people, statements, note)
 
 
 def not_a_face(people: People, face_ids: Sequence[str], note: str | None = None) -> Constraint:
@@ -160,8 +161,8 @@ def not_a_face(people: People, face_ids: Sequence[str], note: str | None = None)
     Raises:
         ConfigError: an unknown face.
     """
-    faces = list(_known(view(people), list(dict.fromkeys(face_ids))))
-    return append(people, [("not-a-face", faces, (), None, None)], note)
+    faces = list(_persons_of(view(people), list(dict.fromkeys(face_ids))))
+    return append(people, [Statement("not-a-face", faces)], note)
 
 
 def hide(people: People, person_id: str, note: str | None = None) -> Constraint:
@@ -177,7 +178,7 @@ def unhide(people: People, person_id: str, note: str | None = None) -> Constrain
 def _flag(people: People, kind: str, person_id: str, note: str | None) -> Constraint:
     now = view(people)
     _person(now, person_id)
-    return append(people, [(kind, anchors(now, person_id), (), person_id, None)], note)
+    return append(people, [Statement(kind, anchors(now, person_id), (), person_id)], note)
 
 
 def cover(people: People, person_id: str, face_id: str, note: str | None = None) -> Constraint:
@@ -188,13 +189,13 @@ def cover(people: People, person_id: str, face_id: str, note: str | None = None)
     """
     now = view(people)
     person = _person(now, person_id)
-    if _known(now, [face_id])[face_id] != person_id:
+    if _persons_of(now, [face_id])[face_id] != person_id:
         raise ConfigError(
-            f"Face {visible(face_id)} is not of {_called(person)}; move it there first, or choose "
+            f"Face {visible(face_id)} is not of {_label(person)}; move it there first, or choose "
             f"one of `facelake people LAKE show {person_id}`"
         )
     faces = [face_id, *(face for face in anchors(now, person_id) if face != face_id)]
-    return append(people, [("cover", faces[:ANCHORS], (), person_id, None)], note)
+    return append(people, [Statement("cover", faces[:ANCHORS], (), person_id)], note)
 
 
 def anchors(now: View, person_id: str) -> list[str]:
@@ -226,44 +227,44 @@ def checked_name(text: str) -> str:
     return stripped
 
 
-def _taken_out(now: View, person: dict[str, Any], faces: Sequence[str]) -> list[Said] | None:
-    """Return what takes `faces` from a person, who stays with the others; None: none are left."""
+def _take_out(now: View, person: dict[str, Any], faces: Sequence[str]) -> list[Statement] | None:
+    """Return what takes `faces` from a person, who keeps the others; None: none are left."""
     person_id = person["person_id"]
     confirmed = now.confirmed.get(person_id, frozenset()) - set(faces)
     others = [face for face in person["exemplars"] if face not in faces]
     others = list(dict.fromkeys([*others, *sorted(confirmed)]))[:ANCHORS]
     if not others:
-        theirs = [row["face_id"] for row in now.faces(person_id)]
-        others = [face for face in theirs if face not in faces][:8]
+        every = [row["face_id"] for row in now.faces(person_id)]
+        others = [face for face in every if face not in faces][:EXEMPLARS]
     if not others:
         return None
-    said: list[Said] = [("different", faces, others, person_id, None)]
+    statements = [Statement("different", faces, others, person_id)]
     if person["name"] and not confirmed:  # else the name would go with the faces
-        said.insert(0, ("name", others, (), person_id, person["name"]))
-    return said
+        statements.insert(0, Statement("name", others, (), person_id, person["name"]))
+    return statements
 
 
 def _person(now: View, person_id: str) -> dict[str, Any]:
     """Return the row of a person by the whole id."""
-    found = now.person(person_id)
-    if found is not None:
-        return found
+    person = now.person(person_id)
+    if person is not None:
+        return person
     raise ConfigError(
         f"There is no person {visible(person_id)!r}; `facelake people LAKE list` shows them"
     )
 
 
-def _known(now: View, faces: Sequence[str]) -> dict[str, str | None]:
+def _persons_of(now: View, faces: Sequence[str]) -> dict[str, str | None]:
     """Return the person of each face, in order."""
     if not faces:
         raise ConfigError("No face was named; give face ids as `show` lists them")
-    where = now.persons_of(faces)
-    if unknown := [face for face in faces if face not in where]:
+    persons = now.persons_of(faces)
+    if unknown := [face for face in faces if face not in persons]:
         raise ConfigError(
             f"{_list(unknown)} not known here; face ids are in `facelake people LAKE show "
             "PERSON`, and photos added since need `facelake cluster LAKE`"
         )
-    return {face: where[face] for face in faces}
+    return {face: persons[face] for face in faces}
 
 
 def _list(faces: Sequence[str]) -> str:
@@ -272,6 +273,6 @@ def _list(faces: Sequence[str]) -> str:
     return f"Face {shown} is" if len(faces) == 1 else f"Faces {shown} are"
 
 
-def _called(person: dict[str, Any]) -> str:
+def _label(person: dict[str, Any]) -> str:
     shown = f" ({visible(person['name'])})" if person["name"] else ""
     return f"{person['person_id']}{shown}"

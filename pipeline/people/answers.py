@@ -1,4 +1,4 @@
-"""Answers to suggestions: what somebody said of two groups of faces, and which are still open."""
+"""Answers to suggestions, and the suggestions that nobody has answered yet."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.people.actions import anchors
 from pipeline.people.corrections import Constraint, resolve
-from pipeline.people.log import append
+from pipeline.people.log import Statement, append
+from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
-from pipeline.people.view import EXEMPLARS, View, view
+from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
 
 Pair = tuple[str, str]
@@ -26,7 +27,7 @@ def different(people: People, first: str, second: str, note: str | None = None) 
         raise ConfigError("Keeping apart needs two different persons; to part one, split it")
     now = view(people)
     sides = [anchors(now, person)[:EXEMPLARS] for person in (first, second)]
-    return append(people, [("different", sides[0], sides[1], None, None)], note)
+    return append(people, [Statement("different", sides[0], sides[1])], note)
 
 
 def together(
@@ -37,11 +38,11 @@ def together(
     Raises:
         ConfigError: a face is not theirs.
     """
-    where = view(people).persons_of(face_ids)
+    persons = view(people).persons_of(face_ids)
     for face in face_ids:
-        if where.get(face) != person_id:
+        if persons.get(face) != person_id:
             raise ConfigError(f"Face {visible(face)} is not of {visible(person_id)} (any more)")
-    return append(people, [("same", face_ids, (), person_id, None)], note)
+    return append(people, [Statement("same", face_ids, (), person_id)], note)
 
 
 def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
@@ -52,27 +53,31 @@ def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = people.suggestions().to_pylist()
     corrections = resolve(people.constraints())
-    shown = now.people.filter(pc.invert(now.people["hidden"])).select(["person_id", "name"])
-    names: dict[str, str | None] = dict(zip(*shown.to_pydict().values(), strict=True))
-    spoken = [min(one.faces) for one in corrections.sets]
-    where = now.persons_of([*(row[side] for row in rows for side in ("face_a", "face_b")), *spoken])
-    of_set = [where.get(face) for face in spoken]
-    told = _pairs((of_set[i], of_set[j]) for i, j in corrections.apart)
-    confirmed = {face: at for at, one in enumerate(corrections.sets) for face in one.faces}
-    left = []
+    visible_people = now.people.filter(pc.invert(now.people["hidden"])).select(
+        ["person_id", "name"]
+    )
+    names: dict[str, str | None] = dict(zip(*visible_people.to_pydict().values(), strict=True))
+    first_faces = [min(one.faces) for one in corrections.sets]
+    persons = now.persons_of(
+        [*(row[side] for row in rows for side in ("face_a", "face_b")), *first_faces]
+    )
+    set_persons = [persons.get(face) for face in first_faces]
+    apart = _pairs((set_persons[i], set_persons[j]) for i, j in corrections.apart)
+    confirmed = {face: number for number, one in enumerate(corrections.sets) for face in one.faces}
+    unanswered = []
     for row in rows:
         if row["kind"] == "merged":
-            a, b = where.get(row["face_a"]), where.get(row["face_b"])
+            a, b = persons.get(row["face_a"]), persons.get(row["face_b"])
             sets = {confirmed.get(row["face_a"]), confirmed.get(row["face_b"])}
             answered = a != b or (len(sets) == 1 and None not in sets)
         else:
             a, b = (now.merged.get(row[side], row[side]) for side in ("person_a", "person_b"))
-            both = names.get(a), names.get(b)
-            answered = a == b or bool(_pairs([(a, b)]) & told)
-            answered |= None not in both and both[0] != both[1]
+            both_names = names.get(a), names.get(b)
+            answered = a == b or bool(_pairs([(a, b)]) & apart)
+            answered |= None not in both_names and both_names[0] != both_names[1]
         if a in names and b in names and not answered:
-            left.append({**row, "person_a": a, "person_b": b})
-    return left
+            unanswered.append({**row, "person_a": a, "person_b": b})
+    return unanswered
 
 
 def _pairs(pairs: Iterable[tuple[str | None, str | None]]) -> set[Pair]:

@@ -18,7 +18,7 @@ class _Set:
 
 
 @dataclass(slots=True)
-class Confirming:
+class SetBuilder:
     """Sets and cannot-links while rows are applied one after the other.
 
     Attributes:
@@ -72,9 +72,9 @@ class Confirming:
                 self.sets[self.by_id[person_id]] = _Set(set(), person_id)
             lead = self.by_id[person_id]
         elif keys:
-            known = [key for key in keys if self.sets[key].person_id is not None]
+            with_id = [key for key in keys if self.sets[key].person_id is not None]
             named = [key for key in keys if self.sets[key].name is not None]
-            lead = (known or named or keys)[0]
+            lead = (with_id or named or keys)[0]
         else:
             return None
         for key in keys:
@@ -126,18 +126,18 @@ class Confirming:
     def _part(self, row: Constraint) -> None:
         """Take `faces` out of the sets that hold `others` too, and link both sides as different."""
         both = set(row.faces) & set(row.others)
-        ours = [face for face in dict.fromkeys(row.faces) if face not in both]
-        theirs = frozenset(row.others) - both
-        if not ours or not theirs:
+        faces = [face for face in dict.fromkeys(row.faces) if face not in both]
+        others = frozenset(row.others) - both
+        if not faces or not others:
             return
-        for face in (*ours, *sorted(theirs)):
+        for face in (*faces, *sorted(others)):
             self._set_of(face)
-        for key in {self.of[face] for face in ours} & {self.of[face] for face in theirs}:
-            self._leave(key, [face for face in ours if self.of[face] == key])
+        for key in {self.of[face] for face in faces} & {self.of[face] for face in others}:
+            self._leave(key, [face for face in faces if self.of[face] == key])
         if row.person_id is not None:
-            for face in ours:
+            for face in faces:
                 self.left.setdefault(face, set()).add(row.person_id)
-        self._link(frozenset(ours), theirs)
+        self._link(frozenset(faces), others)
 
     def _leave(self, key: int, faces: Sequence[str]) -> None:
         """Take faces out of a set together; the person stays with the others."""
@@ -157,28 +157,28 @@ class Confirming:
         """
         touched = dict.fromkeys(self._set_of(face) for face in row.faces)
         for key in touched:
-            one = self.sets[key]
-            mine = [face for face in dict.fromkeys(row.faces) if self.of[face] == key]
-            if one.name is None or one.name == row.value:
+            confirmed = self.sets[key]
+            faces = [face for face in dict.fromkeys(row.faces) if self.of[face] == key]
+            if confirmed.name is None or confirmed.name == row.value:
                 continue
             if row.person_id is None:
-                other = len(mine) < len(one.faces)
+                other = len(faces) < len(confirmed.faces)
             else:
-                other = one.person_id not in (None, row.person_id)
+                other = confirmed.person_id not in (None, row.person_id)
             if other:
-                self._leave(key, mine)
+                self._leave(key, faces)
 
     def _flag(self, row: Constraint) -> None:
         """Set a person's flag or cover; who is who does not change by that."""
         keys = [self._set_of(face) for face in row.faces]
-        ids = [self.sets[key].person_id for key in keys]
-        mine = [
+        person_ids = [self.sets[key].person_id for key in keys]
+        faces = [
             face
-            for face, person in zip(row.faces, ids, strict=True)
+            for face, person in zip(row.faces, person_ids, strict=True)
             if person in (None, row.person_id)
         ]
-        if mine or row.person_id in self.by_id or not keys:
-            key = self._join(mine, row.person_id)
+        if faces or row.person_id in self.by_id or not keys:
+            key = self._join(faces, row.person_id)
         else:  # the person was merged since: its faces tell into whom
             key = max(dict.fromkeys(keys), key=keys.count)
         if row.kind == "cover":
@@ -191,7 +191,7 @@ class Confirming:
         """Return the sets without rejected faces, and which are apart."""
         kept = {key: one.faces - rejected for key, one in self.sets.items()}
         keys = sorted((key for key in kept if kept[key]), key=lambda key: min(kept[key]))
-        place = {key: at for at, key in enumerate(keys)}
+        place = {key: number for number, key in enumerate(keys)}
         sets = tuple(self._confirmed(self.sets[key], kept[key]) for key in keys)
         apart: set[tuple[int, int]] = set()
         for one, other in self.links.values():
@@ -207,9 +207,14 @@ class Confirming:
         )
         return Corrections(sets, tuple(sorted(apart)), rejected, left)
 
-    def _confirmed(self, one: _Set, faces: set[str]) -> ConfirmedSet:
-        left = set().union(*(self.left.get(face, ()) for face in faces)) - {one.person_id}
-        cover = one.cover if one.cover in faces else None
+    def _confirmed(self, confirmed: _Set, faces: set[str]) -> ConfirmedSet:
+        left = set().union(*(self.left.get(face, ()) for face in faces)) - {confirmed.person_id}
+        cover = confirmed.cover if confirmed.cover in faces else None
         return ConfirmedSet(
-            frozenset(faces), one.person_id, one.name, one.hidden, cover, frozenset(left)
+            frozenset(faces),
+            confirmed.person_id,
+            confirmed.name,
+            confirmed.hidden,
+            cover,
+            frozenset(left),
         )

@@ -1,4 +1,4 @@
-"""Corrections: what people said about faces, in order, resolved into what clustering must obey.
+"""Corrections of people, in order, resolved into what clustering must obey.
 
 A later correction beats an earlier one where they contradict, and `undo` takes one back.
 """
@@ -6,7 +6,7 @@ A later correction beats an earlier one where they contradict, and `undo` takes 
 from collections.abc import Sequence
 
 from pipeline.errors import ConfigError
-from pipeline.people.confirmed import Confirming
+from pipeline.people.confirmed import SetBuilder
 from pipeline.people.constraints import (
     KINDS,
     ConfirmedSet,
@@ -25,8 +25,8 @@ def resolve(constraints: Sequence[Constraint]) -> Corrections:
     Raises:
         ConfigError: a kind that this version does not know.
     """
-    gone = undone(constraints)
-    state = Confirming()
+    undone_ids = undone(constraints)
+    builder = SetBuilder()
     rejected: set[str] = set()
     for row in ordered(constraints):
         if row.kind not in KINDS:
@@ -34,10 +34,10 @@ def resolve(constraints: Sequence[Constraint]) -> Corrections:
                 f"Correction {row.constraint_id} is of the kind {row.kind!r}, which this version "
                 "of Facelake does not know; update Facelake"
             )
-        if row.constraint_id in gone or row.kind == "undo":
+        if row.constraint_id in undone_ids or row.kind == "undo":
             continue
         if row.kind == "not-a-face":
             rejected.update(row.faces)
         else:
-            state.apply(row)
-    return state.result(frozenset(rejected))
+            builder.apply(row)
+    return builder.result(frozenset(rejected))

@@ -1,8 +1,9 @@
-"""The log of corrections: appending what somebody said, and taking it back."""
+"""The log of corrections: appending those of an action, and taking them back."""
 
 import getpass
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import ConfigError
@@ -13,8 +14,16 @@ from pipeline.storage.folder import visible
 # The ids of one action's corrections differ in their last digits only.
 PLACE_DIGITS = 4
 
-# kind, faces, others, person_id, value
-Said = tuple[str, Sequence[str], Sequence[str], str | None, str | None]
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an action says; see `Constraint`."""
+
+    kind: str
+    faces: Sequence[str] = ()
+    others: Sequence[str] = ()
+    person_id: str | None = None
+    value: str | None = None
 
 
 def new_id() -> str:
@@ -22,26 +31,26 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-def append(people: People, said: Iterable[Said], note: str | None) -> Constraint:
+def append(people: People, statements: Iterable[Statement], note: str | None) -> Constraint:
     """Append the corrections of one action, after all that are there, and return the last."""
     before = people.constraints()
     moment = datetime.now(UTC)
     if before:  # clocks of machines differ, and an undo must come after what it takes back
         moment = max(moment, before[-1].created_at + timedelta(microseconds=1))
-    made, by = secrets.token_hex(16)[:-PLACE_DIGITS], _user()
+    action_id, user = secrets.token_hex(16)[:-PLACE_DIGITS], _user()
     rows = [
         Constraint(
-            f"{made}{place:0{PLACE_DIGITS}x}",
+            f"{action_id}{place:0{PLACE_DIGITS}x}",
             moment + timedelta(microseconds=place),
-            kind,
-            tuple(faces),
-            tuple(others),
-            person_id,
-            value,
-            by,
+            statement.kind,
+            tuple(statement.faces),
+            tuple(statement.others),
+            statement.person_id,
+            statement.value,
+            user,
             note,
         )
-        for place, (kind, faces, others, person_id, value) in enumerate(said)
+        for place, statement in enumerate(statements)
     ]
     people.append(rows)
     return rows[-1]
@@ -63,22 +72,22 @@ def undo(people: People, constraint_id: str | None = None, note: str | None = No
         ConfigError: no such correction, several, or it is taken back already.
     """
     rows = people.constraints()
-    gone = undone(rows)
+    undone_ids = undone(rows)
     if constraint_id is None:
-        standing = [r for r in rows if r.constraint_id not in gone and r.kind != "undo"]
+        standing = [r for r in rows if r.constraint_id not in undone_ids and r.kind != "undo"]
         if not standing:
             raise ConfigError("There is nothing to undo; see `facelake people LAKE history`")
         constraint_id = standing[-1].constraint_id
-    wanted = {action(r) for r in rows if r.constraint_id.startswith(constraint_id)}
-    if len(wanted) != 1 or not constraint_id:
-        problem = f"{len(wanted)} corrections begin" if wanted else "No correction begins"
+    actions = {action(r) for r in rows if r.constraint_id.startswith(constraint_id)}
+    if len(actions) != 1 or not constraint_id:
+        problem = f"{len(actions)} corrections begin" if actions else "No correction begins"
         raise ConfigError(
             f"{problem} with {visible(constraint_id)!r}; `facelake people LAKE history` lists them"
         )
-    mine = [r for r in rows if action(r) in wanted and r.constraint_id not in gone]
-    if not mine:
+    rows = [r for r in rows if action(r) in actions and r.constraint_id not in undone_ids]
+    if not rows:
         raise ConfigError(f"Correction {constraint_id} is taken back already; nothing was changed")
-    return append(people, [("undo", (), (), None, r.constraint_id) for r in mine], note)
+    return append(people, [Statement("undo", value=row.constraint_id) for row in rows], note)
 
 
 def action(row: Constraint) -> str:

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.lake.scan import scan
 from pipeline.lake.schema import faces_schema
 from pipeline.people.actions import checked_name
-from pipeline.people.log import append, new_id
+from pipeline.people.log import Statement, append, new_id
 from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.storage.folder import visible
@@ -80,23 +80,26 @@ def import_names(people: People, text: str, note: str | None = None) -> Imported
     """
     by_name = _read(text)
     now = view(people)
-    where = now.persons_of(face for faces in by_name.values() for face in faces)
-    known = {n: [f for f in faces if f in where] for n, faces in by_name.items()}
-    known = {called: faces for called, faces in known.items() if faces}
-    if not known:
+    persons = now.persons_of(face for faces in by_name.values() for face in faces)
+    known_faces = {n: [f for f in faces if f in persons] for n, faces in by_name.items()}
+    known_faces = {called: faces for called, faces in known_faces.items() if faces}
+    if not known_faces:
         raise ConfigError(
             "No face of the file is in the clusters of this lake; compare its face_id column with "
             "`facelake people LAKE show PERSON`"
         )
-    names = dict(zip(*now.people.select(["person_id", "name"]).to_pydict().values(), strict=True))
-    owners = _owners(known, where, names)
+    name_of = dict(zip(*now.people.select(["person_id", "name"]).to_pydict().values(), strict=True))
+    owners = _owners(known_faces, persons, name_of)
     append(
         people,
-        [("name", faces, (), owners.get(n) or new_id(), n) for n, faces in known.items()],
+        [
+            Statement("name", faces, (), owners.get(name) or new_id(), name)
+            for name, faces in known_faces.items()
+        ],
         note,
     )
-    count = sum(map(len, known.values()))
-    return Imported(len(known), count, sum(map(len, by_name.values())) - count)
+    count = sum(map(len, known_faces.values()))
+    return Imported(len(known_faces), count, sum(map(len, by_name.values())) - count)
 
 
 def _read(text: str) -> dict[str, list[str]]:
@@ -111,35 +114,35 @@ def _read(text: str) -> dict[str, list[str]]:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ConfigError(f"The file is no CSV ({error}); check its quotes") from error
-    called: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for line, row in rows:
         if not (row["name"] or "").strip():
             continue  # a face that is nobody yet
         text = checked_name(row["name"])
-        if called.setdefault(row["face_id"], text) != text:
+        if name_of.setdefault(row["face_id"], text) != text:
             raise ConfigError(
                 f"Line {line}: face {visible(row['face_id'])} is called "
-                f"{visible(text)} here and {visible(called[row['face_id']])} above; keep one"
+                f"{visible(text)} here and {visible(name_of[row['face_id']])} above; keep one"
             )
     by_name: dict[str, list[str]] = defaultdict(list)
-    for face, text in called.items():
+    for face, text in name_of.items():
         by_name[text].append(face)
     return by_name
 
 
 def _owners(
-    known: Mapping[str, list[str]],
-    where: Mapping[str, str | None],
-    names: Mapping[str, str | None],
+    faces_of: Mapping[str, list[str]],
+    persons: Mapping[str, str | None],
+    name_of: Mapping[str, str | None],
 ) -> dict[str, str]:
     """Return which person each name belongs to, no person twice; names may have nobody."""
     votes = []
-    for name, faces in known.items():
-        counts = Counter(where[face] for face in faces)
+    for name, faces in faces_of.items():
+        counts = Counter(persons[face] for face in faces)
         votes += [
-            (names.get(person) == name, count, name, person)
+            (name_of.get(person) == name, count, name, person)
             for person, count in counts.items()
-            if person is not None and names.get(person) in (None, name)
+            if person is not None and name_of.get(person) in (None, name)
         ]
     owners: dict[str, str] = {}
     taken: set[str] = set()

@@ -19,11 +19,18 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.people.corrections import ConfirmedSet, Corrections, resolve
+from pipeline.people.person import EXEMPLARS, Corrected, central, core_first, counted
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
 
-EXEMPLARS = 8
 SHORTEST_PREFIX = 4
+# Orders of lists of people. The last key settles ties, so that two lists of the same people are
+# the same.
+ORDERS = {
+    "size": [("faces", "descending"), ("person_id", "ascending")],
+    "name": [("name", "ascending"), ("faces", "descending"), ("person_id", "ascending")],
+    "recent": [("last_taken_at", "descending"), ("person_id", "ascending")],
+}
 SHOWN = [name for name in schema.people_schema(1).names if name != "mean"]
 MEMBERS = ["face_id", "image_id", "person_id", "tier", "similarity", "confidence", "confirmed"]
 
@@ -63,15 +70,15 @@ class View:
         if self.person(text) is not None:
             return text
         ids = self.people["person_id"]
-        found: list[str] = ids.filter(pc.equal(self.people["name"], text)).to_pylist()
-        if not found and len(text) >= SHORTEST_PREFIX:
-            found = ids.filter(pc.starts_with(ids, text)).to_pylist()
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = ", ".join(sorted(found)[:5]) + (" ..." if len(found) > 5 else "")
+        matches: list[str] = ids.filter(pc.equal(self.people["name"], text)).to_pylist()
+        if not matches and len(text) >= SHORTEST_PREFIX:
+            matches = ids.filter(pc.starts_with(ids, text)).to_pylist()
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            shown = ", ".join(sorted(matches)[:5]) + (" ..." if len(matches) > 5 else "")
             raise ConfigError(
-                f"{len(found)} persons go by {visible(text)!r}: {shown}; give more of the id"
+                f"{len(matches)} persons go by {visible(text)!r}: {shown}; give more of the id"
             )
         raise ConfigError(
             f"There is no person {visible(text)!r}; give an id, the first {SHORTEST_PREFIX} or "
@@ -81,7 +88,7 @@ class View:
     def faces(self, person_id: str) -> list[dict[str, Any]]:
         """Return the person's rows of `clusters`, columns `MEMBERS`, most central first."""
         rows = _members(self.store, self.assigned, self.merged, self.rejected, {person_id})
-        return sorted(rows, key=_central)
+        return sorted(rows, key=central)
 
     def persons_of(self, faces: Iterable[str]) -> dict[str, str | None]:
         """Return the person of each face, None for rejected ones; unknown faces are left out."""
@@ -105,37 +112,39 @@ def view(store: People) -> View:
         ConfigError: nobody has clustered this lake yet.
     """
     corrections = resolve(store.constraints())
-    spoken = [face for one in corrections.sets for face in one.faces] + list(corrections.rejected)
-    where = pc.field("face_id").isin(pa.array(spoken, pa.string()))
-    rows = store.clusters(["face_id", "person_id"], where) if spoken else None
-    was: dict[str, str | None] = (
+    corrected = [face for one in corrections.sets for face in one.faces] + list(
+        corrections.rejected
+    )
+    where = pc.field("face_id").isin(pa.array(corrected, pa.string()))
+    rows = store.clusters(["face_id", "person_id"], where) if corrected else None
+    former: dict[str, str | None] = (
         dict(zip(*rows.to_pydict().values(), strict=True)) if rows is not None else {}
     )
     people = store.people(SHOWN)
-    owners = _owners(corrections, was)
+    owners = _owners(corrections, former)
     assigned = {
         face: owner
         for one, owner in zip(corrections.sets, owners, strict=True)
         for face in one.faces
-        if face in was  # a face of a photo that is gone, or not clustered yet
+        if face in former  # a face of a photo that is gone, or not clustered yet
     }
-    merged = _merged(corrections, owners, was)
-    changed = {was[face] for face in corrections.rejected if face in was} | {
-        person for face, owner in assigned.items() if was[face] != owner
-        for person in (was[face], owner)
+    merged = _merged(corrections, owners, former)
+    changed = {former[face] for face in corrections.rejected if face in former} | {
+        person for face, owner in assigned.items() if former[face] != owner
+        for person in (former[face], owner)
     } | set(merged) | set(merged.values())  # fmt: skip
     confirmed: dict[str, frozenset[str]] = defaultdict(frozenset)
-    about: dict[str, list[ConfirmedSet]] = defaultdict(list)
+    sets_of: dict[str, list[ConfirmedSet]] = defaultdict(list)
     for one, owner in zip(corrections.sets, owners, strict=True):
         if len(one.faces) > 1 or one.person_id is not None or one.name is not None:
-            confirmed[owner] |= {face for face in one.faces if face in was}
-        about[owner].insert(0 if one.person_id else len(about[owner]), one)
+            confirmed[owner] |= {face for face in one.faces if face in former}
+        sets_of[owner].insert(0 if one.person_id else len(sets_of[owner]), one)
     members = _members(store, assigned, merged, corrections.rejected, changed - {None})
-    table = _shown(people, members, {p for p in changed if p}, merged, about)
+    table = _shown(people, members, {p for p in changed if p}, merged, sets_of)
     return View(store, table, assigned, merged, corrections.rejected, dict(confirmed))
 
 
-def _owners(corrections: Corrections, was: Mapping[str, str | None]) -> list[str]:
+def _owners(corrections: Corrections, former: Mapping[str, str | None]) -> list[str]:
     """Return the person that each set is shown as.
 
     The one whose id it keeps; else the one that most of its faces are with, unless they were
@@ -144,36 +153,36 @@ def _owners(corrections: Corrections, was: Mapping[str, str | None]) -> list[str
     owners: dict[int, str] = {}
     taken: dict[str, list[int]] = defaultdict(list)
     apart: dict[int, set[int]] = defaultdict(set)
-    used = set(was.values()) | {person for _, person in corrections.left}
+    used = set(former.values()) | {person for _, person in corrections.left}
     names = [one.name for one in corrections.sets]
     for i, j in corrections.apart:
         apart[i].add(j)
         apart[j].add(i)
-    for at, one in enumerate(corrections.sets):
+    for number, one in enumerate(corrections.sets):
         if one.person_id is not None:
-            owners[at] = one.person_id
-            taken[one.person_id].append(at)
+            owners[number] = one.person_id
+            taken[one.person_id].append(number)
             used.add(one.person_id)
 
-    def free(person: str, at: int) -> bool:
+    def free(person: str, number: int) -> bool:
         return not any(
-            other in apart[at] or names[other] not in (None, names[at] or names[other])
+            other in apart[number] or names[other] not in (None, names[number] or names[other])
             for other in taken[person]
         )
 
-    for at, one in enumerate(corrections.sets):
-        if at in owners:
+    for number, one in enumerate(corrections.sets):
+        if number in owners:
             continue
         votes = Counter(
             person
             for face in one.faces
-            if (person := was.get(face)) and (face, person) not in corrections.left
+            if (person := former.get(face)) and (face, person) not in corrections.left
         )
         ranked = sorted(votes, key=lambda person: (-votes[person], person))
-        owners[at] = next((p for p in ranked if free(p, at)), None) or _new_id(one, used)
-        taken[owners[at]].append(at)
-        used.add(owners[at])
-    return [owners[at] for at in range(len(corrections.sets))]
+        owners[number] = next((p for p in ranked if free(p, number)), None) or _new_id(one, used)
+        taken[owners[number]].append(number)
+        used.add(owners[number])
+    return [owners[number] for number in range(len(corrections.sets))]
 
 
 def _new_id(one: ConfirmedSet, used: AbstractSet[str | None]) -> str:
@@ -187,16 +196,16 @@ def _new_id(one: ConfirmedSet, used: AbstractSet[str | None]) -> str:
 
 
 def _merged(
-    corrections: Corrections, owners: list[str], was: Mapping[str, str | None]
+    corrections: Corrections, owners: list[str], former: Mapping[str, str | None]
 ) -> dict[str, str]:
     """Return which persons follow their confirmed faces to another person, whole."""
-    claimed = set(owners)
+    owner_ids = set(owners)
     merged: dict[str, str] = {}
     for one, owner in zip(corrections.sets, owners, strict=True):
         for face in sorted(one.faces):
-            person = was.get(face)
+            person = former.get(face)
             taken_out = (face, person) in corrections.left
-            if person is not None and person not in claimed and not taken_out:
+            if person is not None and person not in owner_ids and not taken_out:
                 merged.setdefault(person, owner)
     return merged
 
@@ -229,37 +238,34 @@ def _shown(
     members: list[dict[str, Any]],
     changed: set[str],
     merged: Mapping[str, str],
-    about: Mapping[str, list[ConfirmedSet]],
+    sets_of: Mapping[str, list[ConfirmedSet]],
 ) -> pa.Table:
     """Return the persons with changed members counted anew, and names and flags as corrected."""
     hidden_or_named = pc.or_(people["hidden"], pc.is_valid(people["name"]))
     touched = pc.or_(
         hidden_or_named,
-        pc.is_in(people["person_id"], pa.array(sorted(changed | set(about)), pa.string())),
+        pc.is_in(people["person_id"], pa.array(sorted(changed | set(sets_of)), pa.string())),
     )
-    known = {row["person_id"]: row for row in people.filter(touched).to_pylist()}
+    known_rows = {row["person_id"]: row for row in people.filter(touched).to_pylist()}
     by_person: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for member in members:
         by_person[member["person_id"]].append(member)
-    parts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    merged_rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for old, new in merged.items():
-        if old in known:
-            parts[new].append(known[old])
+        if old in known_rows:
+            merged_rows[new].append(known_rows[old])
     rows = []
-    for person in sorted(known.keys() | by_person.keys()):
-        row: dict[str, Any] | None = known.get(person)
+    for person in sorted(known_rows.keys() | by_person.keys()):
+        row: dict[str, Any] | None = known_rows.get(person)
         if person in changed:
             if person in merged or not by_person[person]:
                 continue
-            row = _counted(person, row, parts[person], by_person[person])
+            row = _counted(person, row, merged_rows[person], by_person[person])
         assert row is not None
-        sets = about.get(person, [])
-        row["name"] = next((one.name for one in sets if one.name), None)
-        row["hidden"] = any(one.hidden for one in sets)
-        if cover := next((one.cover for one in sets if one.cover), None):
-            row["cover_face_id"] = cover
-            others = [face for face in row["exemplars"] if face != cover]
-            row["exemplars"] = [cover, *others][:EXEMPLARS]
+        corrected = Corrected.by(sets_of.get(person, []))
+        row["name"], row["hidden"] = corrected.name, corrected.hidden
+        row["cover_face_id"] = corrected.cover or row["cover_face_id"]
+        row["exemplars"] = corrected.exemplars(row["exemplars"])
         rows.append(row)
     untouched = people.filter(pc.invert(touched))
     return pa.concat_tables([untouched, pa.Table.from_pylist(rows, untouched.schema)])
@@ -268,33 +274,22 @@ def _shown(
 def _counted(
     person: str,
     row: dict[str, Any] | None,
-    parts: list[dict[str, Any]],
+    merged_rows: list[dict[str, Any]],
     members: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the person's row for these members; `parts` are persons merged into it."""
-    sources = ([row] if row else []) + parts
+    sources = ([row] if row else []) + merged_rows
     here = {member["face_id"] for member in members}
     exemplars = [face for part in sources for face in part["exemplars"] if face in here]
-    by_rank = sorted(members, key=lambda member: (member["tier"] != "core", *_central(member)))
-    exemplars = list(dict.fromkeys(exemplars + [member["face_id"] for member in by_rank]))
-    confidences = [m["confidence"] for m in members if m["confidence"] is not None]
+    by_rank = [member["face_id"] for member in sorted(members, key=core_first)]
+    exemplars = list(dict.fromkeys(exemplars + by_rank))
     first = [part["first_taken_at"] for part in sources if part["first_taken_at"]]
     last = [part["last_taken_at"] for part in sources if part["last_taken_at"]]
-    return {
+    return counted(members) | {
         "person_id": person,
-        "faces": len(members),
-        "core_faces": sum(member["tier"] == "core" for member in members),
-        "images": len({member["image_id"] for member in members}),
         "cover_face_id": exemplars[0],
         "exemplars": exemplars[:EXEMPLARS],
         "first_taken_at": min(first, default=None),
         "last_taken_at": max(last, default=None),
-        "confidence": sum(confidences) / len(confidences) if confidences else 0.0,
         "run_id": sources[0]["run_id"] if sources else "",
     }
-
-
-def _central(member: Mapping[str, Any]) -> tuple[float, str]:
-    """Order faces by similarity to their person, the most central first."""
-    similarity = member["similarity"]
-    return (1.0 if similarity is None else -similarity, member["face_id"])

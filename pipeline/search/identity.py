@@ -13,8 +13,9 @@ from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
 from pipeline.options import build, require, takes
+from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
-from pipeline.people.view import EXEMPLARS, View
+from pipeline.people.view import View
 from pipeline.search.find import Searcher
 from pipeline.search.probe import Photo, Probe
 from pipeline.search.results import people_of

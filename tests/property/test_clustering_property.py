@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clustering import gather, level, singles
-from pipeline.clustering import shards as store
+from pipeline.clustering import gather, level, shards, singles
 from pipeline.clustering.algorithms import odds
 from pipeline.clustering.algorithms.identity import transfer
 from pipeline.clustering.algorithms.linkage import Nodes, link
@@ -55,7 +54,7 @@ def test_order_parts_and_workers_do_not_change_the_result(
             if k:
                 patch.setattr(synthetic, "PART", part)
                 patch.setattr(gather, "SHARD_FACES", shard)
-                patch.setattr(store, "TASK_QUERIES", queries)
+                patch.setattr(shards, "TASK_QUERIES", queries)
             for room, name in ((odds, "LEAST_OWN"), (odds, "LEAST_STRANGERS"),
                                (singles, "LEAST_PEOPLE")):  # fmt: skip
                 patch.setattr(room, name, 2)  # so that faces alone join in a small lake too

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.arrays import Ints
 from pipeline.clustering.algorithms.grid import SCALE, Grid
 
 ROUNDS = 4
@@ -43,21 +44,21 @@ def centroids(sample: Grid, count: int) -> Grid:
 def assign(vectors: Grid, centres: Grid, probes: int, device: str = "cpu") -> Cells:
     """Return the nearest `probes` centroids of each vector, nearest first, int32 [N, probes]."""
     probes = min(probes, len(centres))
-    theirs = torch.from_numpy(centres.astype(np.float32)).to(device)
+    centre_block = torch.from_numpy(centres.astype(np.float32)).to(device)
     cells = np.empty((len(vectors), probes), np.int32)
     for start in range(0, len(vectors), BLOCK):
         block = torch.from_numpy(vectors[start : start + BLOCK].astype(np.float32)).to(device)
-        scores = block @ theirs.T
+        scores = block @ centre_block.T
         cells[start : start + BLOCK] = torch.topk(scores, probes, dim=1).indices.cpu().numpy()
     return cells
 
 
-def _unit(sums: npt.NDArray[np.int64]) -> Grid:
+def _unit(sums: Ints) -> Grid:
     norms = np.linalg.norm(sums.astype(np.float64), axis=1, keepdims=True)
     return np.rint(sums / np.where(norms > 0, norms, 1) * SCALE).astype(np.int16)
 
 
-def _along(centres: Grid) -> npt.NDArray[np.int64]:
+def _along(centres: Grid) -> Ints:
     """Return the centroids' order along coarse cells of their own."""
     coarse = centres[:: max(1, round(len(centres) ** 0.5))]
     return np.argsort(assign(centres, coarse, 1)[:, 0], kind="stable")

@@ -10,14 +10,14 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from pipeline.arrays import Ints
+from pipeline.arrays import Floats64, Ints
 
 Strengths = npt.NDArray[np.floating]
 
 
 def spanning_forest(
     nodes: int, first: Ints, second: Ints, strength: Strengths
-) -> tuple[Ints, Ints, npt.NDArray[np.float64]]:
+) -> tuple[Ints, Ints, Floats64]:
     """Return (first, second, strength) of a maximum spanning forest of an undirected graph.
 
     Args:

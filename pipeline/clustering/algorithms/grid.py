@@ -9,7 +9,7 @@ summation. Rounding moves a cosine by about 1e-4, and halves the memory of a vec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import Floats32
+from pipeline.arrays import Floats32, Floats64
 
 Grid = npt.NDArray[np.int16]
 
@@ -29,8 +29,8 @@ def from_grid(vectors: Grid) -> Floats32:
     return vectors.astype(np.float32) / np.float32(SCALE)
 
 
-def similarity(a: Grid, b: Grid) -> npt.NDArray[np.float64]:
+def similarity(a: Grid, b: Grid) -> Floats64:
     """Return the dot products of two lists of grid vectors, row by row, float64 [N]."""
     products = np.einsum("nd,nd->n", a.astype(np.float32), b.astype(np.float32))
-    cosines: npt.NDArray[np.float64] = products.astype(np.float64) / UNIT
+    cosines: Floats64 = products.astype(np.float64) / UNIT
     return cosines

@@ -27,12 +27,12 @@ def transfer(
     """
     result = dict(pinned)
     taken = set(pinned.values())
-    known = np.array([p is not None for p in before], bool)
-    if not known.any():
+    had_id = np.array([person is not None for person in before], bool)
+    if not had_id.any():
         return result
     names, old = np.unique(np.array([p for p in before if p is not None]), return_inverse=True)
-    keys, inverse = np.unique(groups[known] * len(names) + old, return_inverse=True)
-    shared = np.bincount(inverse, weights=weights[known])
+    keys, inverse = np.unique(groups[had_id] * len(names) + old, return_inverse=True)
+    shared = np.bincount(inverse, weights=weights[had_id])
     for at in np.lexsort((keys, -shared)):
         group, name = int(keys[at] // len(names)), str(names[keys[at] % len(names)])
         if group not in result and name not in taken:

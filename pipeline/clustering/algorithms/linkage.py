@@ -10,9 +10,8 @@ before averages are taken again, which is what keeps a blurred face from bridgin
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.arrays import Floats64, Ints
+from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
 from pipeline.clustering.algorithms.threshold import Threshold
 
@@ -186,7 +185,7 @@ class _State:
         best[ends[order][first]] = which[order][first]
         return best
 
-    def _fits(self, joined: Ints, goal: Ints, root: Ints, z: float) -> npt.NDArray[np.bool_]:
+    def _fits(self, joined: Ints, goal: Ints, root: Ints, z: float) -> Bools:
         """Return whether nodes reach `z` against the whole pair that they would join."""
         partner = np.zeros(len(self.parent), np.int64)
         members = np.flatnonzero(root != NOBODY)
@@ -196,9 +195,7 @@ class _State:
         sums, counts = self.sums[a] + self.sums[b], self.counts[a] + self.counts[b]
         dots = np.einsum("nd,nd->n", self.sums[joined], sums)
         cosine = dots / (self.counts[joined] * counts * UNIT)
-        fits: npt.NDArray[np.bool_] = (
-            self.threshold.standardise(cosine, self.counts[joined], counts) >= z
-        )
+        fits: Bools = self.threshold.standardise(cosine, self.counts[joined], counts) >= z
         return fits
 
     def _compatible(
@@ -214,11 +211,10 @@ class _State:
         delicate[self.conflicts.reshape(-1)] = True
         order = np.lexsort((joined, -strength[through]))
         joined, goal, through = joined[order], goal[order], through[order]
-        ours = delicate[joined]
         members = np.flatnonzero(root != NOBODY)
         tense = np.zeros(len(self.parent), bool)  # pairs that must stay as they are this round
         np.logical_or.at(tense, root[members], delicate[members])
-        keep = ~ours & ~tense[goal]
+        keep = ~delicate[joined] & ~tense[goal]
         return joined[keep], goal[keep], through[keep]
 
     def _note(self, edges: Ints, strength: Floats64) -> None:

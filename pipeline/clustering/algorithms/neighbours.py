@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from pipeline.arrays import Ints
+from pipeline.arrays import Floats32, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
 
 # Scores of one block: 64 MB of float32, whatever the number of members.
@@ -15,106 +14,115 @@ BLOCK_QUERIES, BLOCK_MEMBERS = 1024, 16_384
 
 
 @dataclass(frozen=True)
-class Found:
+class Members:
+    """Vectors that can be found.
+
+    Attributes:
+        vectors: grid vectors [M, D].
+        names: what to call each one, int64 [M].
+        ranks: breaks ties, lower first, different for each one, int64 [M].
+    """
+
+    vectors: Grid
+    names: Ints
+    ranks: Ints
+
+
+@dataclass(frozen=True)
+class Neighbours:
     """Neighbours of queries, as a list of entries in any order.
 
     Attributes:
         query: row of the query, int64 [E].
         member: name of the member, int64 [E].
         score: in grid units, float32 [E].
-        rank: what breaks ties between equal scores, lower first, int64 [E].
+        rank: of the member, int64 [E].
     """
 
     query: Ints
     member: Ints
-    score: npt.NDArray[np.float32]
+    score: Floats32
     rank: Ints
 
     @property
-    def cosine(self) -> npt.NDArray[np.float32]:
+    def cosine(self) -> Floats32:
         """Similarities, float32 [E]."""
         return self.score / np.float32(UNIT)
 
-    def of(self, queries: Ints) -> "Found":
+    def of(self, queries: Ints) -> "Neighbours":
         """Return the entries with row i named `queries[i]`."""
-        return Found(queries[self.query], self.member, self.score, self.rank)
+        return Neighbours(queries[self.query], self.member, self.score, self.rank)
 
     @staticmethod
-    def best(parts: Sequence["Found"], k: int) -> "Found":
+    def best(parts: Sequence["Neighbours"], k: int) -> "Neighbours":
         """Return the best `k` entries of each query, in order; no entry may be there twice."""
         none = np.zeros(0, np.int64)
-        query, member, rank = (
-            np.concatenate([none, *(getattr(part, name) for part in parts)])
-            for name in ("query", "member", "rank")
-        )
+        query = np.concatenate([none, *(part.query for part in parts)])
+        member = np.concatenate([none, *(part.member for part in parts)])
+        rank = np.concatenate([none, *(part.rank for part in parts)])
         score = np.concatenate([np.zeros(0, np.float32), *(part.score for part in parts)])
         order = np.lexsort((rank, -score, query))
         starts = np.flatnonzero(np.diff(query[order], prepend=-1))
         lengths = np.diff(np.append(starts, len(order)))
         keep = order[np.arange(len(order)) - np.repeat(starts, lengths) < k]
-        return Found(query[keep], member[keep], score[keep], rank[keep])
+        return Neighbours(query[keep], member[keep], score[keep], rank[keep])
 
 
 def search(
     queries: Grid,
-    members: Grid,
-    member_rows: Ints,
-    member_ranks: Ints,
+    members: Members,
     k: int,
     floor: float,
-    query_rows: Ints | None = None,
+    query_names: Ints | None = None,
     device: str = "cpu",
-) -> Found:
+) -> Neighbours:
     """Return the `k` most similar members of each query, those below `floor` left out.
 
     Args:
         queries: grid vectors [Q, D].
-        members: grid vectors [M, D].
+        members: that can be found.
         k: how many at most.
-        member_rows: what to call each member, int64 [M].
-        member_ranks: breaks ties, different for each member, int64 [M].
         floor: lowest cosine.
-        query_rows: what the queries are called; a query does not find itself.
+        query_names: names of the queries among the members; a query does not find itself.
         device: of torch; the scores are the same on each, unless TF32 is allowed.
     """
-    # Ranks in order: then a stable sort by score alone keeps ties by rank.
-    order = np.argsort(member_ranks, kind="stable")
-    rows, ranks = member_rows[order], member_ranks[order]
+    # Members in order of rank: then a stable sort by score alone keeps ties by rank.
+    order = np.argsort(members.ranks, kind="stable")
+    names, ranks = members.names[order], members.ranks[order]
     lowest = float(np.floor(floor * UNIT))
-    parts: list[Found] = []
+    parts: list[Neighbours] = []
     for start in range(0, len(queries), BLOCK_QUERIES):
-        mine = slice(start, start + BLOCK_QUERIES)
-        ours = torch.from_numpy(queries[mine].astype(np.float32)).to(device)
-        found: list[Found] = []
-        for first in range(0, len(members), BLOCK_MEMBERS):
+        rows = slice(start, start + BLOCK_QUERIES)
+        query_block = torch.from_numpy(queries[rows].astype(np.float32)).to(device)
+        blocks: list[Neighbours] = []
+        for first in range(0, len(names), BLOCK_MEMBERS):
             block = slice(first, first + BLOCK_MEMBERS)
-            theirs = torch.from_numpy(members[order[block]].astype(np.float32)).to(device)
-            names, block_ranks = rows[block], ranks[block]
-            scores = ours @ theirs.T
-            if query_rows is not None:
-                _forget_self(scores, query_rows[mine], names)
-            value, column = _top(scores, min(k, len(names)), lowest)
+            vectors = members.vectors[order[block]].astype(np.float32)
+            scores = query_block @ torch.from_numpy(vectors).to(device).T
+            if query_names is not None:
+                _exclude_self(scores, query_names[rows], names[block])
+            value, column = _top(scores, min(k, len(names[block])), lowest)
             query, place = np.nonzero(value >= lowest)
-            at = column[query, place]
-            found.append(Found(query + start, names[at], value[query, place], block_ranks[at]))
-        parts.append(found[0] if len(found) == 1 else Found.best(found, k))
-    return Found.best(parts, k)
+            at = first + column[query, place]
+            blocks.append(Neighbours(query + start, names[at], value[query, place], ranks[at]))
+        parts.append(blocks[0] if len(blocks) == 1 else Neighbours.best(blocks, k))
+    return Neighbours.best(parts, k)
 
 
-def _forget_self(scores: torch.Tensor, query_rows: Ints, names: Ints) -> None:
+def _exclude_self(scores: torch.Tensor, query_names: Ints, names: Ints) -> None:
     order = np.argsort(names)
-    at = np.minimum(np.searchsorted(names, query_rows, sorter=order), len(names) - 1)
+    at = np.minimum(np.searchsorted(names, query_names, sorter=order), len(names) - 1)
     column = order[at]
-    same = np.flatnonzero(names[column] == query_rows)
+    same = np.flatnonzero(names[column] == query_names)
     scores[torch.from_numpy(same), torch.from_numpy(column[same])] = -torch.inf
 
 
-def _top(scores: torch.Tensor, k: int, lowest: float) -> tuple[npt.NDArray[np.float32], Ints]:
+def _top(scores: torch.Tensor, k: int, lowest: float) -> tuple[Floats32, Ints]:
     """Return score and column of the best `k` of each row; of equal ones the first columns."""
     more = min(k + 1, scores.shape[1])
     value, column = (t.cpu().numpy() for t in torch.topk(scores, more, dim=1))
     if more > k:
-        # Which of several equal scores made it past the cut is not defined: choose ourselves.
+        # torch does not say which of several equal scores it takes: the choice is made here.
         for row in np.flatnonzero((value[:, k] == value[:, k - 1]) & (value[:, k - 1] >= lowest)):
             whole = scores[int(row)].cpu().numpy()
             candidates = np.flatnonzero(whole >= value[row, k - 1])

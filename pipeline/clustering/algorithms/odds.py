@@ -29,7 +29,7 @@ ONE_DEVIATION = NORMAL.cdf(-1)
 
 @dataclass(frozen=True)
 class Odds:
-    """What is known of a lake.
+    """How the faces of a lake resemble people, their own and others.
 
     Attributes:
         own_mean, own_sd: of faces to the others of their person, in deviations of strangers.

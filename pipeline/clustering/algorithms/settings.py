@@ -1,4 +1,4 @@
-"""What a clustering can be told."""
+"""The settings of a clustering."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal

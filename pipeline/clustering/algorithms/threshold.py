@@ -38,7 +38,7 @@ class Threshold:
         mean, sd: of the cosine of two faces of different people.
         z: how many deviations above the mean is enough to merge.
         identity, picture: shares of the variance, see above.
-        fixed: a similarity that was asked for; then sizes do not matter.
+        fixed: a similarity to use instead, whatever the sizes; None: there is none.
     """
 
     mean: float

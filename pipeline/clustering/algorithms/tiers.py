@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import Floats64
+from pipeline.arrays import Floats64, Ints
 from pipeline.options import Option, check_bounds
 
 CORE, ATTACH, REJECTED = 0, 1, 2
@@ -41,10 +41,37 @@ class TierConfig:
         check_bounds(self)
 
 
-def tiers(
+@dataclass(frozen=True)
+class Tiers:
+    """The tier of each face, and why it is not core.
+
+    Attributes:
+        tier: `CORE`, `ATTACH` or `REJECTED`, int8 [N].
+        reasons: None for core faces.
+    """
+
+    tier: npt.NDArray[np.int8]
+    reasons: list[str | None]
+
+    @property
+    def core(self) -> Ints:
+        """Rows of the core faces."""
+        return np.flatnonzero(self.tier == CORE)
+
+    @property
+    def weak(self) -> Ints:
+        """Rows of the faces that only join a finished group."""
+        return np.flatnonzero(self.tier == ATTACH)
+
+    def put(self, row: int, tier: int, reason: str | None) -> None:
+        """Change the tier of a face."""
+        self.tier[row], self.reasons[row] = tier, reason
+
+
+def tiers_by_measures(
     score: Floats64, size_px: Floats64, sharpness: Floats64, yaw: Floats64, config: TierConfig
-) -> tuple[npt.NDArray[np.int8], list[str | None]]:
-    """Return each face's tier, int8 [N], and why it is not core (None for core faces).
+) -> Tiers:
+    """Return each face's tier by its measures.
 
     A measure that is not known (NaN) does not speak against a face.
     """
@@ -56,10 +83,8 @@ def tiers(
         (ATTACH, sharpness, config.core_sharpness, "sharpness below {:g}"),
         (ATTACH, -np.abs(yaw), -config.core_yaw, "turned away by more than {:g} degrees"),
     ]
-    tier = np.full(len(score), CORE, np.int8)
-    reasons: list[str | None] = [None] * len(score)
-    for kind, values, least, text in tests:
-        for row in np.flatnonzero((values < least) & (tier == CORE)):
-            tier[row] = kind
-            reasons[row] = text.format(abs(least))
-    return tier, reasons
+    result = Tiers(np.full(len(score), CORE, np.int8), [None] * len(score))
+    for tier, values, least, text in tests:
+        for row in np.flatnonzero((values < least) & (result.tier == CORE)):
+            result.put(int(row), tier, text.format(abs(least)))
+    return result

@@ -12,8 +12,9 @@ from pipeline.lake import schema
 from pipeline.lake.store import parquet_bytes
 from pipeline.lake.tombstones import Forgotten
 from pipeline.people.corrections import Constraint
+from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
-from pipeline.people.view import EXEMPLARS, View, view
+from pipeline.people.view import View, view
 
 _WORD = re.compile(r"\S+")
 

@@ -1,5 +1,6 @@
 """The tables of people without what is forgotten: a new generation, everybody else as they were."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,15 +10,14 @@ import pyarrow.compute as pc
 
 from pipeline.clustering.algorithms.grid import from_grid, to_grid
 from pipeline.errors import StorageError
-from pipeline.lake.columns import fixed_lists, matrix
+from pipeline.lake.columns import matrix
 from pipeline.lake.generations import pieces
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone, strings
+from pipeline.people.person import CORE, EXEMPLARS, core_first, counted, people_table
 from pipeline.people.store import People
-from pipeline.people.view import EXEMPLARS, view
-
-CORE = "core"
+from pipeline.people.view import view
 
 
 def clean_people(
@@ -59,8 +59,8 @@ def clean_people(
     anew = ((fewer | set(moved.drop_null().to_pylist())) & left) - dropped
     named = strings(anew | dropped | (set(table["person_id"].to_pylist()) - left))
     untouched = table.filter(pc.invert(pc.is_in(table["person_id"], named)))
-    counted, whole = _counted(people.lake, table, rows, anew, run_id)
-    table = pa.concat_tables([untouched, counted]).sort_by("person_id")
+    recounted, whole = _recounted(people.lake, table, rows, anew, run_id)
+    table = pa.concat_tables([untouched, recounted]).sort_by("person_id")
     suggestions = _left_of(suggestions, table, rows)
     about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
     about |= {"faces": len(rows), "people": len(table)}
@@ -106,41 +106,32 @@ def _left_of(suggestions: pa.Table, people: pa.Table, clusters: pa.Table) -> pa.
     return suggestions.filter(pa.array(keep))
 
 
-def _counted(
+def _recounted(
     lake: LakeStore, table: pa.Table, clusters: pa.Table, persons: set[str], run_id: str
 ) -> tuple[pa.Table, bool]:
     """Return the persons' rows counted anew, and whether each still has a core face."""
-    known: dict[str, dict[str, Any]] = {
+    former: dict[str, dict[str, Any]] = {
         # who was split off since the last clustering has no row yet; corrections have the name
         person: {"person_id": person, "name": None, "hidden": False, "exemplars": [],
                  "cover_face_id": "", "run_id": run_id}
         for person in persons
     }  # fmt: skip
-    rows_of = table.filter(pc.is_in(table["person_id"], strings(persons))).to_pylist()
-    known |= {row["person_id"]: row for row in rows_of}
-    members: dict[str, list[dict[str, Any]]] = {person: [] for person in known}
+    former_rows = table.filter(pc.is_in(table["person_id"], strings(persons))).to_pylist()
+    former |= {row["person_id"]: row for row in former_rows}
+    members: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in clusters.filter(pc.is_in(clusters["person_id"], strings(persons))).to_pylist():
-        members.setdefault(row["person_id"], []).append(row)
-    members = {person: rows for person, rows in members.items() if person in known and rows}
-    every = [row for rows in members.values() for row in rows]
-    vectors = _vectors(lake, {row["face_id"] for row in every})
-    dates = _dates(lake, {row["image_id"] for row in every})
-    out, means, whole = [], [], True
+        members[row["person_id"]].append(row)
+    faces = [row for rows in members.values() for row in rows]
+    vectors = _vectors(lake, {row["face_id"] for row in faces})
+    dates = _dates(lake, {row["image_id"] for row in faces})
+    described, means, whole = [], [], True
     for person, rows in sorted(members.items()):
         core = [row for row in rows if row["tier"] == CORE]
         whole &= bool(core)
         grid = to_grid(np.stack([vectors[row["face_id"]] for row in core or rows]))
         means.append(from_grid(np.rint(grid.mean(axis=0, keepdims=True)).astype(np.int16))[0])
-        out.append(known[person] | _described(known[person], rows, core, dates))
-    kind = table.schema
-    mean = fixed_lists(np.array(means, np.float32), kind.field("mean").type) if means else None
-    arrays = [
-        (pa.array([], field.type) if mean is None else mean)
-        if field.name == "mean"
-        else pa.array([row[field.name] for row in out], field.type)
-        for field in kind
-    ]
-    return pa.table(arrays, schema=kind), whole
+        described.append(former[person] | _described(former[person], rows, dates))
+    return people_table(described, np.array(means, np.float32), table.schema), whole
 
 
 def _vectors(lake: LakeStore, faces: set[str]) -> dict[str, np.ndarray]:
@@ -157,26 +148,18 @@ def _dates(lake: LakeStore, images: set[str]) -> dict[str, Any]:
 
 
 def _described(
-    was: Mapping[str, Any], rows: list[dict[str, Any]], core: list[dict[str, Any]],
-    dates: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
-    """Return what is to be said of a person by the faces that are left."""
-    here = {row["face_id"] for row in rows}
-    by_rank = sorted(
-        rows, key=lambda row: (row["tier"] != CORE, -(row["similarity"] or 0), row["face_id"])
-    )
-    exemplars = [face for face in was["exemplars"] if face in here]
+    former: Mapping[str, Any], rows: list[dict[str, Any]], dates: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the columns of a person's row that depend on the faces that are left."""
+    face_ids = {row["face_id"] for row in rows}
+    exemplars = [face for face in former["exemplars"] if face in face_ids]
     if not exemplars:
-        exemplars = [row["face_id"] for row in by_rank[:EXEMPLARS]]
-    sure = [row["confidence"] for row in rows if row["confidence"] is not None]
+        exemplars = [row["face_id"] for row in sorted(rows, key=core_first)[:EXEMPLARS]]
+    cover = former["cover_face_id"]
     taken = [date for row in rows if (date := dates.get(row["image_id"])) is not None]
-    return {
-        "faces": len(rows),
-        "core_faces": len(core),
-        "images": len({row["image_id"] for row in rows}),
-        "cover_face_id": was["cover_face_id"] if was["cover_face_id"] in here else exemplars[0],
+    return counted(rows) | {
+        "cover_face_id": cover if cover in face_ids else exemplars[0],
         "exemplars": exemplars,
         "first_taken_at": min(taken, default=None),
         "last_taken_at": max(taken, default=None),
-        "confidence": sum(sure) / len(sure) if sure else 0.0,
     }

@@ -1,8 +1,8 @@
-"""XMP sidecars: writing named face regions into them, and leaving all else as it was.
+"""Writes named face regions into XMP sidecars, and leaves all else in them as it was.
 
-Written are MWG regions, which digiKam, Lightroom, Immich and others read as faces with names, and
-`PersonInImage`, IPTC's list of the persons shown. Keywords are left alone: programs make their own
-people keywords of regions, and ours could not be told from the owner's later.
+It writes MWG regions, which digiKam, Lightroom, Immich and others read as faces with names, and
+`PersonInImage`, IPTC's list of the persons shown. It leaves keywords alone: programs make keywords
+of regions themselves, and ours could not be told from the owner's later.
 """
 
 import xml.etree.ElementTree as ET
@@ -39,63 +39,63 @@ from pipeline.people.xmp.regions import Frame, Region, matched
 
 
 def objection(
-    before: Sidecar, regions: Sequence[Region], frame: Frame, replace: bool
+    existing: Sidecar, regions: Sequence[Region], frame: Frame, replace: bool
 ) -> str | None:
     """Return why a sidecar is left as it is, said of several; None: these regions may go in.
 
     Args:
-        before: the sidecar.
+        existing: the sidecar.
         regions: what is to go in.
         frame: the image that they are of.
         replace: whether faces of others may be replaced.
     """
-    if not before.ours and not replace:
+    if not existing.made_by_facelake and not replace:
         return "sidecars of other programs, left as they are: use --replace"
-    meant = frame.seen_by(before.applied)
-    if meant is None:
-        what = "sidecars with regions of a photo of another shape, left as they are"
-        return what if before.others else None
-    boxes = [frame.box(one) for one in regions]
-    for one in before.strange if not replace else ():
-        same = matched([meant.box(one)], boxes)
-        if same and regions[same[0]].name != one.name:
+    existing_frame = frame.seen_by(existing.applied)
+    if existing_frame is None:
+        reason = "sidecars with regions of a photo of another shape, left as they are"
+        return reason if existing.any_foreign else None
+    boxes = [frame.box(region) for region in regions]
+    for region in existing.foreign if not replace else ():
+        matches = matched([existing_frame.box(region)], boxes)
+        if matches and regions[matches[0]].name != region.name:
             return (
                 "sidecars in which a face got another name since, left as they are: use --replace"
             )
     return None
 
 
-def packet(regions: Sequence[Region], frame: Frame, before: Sidecar | None = None) -> bytes:
-    """Return a sidecar with these face regions; all else is as it was `before`.
+def packet(regions: Sequence[Region], frame: Frame, existing: Sidecar | None = None) -> bytes:
+    """Return a sidecar with these face regions; all else is as it was in the `existing` one.
 
-    Regions of before stay where Facelake did not write them and none of these is the same face.
+    Existing regions stay where Facelake did not write them and none of these is the same face.
 
     Raises:
-        ConfigError: regions of before apply to a photo of another shape; see `objection`.
+        ConfigError: existing regions apply to a photo of another shape; see `objection`.
     """
-    if before is None:
+    if existing is None:
         root = ET.Element(q("x:xmpmeta"), {TOOL: TOOLKIT})
         ET.SubElement(root, RDF)
     else:
-        root = before.root
+        root = existing.root
     rdf = root if root.tag == RDF else root.find(RDF)
     assert rdf is not None  # `parse` saw to it
     about = next((d.get(ABOUT, "") for d in rdf.findall(DESCRIPTION)), "")
-    kept, persons = _taken_out(rdf, regions, frame, before) if before is not None else ([], [])
-    own = ET.SubElement(rdf, DESCRIPTION, {ABOUT: about})
-    info = ET.SubElement(own, REGIONS, {PARSE_TYPE: "Resource"})
+    kept, persons = _take_out(rdf, regions, frame, existing) if existing is not None else ([], [])
+    description = ET.SubElement(rdf, DESCRIPTION, {ABOUT: about})
+    info = ET.SubElement(description, REGIONS, {PARSE_TYPE: "Resource"})
     width, height = frame.stored
     size = {q("stDim:w"): str(width), q("stDim:h"): str(height), q("stDim:unit"): "pixel"}
     ET.SubElement(info, APPLIED, size)
     bag = ET.SubElement(ET.SubElement(info, REGION_LIST), BAG)
     bag.extend(kept)
-    for one in regions:
-        item = ET.SubElement(ET.SubElement(bag, LI), DESCRIPTION, {NAME: one.name, TYPE: "Face"})
-        ET.SubElement(item, AREA, _area(one))
-    names = dict.fromkeys(one.name for one in regions)
-    _list(own, PERSONS, dict.fromkeys([*persons, *names]))
-    mine = [person_mark(name) for name in names if name not in persons]
-    _list(own, WRITTEN, [*map(region_mark, regions), *mine])
+    for region in regions:
+        item = ET.SubElement(ET.SubElement(bag, LI), DESCRIPTION, {NAME: region.name, TYPE: "Face"})
+        ET.SubElement(item, AREA, _area(region))
+    names = dict.fromkeys(region.name for region in regions)
+    _list(description, PERSONS, dict.fromkeys([*persons, *names]))
+    person_marks = [person_mark(name) for name in names if name not in persons]
+    _list(description, WRITTEN, [*map(region_mark, regions), *person_marks])
     ET.indent(root)
     body = ET.tostring(root, encoding="unicode")
     head = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -114,36 +114,36 @@ def _area(region: Region) -> dict[str, str]:
     return {**shares, q("stArea:unit"): "normalized"}
 
 
-def _taken_out(
-    rdf: ET.Element, regions: Sequence[Region], frame: Frame, before: Sidecar
+def _take_out(
+    rdf: ET.Element, regions: Sequence[Region], frame: Frame, existing: Sidecar
 ) -> tuple[list[ET.Element], list[str]]:
     """Take regions, persons and marks out, and return regions and persons to be kept."""
-    meant = frame.seen_by(before.applied)
-    if meant is None and before.others:
+    existing_frame = frame.seen_by(existing.applied)
+    if existing_frame is None and existing.any_foreign:
         raise ConfigError("its regions apply to a photo of another shape")
-    boxes = [frame.box(one) for one in regions]
+    boxes = [frame.box(region) for region in regions]
     kept: list[ET.Element] = []
     persons: list[str] = []
     for description in rdf.findall(DESCRIPTION):
-        for whole in description.findall(REGIONS):
-            for item in items(struct(whole)):
-                face = face_of(item, before.applied)
-                if face is not None and region_mark(face) in before.written:
+        for element in description.findall(REGIONS):
+            for item in items(struct(element)):
+                face = face_of(item, existing.applied)
+                if face is not None and region_mark(face) in existing.written:
                     continue
-                assert meant is not None  # else this one would be another's
-                region = region_of(item, before.applied)
-                box = None if region is None else meant.box(region)
+                assert existing_frame is not None  # else this one would be another's
+                region = region_of(item, existing.applied)
+                box = None if region is None else existing_frame.box(region)
                 if face is None or box is None or not matched([box], boxes):
                     kept.append(_restated(item, None if box is None else frame.region("", box)))
-            description.remove(whole)
-        for whole in description.findall(PERSONS):
-            persons += [item.text or "" for item in whole.iter(LI)]
-            description.remove(whole)
-        for whole in description.findall(WRITTEN):
-            description.remove(whole)
+            description.remove(element)
+        for element in description.findall(PERSONS):
+            persons += [item.text or "" for item in element.iter(LI)]
+            description.remove(element)
+        for element in description.findall(WRITTEN):
+            description.remove(element)
         if not len(description) and set(description.attrib) <= {ABOUT}:
             rdf.remove(description)  # else one more would be left at each renewal
-    return kept, [name for name in persons if person_mark(name) not in before.written]
+    return kept, [name for name in persons if person_mark(name) not in existing.written]
 
 
 def _restated(item: ET.Element, region: Region | None) -> ET.Element:

@@ -1,6 +1,6 @@
-"""XMP sidecars: reading the named face regions in them, and nothing else of them.
+"""Reads the named face regions of XMP sidecars, and nothing else of them.
 
-Read are MWG regions, which digiKam, Lightroom, Immich and others write for faces with names.
+They are MWG regions, which digiKam, Lightroom, Immich and others write for faces with names.
 """
 
 import hashlib
@@ -68,19 +68,19 @@ class Sidecar:
     Attributes:
         root: the whole of it.
         regions: faces with a name.
-        strange: those of them that Facelake did not write, or that were changed since.
-        others: whether any region is not Facelake's, those that are no faces included.
+        foreign: those of them that Facelake did not write, or that were changed since.
+        any_foreign: whether any region is not Facelake's, those that are no faces included.
         applied: width and height of the image that they apply to; None if it does not say.
-        ours: Facelake made the file. Programs may have added to it since and left that note.
+        made_by_facelake: whether the file says so; other programs may have added to it since.
         written: marks of the regions and persons that Facelake wrote.
     """
 
     root: ET.Element
     regions: tuple[Region, ...]
-    strange: tuple[Region, ...]
-    others: bool
+    foreign: tuple[Region, ...]
+    any_foreign: bool
     applied: tuple[float, float] | None
-    ours: bool
+    made_by_facelake: bool
     written: frozenset[str]
 
 
@@ -129,20 +129,20 @@ def parse(data: bytes) -> Sidecar:
     if root.tag != RDF and root.find(RDF) is None:
         raise ConfigError("it is XML, but no XMP")
     applied: tuple[float, float] | None = None
-    found: list[Region | None] = []
-    for whole in _found(root, REGIONS):
-        inner = struct(whole)
-        dimensions = inner.get(APPLIED)
+    faces: list[Region | None] = []
+    for element in _found(root, REGIONS):
+        fields = struct(element)
+        dimensions = fields.get(APPLIED)
         size = struct(dimensions) if isinstance(dimensions, ET.Element) else {}
         w, h = (_number(size.get(q(f"stDim:{side}"))) for side in "wh")
         applied = (w, h) if w and h else applied
-        found += [face_of(item, applied) for item in items(inner)]
-    written = {li.text or "" for whole in _found(root, WRITTEN) for li in whole.iter(LI)}
-    regions = tuple(one for one in found if one is not None)
-    strange = tuple(one for one in regions if region_mark(one) not in written)
+        faces += [face_of(item, applied) for item in items(fields)]
+    written = {li.text or "" for element in _found(root, WRITTEN) for li in element.iter(LI)}
+    regions = tuple(region for region in faces if region is not None)
+    foreign = tuple(region for region in regions if region_mark(region) not in written)
     return Sidecar(
-        root, regions, strange, others=bool(strange) or None in found, applied=applied,
-        ours=(root.get(TOOL) or "").startswith(TOOLKIT), written=frozenset(written),
+        root, regions, foreign, any_foreign=bool(foreign) or None in faces, applied=applied,
+        made_by_facelake=(root.get(TOOL) or "").startswith(TOOLKIT), written=frozenset(written),
     )  # fmt: skip
 
 
@@ -165,12 +165,12 @@ def _found(root: ET.Element, tag: str) -> Iterable[ET.Element]:
     return [] if rdf is None else [e for d in rdf.findall(DESCRIPTION) for e in d.findall(tag)]
 
 
-def items(inner: dict[str, ET.Element | str]) -> list[ET.Element]:
+def items(fields: dict[str, ET.Element | str]) -> list[ET.Element]:
     """Return the items of the list of regions."""
-    whole = inner.get(REGION_LIST)
-    if not isinstance(whole, ET.Element):
+    element = fields.get(REGION_LIST)
+    if not isinstance(element, ET.Element):
         return []
-    return [item for bag in whole for item in bag.findall(LI)]
+    return [item for bag in element for item in bag.findall(LI)]
 
 
 def struct(element: ET.Element) -> dict[str, ET.Element | str]:

@@ -35,37 +35,37 @@ BATCH = 5_000
 
 
 @dataclass
-class Written:
+class ExportResult:
     """What became of an export.
 
     Attributes:
         sidecars, faces: how many were written.
-        left: why sidecars were not written, with how many.
+        skipped: why sidecars were not written, with how many.
     """
 
     sidecars: int = 0
     faces: int = 0
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
-class Read:
+class ImportResult:
     """What became of an import.
 
     Attributes:
-        taken: names and faces that were taken over; None if there were none.
+        imported: names and faces that were taken over; None if there were none.
         sidecars: how many had regions of faces.
-        left: why regions or sidecars were passed over, with how many.
+        skipped: why regions or sidecars were passed over, with how many.
     """
 
-    taken: Imported | None = None
+    imported: Imported | None = None
     sidecars: int = 0
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def export_sidecars(
     people: People, folder: str | None, naming: Naming = "full", replace: bool = False
-) -> Written:
+) -> ExportResult:
     """Write a sidecar for each photo that shows somebody with a name.
 
     Photos are never changed. A sidecar of another program is left as it is, unless `replace`.
@@ -83,7 +83,7 @@ def export_sidecars(
     images = list(dict.fromkeys(face[:32] for face in names))
     rows = {row["image_id"]: row for row in _rows(people, "images", "image_id", images, PHOTO)}
     root = common_root(row["uri"] for row in rows.values())
-    done, taken = Written(), set[str]()
+    result, taken = ExportResult(), set[str]()
     for start in range(0, len(images), BATCH):
         block = images[start : start + BATCH]
         by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -93,49 +93,51 @@ def export_sidecars(
         for image, faces in by_image.items():
             row = rows.get(image)
             if row is None or not row["width"]:
-                done.left["photos whose size is not known"] += 1
+                result.skipped["photos whose size is not known"] += 1
                 continue
             path = target(row["uri"], folder, root, naming)
             if path is None:
-                done.left["photos inside archives or at URLs: give a folder"] += 1
+                result.skipped["photos inside archives or at URLs: give a folder"] += 1
             elif path in taken:
-                done.left["photos whose sidecar has the name of another's: use --naming full"] += 1
+                result.skipped[
+                    "photos whose sidecar has the name of another's: use --naming full"
+                ] += 1
             else:
                 taken.add(path)
-                _write(done, path, _frame(row), faces, names, replace)
-    return done
+                _write(result, path, _frame(row), faces, names, replace)
+    return result
 
 
 def _write(
-    done: Written, path: str, frame: Frame, faces: list[dict[str, Any]],
+    result: ExportResult, path: str, frame: Frame, faces: list[dict[str, Any]],
     names: Mapping[str, str], replace: bool,
 ) -> None:  # fmt: skip
-    found = (frame.region(names[f["face_id"]], f["box"]) for f in faces)
-    regions = [region for region in found if region is not None]
+    all_regions = (frame.region(names[f["face_id"]], f["box"]) for f in faces)
+    regions = [region for region in all_regions if region is not None]
     if not regions:
-        done.left["photos whose faces lie outside"] += 1
+        result.skipped["photos whose faces lie outside"] += 1
         return
     try:
         data = content(path, LARGEST_BYTES)
-        before = None if data is None else parse(data)
-        why = None if before is None else objection(before, regions, frame, replace)
-        if why is not None:
-            done.left[why] += 1
+        existing = None if data is None else parse(data)
+        reason = None if existing is None else objection(existing, regions, frame, replace)
+        if reason is not None:
+            result.skipped[reason] += 1
             return
-        written = packet(regions, frame, before)
-        Folder(os.path.dirname(path)).publish(os.path.basename(path), written)
+        new = packet(regions, frame, existing)
+        Folder(os.path.dirname(path)).publish(os.path.basename(path), new)
     except NoFileError:
-        done.left["sidecars that are no regular files, left as they are"] += 1
+        result.skipped["sidecars that are no regular files, left as they are"] += 1
     except ConfigError:
-        done.left["sidecars that are no XMP, left as they are"] += 1
+        result.skipped["sidecars that are no XMP, left as they are"] += 1
     except (StorageError, OSError):
-        done.left["sidecars that cannot be written"] += 1
+        result.skipped["sidecars that cannot be written"] += 1
     else:
-        done.sidecars += 1
-        done.faces += len(regions)
+        result.sidecars += 1
+        result.faces += len(regions)
 
 
-def import_sidecars(people: People, path: str, note: str | None = None) -> Read:
+def import_sidecars(people: People, path: str, note: str | None = None) -> ImportResult:
     """Name the faces that lie in named regions of sidecars.
 
     Args:
@@ -144,10 +146,10 @@ def import_sidecars(people: People, path: str, note: str | None = None) -> Read:
             or beside the photos.
         note: for the history.
     """
-    done = Read()
+    result = ImportResult()
     table = people.lake.read("images", PHOTO)
     photos = {row["image_id"]: row for row in table.to_pylist() if row["width"]}
-    where = Places(photos)
+    places = Places(photos)
     regions: dict[str, list[tuple[str, tuple[float, ...]]]] = defaultdict(list)
     for file, inside in files(path):
         try:
@@ -156,52 +158,52 @@ def import_sidecars(people: People, path: str, note: str | None = None) -> Read:
                 continue
             sidecar = parse(data)
         except NoFileError:
-            done.left["sidecars that are no regular files"] += 1
+            result.skipped["sidecars that are no regular files"] += 1
             continue
         except (ConfigError, OSError):
-            done.left["files that are no XMP"] += 1
+            result.skipped["files that are no XMP"] += 1
             continue
         if not sidecar.regions:
             continue
-        done.sidecars += 1
-        image = where.image_of(file, inside)
+        result.sidecars += 1
+        image = places.image_of(file, inside)
         if image is None:
-            done.left["sidecars of photos that are not in the lake"] += 1
+            result.skipped["sidecars of photos that are not in the lake"] += 1
             continue
         frame = _frame(photos[image]).seen_by(sidecar.applied)
         if frame is None:
-            done.left["sidecars of a photo of another shape"] += 1
+            result.skipped["sidecars of a photo of another shape"] += 1
             continue
         regions[image] += [(region.name, frame.box(region)) for region in sidecar.regions]
-    called = _matched_faces(people, regions, done.left)
-    if called:
+    name_of = _matched_faces(people, regions, result.skipped)
+    if name_of:
         out = io.StringIO()
         writer = csv.writer(out)
-        writer.writerows([("face_id", "name"), *called.items()])
-        done.taken = import_names(people, out.getvalue(), note)
-    return done
+        writer.writerows([("face_id", "name"), *name_of.items()])
+        result.imported = import_names(people, out.getvalue(), note)
+    return result
 
 
 def _matched_faces(
-    people: People, regions: Mapping[str, list[tuple[str, Any]]], left: Counter[str]
+    people: People, regions: Mapping[str, list[tuple[str, Any]]], skipped: Counter[str]
 ) -> dict[str, str]:
     """Return the names of faces that lie in regions."""
-    called: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     images = list(regions)
     faces: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for start in range(0, len(images), BATCH):
         block = images[start : start + BATCH]
         for row in _rows(people, "faces", "image_id", block, ["face_id", "image_id", "box"]):
             faces[row["image_id"]].append(row)
-    for image, named in regions.items():
-        pairs = matched([box for _, box in named], [row["box"] for row in faces[image]])
-        left["regions where the lake has no face"] += len(named) - len(pairs)
+    for image, image_regions in regions.items():
+        pairs = matched([box for _, box in image_regions], [row["box"] for row in faces[image]])
+        skipped["regions where the lake has no face"] += len(image_regions) - len(pairs)
         for region, face in pairs.items():
             try:
-                called[faces[image][face]["face_id"]] = checked_name(named[region][0])
+                name_of[faces[image][face]["face_id"]] = checked_name(image_regions[region][0])
             except ConfigError:
-                left["regions whose name cannot be one"] += 1
-    return called
+                skipped["regions whose name cannot be one"] += 1
+    return name_of
 
 
 def _named_faces(people: People) -> dict[str, str]:
@@ -216,10 +218,10 @@ def _named_faces(people: People) -> dict[str, str]:
 
 
 def _rows(
-    people: People, table: str, key: str, wanted: list[str], columns: list[str]
+    people: People, table: str, key: str, values: list[str], columns: list[str]
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = people.lake.read(
-        table, columns, pc.field(key).isin(pa.array(wanted, pa.string()))
+        table, columns, pc.field(key).isin(pa.array(values, pa.string()))
     ).to_pylist()
     return rows
 

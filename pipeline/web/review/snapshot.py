@@ -12,13 +12,8 @@ from pipeline.geometry import Floats
 from pipeline.lake.columns import matrix
 from pipeline.people.answers import open_suggestions
 from pipeline.people.store import People
-from pipeline.people.view import View
+from pipeline.people.view import ORDERS, View
 
-ORDERS = {
-    "size": [("faces", "descending"), ("person_id", "ascending")],
-    "name": [("name", "ascending"), ("faces", "descending"), ("person_id", "ascending")],
-    "recent": [("last_taken_at", "descending"), ("person_id", "ascending")],
-}
 # Browsers get slow with longer lists of proposals.
 MOST_NAMES = 1000
 PROPOSALS = 3

@@ -5,8 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.clustering import level
-from pipeline.clustering import shards as store
+from pipeline.clustering import level, shards
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
 from pipeline.dedupe.duplicates import Duplicates
@@ -53,7 +52,7 @@ def test_cells_find_what_exact_search_finds(tmp_path, monkeypatch):
     vectors, _ = lakes.archive(150, 5)
     exact, cells = (lakes.make(tmp_path / name, vectors) for name in "ab")
     cluster(exact)
-    monkeypatch.setattr(store, "TASK_QUERIES", 100)
+    monkeypatch.setattr(shards, "TASK_QUERIES", 100)
     monkeypatch.setattr(level, "TASK_NODES", 50)
     about = cluster(cells, exact_below=0)
     assert about["recall"] > 0.95
@@ -202,7 +201,7 @@ def test_two_named_people_never_merge_by_themselves(tmp_path):
 
 def test_a_killed_run_goes_on_from_its_finished_units(twelve, monkeypatch):
     people, _ = twelve
-    monkeypatch.setattr(store, "TASK_QUERIES", 20)
+    monkeypatch.setattr(shards, "TASK_QUERIES", 20)
     done = []
 
     def dying(function, arguments):

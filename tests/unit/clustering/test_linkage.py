@@ -7,7 +7,7 @@ from pipeline.clustering.algorithms.cells import assign, centroids
 from pipeline.clustering.algorithms.components import components, spanning_forest, units
 from pipeline.clustering.algorithms.grid import UNIT, similarity, to_grid
 from pipeline.clustering.algorithms.linkage import FORBIDDEN, Nodes, link
-from pipeline.clustering.algorithms.neighbours import search
+from pipeline.clustering.algorithms.neighbours import Members, search
 from pipeline.clustering.algorithms.threshold import NORMAL, Threshold, calibrate, impostors
 
 
@@ -50,7 +50,7 @@ def test_search_equals_brute_force_ties_by_rank():
     count = len(grid)
     rank = np.random.default_rng(1).permutation(count)
     rows = np.arange(count)
-    got = search(grid, grid, rows, rank, 7, -1.0, rows)
+    got = search(grid, Members(grid, rows, rank), 7, -1.0, rows)
     scores = (grid.astype(np.int64) @ grid.astype(np.int64).T).astype(float)
     np.fill_diagonal(scores, -np.inf)
     for i in range(count):
@@ -61,10 +61,10 @@ def test_search_equals_brute_force_ties_by_rank():
 def test_search_blocks_do_not_matter(monkeypatch):
     grid, _ = planted()
     rows = np.arange(len(grid))
-    whole = search(grid, grid, rows, rows, 5, 0.1, rows)
+    whole = search(grid, Members(grid, rows, rows), 5, 0.1, rows)
     monkeypatch.setattr("pipeline.clustering.algorithms.neighbours.BLOCK_QUERIES", 7)
     monkeypatch.setattr("pipeline.clustering.algorithms.neighbours.BLOCK_MEMBERS", 11)
-    pieces = search(grid, grid, rows, rows, 5, 0.1, rows)
+    pieces = search(grid, Members(grid, rows, rows), 5, 0.1, rows)
     assert np.array_equal(whole.member, pieces.member)
     assert np.array_equal(whole.score, pieces.score)
 

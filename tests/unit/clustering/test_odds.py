@@ -1,5 +1,7 @@
 """Faces alone: the odds that they belong to somebody."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,8 @@ from pipeline.clustering.algorithms.grid import to_grid
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.odds import Odds, choose, measure
 from pipeline.clustering.algorithms.threshold import Threshold
-from pipeline.clustering.gather import Faces
-from pipeline.clustering.singles import Known, join_singles, measure_odds
+from pipeline.clustering.gather import Faces, GatheredFaces
+from pipeline.clustering.singles import Assignment, join_singles, measure_odds
 from pipeline.lake.checkpoints import Workspace
 from pipeline.storage.folder import Folder
 
@@ -64,46 +66,48 @@ def hard_picture(folder, strangers=5):
     label = np.repeat(np.arange(PEOPLE), EACH)
     hard = 0.35 * axes[0] + (1 - 0.35**2) ** 0.5 * axes[-1]
     vectors = to_grid(np.concatenate([axes[label], axes[PEOPLE : PEOPLE + strangers], hard[None]]))
-    work = Workspace(Folder(str(folder)))
-    work.save_large("gather-00000-vectors", vectors)
+    workspace = Workspace(Folder(str(folder)))
+    workspace.save_large("gather-00000-vectors", vectors)
     count = len(vectors)
-    empty = np.zeros(count)
-    faces = Faces(empty, empty, empty, {}, empty, np.array([0, count]), empty)
+    columns = {field.name: np.zeros(count) for field in fields(GatheredFaces)}
+    faces = Faces(
+        **columns, photo=np.zeros(count), starts=np.array([0, count]), workspace=workspace
+    )
     person = np.concatenate([label, PEOPLE + np.arange(strangers + 1)])
     means = to_grid(np.concatenate([axes[: PEOPLE + strangers], hard[None]]))
-    known = Known(np.arange(count), person, np.arange(count), np.bincount(person) * 1.0, means)
+    people = Assignment(faces, np.arange(count), person, np.bincount(person) * 1.0, means)
     near = np.full((count, 3), NOBODY)
     near[-1] = 0, 0, 1
-    return work, faces, known, near
+    return people, near
 
 
-def joined(parts, fixed=(), apart=()):
+def joined(people, near, fixed=(), apart=()):
     pairs = np.array(apart, np.int64).reshape(-1, 2)
-    level = Threshold(mean=0.0, sd=0.1, z=4.0)
-    return join_singles(*parts, level, LAKE, np.array(fixed, np.int64), pairs)
+    threshold = Threshold(mean=0.0, sd=0.1, z=4.0)
+    return join_singles(people, near, threshold, LAKE, np.array(fixed, np.int64), pairs)
 
 
 def test_a_hard_picture_joins_somebody_with_many(tmp_path):
-    parts = hard_picture(tmp_path)
-    person = joined(parts)
+    people, near = hard_picture(tmp_path)
+    person = joined(people, near)
     assert person[-1] == 0
-    assert (person[:-1] == parts[2].person[:-1]).all()
+    assert (person[:-1] == people.person[:-1]).all()
 
 
 def test_among_more_strangers_it_stays_alone(tmp_path):
-    parts = hard_picture(tmp_path, strangers=3000)
-    assert (joined(parts) == parts[2].person).all()
+    people, near = hard_picture(tmp_path, strangers=3000)
+    assert (joined(people, near) == people.person).all()
 
 
 def test_what_somebody_said_and_a_photo_of_both_keep_it_alone(tmp_path):
-    parts = hard_picture(tmp_path)
-    last = len(parts[2].person) - 1
+    people, near = hard_picture(tmp_path)
+    last = len(people.person) - 1
     for more in ({"fixed": [last]}, {"apart": [[last, 2]]}, {"apart": [[2, last]]}):
-        assert (joined(parts, **more) == parts[2].person).all()
-    assert joined(parts, apart=[[last, EACH]])[-1] == 0  # that is somebody else
+        assert (joined(people, near, **more) == people.person).all()
+    assert joined(people, near, apart=[[last, EACH]])[-1] == 0  # that is somebody else
 
 
 def test_a_threshold_that_was_asked_for_is_all_there_is(tmp_path):
-    work, faces, known, _ = hard_picture(tmp_path)
-    level = Threshold(mean=0.0, sd=0.1, z=4.0, fixed=0.4)
-    assert measure_odds(work, faces, known, level) is None
+    people, _ = hard_picture(tmp_path)
+    threshold = Threshold(mean=0.0, sd=0.1, z=4.0, fixed=0.4)
+    assert measure_odds(people, threshold) is None

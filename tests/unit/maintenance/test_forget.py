@@ -30,7 +30,7 @@ from pipeline.maintenance.forget import derived, run
 from pipeline.maintenance.forget.prove import Clear, prove
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
-from pipeline.people.log import append
+from pipeline.people.log import Statement, append
 from pipeline.people.view import view
 from pipeline.search import search
 from pipeline.search.build import Build
@@ -388,9 +388,9 @@ def test_what_was_said_of_others_holds_when_their_anchors_go(lake):
     zero = f"{image_id('p0-0.jpg')}-0"
     ann, bob, eve = (now[f"{image_id(n)}-0"] for n in ("p0-0.jpg", "p2-0.jpg", "p4-0.jpg"))
     bobs, eves = f"{image_id('p2-0.jpg')}-0", f"{image_id('p4-0.jpg')}-0"
-    append(store, [("name", [bobs], (), bob, "Bob")], None)
-    append(store, [("hide", [eves], (), eve, None)], None)
-    append(store, [("different", [bobs], [eves], None, None)], None)
+    append(store, [Statement("name", [bobs], (), bob, "Bob")], None)
+    append(store, [Statement("hide", [eves], (), eve, None)], None)
+    append(store, [Statement("different", [bobs], [eves], None, None)], None)
     forget(lake, images=["p2-0.jpg", "p4-0.jpg"])
     for run_id in (None, "c2"):
         if run_id:

@@ -75,11 +75,15 @@ def test_names_come_back(tmp_path, orientation, naming):
     store = named_lake(tmp_path / "lake", photos, orientation)
     name_all(store, HOSTILE)
     done = export_sidecars(store, str(tmp_path / "out"), naming)
-    assert (done.sidecars, done.faces, done.left) == (len(HOSTILE), len(HOSTILE), {})
+    assert (done.sidecars, done.faces, done.skipped) == (len(HOSTILE), len(HOSTILE), {})
     again = named_lake(tmp_path / "again", photos, orientation)
     read = import_sidecars(again, str(tmp_path / "out"))
-    assert read.taken is not None
-    assert (read.taken.names, read.taken.faces, +read.left) == (len(HOSTILE), len(HOSTILE), {})
+    assert read.imported is not None
+    assert (read.imported.names, read.imported.faces, +read.skipped) == (
+        len(HOSTILE),
+        len(HOSTILE),
+        {},
+    )
     assert names_of(again) == HOSTILE
 
 
@@ -122,7 +126,7 @@ def test_what_exiftool_writes_is_read(tmp_path):
     subprocess.run(["exiftool", "-charset", "utf8", f"-RegionInfo={info}", str(sidecar)],
                    check=True, capture_output=True)  # fmt: skip
     read = import_sidecars(store, str(sidecar))
-    assert read.taken is not None
+    assert read.imported is not None
     assert names_of(store) == ["Zoë"]
 
 
@@ -159,7 +163,7 @@ def test_regions_of_other_programs_name_faces(tmp_path):
     (tmp_path / "a.jpg.xmp").write_text(DIGIKAM)
     read = import_sidecars(store, str(tmp_path / "a.jpg.xmp"))
     assert names_of(store) == ["Ann"]
-    assert +read.left == {"regions where the lake has no face": 1}
+    assert +read.skipped == {"regions where the lake has no face": 1}
 
 
 def test_sidecars_of_others_stay_unless_replaced(tmp_path):
@@ -170,7 +174,7 @@ def test_sidecars_of_others_stay_unless_replaced(tmp_path):
     path.write_text(DIGIKAM)
     done = export_sidecars(store, str(path.parent))
     assert done.sidecars == 0
-    assert sum(done.left.values()) == 1
+    assert sum(done.skipped.values()) == 1
     assert path.read_text() == DIGIKAM
     assert export_sidecars(store, str(path.parent), replace=True).sidecars == 1
     text = path.read_text()
@@ -231,7 +235,7 @@ def test_what_is_no_xmp_is_passed_over_and_kept(tmp_path, text):
     (tmp_path / "out" / "a.jpg.xmp").write_text(text)
     assert export_sidecars(store, str(tmp_path / "out"), replace=True).sidecars == 0
     assert (tmp_path / "out" / "a.jpg.xmp").read_text() == text
-    assert import_sidecars(store, str(tmp_path / "out")).left == {"files that are no XMP": 1}
+    assert import_sidecars(store, str(tmp_path / "out")).skipped == {"files that are no XMP": 1}
 
 
 def test_a_photo_cropped_since_gets_no_names():
@@ -308,8 +312,8 @@ def test_regions_of_another_shape_are_left_as_they_are(tmp_path, ours):
     path.write_text(text.replace("XMP Core 4.4.0-Exiv2", "Facelake") if ours else text)
     before = path.read_bytes()
     done = export_sidecars(store, str(path.parent), replace=True)
-    assert (done.sidecars, sum(done.left.values())) == (0, 1)
-    assert "another shape" in next(iter(done.left))
+    assert (done.sidecars, sum(done.skipped.values())) == (0, 1)
+    assert "another shape" in next(iter(done.skipped))
     assert path.read_bytes() == before
     with pytest.raises(ConfigError, match="another shape"):
         packet([], Frame(200, 100), parse(before))
@@ -336,10 +340,10 @@ def test_one_deep_sidecar_is_passed_over_alone(tmp_path, inside):
     assert deep in text
     (tmp_path / "out" / "a.jpg.xmp").write_text(text)
     done = export_sidecars(store, str(tmp_path / "out"), replace=True)
-    assert (done.sidecars, sum(done.left.values())) == (1, 1)
+    assert (done.sidecars, sum(done.skipped.values())) == (1, 1)
     assert (tmp_path / "out" / "a.jpg.xmp").read_text() == text
     again = named_lake(tmp_path / "again", photos)
-    assert +import_sidecars(again, str(tmp_path / "out")).left == {"files that are no XMP": 1}
+    assert +import_sidecars(again, str(tmp_path / "out")).skipped == {"files that are no XMP": 1}
     assert names_of(again) == [None, "Bob"]
 
 
@@ -356,7 +360,7 @@ def test_what_others_add_to_our_sidecars_stays(tmp_path):
     text = text.replace("<rdf:li>Ann</rdf:li>", "<rdf:li>Ann</rdf:li><rdf:li>Bob</rdf:li>")
     text = text.replace("<rdf:RDF>", f'<rdf:RDF xmlns:dc="{SPACES["dc"]}">')
     path.write_text(text)
-    assert parse(path.read_bytes()).ours
+    assert parse(path.read_bytes()).made_by_facelake
     actions.name(store, f"{0:016x}", "Anna")
     sizes = set()
     for _ in range(2):
@@ -377,8 +381,8 @@ def test_a_name_that_somebody_changed_in_our_sidecar_stays_unless_replaced(tmp_p
     changed = path.read_text().replace('mwg-rs:Name="Ann"', 'mwg-rs:Name="Zoe"')
     path.write_text(changed)
     done = export_sidecars(store, str(path.parent))
-    assert (done.sidecars, sum(done.left.values())) == (0, 1)
-    assert "another name" in next(iter(done.left))
+    assert (done.sidecars, sum(done.skipped.values())) == (0, 1)
+    assert "another name" in next(iter(done.skipped))
     assert path.read_text() == changed
     assert export_sidecars(store, str(path.parent), replace=True).sidecars == 1
     assert [r.name for r in parse(path.read_bytes()).regions] == ["Ann"]
@@ -416,13 +420,13 @@ def test_what_is_no_file_is_left(tmp_path, kind):
         path.symlink_to(tmp_path / "nowhere")
     done = export_sidecars(store, str(path.parent), replace=True)
     assert done.sidecars == 1
-    assert done.left == {"sidecars that are no regular files, left as they are": 1}
+    assert done.skipped == {"sidecars that are no regular files, left as they are": 1}
     assert path.is_fifo() or path.is_dir() or path.is_symlink()
     again = named_lake(tmp_path / "again", photos)
     read = import_sidecars(again, str(path.parent))
     assert names_of(again) == [None, "Bob"]
     # a folder is looked into, whatever it is called
-    assert read.left["sidecars that are no regular files"] == (kind != "folder")
+    assert read.skipped["sidecars that are no regular files"] == (kind != "folder")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from fastapi.responses import Response
 from pipeline.errors import ConfigError, FacelakeError
 from pipeline.people import actions
 from pipeline.people.corrections import Constraint
-from pipeline.people.log import append, new_id
+from pipeline.people.log import Statement, append, new_id
 from pipeline.storage.folder import visible
 from pipeline.web.review.lookup import ID_DIGITS
 from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
@@ -67,7 +67,7 @@ def _told(review: Review, owner: str | None, face_id: str, text: str, note: str)
     """Make a face a new person of this name."""
     if owner is not None:
         return actions.split(review.people, owner, [face_id], note, text)
-    said = ("name", [face_id], (), new_id(), actions.checked_name(text))
+    said = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
     return append(review.people, [said], note)
 
 
