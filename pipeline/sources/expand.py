@@ -19,7 +19,7 @@ from pipeline.sources.walk import (
     reason_to_skip_found,
     walk,
 )
-from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.errors import storage_errors, within
 from pipeline.storage.folder import Folder, is_local
 
 LIST_ENDINGS = (".txt", ".lst", ".list")
@@ -39,11 +39,7 @@ def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Foun
     source = Folder(text, options)
     fs, path = source.fs, source.path()
     local = is_local(fs)
-    kind = (
-        _local_kind(path)
-        if local
-        else within(REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url)
-    )
+    kind = _local_kind(path) if local else within(lambda: _remote_kind(source), "read", source.url)
     if kind == "folder":
         for entry in walk(fs, path, result.skipped):
             yield _found(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)

@@ -18,7 +18,7 @@ from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
 from pipeline.sources.zips import zip_members
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import within
 from pipeline.storage.folder import Folder, filesystem, printable
 
 # Loose files a read task is given at most: some gigabytes of photos, a minute of work.
@@ -113,7 +113,7 @@ def check_columns(result: Plan, image_column: str, key_column: str | None) -> No
         with fs.open(path, "rb") as file:
             return wrong_columns(file, image_column, key_column)
 
-    wrong = within(REACH_TIMEOUT_S, look, "read", first.base)
+    wrong = within(look, "read", first.base)
     if wrong:
         raise ConfigError(f"{first.base}: {wrong}")
 
@@ -138,7 +138,7 @@ def sample_sizes(shard: Unit) -> list[int]:
             return [m.size for m in islice(found, SAMPLE_IMAGES) if m.size > 0]
 
     try:
-        return within(REACH_TIMEOUT_S, sample, "read", shard.base)
+        return within(sample, "read", shard.base)
     except FacelakeError:
         return []  # the read task will say what is wrong
 
