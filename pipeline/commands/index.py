@@ -282,8 +282,8 @@ def plan_line(work: Plan) -> str:
     """Return in one line what a plan holds."""
     parts = [f"{work.images:,} loose images", f"{work.shards:,} shards"]
     parts.append(f"{work.bytes / 1e6:,.1f} MB")
-    if work.done:
-        parts.append(f"{work.done:,} in the lake already")
+    if work.already_in_lake:
+        parts.append(f"{work.already_in_lake:,} in the lake already")
     if work.skipped:
         skipped = ", ".join(f"{n} {why}" for why, n in work.skipped.most_common())
         parts.append(f"passed over: {skipped}")
@@ -301,7 +301,7 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
         "faces": tally.faces,
         "parts": tally.parts,
         "bytes": tally.bytes,
-        "already_in_lake": report.done,
+        "already_in_lake": report.already_in_lake,
         "errors": dict(tally.errors),
         "storage_retries": dict(tally.retries + report.retries),
         "passed_over": dict(report.skipped),
@@ -324,8 +324,8 @@ def summary(
     table.add_row("images added", f"{tally.images:,}")
     table.add_row("  with a face", f"{tally.with_face:,}")
     table.add_row("faces added", f"{tally.faces:,}")
-    if report.done:
-        table.add_row("in the lake already", f"{report.done:,}")
+    if report.already_in_lake:
+        table.add_row("in the lake already", f"{report.already_in_lake:,}")
     for code, count in sorted(tally.errors.items()):
         table.add_row(f"error {code}", f"{count:,}")
     retries = tally.retries + report.retries
