@@ -100,8 +100,8 @@ def plan_line(inputs: Plan) -> str:
     """Return in one line what a plan holds."""
     parts = [f"{inputs.images:,} loose images", f"{inputs.shards:,} shards"]
     parts.append(f"{inputs.bytes / 1e6:,.1f} MB")
-    if inputs.done:
-        parts.append(f"{inputs.done:,} in the lake already")
+    if inputs.already_in_lake:
+        parts.append(f"{inputs.already_in_lake:,} in the lake already")
     if inputs.skipped:
         skipped = ", ".join(f"{n} {why}" for why, n in inputs.skipped.most_common())
         parts.append(f"passed over: {skipped}")
@@ -118,8 +118,8 @@ def summary(console: Console, lake: str, outcome: Indexed) -> None:
     table.add_row("images added", f"{tally.images:,}")
     table.add_row("  with a face", f"{tally.with_face:,}")
     table.add_row("faces added", f"{tally.faces:,}")
-    if report.done:
-        table.add_row("in the lake already", f"{report.done:,}")
+    if report.already_in_lake:
+        table.add_row("in the lake already", f"{report.already_in_lake:,}")
     for code, count in sorted(tally.errors.items()):
         table.add_row(f"error {code}", f"{count:,}")
     retries = tally.retries + report.retries

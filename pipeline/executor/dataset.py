@@ -229,7 +229,7 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
                 "skipped": dict(report.skipped),
                 "notices": report.notices,
                 "damage": report.damage,
-                "done": report.done,
+                "done": report.already_in_lake,
                 "retries": dict(report.retries),
             }
             job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", found)
@@ -237,12 +237,12 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
 
 def collect_reports(job: Job, plan: Plan) -> Report:
     """Fold what read tasks reported, and the plan's own counts, into one report."""
-    total = Report(Counter(plan.skipped), list(plan.notices), [], plan.done)
+    total = Report(Counter(plan.skipped), list(plan.notices), [], plan.already_in_lake)
     folder = job.lake.folder.child(job.reports)
     for name in sorted(folder.files()):
         one = json.loads(folder.read(name))
         total.skipped.update(one["skipped"])
-        total.done += one["done"]
+        total.already_in_lake += one["done"]
         total.retries.update(one["retries"])
         where = f"{one['shard']}: " if one["shard"] else ""
         for text in one["notices"]:

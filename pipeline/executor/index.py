@@ -244,7 +244,7 @@ def _facts(outcome: Indexed) -> dict[str, Any]:
         "faces": tally.faces,
         "parts": tally.parts,
         "bytes": tally.bytes,
-        "already_in_lake": report.done,
+        "already_in_lake": report.already_in_lake,
         "errors": dict(tally.errors),
         "storage_retries": dict(tally.retries + report.retries),
         "passed_over": dict(report.skipped),

@@ -24,7 +24,7 @@ from pipeline.lake.columns import digest
 from pipeline.lake.ledger import COLUMNS, Ledger
 from pipeline.lake.scan import read_batches, scan
 from pipeline.lake.tombstones import PENDING, Forgotten, load_tombstones
-from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.errors import storage_errors, within
 from pipeline.storage.folder import Folder, is_local
 
 FORMAT = 1
@@ -96,7 +96,7 @@ class LakeStore:
         """Return which models made this lake, None when it is new."""
         exists = partial(self.folder.exists, ABOUT)
         if not is_local(self.folder.fs):
-            exists = partial(within, REACH_TIMEOUT_S, exists, "reach", self.folder.url)
+            exists = partial(within, exists, "reach", self.folder.url)
         if not exists():
             return None
         about = self._about()

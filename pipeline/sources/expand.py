@@ -15,18 +15,18 @@ from pipeline.sources.units import Plan, archive_kind
 from pipeline.sources.walk import (
     Entry,
     reason_to_skip,
+    reason_to_skip_file,
     reason_to_skip_folders,
-    reason_to_skip_found,
     walk,
 )
-from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.errors import storage_errors, within
 from pipeline.storage.folder import Folder, is_local
 
 LIST_ENDINGS = (".txt", ".lst", ".list")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceFile:
     """A file that an input names: `base` + `name` is where it is, `name` is its place."""
 
     base: str
@@ -34,26 +34,22 @@ class Found:
     size: int
 
 
-def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Found]:
+def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[SourceFile]:
     """Yield the images and shards that one input names."""
     source = Folder(text, options)
     fs, path = source.fs, source.path()
     local = is_local(fs)
-    kind = (
-        _local_kind(path)
-        if local
-        else within(REACH_TIMEOUT_S, lambda: _remote_kind(source), "read", source.url)
-    )
+    kind = _local_kind(path) if local else within(lambda: _remote_kind(source), "read", source.url)
     if kind == "folder":
         for entry in walk(fs, path, result.skipped):
-            yield _found(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
+            yield _source_file(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
     elif kind == "file":
         folder, name = source.url.rsplit("/", 1)
         if name.lower().endswith(LIST_ENDINGS):
             yield from _listed(source, result)
         elif archive_kind(name) or reason_to_skip(name) is None:
             size = os.path.getsize(path) if local else int(fs.info(path)["size"])
-            yield Found(folder + "/", name, size)
+            yield SourceFile(folder + "/", name, size)
         else:
             raise ConfigError(
                 f"Cannot use {text}: not an image, a .tar, .zip or .parquet shard, or a .txt list"
@@ -78,11 +74,11 @@ def _remote_kind(source: Folder) -> str | None:
     return "file" if alone and entries[0]["type"] != "directory" else "folder"
 
 
-def _found(base: str, root: str, entry: Entry) -> Found:
-    return Found(base, entry.path.removeprefix(root), entry.size)
+def _source_file(base: str, root: str, entry: Entry) -> SourceFile:
+    return SourceFile(base, entry.path.removeprefix(root), entry.size)
 
 
-def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
+def _globbed(source: Folder, result: Plan) -> Iterator[SourceFile]:
     """Yield what a glob matches; places are relative to the part before the first wildcard."""
     fs, pattern = source.fs, source.path()
     root = _literal(pattern, is_local(fs))
@@ -90,7 +86,7 @@ def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
     with storage_errors("list", source.url):
         whole = glob.escape(root) + pattern.removeprefix(root)
         matches = source.attempt(lambda: fs.glob(whole, detail=True))
-    silent: dict[str, bool] = {}
+    nomedia: dict[str, bool] = {}
     walked: set[str] = set()
     for path, info in sorted(matches.items()):
         folder = info["type"] == "directory"
@@ -99,19 +95,19 @@ def _globbed(source: Folder, result: Plan) -> Iterator[Found]:
         if not walked.isdisjoint(above):
             continue  # `**` matches folders, which are walked, and what is in them
         reason = reason_to_skip_folders(place)
-        if reason is None and any(_silent(fs, name, silent) for name in above):
+        if reason is None and any(_has_nomedia(fs, name, nomedia) for name in above):
             reason = "file in a .nomedia folder"
         if reason is None and not folder:
-            reason = reason_to_skip_found(place)
+            reason = reason_to_skip_file(place)
         if reason:
             result.skipped[reason] += 1
         elif folder:
             walked.add(path.rstrip("/"))
             for entry in walk(fs, path.rstrip("/"), result.skipped):
-                yield _found(base, root, entry)
+                yield _source_file(base, root, entry)
         else:
             size = info.get("size")
-            yield _found(base, root, Entry(path, -1 if size is None else int(size)))
+            yield _source_file(base, root, Entry(path, -1 if size is None else int(size)))
 
 
 def _literal(pattern: str, local: bool) -> str:
@@ -131,13 +127,13 @@ def _folders(place: str, root: str) -> list[str]:
     return [(root + "/".join(parts[:n])).rstrip("/") for n in range(len(parts) if place else 0)]
 
 
-def _silent(fs: fsspec.AbstractFileSystem, folder: str, known: dict[str, bool]) -> bool:
-    if folder not in known:
-        known[folder] = bool(fs.exists(f"{folder}/.nomedia"))
-    return known[folder]
+def _has_nomedia(fs: fsspec.AbstractFileSystem, folder: str, cache: dict[str, bool]) -> bool:
+    if folder not in cache:
+        cache[folder] = bool(fs.exists(f"{folder}/.nomedia"))
+    return cache[folder]
 
 
-def _listed(source: Folder, result: Plan) -> Iterator[Found]:
+def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
     """Yield the paths that a text file lists, one a line; relative ones start at its folder.
 
     A local folder in the list is walked.
@@ -159,12 +155,12 @@ def _listed(source: Folder, result: Plan) -> Iterator[Found]:
             entry = "/".join(part for part in entry.split("/") if part not in ("", "."))
         path = base + entry
         if "://" not in path and not _is_name_of_image(entry) and os.path.isdir(path):
-            for found in walk(LocalFileSystem(), path.rstrip("/"), result.skipped):
-                yield _found(base, base, found)
+            for file in walk(LocalFileSystem(), path.rstrip("/"), result.skipped):
+                yield _source_file(base, base, file)
         else:
-            yield Found(base, entry, -1)
+            yield SourceFile(base, entry, -1)
 
 
 def _is_name_of_image(name: str) -> bool:
     """Return whether a name ends like an image or shard; spares asking storage about it."""
-    return bool(os.path.splitext(name)[1]) and reason_to_skip_found(name) is None
+    return bool(os.path.splitext(name)[1]) and reason_to_skip_file(name) is None

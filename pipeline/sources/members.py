@@ -1,8 +1,8 @@
 """What readers of shards share: a member, a report, and which members are passed over.
 
 Nothing is ever extracted to disk. Readers yield `Member`s and never raise for what a shard holds:
-a member that cannot be used carries an error, and what is wrong with the shard as a whole goes
-into its `Report`.
+a member that cannot be used carries an error, and damage of the shard as a whole is noted in its
+`Report`.
 """
 
 import lzma
@@ -42,15 +42,15 @@ class Report:
     Attributes:
         skipped: members that are no image, by reason.
         notices: what the user should know.
-        damage: why images of the shard may be missing; the run's exit code tells of it.
-        done: images that the lake had already.
+        damage: why images of the shard may be missing; it changes the run's exit code.
+        already_in_lake: images that the lake had before.
         retries: how often storage was asked again, by kind of failure.
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
-    done: int = 0
+    already_in_lake: int = 0
     retries: Counter[str] = field(default_factory=Counter)
 
     def note(self, text: str) -> None:
@@ -68,8 +68,8 @@ def shown(name: str) -> str:
     return text if len(text) <= NAME_SHOWN else text[:NAME_SHOWN] + "..."
 
 
-def told(error: BaseException) -> str:
-    """Return what a library says of damaged data, fit for a message: it may quote the data."""
+def error_text(error: BaseException) -> str:
+    """Return a library's error about damaged data, fit for a message: it may quote the data."""
     text = visible(str(error)) or type(error).__name__
     return text if len(text) <= ERROR_SHOWN else text[:ERROR_SHOWN] + "..."
 
@@ -112,7 +112,7 @@ def too_many_bytes(key: str, size: int, max_bytes: int) -> Member:
 
 
 def note_repeated(keys: Keys, report: Report) -> None:
-    """Tell of members that share a name."""
+    """Add a notice about members that share a name."""
     if keys.repeated:
         report.note(
             f"{len(keys.repeated)} names occur more than once, each image kept under its own key "

@@ -1,7 +1,7 @@
-"""The photos that rows of a lake speak of: their bytes as they were indexed, and pictures to show.
+"""Reads the original photos of a lake's rows: their bytes as they were indexed, or small JPEGs.
 
-Nothing else is ever returned: bytes that do not have the hash of the row are refused, so that a
-file put in a photo's place, or a link that leads elsewhere, is not shown in its stead.
+Nothing else is ever returned: bytes that do not have the hash of the row are refused, so that
+another file in a photo's place, or a link that leads elsewhere, is not shown instead.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.imaging import Sandbox
 from pipeline.sources.members import Member, Report
-from pipeline.sources.read import fetch_file, shard_members
+from pipeline.sources.read import fetch_file
+from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit, archive_kind, archive_of
 from pipeline.storage.folder import printable, visible
 
@@ -33,7 +34,7 @@ class Originals:
 
     Args:
         options: storage options for photos at URLs.
-        config: how shards are read, see `runs.read_config`.
+        config: how shards are read, see `lake.manifest.read_config`.
         side: pictures are at least this large before they are reduced to what is asked for.
     """
 
@@ -136,11 +137,11 @@ class Originals:
             yield row, None, f"{visible(str(row['uri']))} cannot be read: {visible(why)}"
 
     def _file(self, uri: str) -> Member:
-        found = self._fetch(uri)
-        if found.data is None and "://" not in uri and _ESCAPED.search(uri):
+        file = self._fetch(uri)
+        if file.data is None and "://" not in uri and _ESCAPED.search(uri):
             raw = _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), uri)
-            found = self._fetch(raw) if os.path.exists(raw) else found
-        return found
+            file = self._fetch(raw) if os.path.exists(raw) else file
+        return file
 
     def _fetch(self, uri: str) -> Member:
         options = self.options if "://" in uri else {}
@@ -148,10 +149,10 @@ class Originals:
 
     def _member(self, archive: str, uri: str) -> Member | None:
         report = Report()
-        found = next(iter(self._members(archive, uri.__eq__, report)), None)
-        if found is None and report.damage:
+        member = next(iter(self._members(archive, uri.__eq__, report)), None)
+        if member is None and report.damage:
             raise StorageError(report.damage[0])
-        return found
+        return member
 
     def _members(
         self, archive: str, wanted: Callable[[str], bool], report: Report

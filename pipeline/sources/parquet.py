@@ -6,15 +6,16 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config import ReadConfig
 from pipeline.sources.identity import Keys
 from pipeline.sources.members import (
     TORN,
     Member,
     Report,
     Wanted,
+    error_text,
     note_repeated,
     shown,
-    told,
     too_many_bytes,
 )
 
@@ -27,19 +28,18 @@ DAMAGED = (pa.ArrowException, OSError, OverflowError, *TORN)
 
 
 def parquet_members(
-    file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report, columns: tuple[str, str | None]
+    file: BinaryIO, wanted: Wanted, config: ReadConfig, report: Report
 ) -> Iterator[Member]:
     """Yield the images of a Parquet shard.
 
-    `columns` are the image column (binary, or a struct with a binary `bytes`) and the key column,
-    or None to use row numbers.
+    The image column is binary, or a struct with a binary `bytes`.
     """
     keys = Keys()
-    image_column, key_column = columns
+    image_column, key_column = config.image_column, config.key_column
     try:
         table = pq.ParquetFile(file)
     except DAMAGED as error:
-        report.damage.append(f"not a readable Parquet file: {told(error)}")
+        report.damage.append(f"not a readable Parquet file: {error_text(error)}")
         return
     wrong = _wrong_columns(table.schema_arrow, image_column, key_column)
     if wrong:
@@ -60,8 +60,8 @@ def parquet_members(
                 if isinstance(value, dict):
                     value = value.get("bytes")
                 data = value or b""
-                if len(data) > max_bytes:
-                    yield too_many_bytes(key, len(data), max_bytes)
+                if len(data) > config.max_bytes:
+                    yield too_many_bytes(key, len(data), config.max_bytes)
                 else:
                     yield Member(key, data, size=len(data))
         if row != table.metadata.num_rows:
@@ -69,13 +69,13 @@ def parquet_members(
                 f"the Parquet file promises {table.metadata.num_rows} rows and has {row}"
             )
     except DAMAGED as error:
-        report.damage.append(f"the Parquet file is damaged after row {row}: {told(error)}")
+        report.damage.append(f"the Parquet file is damaged after row {row}: {error_text(error)}")
     note_repeated(keys, report)
 
 
 def _name(value: pa.Scalar) -> str:
     if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
-        # not all that is called text is UTF-8: surrogates stand for the rest, as in tars
+        # a text column may hold bytes that are not UTF-8: surrogates stand for them, as in tars
         return (
             str(value.as_buffer().to_pybytes(), "utf-8", "surrogateescape")
             if value.is_valid
@@ -87,7 +87,7 @@ def _name(value: pa.Scalar) -> str:
 def wrong_columns(file: BinaryIO, image_column: str, key_column: str | None) -> str | None:
     """Return what is wrong with the columns of a Parquet shard; None when they will do.
 
-    A damaged file is not told here: reading it will.
+    Damage of the file is not reported here, but when it is read.
     """
     try:
         return _wrong_columns(pq.ParquetFile(file).schema_arrow, image_column, key_column)

@@ -3,7 +3,8 @@
 import glob
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -11,14 +12,14 @@ from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
 from pipeline.lake.ledger import Ledger
-from pipeline.sources.expand import LIST_ENDINGS, Found, expand
+from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
 from pipeline.sources.identity import image_id
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
 from pipeline.sources.zips import zip_members
-from pipeline.storage.errors import REACH_TIMEOUT_S, within
+from pipeline.storage.errors import within
 from pipeline.storage.folder import Folder, filesystem, printable
 
 # Loose files a read task is given at most: some gigabytes of photos, a minute of work.
@@ -38,7 +39,7 @@ def plan(
     """Find everything under `inputs`, except what the lake has.
 
     An input is a folder (searched to any depth), a glob, an image, a tar, zip or Parquet shard,
-    or a text file that lists paths; each local or any fsspec URL. `parallelism` is how many read
+    or a text file that lists paths; each is local or an fsspec URL. `parallelism` is how many read
     tasks may run at once.
 
     Raises:
@@ -47,55 +48,82 @@ def plan(
         StorageError: storage that cannot be reached within 15 s, or refuses.
     """
     result = Plan()
-    files: dict[str, list[Found]] = {}
-    seen: set[str] = set()
-    real: dict[str, str] = {}
-    places: set[str] = set()
-    repeats = len(inputs) > 1 or any(i.lower().endswith(LIST_ENDINGS) for i in inputs)
-    salted: dict[str, set[int]] = {}
-    listed = 0
-    for text in inputs:
-        refuse_inside(text, output)
-        for found in expand(text, options, result):
-            listed += 1
-            where = found.base + found.name
-            again = False
-            if repeats:
-                path = real_path(where, real)
-                if path in seen:
-                    result.skipped["named twice"] += 1
-                    continue
-                seen.add(path)
-                again = found.name in places
-                places.add(found.name)
-            kind = archive_kind(found.name)
-            if kind:
-                result.units.append(
-                    Unit(
-                        kind,
-                        where,
-                        place=found.name,
-                        sizes=(found.size,),
-                        salted=frozenset({0} if again else ()),
-                        options=options,
-                    )
+    groups: dict[str, _FileGroup] = {}
+    for file, repeats_place in _distinct_files(inputs, output, options, result):
+        kind = archive_kind(file.name)
+        if kind:
+            result.units.append(
+                Unit(
+                    kind,
+                    file.base + file.name,
+                    place=file.name,
+                    sizes=(file.size,),
+                    salted=frozenset({0} if repeats_place else ()),
+                    options=options,
                 )
-                continue
-            group = files.setdefault(found.base, [])
-            if again:
-                salted.setdefault(found.base, set()).add(len(group))
-            group.append(found)
-    if not listed:
+            )
+            continue
+        group = groups.setdefault(file.base, _FileGroup(file.base))
+        if repeats_place:
+            group.salted.add(len(group.files))
+        group.files.append(file)
+    if not result.units and not groups:
         raise NoImagesError(
             f"No images under {', '.join(inputs)}; check the path, and that files end in .jpg, "
             f".png, .heic ... or .tar, .zip, .parquet{_skipped_hint(result)}"
         )
-    for base, group in files.items():
-        result.units[:0] = _file_units(
-            base, group, salted.get(base, set()), ledger, options, parallelism, result
-        )
+    for group in groups.values():
+        new = _new_files(group, ledger, result)
+        per_unit = max(1, min(FILES_PER_UNIT, -(-len(new) // max(1, 4 * parallelism))))
+        result.units[:0] = [
+            group.unit(new[start : start + per_unit], options)
+            for start in range(0, len(new), per_unit)
+        ]
     result.image_bytes = mean_size(result)
     return result
+
+
+@dataclass(slots=True)
+class _FileGroup:
+    """Loose files of one base; `salted` are those whose place an earlier file has too."""
+
+    base: str
+    files: list[SourceFile] = field(default_factory=list)
+    salted: set[int] = field(default_factory=set)
+
+    def unit(self, chosen: Sequence[int], options: Mapping[str, Any]) -> Unit:
+        """Return the unit of some of the files."""
+        return Unit(
+            "files",
+            self.base,
+            names=tuple(self.files[i].name for i in chosen),
+            sizes=tuple(self.files[i].size for i in chosen),
+            salted=frozenset(k for k, i in enumerate(chosen) if i in self.salted),
+            options=options,
+        )
+
+
+def _distinct_files(
+    inputs: Sequence[str], output: str, options: Mapping[str, Any], result: Plan
+) -> Iterator[tuple[SourceFile, bool]]:
+    """Yield every file under `inputs` once, and whether an earlier file has the same place."""
+    may_repeat = len(inputs) > 1 or any(i.lower().endswith(LIST_ENDINGS) for i in inputs)
+    seen: set[str] = set()
+    places: set[str] = set()
+    real_folders: dict[str, str] = {}
+    for text in inputs:
+        refuse_inside(text, output)
+        for file in expand(text, options, result):
+            if not may_repeat:
+                yield file, False
+                continue
+            path = real_path(file.base + file.name, real_folders)
+            if path in seen:
+                result.skipped["named twice"] += 1
+                continue
+            seen.add(path)
+            yield file, file.name in places
+            places.add(file.name)
 
 
 def check_columns(result: Plan, image_column: str, key_column: str | None) -> None:
@@ -113,7 +141,7 @@ def check_columns(result: Plan, image_column: str, key_column: str | None) -> No
         with fs.open(path, "rb") as file:
             return wrong_columns(file, image_column, key_column)
 
-    wrong = within(REACH_TIMEOUT_S, look, "read", first.base)
+    wrong = within(look, "read", first.base)
     if wrong:
         raise ConfigError(f"{first.base}: {wrong}")
 
@@ -134,11 +162,11 @@ def sample_sizes(shard: Unit) -> list[int]:
     def sample() -> list[int]:
         fs, path = filesystem(shard.base, shard.options)
         with fs.open(path, "rb") as file:
-            found = members(file, lambda key: True, SAMPLE_BYTES, Report())
-            return [m.size for m in islice(found, SAMPLE_IMAGES) if m.size > 0]
+            images = members(file, lambda key: True, SAMPLE_BYTES, Report())
+            return [m.size for m in islice(images, SAMPLE_IMAGES) if m.size > 0]
 
     try:
-        return within(REACH_TIMEOUT_S, sample, "read", shard.base)
+        return within(sample, "read", shard.base)
     except FacelakeError:
         return []  # the read task will say what is wrong
 
@@ -149,40 +177,19 @@ def _skipped_hint(result: Plan) -> str:
     return " (passed over: " + ", ".join(f"{n} {why}" for why, n in result.skipped.items()) + ")"
 
 
-def _file_units(
-    base: str,
-    group: list[Found],
-    salted: set[int],
-    ledger: Ledger,
-    options: Mapping[str, Any],
-    parallelism: int,
-    result: Plan,
-) -> list[Unit]:
-    """Group loose files into units, leaving out those that the lake has from the same place."""
-    rows = ledger.find([image_id(found.name) for found in group])
-    todo = []
-    for i, (found, row) in enumerate(zip(group, rows.tolist(), strict=True)):
-        if row >= 0 and i not in salted and ledger.shard_of(row) == parent(base, found.name):
-            result.done += 1
-            if found.size >= 0 and 0 <= int(ledger.size[row]) != found.size:
-                result.skipped["changed since it was indexed"] += 1
-        else:
-            todo.append(i)
-    per_unit = max(1, min(FILES_PER_UNIT, -(-len(todo) // max(1, 4 * parallelism))))
-    units = []
-    for start in range(0, len(todo), per_unit):
-        members = todo[start : start + per_unit]
-        units.append(
-            Unit(
-                "files",
-                base,
-                names=tuple(group[i].name for i in members),
-                sizes=tuple(group[i].size for i in members),
-                salted=frozenset(k for k, i in enumerate(members) if i in salted),
-                options=options,
-            )
-        )
-    return units
+def _new_files(group: _FileGroup, ledger: Ledger, result: Plan) -> list[int]:
+    """Return which files of a group the lake does not have from the same place."""
+    rows = ledger.find([image_id(file.name) for file in group.files])
+    new = []
+    for i, (file, row) in enumerate(zip(group.files, rows.tolist(), strict=True)):
+        in_lake = row >= 0 and ledger.shard_of(row) == parent(group.base, file.name)
+        if not in_lake or i in group.salted:
+            new.append(i)
+            continue
+        result.already_in_lake += 1
+        if file.size >= 0 and 0 <= int(ledger.size[row]) != file.size:
+            result.skipped["changed since it was indexed"] += 1
+    return new
 
 
 def covers(result: Plan) -> Callable[[str, str], bool]:
@@ -203,17 +210,17 @@ def parent(base: str, name: str) -> str:
     return printable((base + name).rsplit("/", 1)[0] or "/")
 
 
-def real_path(where: str, known: dict[str, str]) -> str:
+def real_path(where: str, real_folders: dict[str, str]) -> str:
     """Return a local file's path with the links and dots on its way resolved; a URL as it is.
 
-    `known` keeps what folders are called in truth.
+    `real_folders` caches the real paths of folders.
     """
     if "://" in where:
         return where
     folder, name = where.rsplit("/", 1)
-    if folder not in known:
-        known[folder] = os.path.realpath(folder or "/")
-    return f"{known[folder]}/{name}"
+    if folder not in real_folders:
+        real_folders[folder] = os.path.realpath(folder or "/")
+    return f"{real_folders[folder]}/{name}"
 
 
 def refuse_inside(text: str, output: str) -> None:

@@ -2,29 +2,24 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO, cast
+from collections.abc import Iterator, Mapping
 
 import fsspec
 import pyarrow as pa
 
 from pipeline.config import ReadConfig
-from pipeline.errors import ConfigError, ErrorCode, StorageError
+from pipeline.errors import ErrorCode
 from pipeline.lake.ledger import Ledger
-from pipeline.sources.claims import Claims
 from pipeline.sources.members import Member, Report, too_many_bytes
-from pipeline.sources.parquet import parquet_members
-from pipeline.sources.tars import tar_members
+from pipeline.sources.new_images import NewImages
+from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit
-from pipeline.sources.zips import zip_members
-from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import filesystem, is_local, printable
-from pipeline.storage.remote_file import RemoteFile
 from pipeline.storage.retry import attempt, count, is_lasting, take_counts
 from pipeline.timing import WORK, Stopwatch
 
-# What a read task hands on at a time: enough to amortise the overhead of a block, small enough
-# that a few of them in flight do not fill a node.
+# What a read task hands on at a time: enough to be worth the overhead of a block, small enough that
+# a few of them in flight do not fill a node.
 TABLE_IMAGES = 64
 TABLE_BYTES = 16 * 2**20
 # Loose remote files fetched at once by one task.
@@ -49,9 +44,9 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
     """Yield the unit's new images as tables of schema `ENCODED`.
 
     What was passed over and what is wrong with a shard goes into `report`. An image whose bytes
-    cannot be had is a row with `unreadable`; a shard that cannot be opened is a notice.
+    cannot be read becomes a row with `unreadable`; a shard that cannot be opened becomes a notice.
     """
-    take_counts()  # those of whatever this process did before
+    take_counts()  # drop those of what this process did before
     rows: list[dict[str, object]] = []
     size = 0
     watch = Stopwatch()
@@ -78,24 +73,24 @@ def _table(rows: list[dict[str, object]], watch: Stopwatch) -> pa.Table:
 def _rows(
     unit: Unit, ledger: Ledger, config: ReadConfig, report: Report
 ) -> Iterator[dict[str, object]]:
-    claims = Claims(unit, ledger, report)
+    new_images = NewImages(unit, ledger, report)
     for member in (
-        _files(unit, config, claims)
+        _files(unit, config, new_images)
         if unit.kind == "files"
-        else shard_members(unit, config, claims.wanted, report)
+        else shard_members(unit, config, new_images.wanted, report)
     ):
-        row = claims.row(member)
+        row = new_images.row(member)
         if row is not None:
             yield row
 
 
-def _files(unit: Unit, config: ReadConfig, claims: Claims) -> Iterator[Member]:
+def _files(unit: Unit, config: ReadConfig, new_images: NewImages) -> Iterator[Member]:
     """Yield loose files, remote ones fetched several at a time."""
     pending: list[tuple[str, str]] = []
     pending_bytes = 0
     sizes = dict(zip(unit.names, unit.sizes, strict=True))
     for i, (name, size) in enumerate(zip(unit.names, unit.sizes, strict=True)):
-        if not claims.wanted(name, i):
+        if not new_images.wanted(name, i):
             continue
         if size > config.max_bytes:
             yield too_many_bytes(name, size, config.max_bytes)
@@ -123,11 +118,11 @@ def _fetch(
             yield fetch_file(name, url, unit, max_bytes)
         return
     try:
-        found = fs.cat(list(paths.values()), on_error="return")
-    except Exception as error:  # refused as a whole: told in the row of each image
-        found = dict.fromkeys(paths.values(), error)
+        answers = fs.cat(list(paths.values()), on_error="return")
+    except Exception as error:  # refused as a whole: each image's row says so
+        answers = dict.fromkeys(paths.values(), error)
     for name, url in wanted:
-        data = found.get(paths[name])
+        data = answers.get(paths[name])
         if isinstance(data, bytes) and sizes.get(name, -1) in (-1, len(data)):
             yield Member(name, data, size=len(data))
         elif isinstance(data, Exception) and is_lasting(data):
@@ -143,17 +138,17 @@ def fetch_file(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
         fs, _ = filesystem(unit.base or url, unit.options)
         path = fs._strip_protocol(url)
         if is_local(fs):
-            found = os.stat(path)
-            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait
                 return _unreadable(name, OSError("a folder, pipe or device, not a file"))
-            size = found.st_size
+            size = status.st_size
         else:
             size = attempt(lambda: fs.info(path)["size"])
         # Lists do not say how large their files are.
         if size is not None and size > max_bytes:
             return too_many_bytes(name, size, max_bytes)
         data = _local_bytes(path) if is_local(fs) else attempt(lambda: _whole(fs, path, size))
-    except Exception as error:  # any back end's error is one image's loss, told in its row
+    except Exception as error:  # of any back end: this one image is lost, and its row says why
         return _unreadable(name, error)
     return Member(name, data, size=len(data))
 
@@ -170,31 +165,6 @@ def _local_bytes(path: str) -> bytes:
         return file.read()
 
 
-def open_shard(fs: fsspec.AbstractFileSystem, path: str) -> BinaryIO:
-    """Open a shard for seeking and reading; a remote one survives faults of its storage."""
-    if is_local(fs):
-        return open(path, "rb")
-    return cast(BinaryIO, RemoteFile(fs, path))
-
-
 def _unreadable(name: str, error: object) -> Member:
     detail = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else "no answer"
     return Member(name, error=ErrorCode.UNREADABLE, detail=printable(detail))
-
-
-def shard_members(
-    unit: Unit, config: ReadConfig, wanted: Callable[[str], bool], report: Report
-) -> Iterator[Member]:
-    """Yield the images of a shard; one that fails midway keeps what was read."""
-    try:
-        fs, path = filesystem(unit.base, unit.options)
-        with storage_errors("read", printable(unit.base)), open_shard(fs, path) as file:
-            if unit.kind == "tar":
-                yield from tar_members(file, wanted, config.max_bytes, report)
-            elif unit.kind == "zip":
-                yield from zip_members(file, wanted, config.max_bytes, report)
-            else:
-                columns = (config.image_column, config.key_column)
-                yield from parquet_members(file, wanted, config.max_bytes, report, columns)
-    except (StorageError, ConfigError) as error:
-        report.damage.append(str(error))

@@ -14,11 +14,11 @@ from pipeline.sources.members import (
     Member,
     Report,
     Wanted,
+    error_text,
     is_unsafe,
     note_repeated,
     shown,
     skip,
-    told,
     too_many_bytes,
     unsafe,
 )
@@ -29,6 +29,7 @@ END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]
 # stored there too. `tarfile` reads it whole, whatever size it claims.
 MAX_HEADER_BYTES = 1 << 20
 SKIP_BYTES = 1 << 20
+DAMAGED = (tarfile.TarError, OSError, *TORN)
 LZMA_MAGIC = (b"\xfd7zXZ\0", b"\x5d\0\0\x80")
 
 
@@ -36,7 +37,7 @@ class _Tar(tarfile.TarFile):
     """A tar that knows whether it came to its end mark.
 
     `TarFile.next` returns None at the mark, but also where the file is cut between two members,
-    and at a header that is damaged: then images are missing and nobody would be told.
+    and at a header that is damaged: then images would be missing without a word.
     """
 
     ended = False
@@ -129,56 +130,64 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     try:
         forward = cast(IO[bytes], _Forward(_unpacked(file)))  # all that `tarfile` needs of one
         archive = _Tar.open(fileobj=forward, mode="r:", tarinfo=_Header)
-    except (tarfile.TarError, OSError, *TORN) as error:
-        report.damage.append(f"not a readable tar: {told(error)}")
+    except DAMAGED as error:
+        report.damage.append(f"not a readable tar: {error_text(error)}")
         return
     with archive:
-        while True:
-            try:
-                info = archive.next()
-                more = info is None and _has_more(archive)
-            except (tarfile.TarError, OSError, *TORN) as error:
-                report.damage.append(
-                    f"the tar is damaged or cut after {len(keys)} members: {told(error)}"
-                )
-                return
-            if info is None:
-                if not archive.ended:
-                    report.damage.append(
-                        f"the tar has no end mark, or a damaged header, after {len(keys)} images: "
-                        "later ones are lost if it was cut"
-                    )
-                elif more:
-                    report.damage.append(
-                        f"more data follows the end of the tar, after {len(keys)} images, and was "
-                        "not read; if tars were joined, unpack them and pack them as one"
-                    )
-                break
-            archive.members.clear()  # type: ignore[attr-defined]  # else memory grows with the shard
+        for info in _entries(archive, keys, report):
             if info.isdir() or skip(info.name, report):
                 continue
             key = keys.key(info.name)
             if not wanted(key):
                 continue
-            if not info.isreg():
-                yield unsafe(key, "is a link, a device or a pipe")
-            elif is_unsafe(info.name):
-                yield unsafe(key, "leads out of its archive")
-            elif info.size > max_bytes:
-                yield too_many_bytes(key, info.size, max_bytes)
-            else:
-                try:
-                    data = archive.extractfile(info).read()  # type: ignore[union-attr]
-                except (tarfile.TarError, OSError, *TORN) as error:
-                    yield Member(
-                        key,
-                        error=ErrorCode.TRUNCATED,
-                        detail=f"the tar ends inside this image: {told(error)}",
-                        size=info.size,
-                    )
-                    report.damage.append(
-                        f"the tar is cut inside {shown(key)}; later images are lost"
-                    )
-                    return
-                yield Member(key, data, size=len(data))
+            member = _refused(info, key, max_bytes) or _read(archive, info, key)
+            yield member
+            if member.error == ErrorCode.TRUNCATED:
+                report.damage.append(f"the tar is cut inside {shown(key)}; later images are lost")
+                return
+
+
+def _entries(archive: _Tar, keys: Keys, report: Report) -> Iterator[tarfile.TarInfo]:
+    """Yield the entries of a tar up to its end, and report how it ends."""
+    while True:
+        try:
+            info = archive.next()
+            more = info is None and _has_more(archive)
+        except DAMAGED as error:
+            report.damage.append(
+                f"the tar is damaged or cut after {len(keys)} members: {error_text(error)}"
+            )
+            return
+        if info is None:
+            break
+        archive.members.clear()  # type: ignore[attr-defined]  # else memory grows with the shard
+        yield info
+    if not archive.ended:
+        report.damage.append(
+            f"the tar has no end mark, or a damaged header, after {len(keys)} images: "
+            "later ones are lost if it was cut"
+        )
+    elif more:
+        report.damage.append(
+            f"more data follows the end of the tar, after {len(keys)} images, and was "
+            "not read; if tars were joined, unpack them and pack them as one"
+        )
     note_repeated(keys, report)
+
+
+def _refused(info: tarfile.TarInfo, key: str, max_bytes: int) -> Member | None:
+    """Return the error row of an entry that is not read, None for one that may be."""
+    if not info.isreg():
+        return unsafe(key, "is a link, a device or a pipe")
+    if is_unsafe(info.name):
+        return unsafe(key, "leads out of its archive")
+    return too_many_bytes(key, info.size, max_bytes) if info.size > max_bytes else None
+
+
+def _read(archive: _Tar, info: tarfile.TarInfo, key: str) -> Member:
+    try:
+        data = archive.extractfile(info).read()  # type: ignore[union-attr]
+    except DAMAGED as error:
+        detail = f"the tar ends inside this image: {error_text(error)}"
+        return Member(key, error=ErrorCode.TRUNCATED, detail=detail, size=info.size)
+    return Member(key, data, size=len(data))

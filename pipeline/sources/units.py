@@ -65,14 +65,14 @@ class Plan:
     Attributes:
         units: in the order of the inputs.
         skipped: how many files were passed over, by reason.
-        done: images that the lake has already, as far as the listing tells.
+        already_in_lake: images that the lake has, as far as the listing tells.
         notices: what the user should know, in words.
         image_bytes: mean encoded size of an image, from the listing or a sample.
     """
 
     units: list[Unit] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    done: int = 0
+    already_in_lake: int = 0
     notices: list[str] = field(default_factory=list)
     image_bytes: int = IMAGE_BYTES
 

@@ -57,7 +57,7 @@ def reason_to_skip_member(name: str) -> str | None:
     return reason_to_skip_folders(name) or reason_to_skip(name)
 
 
-def reason_to_skip_found(name: str) -> str | None:
+def reason_to_skip_file(name: str) -> str | None:
     """Return why a file is passed over that a walk or a glob found: shards are not."""
     hidden = name.rsplit("/", 1)[-1].startswith(".")
     return None if archive_kind(name) and not hidden else reason_to_skip(name)
@@ -78,7 +78,7 @@ def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Ite
                 skipped["folder below a .nomedia folder"] += len(folders)
             continue
         for entry in sorted(files, key=lambda entry: entry.path):
-            reason = reason_to_skip_found(entry.path)
+            reason = reason_to_skip_file(entry.path)
             if reason:
                 skipped[reason] += 1
                 continue

@@ -16,10 +16,10 @@ from pipeline.sources.members import (
     Member,
     Report,
     Wanted,
+    error_text,
     is_unsafe,
     note_repeated,
     skip,
-    told,
     too_many_bytes,
     unsafe,
 )
@@ -33,7 +33,7 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, OSError, *TORN) as error:
-        report.damage.append(f"not a readable zip (cut, or no zip at all): {told(error)}")
+        report.damage.append(f"not a readable zip (cut, or no zip at all): {error_text(error)}")
         return
     with archive:
         entries = archive.infolist()
@@ -50,25 +50,29 @@ def zip_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
             key = keys.key(info.filename)
             if not wanted(key):
                 continue
-            if is_unsafe(info.filename):
-                yield unsafe(key, "leads out of its archive")
-            elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-                yield unsafe(key, "is a link, a device or a pipe")
-            elif info in overlapping:
-                yield unsafe(key, "shares its bytes with another member, as zip bombs do")
-            elif info.flag_bits & 1:
-                yield Member(key, error=ErrorCode.ENCRYPTED, detail="behind a password")
-            elif (size := max(info.file_size, info.compress_size)) > max_bytes:
-                yield too_many_bytes(key, size, max_bytes)
-            else:
-                yield _zip_member(archive, info, key)
+            refused = _refused(info, key, info in overlapping, max_bytes)
+            yield refused or _read(archive, info, key)
     note_repeated(keys, report)
+
+
+def _refused(info: zipfile.ZipInfo, key: str, overlaps: bool, max_bytes: int) -> Member | None:
+    """Return the error row of a member that is not read, None for one that may be."""
+    if is_unsafe(info.filename):
+        return unsafe(key, "leads out of its archive")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        return unsafe(key, "is a link, a device or a pipe")
+    if overlaps:
+        return unsafe(key, "shares its bytes with another member, as zip bombs do")
+    if info.flag_bits & 1:
+        return Member(key, error=ErrorCode.ENCRYPTED, detail="behind a password")
+    size = max(info.file_size, info.compress_size)
+    return too_many_bytes(key, size, max_bytes) if size > max_bytes else None
 
 
 def _entries_promised(file: BinaryIO, comment: int) -> int | None:
     """Return how many members the end record counts, None where it cannot say (Zip64).
 
-    `zipfile` reads as many as it finds, and keeps still about the others.
+    `zipfile` reads as many as it finds, and says nothing about the others.
     """
     file.seek(-22 - comment, 2)
     record = file.read(12)
@@ -89,7 +93,7 @@ def _overlapping(entries: list[zipfile.ZipInfo]) -> set[zipfile.ZipInfo]:
     }
 
 
-def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Member:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Member:
     try:
         if info.compress_type == zipfile.ZIP_BZIP2:
             data = _bzip2(archive, info)
@@ -108,7 +112,9 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> Me
         # bz2 raises OSError for bad data, without a number; storage's own have one
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        return Member(key, error=ErrorCode.CORRUPT, detail=f"damaged in the zip: {told(error)}")
+        return Member(
+            key, error=ErrorCode.CORRUPT, detail=f"damaged in the zip: {error_text(error)}"
+        )
     return Member(key, data, size=len(data))
 
 

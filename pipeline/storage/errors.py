@@ -1,4 +1,4 @@
-"""Turns what storage back ends raise into errors that say what to do, and asks with a limit."""
+"""Turns the errors of storage back ends into ones that say what to do, and limits waiting time."""
 
 import errno
 import re
@@ -12,15 +12,30 @@ from pipeline.errors import ConfigError, StorageError
 
 T = TypeVar("T")
 
-# A wrong endpoint or key must be told within 15 s, start of the command included.
+# A wrong endpoint or key must be reported within 15 s, start of the command included.
 REACH_TIMEOUT_S = 11
 
-_HINTS = {
+_LOCAL_HINTS = {
     errno.ENOSPC: "the disk is full; free some space and run again: what was published is kept",
     errno.EDQUOT: "the quota is used up; free some space and run again: what was published is kept",
     errno.EACCES: "permission denied; check the owner and mode of the path",
     errno.EROFS: "the file system is read-only; choose another output",
 }
+# What to do about an error of a remote back end, by signs in its text.
+_REMOTE_HINTS = {
+    ("NoCredentials", "Unable to locate credentials"): "no credentials were found; set "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --storage-option anon=true for a "
+    "public bucket",
+    ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"): "the "
+    "credentials were refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+    "AWS_SESSION_TOKEN",
+    ("PermissionError", "Forbidden", "AccessDenied", "403"): "access was denied; check the "
+    "credentials and the bucket's policy",
+    ("NoSuchBucket",): "the bucket does not exist; check its name and AWS_ENDPOINT_URL",
+    ("EndpointConnectionError", "ConnectTimeout", "Could not connect", "ConnectionError",
+     "ConnectionRefused", "Cannot connect"): "the server cannot be reached; check "
+    "AWS_ENDPOINT_URL (or --storage-option endpoint_url=...) and the network",
+}  # fmt: skip
 
 
 @contextmanager
@@ -33,37 +48,23 @@ def storage_errors(action: str, url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StorageError(f"Cannot {action} {url}: it does not exist; check the path") from error
     except Exception as error:  # back ends raise their own trees; botocore is not imported here
-        hint = _HINTS.get(getattr(error, "errno", None) or 0, "")
-        # A local error names its file, whose name must not be read for signs.
+        hint = _LOCAL_HINTS.get(getattr(error, "errno", None) or 0, "")
+        # A local error quotes the name of its file, which is not searched for signs.
         local = getattr(error, "filename", None) is not None
-        hint = hint or (_told(error) if local else _remote_hint(error))
+        hint = hint or (_described(error) if local else _remote_hint(error))
         raise StorageError(f"Cannot {action} {url}: {hint}") from error
 
 
 def _remote_hint(error: BaseException) -> str:
     """Say what a remote back end's error means for the user."""
     text = " ".join(f"{type(e).__name__}: {e}" for e in _chain(error))
-    known = {
-        ("NoCredentials", "Unable to locate credentials"): "no credentials were found; set "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --storage-option anon=true for a "
-        "public bucket",
-        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"): "the "
-        "credentials were refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-        "AWS_SESSION_TOKEN",
-        ("PermissionError", "Forbidden", "AccessDenied", "403"): "access was denied; check the "
-        "credentials and the bucket's policy",
-        ("NoSuchBucket",): "the bucket does not exist; check its name and AWS_ENDPOINT_URL",
-        ("EndpointConnectionError", "ConnectTimeout", "Could not connect", "ConnectionError",
-         "ConnectionRefused", "Cannot connect"): "the server cannot be reached; check "
-        "AWS_ENDPOINT_URL (or --storage-option endpoint_url=...) and the network",
-    }  # fmt: skip
-    for signs, hint in known.items():
+    for signs, hint in _REMOTE_HINTS.items():
         if any(re.search(rf"(?<![0-9A-Za-z]){sign}", text) for sign in signs):
             return hint
-    return _told(error)
+    return _described(error)
 
 
-def _told(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -73,16 +74,16 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def within(seconds: float, work: Callable[[], T], action: str, url: str) -> T:
-    """Return what `work` returns, or raise StorageError after `seconds`.
+def within(call: Callable[[], T], action: str, url: str, seconds: float = REACH_TIMEOUT_S) -> T:
+    """Return what `call` returns, or raise StorageError after `seconds`.
 
-    The thread is a daemon: a server that never answers must not hold up the exit either.
+    It runs in a daemon thread: a server that never answers must not hold up the exit either.
     """
     answer: Future[T] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(work())
+            answer.set_result(call())
         except BaseException as error:  # handed to the caller, whatever it is
             answer.set_exception(error)
 

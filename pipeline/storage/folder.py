@@ -1,4 +1,4 @@
-"""One door to storage: open, list and publish over fsspec, local or remote, with clear errors.
+"""Folders, local or remote: opens, lists and publishes files over fsspec, with clear errors.
 
 Every publish is atomic: a hidden temporary name and a rename locally, one PUT on object stores.
 """
@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
-from pipeline.storage.errors import REACH_TIMEOUT_S, storage_errors, within
+from pipeline.storage.errors import storage_errors, within
 from pipeline.storage.retry import attempt, count
 
 T = TypeVar("T")
@@ -31,8 +31,8 @@ _TEXT_OPTIONS = frozenset({"key", "secret", "token", "username", "password"})
 # Connecting is quick or fails; a slow answer is not an error.
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
-# botocore tries once, so that every failure is seen and counted by those above it: s3fs, which
-# tries five times at once, and `retry`, which takes its time.
+# botocore tries once, so that every failure is seen and counted above it: by s3fs, which tries five
+# times without a pause, and by `retry`, which waits in between.
 S3_ATTEMPTS = 1
 TEMPORARY = ".tmp"
 
@@ -55,7 +55,7 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
         settings.setdefault("use_listings_cache", False)
         _count_retries_of_s3fs()
     elif protocol == "file":
-        # Not through `url_to_fs`, which takes `::` in a file's name for a chain of URLs.
+        # `url_to_fs` would take `::` in a file's name for a chain of URLs.
         return LocalFileSystem(), cast(str, LocalFileSystem._strip_protocol(url))
     try:
         fs, path = url_to_fs(url, **settings)
@@ -71,17 +71,17 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
 
 @cache
 def _count_retries_of_s3fs() -> None:
-    """Count what s3fs tries again by itself; it tells its debug log alone."""
+    """Count what s3fs tries again by itself, which only its debug log shows."""
     logger = logging.getLogger("s3fs")
 
-    def see(record: logging.LogRecord) -> bool:
+    def count_retries(record: logging.LogRecord) -> bool:
         error = record.args[0] if isinstance(record.args, tuple) and record.args else None
         slow = "SlowDown" in str(error) or "reduce your request rate" in str(error)
         if "Retryable" in str(record.msg) or slow:
             count("SlowDown" if slow else type(error).__name__)
         return record.levelno >= logging.WARNING
 
-    logger.addFilter(see)
+    logger.addFilter(count_retries)
     logger.setLevel(logging.DEBUG)
 
 
@@ -162,7 +162,7 @@ class Folder:
         Raises:
             StorageError: it refuses, or does not answer in time.
         """
-        within(REACH_TIMEOUT_S, lambda: self.fs.exists(self.path()), "reach", self.url)
+        within(lambda: self.fs.exists(self.path()), "reach", self.url)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`."""
@@ -222,32 +222,32 @@ class Folder:
                 with _complete_file(final, write) as temporary:
                     os.replace(temporary, final)
                 return
-            with tempfile.TemporaryDirectory(prefix="facelake-") as aside:
-                path = os.path.join(aside, "file")
+            with tempfile.TemporaryDirectory(prefix="facelake-") as folder:
+                path = os.path.join(folder, "file")
                 write(path)
                 self.attempt(lambda: self.fs.put_file(path, self.path(name)))
 
     def create(self, name: str, data: bytes) -> bool:
         """Write file `name` unless it is there, and return whether it was written.
 
-        Of several that create it at once, one succeeds: by a hard link locally, by a conditional
-        PUT on S3. Other back ends look first, which leaves a gap of a moment.
+        When several create it at once, one succeeds: by a hard link locally, by a conditional PUT
+        on S3. Other back ends check first, so two could succeed at the same moment.
         """
         with storage_errors("write", f"{self.url}/{name}"):
             path = self.path(name)
             if is_local(self.fs):
                 with _complete_file(path, data) as temporary:
-                    return _done_unless_there(lambda: os.link(temporary, path))
+                    return _unless_exists(lambda: os.link(temporary, path))
             if "s3" in self.fs.protocol:
-                return _done_unless_there(lambda: self.fs.pipe_file(path, data, mode="create"))
+                return _unless_exists(lambda: self.fs.pipe_file(path, data, mode="create"))
             if self.fs.exists(path):
                 return False
             self.fs.pipe_file(path, data)
             return True
 
-    def attempt(self, work: Callable[[], T]) -> T:
-        """Do `work`, again if it fails and the storage is remote."""
-        return work() if is_local(self.fs) else attempt(work)
+    def attempt(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns; remote storage is asked again when it fails."""
+        return call() if is_local(self.fs) else attempt(call)
 
     def remove_if_empty(self) -> None:
         """Remove a local folder that holds nothing; object stores have no empty folders."""
@@ -264,9 +264,9 @@ class Folder:
                 return
 
 
-def _done_unless_there(work: Callable[[], object]) -> bool:
+def _unless_exists(create: Callable[[], object]) -> bool:
     try:
-        work()
+        create()
     except FileExistsError:
         return False
     return True
@@ -274,9 +274,9 @@ def _done_unless_there(work: Callable[[], object]) -> bool:
 
 @contextmanager
 def _complete_file(final: str, data: bytes | Callable[[str], object]) -> Iterator[str]:
-    """Write a hidden file beside `final` that is gone afterwards, unless renamed.
+    """Write a hidden file beside `final` that is removed afterwards, unless it was renamed.
 
-    `data` are its bytes, or writes it.
+    `data` is its bytes, or a function that writes to its path.
     """
     head, tail = os.path.split(final)
     os.makedirs(head, exist_ok=True)
@@ -292,7 +292,7 @@ def _complete_file(final: str, data: bytes | Callable[[str], object]) -> Iterato
         yield temporary
         folder = os.open(head, os.O_RDONLY)
         try:
-            os.fsync(folder)  # else a power cut may forget the new name
+            os.fsync(folder)  # otherwise a power cut may lose the new name
         finally:
             os.close(folder)
     finally:

@@ -1,4 +1,4 @@
-"""Tries again what remote storage failed to do: bounded, with growing, random pauses."""
+"""Retries requests that remote storage failed to answer: bounded, with growing, random pauses."""
 
 import errno
 import logging
@@ -23,11 +23,11 @@ _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectory
             FileExistsError, FacelakeError, ImportError, TypeError, MemoryError)  # fmt: skip
 _LASTING_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
                     errno.ENAMETOOLONG, errno.ENOENT}  # fmt: skip
-# Credentials that ran out may have been renewed by whoever renews them.
+# Expired credentials may have been renewed in the meantime.
 _EXPIRED = ("ExpiredToken", "expired", "RequestTimeTooSkewed")
 
-_taken: Counter[str] = Counter()
-_taken_lock = Lock()
+_counts: Counter[str] = Counter()
+_counts_lock = Lock()
 
 
 def is_lasting(error: BaseException) -> bool:
@@ -37,18 +37,18 @@ def is_lasting(error: BaseException) -> bool:
     return isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
 
 
-def attempt(work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
-    """Return what `work` returns, trying again after failures that may pass.
+def attempt(call: Callable[[], T], attempts: int = ATTEMPTS) -> T:
+    """Return what `call` returns, trying again after failures that may pass.
 
     Pauses double from a quarter of a second, each with full jitter (Brooker, "Exponential Backoff
     And Jitter", 2015), so that a thousand workers do not come back at once.
 
     Raises:
-        Whatever `work` raised last.
+        Whatever `call` raised last.
     """
     for number in range(1, attempts + 1):
         try:
-            return work()
+            return call()
         except Exception as error:  # back ends raise trees of their own
             if number == attempts or is_lasting(error):
                 raise
@@ -61,13 +61,13 @@ def attempt(work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
 
 def count(kind: str) -> None:
     """Count one retry of this process."""
-    with _taken_lock:
-        _taken[kind] += 1
+    with _counts_lock:
+        _counts[kind] += 1
 
 
 def take_counts() -> dict[str, int]:
     """Return the retries of this process by kind of failure since the last call."""
-    with _taken_lock:
-        counts = dict(_taken)
-        _taken.clear()
+    with _counts_lock:
+        counts = dict(_counts)
+        _counts.clear()
     return counts

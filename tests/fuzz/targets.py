@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 
+from pipeline.config import ReadConfig
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging import decode as decode_image
 from pipeline.imaging.fingerprint import fingerprint
@@ -80,8 +81,8 @@ def zip(data: bytes) -> None:
 
 def parquet(data: bytes) -> None:
     """Any bytes are members and a report."""
-    report = Report()
-    members = parquet_members(io.BytesIO(data), wanted, MAX_BYTES, report, ("image", "key"))
+    report, config = Report(), ReadConfig(MAX_BYTES, "image", "key")
+    members = parquet_members(io.BytesIO(data), wanted, config, report)
     check(members, report)
 
 

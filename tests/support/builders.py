@@ -106,7 +106,7 @@ class Archive:
         """Index the inputs; return the rows added, and the report of plan and reading."""
         work = planned(*inputs, ledger=self.ledger, **options)
         added, report = read_all(work, self.ledger, config)
-        report.done += work.done
+        report.already_in_lake += work.already_in_lake
         report.skipped.update(work.skipped)
         self.rows = pa.concat_tables([self.rows, added])
         return added, report

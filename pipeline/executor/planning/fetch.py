@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +12,11 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.executor.planning.sampling import Portion, Reservoir
 from pipeline.executor.planning.timing import Meter, Span
 from pipeline.lake.ledger import Ledger
-from pipeline.sources.claims import Claims
-from pipeline.sources.members import Member, Report, Wanted
-from pipeline.sources.parquet import parquet_members
-from pipeline.sources.read import ENCODED, open_shard, read
-from pipeline.sources.tars import tar_members
-from pipeline.sources.units import Unit
-from pipeline.sources.zips import zip_members
-from pipeline.storage.errors import storage_errors
-from pipeline.storage.folder import filesystem, printable
+from pipeline.sources.members import Report
+from pipeline.sources.new_images import NewImages
+from pipeline.sources.read import ENCODED, read
+from pipeline.sources.shards import members_of, open_shard
+from pipeline.storage.folder import printable
 
 # Bytes that are passed over in all shards of a sample together: seconds on a disk, a minute or so
 # on an object store. Of larger ones the sample sees the beginning.
@@ -43,8 +38,8 @@ class Fetched:
     weight: float
 
 
-class _EnoughError(Exception):
-    """What is wanted of a shard was read."""
+class _EnoughError(BaseException):
+    """Enough of a shard was read; an `Exception` would be taken for a fault of the storage."""
 
 
 def fetch(
@@ -83,21 +78,20 @@ def _of_shard(
     share = 1.0 if unit.kind == "zip" else min(1.0, budget_bytes / max(1, sum(unit.sizes)))
     limit = math.inf if share == 1 else max(portion.wanted, portion.holds * share)
     reservoir = Reservoir(portion.wanted, limit, rng)
-    mine = Report()
-    claims = Claims(unit, Ledger.empty(), mine)
+    shard_report = Report()
+    new_images = NewImages(unit, Ledger.empty(), shard_report)
 
     def wanted(key: str) -> bool:
         if reservoir.is_enough:
             raise _EnoughError
-        return reservoir.draws() and claims.wanted(key)
+        return reservoir.draws() and new_images.wanted(key)
 
     began = meter.now()
     whole = False
     try:
-        fs, path = filesystem(unit.base, unit.options)
-        with storage_errors("read", printable(unit.base)), open_shard(fs, path) as file:
-            for member in _members(unit, file, config, wanted, mine):
-                row = claims.row(member)
+        with open_shard(unit) as file:
+            for member in members_of(file, unit, config, wanted, shard_report):
+                row = new_images.row(member)
                 if row is not None:
                     reservoir.keep(row)
             whole = True
@@ -105,7 +99,7 @@ def _of_shard(
         pass
     except (StorageError, ConfigError) as error:
         report.damage.append(str(error))
-    report.damage.extend(f"{printable(unit.base)}: {text}" for text in mine.damage)
+    report.damage.extend(f"{printable(unit.base)}: {text}" for text in shard_report.damage)
     rows = [row for row in reservoir.kept if row is not None]
     if not rows:
         return
@@ -118,14 +112,3 @@ def _of_shard(
         Span(spent.cpu_s / images, spent.wall_s / images),
         holds * portion.stands_for / len(rows),
     )
-
-
-def _members(
-    unit: Unit, file: BinaryIO, config: ReadConfig, wanted: Wanted, report: Report
-) -> Iterator[Member]:
-    if unit.kind == "tar":
-        return tar_members(file, wanted, config.max_bytes, report)
-    if unit.kind == "zip":
-        return zip_members(file, wanted, config.max_bytes, report)
-    columns = (config.image_column, config.key_column)
-    return parquet_members(file, wanted, config.max_bytes, report, columns)

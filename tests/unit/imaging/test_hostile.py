@@ -23,6 +23,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline.config import ReadConfig
 from pipeline.errors import ImageError
 from pipeline.imaging import Sandbox, decode
 from pipeline.sources.members import Report
@@ -366,11 +367,11 @@ def bounded(limit):
 def members_of(kind, data, max_bytes=MAX_BYTES):
     report = Report()
     file = io.BytesIO(data)
-    columns = [("image", None)] if kind is parquet_members else []
+    limit = ReadConfig(max_bytes) if kind is parquet_members else max_bytes
     with bounded(READER_BYTES + max_bytes):
         found = {
             member.key: member.error or len(member.data)
-            for member in kind(file, lambda key: True, max_bytes, report, *columns)
+            for member in kind(file, lambda key: True, limit, report)
         }
     for text in report.notices + report.damage:
         assert text.isprintable()
@@ -516,13 +517,13 @@ def test_parquet_keys_that_are_no_text():
     text = pa.array([b"\xff\xfe.jpg", None, b"c.jpg"]).view(pa.string())
     report = Report()
     data = parquet_bytes(image=[b"a", b"b", b"c"], key=text)
-    columns = ("image", "key")
-    found = list(parquet_members(io.BytesIO(data), lambda key: True, 99, report, columns))
+    config = ReadConfig(99, "image", "key")
+    found = list(parquet_members(io.BytesIO(data), lambda key: True, config, report))
     assert [m.key for m in found] == ["\udcff\udcfe.jpg", "None", "c.jpg"]
     assert report == Report()
     far = pa.array([2**62], pa.timestamp("us"))
     data = parquet_bytes(image=[b"a"], key=far)
-    assert not list(parquet_members(io.BytesIO(data), lambda key: True, 99, report, columns))
+    assert not list(parquet_members(io.BytesIO(data), lambda key: True, config, report))
     assert report.damage
 
 

@@ -44,8 +44,8 @@ def zip_of(data, max_bytes=1 << 20, wanted=everything):
 
 
 def parquet_of(data, columns=("image", None), max_bytes=1 << 20):
-    report = Report()
-    return list(parquet_members(io.BytesIO(data), everything, max_bytes, report, columns)), report
+    report, config = Report(), ReadConfig(max_bytes, *columns)
+    return list(parquet_members(io.BytesIO(data), everything, config, report)), report
 
 
 def codes(members):

@@ -237,7 +237,7 @@ def test_two_roots_with_the_same_names_keep_both(tmp_path, archive):
     for inputs in (["p", "q"], ["q", "p"], ["q"], ["p"]):
         rows, report = archive.run(*(tmp_path / i for i in inputs))
         assert len(rows) == 0, inputs
-        assert report.done == 2 * len(inputs)
+        assert report.already_in_lake == 2 * len(inputs)
 
 
 def test_two_roots_of_which_one_was_known(tmp_path, archive):
@@ -263,7 +263,7 @@ def test_a_moved_archive_adds_nothing(tmp_path, archive):
     (tmp_path / "p").rename(tmp_path / "moved")
     rows, report = archive.run(tmp_path / "moved")
     assert len(rows) == 0
-    assert report.done == 3
+    assert report.already_in_lake == 3
 
 
 def test_a_moved_archive_with_other_bytes_under_an_old_name_adds_them(tmp_path, archive):
@@ -272,7 +272,7 @@ def test_a_moved_archive_with_other_bytes_under_an_old_name_adds_them(tmp_path, 
     (tmp_path / "p").rename(tmp_path / "q")
     put(tmp_path, {"q/x.jpg": C})
     rows, report = archive.run(tmp_path / "q")
-    assert len(rows) == report.done == 1
+    assert len(rows) == report.already_in_lake == 1
     assert len(set(archive.rows["image_id"].to_pylist())) == 3
 
 

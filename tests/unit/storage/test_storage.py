@@ -145,10 +145,10 @@ def test_the_cause_of_a_cause_is_seen():
 
 
 def test_within_gives_the_answer_or_the_error():
-    assert within(5, lambda: 7, "read", "s3://b") == 7
-    assert within(5, lambda: None, "read", "s3://b") is None
+    assert within(lambda: 7, "read", "s3://b", 5) == 7
+    assert within(lambda: None, "read", "s3://b", 5) is None
     with pytest.raises(StorageError, match="it does not exist"):
-        within(5, lambda: os.stat("/no/such/file"), "read", "s3://b")
+        within(lambda: os.stat("/no/such/file"), "read", "s3://b", 5)
 
 
 def test_within_gives_up_and_does_not_keep_the_program_from_ending():
@@ -156,7 +156,7 @@ def test_within_gives_up_and_does_not_keep_the_program_from_ending():
     before = set(threading.enumerate())
     began = time.monotonic()
     with pytest.raises(StorageError, match=r"Cannot list s3://b: no answer within 0 s; check"):
-        within(0.05, release.wait, "list", "s3://b")
+        within(release.wait, "list", "s3://b", 0.05)
     assert time.monotonic() - began < 2
     left = set(threading.enumerate()) - before
     release.set()

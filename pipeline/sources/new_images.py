@@ -1,4 +1,4 @@
-"""Decides which images of a unit are new, and under which id."""
+"""Tells which images of a unit are new to the lake, and gives them their ids and rows."""
 
 import hashlib
 import os
@@ -14,13 +14,13 @@ from pipeline.sources.units import Unit
 from pipeline.storage.folder import Folder, printable
 
 
-class Claims:
+class NewImages:
     """Decides for each image of a unit whether it is new, and under which id.
 
-    An id is the hash of a place relative to its input root, so that it survives moving the
-    archive. A second image with the same place under another root must not be taken for the
-    first: while the first is still where it was, or has other bytes, the second gets an id of its
-    own, salted with its full address. Otherwise the archive was moved, and nothing is new.
+    An id is the hash of a place relative to its input root, so that it survives when the archive
+    is moved. A second image with the same place under another root must not be taken for the first
+    one. As long as the first is where it was, or has other bytes, the second gets an id of its own,
+    salted with its full address. Otherwise the archive was moved, and nothing is new.
     """
 
     def __init__(self, unit: Unit, ledger: Ledger, report: Report) -> None:
@@ -31,8 +31,8 @@ class Claims:
         self._link = "" if unit.kind == "files" else "#"
         self._shard = "" if unit.kind == "files" else printable(unit.base)
         self._ids: dict[str, tuple[str, int]] = {}
-        self._there: dict[str, bool] = {}
-        self._real: dict[str, str] = {}
+        self._shard_exists: dict[str, bool] = {}
+        self._real_paths: dict[str, str] = {}
 
     def wanted(self, key: str, index: int = 0) -> bool:
         """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
@@ -40,29 +40,29 @@ class Claims:
         own = self._own(key)
         row, own_row = self.ledger.find([plain, own]).tolist()
         # Which of two roots came first, and has the plain id, may differ from run to run.
-        known = own_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
+        in_lake = own_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
         identity = plain
         if (
             index in self.unit.salted
             or self._is_taken(plain)
-            or (row >= 0 and not known and self._exists(self.ledger.shard_of(row), key))
+            or (row >= 0 and not in_lake and self._exists(self.ledger.shard_of(row), key))
         ):
             identity, row = own, -1
-        if known:
-            self.report.done += 1
+        if in_lake:
+            self.report.already_in_lake += 1
             return False
         self._ids[key] = (identity, row)
         return True
 
     def row(self, member: Member) -> dict[str, object] | None:
-        """Return the image's row, or None when it turns out to be known or no image."""
+        """Return the image's row, or None when the lake turns out to have it, or it is no image."""
         identity, contested = self._ids.pop(member.key)
         data = member.data
         digest = hashlib.sha256(data).hexdigest() if data is not None else None
         address = self.unit.base + self._link + member.key
         if contested >= 0:
             if digest and content_key(digest) == int(self.ledger.content[contested]):
-                self.report.done += 1
+                self.report.already_in_lake += 1
                 return None
             identity = self._own(member.key)
         if self.ledger.forgotten.hides(printable(address), digest):
@@ -85,13 +85,13 @@ class Claims:
         }
 
     def _own(self, key: str) -> str:
-        """Return the id of an image of its own, which tells its full address."""
+        """Return the id that an image has by its full address."""
         address = self.unit.base + self._link + key
         own = image_id(self._place + key, address)
-        again = 1
+        number = 1
         while self._is_taken(own):
-            again += 1
-            own = image_id(self._place + key, f"{address}#{again}")
+            number += 1
+            own = image_id(self._place + key, f"{address}#{number}")
         return own
 
     def _is_taken(self, identity: str) -> bool:
@@ -104,25 +104,25 @@ class Claims:
 
     def _same_place(self, shard: str, key: str) -> bool:
         """Return whether `shard` is where image `key` is, by this name or through a link."""
-        mine = self._shard_of(key)
-        if shard == mine:
+        here = self._shard_of(key)
+        if shard == here:
             return True
-        if "://" in shard or "://" in mine:
+        if "://" in shard or "://" in here:
             return False
-        for path in (shard, mine):
-            if path not in self._real:
-                self._real[path] = os.path.realpath(path)
-        return self._real[shard] == self._real[mine]
+        for path in (shard, here):
+            if path not in self._real_paths:
+                self._real_paths[path] = os.path.realpath(path)
+        return self._real_paths[shard] == self._real_paths[here]
 
     def _exists(self, shard: str, key: str) -> bool:
         """Return whether the image that holds this place is still where it was indexed."""
         if self.unit.kind == "files":
-            return self._found(f"{shard}/{key.rsplit('/', 1)[-1]}")
-        if shard not in self._there:
-            self._there[shard] = self._found(shard)
-        return self._there[shard]
+            return self._is_there(f"{shard}/{key.rsplit('/', 1)[-1]}")
+        if shard not in self._shard_exists:
+            self._shard_exists[shard] = self._is_there(shard)
+        return self._shard_exists[shard]
 
-    def _found(self, where: str) -> bool:
+    def _is_there(self, where: str) -> bool:
         try:
             return Folder(where, self.unit.options).exists()
         except (StorageError, ConfigError):
