@@ -68,18 +68,18 @@ class Option:
         """Return the bounds in words."""
         low = self.least if self.least is not None else self.above
         high = self.most if self.most is not None else self.below
-        if low is None:
-            text = f"it must be {high:,} or less"
-        elif high is None:
-            text = f"it must be {'' if self.above is None else 'more than '}{low:,}" + (
-                " or more" if self.above is None else ""
-            )
-            text = "it must not be negative" if low == 0 and self.above is None else text
+        if high is None:
+            more = "more than " if self.above is not None else ""
+            text = f"give {more}{_number(low)}" + ("" if more else " or more")
         elif self.above is not None and self.below is None:
-            text = f"give more than {low:g}, at most {high:g}"
+            text = f"give more than {_number(low)}, at most {_number(high)}"
         else:
-            text = f"it must lie between {low:g} and {high:g}"
+            text = f"it must lie between {_number(low)} and {_number(high)}"
         return f"{text}: {self.why}" if self.why else text
+
+
+def _number(value: float | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,7 @@ def check_bounds(config: Any) -> None:
         value = getattr(config, name)
         if value is None and one.optional:
             continue
+        name = name if name == one.name else f"{one.name} ({name})"
         if one.choices is not None:
             require(value in one.choices, f"{name} is {value!r}; choose from "
                     f"{', '.join(one.choices)}")  # fmt: skip

@@ -1,7 +1,7 @@
 """What `facelake plan` prints: tables for people, JSON for programs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE
@@ -11,38 +11,20 @@ from rich.table import Table
 from pipeline.commands.amounts import count, size, time
 from pipeline.commands.output import say
 from pipeline.executor.planning.figures import INTERVAL_PERCENT, STAGES, Figures, Sample
+from pipeline.executor.planning.job import Outcome
 from pipeline.executor.planning.prediction import (
     START_S,
     USABLE,
-    Hardware,
     Prediction,
     feeding,
     leading_stage,
 )
-from pipeline.sources.members import Report
 
 PERCENTILES = (50, 95)
 # What else wants memory on a node: the system, and peaks that the sample did not see.
 MEMORY_SHARE = 0.9
 # Below it an interval from drawing the same photos again says little.
 FEW_PHOTOS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was measured and predicted.
-
-    Attributes:
-        loose_share: of the photos, those that are files of their own.
-        report: what reading had to say.
-    """
-
-    sample: Sample
-    figures: Figures
-    hardware: Hardware
-    predictions: Sequence[Prediction]
-    loose_share: float
-    report: Report
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

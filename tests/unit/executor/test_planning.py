@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from pipeline.commands.amounts import count, size, time
 from pipeline.commands.main import main
-from pipeline.commands.plan import photo_numbers
 from pipeline.config import PoolConfig, ReadConfig
 from pipeline.errors import ConfigError
 from pipeline.executor.planning.fetch import fetch
 from pipeline.executor.planning.figures import Figures, Memory, Sample, figures, interval
+from pipeline.executor.planning.job import photo_numbers
 from pipeline.executor.planning.needs import driver_bytes, node_bytes
 from pipeline.executor.planning.prediction import (
     START_S,
@@ -372,13 +372,16 @@ def test_what_cannot_be_planned_is_one_line_and_a_code(tmp_path, capsys):
     ("options", "says"),
     [
         (["--photos", "many"], "is no number of photos"),
-        (["--sample", "0"], "--sample is 0"),
-        (["--nodes", "0"], "--nodes is 0"),
-        (["--cpus", "-1"], "--cpus is -1"),
-        (["--memory-gb", "nan"], "--memory-gb is nan"),
-        (["--gpus", "-1"], "--gpus is -1"),
+        (["--sample", "0"], "sample is 0; it must lie between 1 and 100,000"),
+        (["--nodes", "0"], "nodes is 0; it must lie between 1 and 100,000"),
+        (["--cpus", "-1"], "cpus is -1; it must lie between 1 and 4,096"),
+        (["--memory-gb", "nan"], "memory_gb is nan; it must lie between 0.1 and 100,000"),
+        (["--gpus", "-1"], "gpus is -1; it must lie between 0 and 64"),
         (["--gpu-images-per-s", "9"], "belong together"),
-        (["--gpu-images-per-s", "0", "--gpu-faces-per-s", "9"], "--gpu-images-per-s is 0"),
+        (
+            ["--gpu-images-per-s", "0", "--gpu-faces-per-s", "9"],
+            "gpu_images_per_s is 0.0; it must lie between 0.001 and 1e+07",
+        ),
         (["--gpus", "1", "--device", "cpu"], "--gpus with --device cpu"),
         (["--min-face-px", "0"], "min_face_px is 0"),
     ],
