@@ -7,13 +7,13 @@ from dataclasses import replace
 from pipeline.errors import ConfigError, LakeMismatchError
 from pipeline.lake.checkpoints import Mapper, in_process
 from pipeline.lake.store import LakeStore
-from pipeline.search import training
 from pipeline.search.measure import measure
 from pipeline.search.reader import Reader
 from pipeline.search.settings import FLAT, VectorIndexConfig, faiss
 from pipeline.search.shards import build_shard, plan
 from pipeline.search.store import IndexStore, Manifest
-from pipeline.search.vectors import models_of, rows_of, sizes_of
+from pipeline.search.training import Recipe, train
+from pipeline.search.vectors import rows_of, sizes_of
 
 # Trained for so many faces, cells are too large or too few for more than four times as many.
 RETRAIN = 4
@@ -56,7 +56,7 @@ class Build:
         """
         faiss()
         began = time.monotonic()
-        models = models_of(self.lake)
+        models = self.lake.existing_models()
         live = sizes_of(self.lake)
         old = self._old(models.embedder)
         known = old.covered(live) if old else set()
@@ -75,9 +75,8 @@ class Build:
         if old is None:
             self.progress("training", 0, 1)
             salt = self.run_id if self.config.full else ""
-            trained = training.train(
-                self.lake, counts, live, kind, cells, self.config, models.dimension, salt
-            )
+            recipe = Recipe(kind, cells, models.dimension, self.config.seed, salt)
+            trained = train(self.lake, counts, live, recipe)
         else:
             trained, cells = old.trained, old.cells
         kept, wanted = plan(old.shards if old else (), live, fresh, self.config, trained)
@@ -126,17 +125,16 @@ class Build:
             )  # fmt: skip
         self.progress("measuring", 0, 1)
         reader = Reader(self.store, manifest, sizes_of(self.lake))
-        got = measure(self.lake, reader, rows, self.config.recall, self.config.queries,
-                      self.config.seed + 1, self.mapper)  # fmt: skip
+        got = measure(self.lake, reader, rows, self.config, self.mapper)
         return replace(
             manifest, nprobe=got.nprobe, recall=got.recall, recalls=got.recalls,
             queries=got.queries, measured_rows=total,
         )  # fmt: skip
 
 
-def mismatch(lake: LakeStore, theirs: str, mine: str) -> LakeMismatchError:
+def mismatch(lake: LakeStore, of_index: str, of_lake: str) -> LakeMismatchError:
     """Return the error for an index of another model."""
     return LakeMismatchError(
-        f"The index of {lake.folder.url} was made of vectors of {theirs}, the lake has those of "
-        f"{mine}; make it again: facelake search-index {lake.folder.url} --full"
+        f"The index of {lake.folder.url} was made of vectors of {of_index}, the lake has those of "
+        f"{of_lake}; make it again: facelake search-index {lake.folder.url} --full"
     )

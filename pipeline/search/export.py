@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.lake.store import LakeStore
-from pipeline.search.vectors import models_of, sizes_of, table_batches
+from pipeline.search.vectors import sizes_of, table_batches
 
 COLUMNS = ("face_id", "image_id", "uri", "box", "score", "size_px", "quality", "embedding")
 
@@ -36,7 +36,7 @@ def to_lance(lake: LakeStore, target: str) -> int:
         ConfigError: Lance is not installed, or the target is there already.
     """
     library = lance()
-    models = models_of(lake)
+    models = lake.existing_models()
     if "://" not in target and os.path.exists(target):
         raise ConfigError(f"{target} is there already; name a folder that is not")
     whole = schema.faces_schema(models.dimension)

@@ -19,7 +19,7 @@ from pipeline.search.reader import Reader
 from pipeline.search.settings import has_faiss
 from pipeline.search.store import IndexStore
 from pipeline.search.topk import Hit, TopK
-from pipeline.search.vectors import locate, models_of, no_such_face, sizes_of, vectors_by_id
+from pipeline.search.vectors import locate, no_such_face, sizes_of, vectors_by_id
 
 logger = logging.getLogger(__name__)
 # A build that ends while the index is opened takes its files away; the next look finds new ones.
@@ -65,7 +65,7 @@ class Searcher:
         options = storage_options or {}
         self.lake = lake if isinstance(lake, LakeStore) else LakeStore(os.fspath(lake), options)
         self.options = dict(storage_options or self.lake.folder.options)
-        self.models = models_of(self.lake)
+        self.models = self.lake.existing_models()
         self.live = sizes_of(self.lake)
         self.reader = None if exact else self._open()
         indexed = self.reader.manifest.covered(self.live) if self.reader else set()

@@ -8,6 +8,7 @@ from pipeline.lake.checkpoints import Mapper
 from pipeline.lake.store import LakeStore
 from pipeline.search.exact import search_parts
 from pipeline.search.reader import Reader
+from pipeline.search.settings import VectorIndexConfig
 from pipeline.search.topk import Hit, TopK
 from pipeline.search.training import sample
 
@@ -36,9 +37,12 @@ class Measured:
 
 
 def measure(
-    lake: LakeStore, reader: Reader, rows: Mapping[str, int], target: float, queries: int,
-    seed: int, mapper: Mapper,
-) -> Measured:  # fmt: skip
+    lake: LakeStore,
+    reader: Reader,
+    rows: Mapping[str, int],
+    config: VectorIndexConfig,
+    mapper: Mapper,
+) -> Measured:
     """Compare the index with exact search, on faces of the lake that are drawn by chance.
 
     A face is not counted as its own neighbour.
@@ -47,12 +51,10 @@ def measure(
         lake: whose parts are searched exactly.
         reader: the open index.
         rows: faces of each part.
-        target: share of the nearest that should be found.
-        queries: faces that are asked for.
-        seed: of the draw.
+        config: its recall should be reached, on so many `queries`, drawn with its seed.
         mapper: runs the exact search.
     """
-    names, vectors = sample(lake, rows, queries, seed, reader.manifest.dimension)
+    names, vectors = sample(lake, rows, config.queries, config.seed + 1, reader.manifest.dimension)
     own = [face.decode() for face in names.tolist()]
     exact = TopK(vectors, NEAREST + 1)
     arguments = [(lake, group, vectors) for group in _groups(rows)]
@@ -66,12 +68,12 @@ def measure(
     recalls: dict[int, float] = {}
 
     def recall(probes: int) -> float:
-        mine = _others(reader.search(vectors, NEAREST + 1, probes).hits, own)
-        hit = sum(len(a & b) for a, b in zip(mine, truth, strict=True))
+        close = _others(reader.search(vectors, NEAREST + 1, probes).hits, own)
+        hit = sum(len(a & b) for a, b in zip(close, truth, strict=True))
         recalls[probes] = round(hit / total, 4)
         return recalls[probes]
 
-    nprobe = fewest(recall, reader.manifest.cells, min(1.0, target + AIM_ABOVE))
+    nprobe = fewest(recall, reader.manifest.cells, min(1.0, config.recall + AIM_ABOVE))
     tried = {str(probes): recalls[probes] for probes in sorted(recalls)}
     return Measured(nprobe, recalls[nprobe], tried, len(own))
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.geometry import Floats
 from pipeline.lake.store import LakeStore
-from pipeline.search.settings import FLAT, IVF, VectorIndexConfig, faiss
+from pipeline.search.settings import FLAT, IVF, faiss
 from pipeline.search.store import FORMAT, IndexStore
 from pipeline.search.vectors import batches
 
@@ -27,49 +28,75 @@ def empty(store: IndexStore, name: str) -> Any:
     return faiss().deserialize_index(np.frombuffer(store.folder.read(name), np.uint8))
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What an index is trained for.
+
+    Attributes:
+        kind: of the index, one of `settings.KINDS`.
+        cells: of the IVF kinds.
+        dimension: of the vectors.
+        seed: of every choice by chance.
+        salt: makes another file of the same training.
+    """
+
+    kind: str
+    cells: int
+    dimension: int
+    seed: int
+    salt: str = ""
+
+    @property
+    def faces(self) -> int:
+        """How many faces training wants."""
+        if self.kind == FLAT:
+            return 0
+        return max(FACES_A_CELL * self.cells, FACES_FOR_CODES if self.kind != IVF else 0)
+
+    def untrained(self) -> Any:
+        """Return the index before it has seen a vector."""
+        library = faiss()
+        inner = library.METRIC_INNER_PRODUCT
+        half = library.ScalarQuantizer.QT_fp16
+        if self.kind == FLAT:
+            return library.IndexScalarQuantizer(self.dimension, half, inner)
+        coarse = library.IndexFlatIP(self.dimension)
+        if self.kind == IVF:
+            # not residuals: half floats lose nothing that matters, and need no centroid to be read
+            index = library.IndexIVFScalarQuantizer(
+                coarse, self.dimension, self.cells, half, inner, False
+            )
+        else:
+            # 8 numbers in a byte: 64 bytes for 512
+            wanted = range(max(1, self.dimension // 8), 0, -1)
+            codes = next(m for m in wanted if self.dimension % m == 0)
+            index = library.IndexIVFPQ(coarse, self.dimension, self.cells, codes, CODE_BITS, inner)
+            index.pq.cp.min_points_per_centroid = 1
+            index.pq.cp.seed = self.seed + 1
+        index.cp.seed = self.seed + 1
+        index.cp.min_points_per_centroid = 1  # small lakes are not worth a warning
+        return index
+
+
 def train(
-    lake: LakeStore, rows: Mapping[str, int], sizes: Mapping[str, int], kind: str, cells: int,
-    config: VectorIndexConfig, dimension: int, salt: str = "",
-) -> str:  # fmt: skip
+    lake: LakeStore, rows: Mapping[str, int], sizes: Mapping[str, int], recipe: Recipe
+) -> str:
     """Train on a sample of the parts `rows` and return the file, which may be there already.
 
-    The same lake, settings and `salt` give the same file: a build that was stopped goes on.
+    The same lake and recipe give the same file: a build that was stopped goes on.
     """
     store = IndexStore(lake)
-    facts = [FORMAT, kind, cells, config.seed, dimension, salt,
+    facts = [FORMAT, recipe.kind, recipe.cells, recipe.seed, recipe.dimension, recipe.salt,
              sorted((name, sizes[name]) for name in rows)]  # fmt: skip
     key = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
     name = f"trained-{key}.faiss"
     if name in store.folder.files():
         return name
-    index = _untrained(kind, dimension, cells, config.seed)
-    wanted = max(FACES_A_CELL * cells, FACES_FOR_CODES if kind not in (FLAT, IVF) else 0)
-    _, vectors = sample(lake, rows, wanted if kind != FLAT else 0, config.seed, dimension)
-    if kind != FLAT:
-        index.train(vectors)
+    index = recipe.untrained()
+    if recipe.faces:
+        index.train(sample(lake, rows, recipe.faces, recipe.seed, recipe.dimension)[1])
     store.folder.publish(name, faiss().serialize_index(index).tobytes())
     return name
-
-
-def _untrained(kind: str, dimension: int, cells: int, seed: int) -> Any:
-    library = faiss()
-    inner = library.METRIC_INNER_PRODUCT
-    half = library.ScalarQuantizer.QT_fp16
-    if kind == FLAT:
-        return library.IndexScalarQuantizer(dimension, half, inner)
-    coarse = library.IndexFlatIP(dimension)
-    if kind == IVF:
-        # not residuals: half floats lose nothing that matters, and need no centroid to be read
-        index = library.IndexIVFScalarQuantizer(coarse, dimension, cells, half, inner, False)
-    else:
-        # 8 numbers in a byte: 64 bytes for 512
-        codes = next(m for m in range(max(1, dimension // 8), 0, -1) if dimension % m == 0)
-        index = library.IndexIVFPQ(coarse, dimension, cells, codes, CODE_BITS, inner)
-        index.pq.cp.min_points_per_centroid = 1
-        index.pq.cp.seed = seed + 1
-    index.cp.seed = seed + 1
-    index.cp.min_points_per_centroid = 1  # small lakes are not worth a warning
-    return index
 
 
 def sample(
@@ -91,9 +118,9 @@ def sample(
     start = 0
     for name in chosen:
         for face_ids, block in batches(lake, name):
-            mine = drawn[(drawn >= start) & (drawn < start + len(block))] - start
-            ids += [face.encode() for face in _take(face_ids, mine)]
-            vectors.append(block[mine])
+            inside = drawn[(drawn >= start) & (drawn < start + len(block))] - start
+            ids += [face.encode() for face in _take(face_ids, inside)]
+            vectors.append(block[inside])
             start += len(block)
     return np.array(ids, np.bytes_), np.concatenate(vectors)
 

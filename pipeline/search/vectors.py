@@ -13,23 +13,13 @@ from pipeline.geometry import Floats
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.scan import scan
-from pipeline.lake.store import LakeStore, Models
+from pipeline.lake.store import LakeStore
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import is_local, visible
 
 # 16,384 vectors of 512 floats are 32 MB: few enough to hold, enough to multiply at full speed.
 BATCH = 16_384
 READERS = 16
-
-
-def models_of(lake: LakeStore) -> Models:
-    """Return the models of a lake.
-
-    Raises:
-        ConfigError: there is no lake.
-    """
-    models = lake.existing_models()
-    return models
 
 
 def sizes_of(lake: LakeStore) -> dict[str, int]:
@@ -87,7 +77,7 @@ def rows_by_id(lake: LakeStore, where: Mapping[str, str], columns: Sequence[str]
     return scan(
         lake.folder.child("faces"),
         sorted(set(where.values())),
-        schema.faces_schema(models_of(lake).dimension),
+        schema.faces_schema(lake.existing_models().dimension),
         ["face_id", *columns],
         pc.field("face_id").isin(pa.array(list(where), pa.string())),
     )

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Floats32, Ints
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 from pipeline.web.report.spool import Spool
@@ -30,15 +30,15 @@ class Faces:
         sizes: px, float32 [shown].
     """
 
-    measures: dict[str, npt.NDArray[np.float32]]
-    pictures: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float32]
-    sizes: npt.NDArray[np.float32]
+    measures: dict[str, Floats32]
+    pictures: Ints
+    boxes: Floats32
+    sizes: Floats32
 
 
 def gather(lake: LakeStore, shown: pa.Array, spool: Spool) -> Faces:
     """Read all faces, part by part, and set aside the thumbnails of those shown, by face id."""
-    found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in MEASURES}
+    found: dict[str, list[Floats32]] = {name: [] for name in MEASURES}
     pictures = np.full(len(shown), -1, np.int64)
     boxes = np.zeros((len(shown), 4), np.float32)
     sizes = np.zeros(len(shown), np.float32)

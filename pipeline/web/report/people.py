@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Bools, Ints
 from pipeline.people import People
 from pipeline.people.view import View, view
 from pipeline.web.report.names import page_name, person_stem
@@ -43,7 +43,7 @@ class Person:
     """
 
     row: Mapping[str, Any]
-    rows: npt.NDArray[np.int64]
+    rows: Ints
     cover: int | None
     doubtful: int
     others: Sequence[tuple[str, float]]
@@ -144,17 +144,17 @@ def shown(store: People, config: ReportConfig) -> Shown | None:
     )
 
 
-def doubtful(faces: pa.Table) -> npt.NDArray[np.bool_]:
+def doubtful(faces: pa.Table) -> Bools:
     """Return which faces may be somebody else's, unless somebody confirmed them."""
     confidence = faces["confidence"].to_numpy().astype(np.float64)
     attached = pc.equal(faces["tier"], "attach").to_numpy()
     confirmed = faces["confirmed"].to_numpy()
     least = np.where(attached, DOUBTFUL_ATTACHED, DOUBTFUL)
-    found: npt.NDArray[np.bool_] = (confidence < least) & ~confirmed
+    found: Bools = (confidence < least) & ~confirmed
     return found
 
 
-def _owners(now: View, members: pa.Table, persons: pa.Array) -> npt.NDArray[np.int64]:
+def _owners(now: View, members: pa.Table, persons: pa.Array) -> Ints:
     """Return which of `persons` each face is with now, int64 [faces]; -1: none of them."""
     numbers = dict(zip(persons.to_pylist(), range(len(persons)), strict=True))
     owner = _index(members["person_id"], persons)
@@ -166,9 +166,9 @@ def _owners(now: View, members: pa.Table, persons: pa.Array) -> npt.NDArray[np.i
     return owner
 
 
-def _index(values: pa.ChunkedArray, among: pa.Array) -> npt.NDArray[np.int64]:
+def _index(values: pa.ChunkedArray, among: pa.Array) -> Ints:
     found = pc.fill_null(pc.index_in(values, among, skip_nulls=True), -1)
-    at: npt.NDArray[np.int64] = found.to_numpy().astype(np.int64)
+    at: Ints = found.to_numpy().astype(np.int64)
     return at
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Bools, Floats32, Ints
 from pipeline.web.report.charts import timeline
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import day
@@ -30,8 +31,6 @@ class Album:
 
     Attributes:
         photos: rows of `images` of the faces shown.
-        place: row of `photos` of each face shown, int64 [shown]; -1: gone.
-        doubt: whether each face shown is doubtful, bool [shown].
         folder: that all photos share.
     """
 
@@ -39,22 +38,21 @@ class Album:
     shown: Shown
     faces: Faces
     photos: pa.Table
-    place: npt.NDArray[np.int64]
-    doubt: npt.NDArray[np.bool_]
     spool: Spool
     previews: Previews
     folder: str
 
-    @classmethod
-    def of(
-        cls, site: Site, shown: Shown, faces: Faces, photos: pa.Table, spool: Spool,
-        previews: Previews, folder: str,
-    ) -> "Album":  # fmt: skip
-        """Join faces and photos."""
-        ids = photos["image_id"].combine_chunks()
-        place = pc.fill_null(pc.index_in(shown.faces["image_id"], ids), -1).to_numpy()
-        doubt = doubtful(shown.faces)
-        return cls(site, shown, faces, photos, place, doubt, spool, previews, folder)
+    @cached_property
+    def place(self) -> Ints:
+        """Row of `photos` of each face shown, int64 [shown]; -1: gone."""
+        ids = self.photos["image_id"].combine_chunks()
+        rows = pc.index_in(self.shown.faces["image_id"], ids)
+        return np.asarray(pc.fill_null(rows, -1).to_numpy())
+
+    @cached_property
+    def doubt(self) -> Bools:
+        """Whether each face shown is doubtful, bool [shown]."""
+        return doubtful(self.shown.faces)
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of the pages of all persons."""
@@ -123,11 +121,11 @@ class Album:
             )
         ]
 
-    def _firsts(self, person: Person) -> npt.NDArray[np.int64]:
+    def _firsts(self, person: Person) -> Ints:
         """Return which of the person's faces are the first of a photo, the most central first."""
         at = self.place[person.rows]
         _, firsts = np.unique(at, return_index=True)
-        chosen: npt.NDArray[np.int64] = np.sort(firsts[at[firsts] >= 0])[:PHOTOS]
+        chosen: Ints = np.sort(firsts[at[firsts] >= 0])[:PHOTOS]
         return chosen
 
     def _wanted(self) -> Iterator[dict[str, Any]]:
@@ -171,7 +169,7 @@ def _doubt(member: Mapping[str, Any]) -> str:
     return f"doubtful: {member['reason'] or 'low confidence'}"
 
 
-def _percent(box: npt.NDArray[np.float32], photo: Mapping[str, Any]) -> list[float] | None:
+def _percent(box: Floats32, photo: Mapping[str, Any]) -> list[float] | None:
     """Return left, top, width and height of a box in percent of the photo."""
     if not photo["width"] or not photo["height"]:
         return None

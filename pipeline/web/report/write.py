@@ -102,8 +102,9 @@ class _Report:
         previews.left += self.config.photos - share
         if self.shown:
             table = images.photos_of(self.lake, some["image_id"].combine_chunks())
-            album = Album.of(self.site, self.shown, faces, table, self.spool, previews,
-                             self.indexed.folder)  # fmt: skip
+            album = Album(
+                self.site, self.shown, faces, table, self.spool, previews, self.indexed.folder
+            )
             for name, text in tiles.people_pages(
                 self.site, self.shown, faces, self.spool, album.name
             ):
@@ -130,10 +131,11 @@ class _Report:
             pages.add("evaluation.html", self.site.render("evaluation.html", "Evaluation", found))
 
     def _index(self, faces: Faces) -> str:
-        values = overview.overview(
-            self.indexed, faces, self.shown, self.copies, self._covers(faces, self.shown),
-            history.cards(self.lake), self.lake.folder.url,
-        )  # fmt: skip
+        page = overview.Overview(
+            self.indexed, faces, self.shown, self.copies, self._covers(faces, self.shown)
+        )
+        cards = history.cards(self.lake)
+        values = page.values(self.lake.folder.url) | {"cards": cards}
         return self.site.render("index.html", "Overview", values)
 
     def _covers(self, faces: Faces, found: Shown | None) -> Sequence[tiles.Tile]:
