@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 from pipeline.lake.store import LakeStore
 from pipeline.search.topk import Hit, TopK
 from pipeline.search.vectors import batches
 
 
 def search_parts(
-    lake: LakeStore, names: Sequence[str], queries: Floats, k: int, into: TopK | None = None
+    lake: LakeStore, names: Sequence[str], queries: Floats32, k: int, into: TopK | None = None
 ) -> list[list[Hit]]:
     """Return the `k` faces of the named parts that are most similar to each query [Q, D].
 

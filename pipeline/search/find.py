@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Floats32
 from pipeline.errors import ConfigError, StorageError
-from pipeline.geometry import Floats
 from pipeline.lake.store import LakeStore
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts
@@ -93,7 +93,7 @@ class Searcher:
                     raise
         return None
 
-    def nearest(self, queries: Floats, k: int) -> list[list[Hit]]:
+    def nearest(self, queries: Floats32, k: int) -> list[list[Hit]]:
         """Return the `k` faces that are most similar to each query, unit vectors float32 [Q, D].
 
         Raises:
@@ -108,13 +108,13 @@ class Searcher:
         top = self.reader.search(queries, k) if self.reader else TopK(queries, k)
         return search_parts(self.lake, self.rest, queries, k, top)
 
-    def vectors(self, face_ids: list[str]) -> dict[str, Floats]:
+    def vectors(self, face_ids: list[str]) -> dict[str, Floats32]:
         """Return the vectors of faces; those that the lake lacks are left out."""
         where = self.reader.locate(face_ids, self.live) if self.reader else {}
         missing = [face for face in face_ids if face not in where]
         return vectors_by_id(self.lake, where | locate(self.lake, missing, self.rest))
 
-    def vector(self, face_id: str) -> Floats:
+    def vector(self, face_id: str) -> Floats32:
         """Return the vector of a face.
 
         Raises:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
@@ -76,11 +76,11 @@ class Templates:
     """
 
     persons: list[dict[str, Any]]
-    vectors: Floats
+    vectors: Floats32
     owner: np.ndarray
     faces: list[str | None]
 
-    def rank(self, vector: Floats) -> list[Candidate]:
+    def rank(self, vector: Floats32) -> list[Candidate]:
         """Return the persons by falling similarity; equal ones by id."""
         scores = (self.vectors.astype(np.float64) * vector.astype(np.float64)).sum(axis=1)
         best = np.full(len(self.persons), -np.inf)
@@ -163,7 +163,7 @@ def templates(searcher: Searcher, people: View, among: Among = "named") -> Templ
     faces = [face for one in persons for face in one["exemplars"][:EXEMPLARS]]
     vectors = searcher.vectors(faces) if faces else {}
     means = _means(searcher.lake, persons)
-    rows: list[tuple[int, str | None, Floats]] = []
+    rows: list[tuple[int, str | None, Floats32]] = []
     for at, one in enumerate(persons):
         mine = [(face, vectors[face]) for face in one["exemplars"][:EXEMPLARS] if face in vectors]
         rows += [(at, face, vector) for face, vector in mine]
@@ -179,13 +179,13 @@ def templates(searcher: Searcher, people: View, among: Among = "named") -> Templ
                      [face for _, face, _ in rows])  # fmt: skip
 
 
-def _means(lake: LakeStore, persons: list[dict[str, Any]]) -> dict[str, Floats]:
+def _means(lake: LakeStore, persons: list[dict[str, Any]]) -> dict[str, Floats32]:
     """Return the means that clustering made of persons who have the same faces since."""
     ids = pa.array([one["person_id"] for one in persons], pa.string())
     if not len(ids):
         return {}
     table = People(lake).people(["person_id", "faces", "mean"], pc.field("person_id").isin(ids))
     now = {one["person_id"]: one["faces"] for one in persons}
-    means: list[Floats] = list(matrix(table["mean"])) if len(table) else []
+    means: list[Floats32] = list(matrix(table["mean"])) if len(table) else []
     rows = zip(table["person_id"].to_pylist(), table["faces"].to_pylist(), means, strict=True)
     return {person: mean for person, faces, mean in rows if now[person] == faces}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 from pipeline.lake.checkpoints import Mapper
 from pipeline.lake.store import LakeStore
 from pipeline.search.exact import search_parts
@@ -97,7 +97,7 @@ def fewest(recall: Callable[[int], float], cells: int, target: float) -> int:
     return probes
 
 
-def _exact(lake: LakeStore, names: Sequence[str], queries: Floats) -> list[list[Hit]]:
+def _exact(lake: LakeStore, names: Sequence[str], queries: Floats32) -> list[list[Hit]]:
     return search_parts(lake, names, queries, NEAREST + 1)
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, Union
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Bytes, Floats32
 from pipeline.config import DECODE_SIDE
 from pipeline.errors import ConfigError, ImageError, NoFaceError
-from pipeline.geometry import Floats, Pixels
+from pipeline.geometry import Pixels
 from pipeline.imaging import Sandbox
 from pipeline.models.detector import FaceDetector, select
 from pipeline.models.embedder import Embedder
@@ -36,7 +36,7 @@ class Probe:
     """
 
     name: str
-    vector: Floats
+    vector: Floats32
     box: tuple[float, float, float, float]
     size_px: float
     faces: int
@@ -71,7 +71,7 @@ def take_face(
     return Probe(name, vector, (x1, y1, x2, y2), min(x2 - x1, y2 - y1), len(found), crop[0])
 
 
-def read_photo(photo: Photo, options: Mapping[str, Any]) -> tuple[str, npt.NDArray[np.uint8], int]:
+def read_photo(photo: Photo, options: Mapping[str, Any]) -> tuple[str, Bytes, int]:
     """Return what a photo is called, its upright pixels, and by what they are reduced."""
     if not isinstance(photo, str | os.PathLike):
         return "the image", as_rgb(photo), 1

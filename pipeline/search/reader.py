@@ -12,8 +12,8 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Bytes, Floats32, Ints
 from pipeline.errors import StorageError
-from pipeline.geometry import Floats
 from pipeline.search.settings import FLAT, IVF_PQ, faiss
 from pipeline.search.store import HALVES, ROWS, VECTORS, IndexStore, Manifest, Shard
 from pipeline.search.topk import Hit, TopK
@@ -41,7 +41,7 @@ class OpenShard:
     rows: npt.NDArray[Any]
     halves: npt.NDArray[np.float16] | None
     selector: Any
-    bits: npt.NDArray[np.uint8] | None  # the selector points into them
+    bits: Bytes | None  # the selector points into them
 
 
 class Reader:
@@ -85,7 +85,7 @@ class Reader:
             selector = library.IDSelectorBitmap(bits)
         return OpenShard(shard, index, rows, halves, selector, bits)
 
-    def search(self, queries: Floats, k: int, nprobe: int | None = None) -> TopK:
+    def search(self, queries: Floats32, k: int, nprobe: int | None = None) -> TopK:
         """Return the `k` most similar faces that are found for each query, float32 [Q, D].
 
         Similarities are those of half floats, within 0.001 of the exact ones.
@@ -106,8 +106,8 @@ class Reader:
         return top
 
     def _search(
-        self, shard: OpenShard, queries: Floats, k: int, nprobe: int
-    ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.int64]]:
+        self, shard: OpenShard, queries: Floats32, k: int, nprobe: int
+    ) -> tuple[npt.NDArray[np.floating], Ints]:
         library = faiss()
         # Of equal similarities FAISS takes any: a few more, so that the face id can decide.
         wanted = min(k + 8, shard.shard.rows)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 
 # What float32 may misjudge a similarity of unit vectors by; within it float64 decides.
 SLACK = 1e-5
@@ -42,13 +42,13 @@ class TopK:
         k: faces of each.
     """
 
-    def __init__(self, queries: Floats, k: int) -> None:
+    def __init__(self, queries: Floats32, k: int) -> None:
         self.queries = np.ascontiguousarray(queries, np.float32)
         self.k = k
         self.hits: list[list[Hit]] = [[] for _ in self.queries]
         self._double = self.queries.astype(np.float64)
 
-    def add(self, part: str, face_ids: pa.Array, vectors: Floats) -> None:
+    def add(self, part: str, face_ids: pa.Array, vectors: Floats32) -> None:
         """Look at faces of one part, float32 [N, D]."""
         if not len(vectors):
             return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32, Ints
 from pipeline.lake.store import LakeStore
 from pipeline.search.settings import FLAT, IVF, faiss
 from pipeline.search.store import FORMAT, IndexStore
@@ -101,7 +101,7 @@ def train(
 
 def sample(
     lake: LakeStore, rows: Mapping[str, int], count: int, seed: int, dimension: int
-) -> tuple[npt.NDArray[np.bytes_], Floats]:
+) -> tuple[npt.NDArray[np.bytes_], Floats32]:
     """Return ids and vectors of `count` faces drawn by chance, or of all if they are fewer."""
     random = np.random.default_rng(seed)
     names = [name for name in sorted(rows) if rows[name]]
@@ -114,7 +114,7 @@ def sample(
     total = sum(rows[name] for name in chosen)
     drawn = np.sort(random.choice(total, min(count, total), replace=False))
     ids: list[bytes] = []
-    vectors: list[Floats] = [np.zeros((0, dimension), np.float32)]
+    vectors: list[Floats32] = [np.zeros((0, dimension), np.float32)]
     start = 0
     for name in chosen:
         for face_ids, block in batches(lake, name):
@@ -125,6 +125,6 @@ def sample(
     return np.array(ids, np.bytes_), np.concatenate(vectors)
 
 
-def _take(face_ids: Any, rows: npt.NDArray[np.int64]) -> Sequence[str]:
+def _take(face_ids: Any, rows: Ints) -> Sequence[str]:
     taken: Sequence[str] = face_ids.take(rows).to_pylist()
     return taken

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.arrays import Floats32
 from pipeline.errors import ConfigError
-from pipeline.geometry import Floats
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.scan import scan
@@ -48,7 +48,7 @@ def _rows(lake: LakeStore, name: str) -> int:
         return lake.folder.attempt(count)
 
 
-def batches(lake: LakeStore, name: str) -> Iterator[tuple[pa.Array, Floats]]:
+def batches(lake: LakeStore, name: str) -> Iterator[tuple[pa.Array, Floats32]]:
     """Yield face ids and vectors float32 [N, D] of one part."""
     for batch in table_batches(lake, name, ["face_id", "embedding"]):
         yield batch["face_id"], matrix(batch["embedding"])
@@ -83,7 +83,7 @@ def rows_by_id(lake: LakeStore, where: Mapping[str, str], columns: Sequence[str]
     )
 
 
-def vectors_by_id(lake: LakeStore, where: Mapping[str, str]) -> dict[str, Floats]:
+def vectors_by_id(lake: LakeStore, where: Mapping[str, str]) -> dict[str, Floats32]:
     """Return the vector of each face."""
     table = rows_by_id(lake, where, ["embedding"])
     vectors = matrix(table["embedding"]) if len(table) else np.zeros((0, 1), np.float32)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Ints
+
 MOST_BARS = 80
 BINS = 30
 
@@ -98,9 +100,7 @@ def timeline(title: str, noun: str, moments: npt.NDArray[np.datetime64]) -> Char
     return _chart(title, noun, labels, counts, list(dict.fromkeys([labels[0], labels[-1]])))
 
 
-def _chart(
-    title: str, noun: str, labels: Sequence[str], counts: npt.NDArray[np.int64], axis: list[str]
-) -> Chart:
+def _chart(title: str, noun: str, labels: Sequence[str], counts: Ints, axis: list[str]) -> Chart:
     most = max(1, int(counts.max()))
     bars = [
         # what is there is seen, however little

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.geometry import Floats
+from pipeline.arrays import Floats32
 from pipeline.lake.columns import matrix
 from pipeline.people.answers import open_suggestions
 from pipeline.people.store import People
@@ -128,7 +128,7 @@ class Snapshot:
         about = self.people.current_or_none() or {}
         return float(about.get("threshold", {}).get("single_faces", 0.0)) / 2
 
-    def _means(self, person_ids: Sequence[str]) -> tuple[list[str], Floats]:
+    def _means(self, person_ids: Sequence[str]) -> tuple[list[str], Floats32]:
         """Return unit means float32 [N, D] of those who have one, and who they are."""
         if not person_ids:
             return [], np.zeros((0, 1), np.float32)
