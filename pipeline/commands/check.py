@@ -17,7 +17,8 @@ from pipeline.commands.tasks import finish_forgetting
 from pipeline.errors import EXIT_UNSOUND, StorageError
 from pipeline.lake.lake import Lake
 from pipeline.lake.lock import RunLock
-from pipeline.maintenance.check import KINDS, Finding, Result, check, repair
+from pipeline.maintenance.check import Result, check, repair
+from pipeline.maintenance.finding import KINDS, Finding
 from pipeline.storage.errors import REACH_TIMEOUT_S, within
 from pipeline.storage.folder import parse_options, visible
 

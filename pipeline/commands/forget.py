@@ -19,7 +19,7 @@ from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
     from pipeline.maintenance.forget.prove import Proof
-    from pipeline.maintenance.forget.run import Done
+    from pipeline.maintenance.forget.run import Removed
     from pipeline.maintenance.forget.target import Target
 
 SHOWN = 10
@@ -64,7 +64,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Forget what the options say; return the exit code."""
     # They know all tables, and take seconds to load.
-    from pipeline.maintenance.forget.prove import Clear, prove
+    from pipeline.maintenance.forget.prove import Cleartext, prove
     from pipeline.maintenance.forget.run import forget, sweep
     from pipeline.maintenance.forget.target import find
 
@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
     lake, _ = open_lake(options)
     named = bool(options.person or options.image or options.face)
     run_id = new_run_id("forget")
-    clear: Clear | None = None
-    done: Done | None
+    clear: Cleartext | None = None
+    done: Removed | None
     said: dict[str, Any] = {}
     with RunLock(lake.folder, run_id, options.wait):
         stopped = finish_forgetting(lake)
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
                 return 0
             confirm(options)
             done = forget(lake, target, run_id)
-            clear = Clear(sorted(target.texts()), sorted(target.names), target.blobs())
+            clear = Cleartext(sorted(target.texts()), sorted(target.names), target.blobs())
         else:
             # With --prove alone nothing is changed: what is there is what is told.
             known = bool(stones.load(lake.folder))
@@ -101,11 +101,11 @@ def run(options: argparse.Namespace) -> int:
                 show_done(console, lake, done)
         proof = prove(lake, stones.load(lake.folder), clear) if options.prove else None
     if proof is not None:
-        said["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.found}
+        said["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.findings}
         if not options.json:
             show_proof(console, lake, proof)
     _print(options, said)
-    return EXIT_UNSOUND if proof is not None and proof.found else 0
+    return EXIT_UNSOUND if proof is not None and proof.findings else 0
 
 
 def _print(options: argparse.Namespace, said: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ def confirm(options: argparse.Namespace) -> None:
         raise ConfigError("Nothing was forgotten")
 
 
-def show_done(console: Console, lake: Lake, done: "Done") -> None:
+def show_done(console: Console, lake: Lake, done: "Removed") -> None:
     """Print what was removed, and what to run next."""
     table = Table(title=f"forgotten in {visible(lake.folder.url)}", show_header=False)
     table.add_column()
@@ -189,7 +189,7 @@ def show_done(console: Console, lake: Lake, done: "Done") -> None:
 
 def show_proof(console: Console, lake: Lake, proof: "Proof") -> None:
     """Print what a search for what should be gone came to."""
-    if not proof.found:
+    if not proof.findings:
         console.print(
             f"proved: {proof.files:,} files with {proof.rows:,} rows hold nothing of what was "
             "forgotten"
@@ -198,7 +198,7 @@ def show_proof(console: Console, lake: Lake, proof: "Proof") -> None:
     table = Table(title="left of what was forgotten")
     table.add_column("file", overflow="fold")
     table.add_column("what", overflow="fold")
-    for where, what in proof.found:
+    for where, what in proof.findings:
         table.add_row(Text(visible(where)), Text(what))
     console.print(table)
     console.print(f"to remove it: facelake forget {visible(lake.folder.url)}", soft_wrap=True)

@@ -1,13 +1,13 @@
-"""Forgets: the order of the steps, and what makes a stopped one go on where it was.
+"""Forgets people, photos and faces: the order of the steps, and how a stopped one goes on.
 
-What is to go is noted first, together with its tombstones; every step then looks for what has a
-tombstone, so that it can be repeated, and the note goes last.
+What is to go is noted first, together with its tombstones. Every step then removes what has a
+tombstone, so that it can be repeated. The note is removed last.
 """
 
 import base64
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,20 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import StorageError
-from pipeline.lake import tombstones as stones
 from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.schema import FORGOTTEN
-from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
+from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten, salt_of
+from pipeline.lake.tombstones import load as load_tombstones
 from pipeline.maintenance.forget import derived
 from pipeline.maintenance.forget.corrections import clean_corrections
 from pipeline.maintenance.forget.parts import clean_parts, clean_quarantine, strings
 from pipeline.maintenance.forget.people import clean_people
-from pipeline.maintenance.forget.target import Target, tombstones
+from pipeline.maintenance.forget.target import Target, tombstone_rows
 from pipeline.people.store import People
 
 
 @dataclass(frozen=True)
-class Done:
+class Removed:
     """What became of the tables.
 
     Attributes:
@@ -55,7 +55,7 @@ class Done:
     leftovers: int
 
 
-def forget(lake: Lake, target: Target, run_id: str) -> Done:
+def forget(lake: Lake, target: Target, run_id: str) -> Removed:
     """Forget a target; the caller holds the lake's lock.
 
     Should this be stopped, `finish` goes on with it.
@@ -63,8 +63,8 @@ def forget(lake: Lake, target: Target, run_id: str) -> Done:
     Raises:
         StorageError: corrections or earlier tombstones are damaged; nothing was begun.
     """
-    People(lake).constraint_files()  # a damaged one is told of before anything is begun
-    rows = tombstones(target, stones.salt_of(lake.folder))
+    People(lake).constraint_files()  # a damaged one is an error before anything is begun
+    rows = tombstone_rows(target, salt_of(lake.folder))
     table = parquet_bytes(pa.Table.from_pylist(rows, FORGOTTEN))
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}.parquet"
     note = {
@@ -75,18 +75,18 @@ def forget(lake: Lake, target: Target, run_id: str) -> Done:
                              | target.images),
     }  # fmt: skip
     lake.publish_json(PENDING, note)
-    done = finish(lake, run_id)
-    assert done is not None  # it was noted just now
-    return done
+    removed = finish(lake, run_id)
+    assert removed is not None  # it was noted just now
+    return removed
 
 
 def _parts_with(lake: Lake, images: set[str]) -> list[str]:
     """Return the parts that hold these images."""
-    wanted = strings(images)
+    image_ids = strings(images)
 
     def holds(name: str) -> bool:
         ids = lake.read_part("images", name, ["image_id"])["image_id"]
-        return bool(pc.any(pc.is_in(ids, wanted)).as_py())
+        return bool(pc.any(pc.is_in(ids, image_ids)).as_py())
 
     return [name for name in lake.parts() if holds(name)]
 
@@ -110,20 +110,20 @@ def pending(lake: Lake) -> dict[str, Any] | None:
         ) from error
 
 
-def finish(lake: Lake, run_id: str) -> Done | None:
+def finish(lake: Lake, run_id: str) -> Removed | None:
     """Go on with a forgetting that was stopped; None when there is none. Needs the lake's lock."""
     note = pending(lake)
     if note is None:
         return None
     lake.folder.publish(f"{FOLDER}/{note['name']}", base64.b64decode(note["tombstones"]))
-    done = sweep(lake, run_id, note["parts"], note["texts"])
+    removed = sweep(lake, run_id, note["parts"], note["texts"])
     lake.folder.remove(PENDING)
-    return done
+    return removed
 
 
 def sweep(
     lake: Lake, run_id: str, parts: Iterable[str] | None = None, texts: Iterable[str] = ()
-) -> Done:
+) -> Removed:
     """Remove whatever has a tombstone from everywhere; the caller holds the lake's lock.
 
     Args:
@@ -132,9 +132,9 @@ def sweep(
         parts: that may hold something; None: look at all, for instance after a backup was put back.
         texts: ids and places, in the clear, that must not stand in manifests of runs.
     """
-    forgotten = stones.load(lake.folder)
-    there = lake.parts()
-    names = there if parts is None else [name for name in parts if name in set(there)]
+    forgotten = load_tombstones(lake.folder)
+    every = lake.parts()
+    names = every if parts is None else [name for name in parts if name in set(every)]
     changed = clean_parts(lake, forgotten, names)
     faces = lake.folder.child("faces").files()
     # Of those that are noted, some were rewritten before a stop.
@@ -149,19 +149,19 @@ def sweep(
     derived.remove_checkpoints(lake)
     report = derived.remove_report(lake)
     leftovers += derived.remove_half_written(lake)
-    runs = derived.clean_runs(lake, telling(forgotten, texts))
+    runs = derived.clean_runs(lake, mentions_forgotten(forgotten, texts))
     corrections += clean_corrections(people, forgotten)  # those that were made meanwhile
-    return Done(
+    return Removed(
         len(changed), clustered, corrections, duplicates, vectors, index, report, runs, leftovers
     )
 
 
-def telling(forgotten: Forgotten, texts: Iterable[str] = ()) -> Any:
-    """Return what tells whether a text names something forgotten, or holds one of `texts`."""
-    known = forgotten.addresses | forgotten.images | forgotten.faces | forgotten.contents
-    clear = tuple(texts)
+def mentions_forgotten(forgotten: Forgotten, texts: Iterable[str] = ()) -> Callable[[str], bool]:
+    """Return a test whether a text names something forgotten, or holds one of `texts`."""
+    keys = forgotten.addresses | forgotten.images | forgotten.faces | forgotten.contents
+    cleartexts = tuple(texts)
 
-    def is_told(text: str) -> bool:
-        return forgotten.key(text) in known or any(one in text for one in clear)
+    def mentions(text: str) -> bool:
+        return forgotten.key(text) in keys or any(one in text for one in cleartexts)
 
-    return is_told
+    return mentions

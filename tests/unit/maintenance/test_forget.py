@@ -28,7 +28,7 @@ from pipeline.lake.lake import Lake, parquet_bytes
 from pipeline.lake.ledger import Ledger
 from pipeline.maintenance.check import check
 from pipeline.maintenance.forget import derived, run
-from pipeline.maintenance.forget.prove import Clear, prove
+from pipeline.maintenance.forget.prove import Cleartext, prove
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
 from pipeline.people.log import Statement, append
@@ -194,8 +194,8 @@ def forget(lake, run_id="f1", **what):
 
 
 def proof(lake, found=None):
-    clear = Clear(sorted(found.texts()), sorted(found.names), found.blobs()) if found else None
-    return prove(lake, stones.load(lake.folder), clear).found
+    clear = Cleartext(sorted(found.texts()), sorted(found.names), found.blobs()) if found else None
+    return prove(lake, stones.load(lake.folder), clear).findings
 
 
 def test_a_person_is_in_no_file_afterwards(lake, tmp_path):
