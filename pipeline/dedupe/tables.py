@@ -11,12 +11,12 @@ import pyarrow as pa
 from pipeline.arrays import Bytes, Ints
 from pipeline.dedupe.algorithms.banding import distances, spread
 from pipeline.dedupe.algorithms.pictures import Pictures
-from pipeline.dedupe.groups import Found, Groups
+from pipeline.dedupe.groups import Groups, HashPairs
 from pipeline.lake import schema
 
 KEPT, EXACT, PIXELS, NEAR, BURST = "kept", "exact", "pixels", "near", "burst"
 MIRRORED, ROTATED, CROP, SIMILAR = "mirrored", "rotated", "crop", "similar"
-# What `--apply` and `--plan` may act on, and in which order people are told of them.
+# What `--apply` and `--plan` may act on, in the order in which they are shown.
 COPIES = (EXACT, PIXELS, NEAR, MIRRORED, ROTATED, CROP, SIMILAR)
 
 WORDS = {
@@ -30,8 +30,8 @@ WORDS = {
 
 def rows(groups: Groups, run_id: str) -> pa.Table:
     """Return the rows of `duplicates`, group by group, the kept picture first."""
-    found = [*copies(groups, run_id), *shots(groups, run_id)]
-    return pa.Table.from_pylist(found, schema.DUPLICATES)
+    every = [*copies(groups, run_id), *shots(groups, run_id)]
+    return pa.Table.from_pylist(every, schema.DUPLICATES)
 
 
 def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
@@ -156,10 +156,10 @@ def crop_rows(pictures: Pictures, crops: Ints) -> pa.Table:
     return pa.table(ends, schema=schema.CROP_PAIRS)
 
 
-def pair_rows(found: Sequence[Found]) -> pa.Table:
+def pair_rows(hash_pairs: Sequence[HashPairs]) -> pa.Table:
     """Return pairs as rows of `schema.HASH_PAIRS`."""
     parts = [schema.HASH_PAIRS.empty_table()]
-    for one in found:
+    for one in hash_pairs:
         for turn, pairs in one.pairs.items():
             ends = [hash_column(one.hashes.values[end]) for end in (pairs.first, pairs.second)]
             name = pa.array([turn.name if turn else None] * len(pairs.bits), pa.string())

@@ -12,7 +12,7 @@ from pipeline.dedupe import gather, search
 from pipeline.dedupe.algorithms import hamming
 from pipeline.dedupe.algorithms.banding import BITS, Band, bands, best_bands, distances, spread
 from pipeline.dedupe.algorithms.dihedral import BOTH, MIRRORED, ROTATED, turned, turns
-from pipeline.dedupe.algorithms.hamming import Pairs, Sides, close_pairs
+from pipeline.dedupe.algorithms.hamming import Comparison, Pairs, Sides, close_pairs
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.algorithms.stars import Graph, Lists, Near, stars
 from pipeline.dedupe.duplicates import Duplicates
@@ -65,7 +65,7 @@ def test_every_pair_within_the_radius_is_found_once_by_any_banding(
         patch.setattr(hamming, "BLOCK_ENTRIES", block)
         pairs = Pairs.join(
             [
-                close_pairs(words, radius, choice, number, (i, shares), sides)
+                close_pairs(words, Comparison(radius, choice, sides), number, (i, shares))
                 for number in range(len(choice))
                 for i in range(shares)
             ]
@@ -122,7 +122,7 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
     random = np.random.default_rng(seed)
     words = spread(families(seed, count, 31))
     size = len(words)
-    pairs = close_pairs(words, 31, (Band(0, 0, 0),), 0)
+    pairs = close_pairs(words, Comparison(31, (Band(0, 0, 0),)), 0)
     owner = np.arange(size)
     none = np.zeros(0, np.int64)
     graph = Graph(
