@@ -328,7 +328,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         search(lake, "dies", dying)
-    assert calls == ["gather", "search"]
+    assert calls == ["gather", "search_band"]
     _, about = search(lake, "goes on")
     assert about["resumed_steps"] >= 2
     assert about["kinds"] == {"kept": 1, "near": 1}
