@@ -22,7 +22,7 @@ from pipeline.dedupe.groups import group
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
 
-WORK = "duplicates/_work"
+WORKSPACE = "duplicates/_work"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Run:
         crop_rows = tables.crop_rows(pictures, evidence.crops)
         self.duplicates.publish(self.run_id, rows, pair_rows, crop_rows, about)
         workspace.remove()
-        lake.folder.child(WORK).remove_if_empty()
+        lake.folder.child(WORKSPACE).remove_if_empty()
         return about
 
     def _past(self, parts: Mapping[str, int]) -> Past | None:
@@ -100,7 +100,7 @@ class Run:
         """Return this run's work folder, that of a killed run with the same input included."""
         same = [asdict(self.config), sorted(parts.items()), past and past.run_id]
         key = hashlib.blake2b(json.dumps(same).encode(), digest_size=8).hexdigest()
-        return Workspace.only(self.duplicates.lake.folder.child(WORK), key)
+        return Workspace.only(self.duplicates.lake.folder.child(WORKSPACE), key)
 
     def _gather(
         self, tasks: TaskRunner, parts: Mapping[str, int], past: Past | None

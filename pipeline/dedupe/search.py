@@ -53,19 +53,21 @@ class Pass:
 def find_pairs(tasks: TaskRunner, search: HashSearch) -> dict[Turn | None, Pairs]:
     """Return the pairs of close hashes, at least one of them new; rows are numbers of hashes."""
     parts: dict[Turn | None, list[Pairs]] = {turn: [] for turn in search.turns}
-    for one in plan_passes(tasks.workspace, search):
+    for search_pass in plan_passes(tasks.workspace, search):
         units = [
-            (one.name, one.comparison, number, share)
-            for number, band in enumerate(one.comparison.bands)
-            for share in shares(band, one.comparison.sides, len(one.numbers))
+            (search_pass.name, search_pass.comparison, number, share)
+            for number, band in enumerate(search_pass.comparison.bands)
+            for share in shares(band, search_pass.comparison.sides, len(search_pass.numbers))
         ]
-        step = f"pairs-{one.name}"
+        step = f"pairs-{search_pass.name}"
         tasks.run(step, search_band, units)
         for i in range(len(units)):
             pairs = Pairs(**tasks.workspace.load(f"{step}-{i:05}"))
-            ends = np.sort([one.numbers[pairs.first], one.numbers[pairs.second]], axis=0)
+            ends = np.sort(
+                [search_pass.numbers[pairs.first], search_pass.numbers[pairs.second]], axis=0
+            )
             apart = ends[0] != ends[1]  # a picture may look like itself in a mirror
-            parts[one.turn].append(Pairs(ends[0][apart], ends[1][apart], pairs.bits[apart]))
+            parts[search_pass.turn].append(Pairs(ends[0][apart], ends[1][apart], pairs.bits[apart]))
     return {turn: distinct(Pairs.join(pairs)) for turn, pairs in parts.items()}
 
 

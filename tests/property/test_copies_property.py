@@ -70,9 +70,9 @@ def test_every_pair_within_the_radius_is_found_once_by_any_banding(
                 for i in range(shares)
             ]
         )
-    found = sorted(zip(pairs.first.tolist(), pairs.second.tolist(), pairs.bits.tolist(),
+    names = sorted(zip(pairs.first.tolist(), pairs.second.tolist(), pairs.bits.tolist(),
                        strict=True))  # fmt: skip
-    assert found == brute(words, radius, sides)
+    assert names == brute(words, radius, sides)
 
 
 @given(radius=st.integers(0, 63), left=st.integers(1, 10**9), right=st.integers(0, 10**7))
@@ -130,19 +130,19 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
         ((1, Lists.of(none, none, size)),),
     )  # fmt: skip
     rank = random.permutation(size)
-    found = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)
-    members = np.flatnonzero(found.kept != owner)
-    kept = found.kept[members]
-    assert (found.kept[kept] == kept).all()
+    grouped = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)
+    members = np.flatnonzero(grouped.kept != owner)
+    kept = grouped.kept[members]
+    assert (grouped.kept[kept] == kept).all()
     bits = distances(words[members], words[kept])
     assert (bits <= 31).all()
-    assert (bits == found.bits[members]).all()
+    assert (bits == grouped.bits[members]).all()
     assert (rank[kept] < rank[members]).all()
-    sizes = np.bincount(found.kept, minlength=size)
+    sizes = np.bincount(grouped.kept, minlength=size)
     assert sizes.max() <= largest
-    for one in np.flatnonzero(found.kept == owner):  # nobody is left alone beside room in a star
+    for one in np.flatnonzero(grouped.kept == owner):  # nobody is left alone beside room in a star
         beside = np.flatnonzero((distances(words, words[one]) <= 31) & (rank < rank[one]))
-        assert all(found.kept[b] != b or sizes[b] >= largest for b in beside)
+        assert all(grouped.kept[b] != b or sizes[b] >= largest for b in beside)
 
 
 def backwards(function, arguments):

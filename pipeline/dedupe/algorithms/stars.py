@@ -83,8 +83,8 @@ class Graph:
     near: tuple[Near, ...]
     others: tuple[tuple[int, Lists], ...]
 
-    def around(self, one: int) -> tuple[Ints, Ints, Ints]:
-        """Return the classes that may be copies of `one`, bits (-1: not by hash) and kinds.
+    def around(self, class_: int) -> tuple[Ints, Ints, Ints]:
+        """Return the classes that may be copies of `class_`, bits (-1: not by hash) and kinds.
 
         Each stands there once, by its best evidence.
         """
@@ -97,19 +97,19 @@ class Graph:
             kinds.append(np.full(len(others), kind))
 
         for near in self.near:
-            for own in near.hashes[one].tolist():
+            for own in near.hashes[class_].tolist():
                 if near.alike:
                     add(near.owners[own], 0, near.kind)
                 for edge in near.edges[own].tolist():
                     add(near.owners[int(near.other[edge])], int(near.bits[edge]), near.kind)
         for number, copies in self.others:
-            add(copies[one], NOBODY, number)
+            add(copies[class_], NOBODY, number)
         others, distance, kind = (np.concatenate(part) for part in (classes, bits, kinds))
         order = np.lexsort((distance, kind, others))
         others, distance, kind = others[order], distance[order], kind[order]
         first = np.ones(len(others), bool)
         first[1:] = others[1:] != others[:-1]
-        first &= others != one
+        first &= others != class_
         return others[first], distance[first], kind[first]
 
     def has_others(self, count: int) -> Bools:
@@ -156,18 +156,18 @@ def stars(
     kept = np.full(count, NOBODY, np.int64)
     bits, kinds = np.zeros(count, np.int64), np.zeros(count, np.int64)
     candidates = np.flatnonzero(graph.has_others(count))
-    for one in candidates[np.argsort(rank[candidates])].tolist():
-        if kept[one] != NOBODY:
+    for best in candidates[np.argsort(rank[candidates])].tolist():
+        if kept[best] != NOBODY:
             continue
-        kept[one] = one
-        others, distance, kind = graph.around(one)
+        kept[best] = best
+        others, distance, kind = graph.around(best)
         free = kept[others] == NOBODY
-        free[free] = may(one, others[free], distance[free])
+        free[free] = may(best, others[free], distance[free])
         others, distance, kind = others[free], distance[free], kind[free]
         order = np.lexsort((rank[others], distance, kind))
-        order = order[np.cumsum(weight[others[order]]) + weight[one] <= largest]
+        order = order[np.cumsum(weight[others[order]]) + weight[best] <= largest]
         others = others[order]
-        kept[others], bits[others], kinds[others] = one, distance[order], kind[order]
+        kept[others], bits[others], kinds[others] = best, distance[order], kind[order]
     alone = kept == NOBODY
     kept[alone] = np.flatnonzero(alone)
     return Stars(kept, bits, kinds)

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.run import WORK as CLUSTER_WORK
+from pipeline.clustering.run import WORKSPACE as CLUSTER_WORKSPACE
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.dedupe.run import WORK as DEDUPE_WORK
+from pipeline.dedupe.run import WORKSPACE as DEDUPE_WORKSPACE
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.lake import Lake
@@ -164,7 +164,7 @@ def _tainted_shards(store: IndexStore, manifest: Manifest, forgotten: Forgotten)
 
 def remove_checkpoints(lake: Lake) -> None:
     """Remove what stopped runs left to go on from; it holds vectors, and costs time alone."""
-    for name in (CLUSTER_WORK, DEDUPE_WORK):
+    for name in (CLUSTER_WORKSPACE, DEDUPE_WORKSPACE):
         Workspace(lake.folder.child(name)).remove()
         lake.folder.child(name).remove_if_empty()
 

@@ -227,14 +227,14 @@ def test_tables_that_were_made_from_others(tmp_path, table, how):
                                     tmp_path / "people").read_bytes())  # fmt: skip
     else:
         path.unlink()
-    found = [
+    findings = [
         (finding.kind, finding.part.split("/")[0])
         for finding in findings_in_derived(lake, lake.models())
     ]
     if table == "constraints":
-        assert found == ([] if how == "gone" else [("corrections", table)])
+        assert findings == ([] if how == "gone" else [("corrections", table)])
     else:
-        assert found == [("derived", table)]
+        assert findings == [("derived", table)]
 
 
 def test_parts_that_nothing_names_and_a_damaged_pointer(tmp_path):
