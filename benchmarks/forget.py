@@ -20,7 +20,7 @@ from pipeline.clustering.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.store import LakeStore
 from pipeline.maintenance.forget import run
-from pipeline.maintenance.forget.prove import Clear, prove
+from pipeline.maintenance.forget.prove import Cleartext, prove
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People
 from tests.support.synthetic import Archive, write_lake
@@ -47,14 +47,14 @@ def measure(count: int) -> str:
         target = find(lake, [largest], (), ())
         run.forget(lake, target, "f1")
         person_s = time.monotonic() - began
-        clear = Clear(sorted(target.texts()), (), target.blobs()[:100])
+        clear = Cleartext(sorted(target.texts()), (), target.blobs()[:100])
         began = time.monotonic()
         run.forget(lake, find(lake, (), [other], ()), "f2")
         photo_s = time.monotonic() - began
         began = time.monotonic()
         proof = prove(lake, lake.forgotten(), clear)
         prove_s = time.monotonic() - began
-        assert not proof.found, proof.found
+        assert not proof.findings, proof.findings
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         return (
             f"| {count:,} | {len(target.faces):,} | {person_s:.1f} s | {photo_s:.1f} s | "

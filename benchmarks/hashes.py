@@ -63,11 +63,11 @@ def write(lake: LakeStore, hashes: np.ndarray, seed: int) -> None:
     random = np.random.default_rng(seed)
     faces = schema.faces_schema(DIMENSION).empty_table()
     for start in range(0, len(hashes), PART):
-        mine = hashes[start : start + PART]
-        count = len(mine)
+        hashes_of_part = hashes[start : start + PART]
+        count = len(hashes_of_part)
         ids = random.integers(0, 256, (count, 32), dtype=np.uint8)
         width = random.integers(500, 6000, count).astype(np.int32)
-        known = {f.name: pa.nulls(count, f.type) for f in schema.IMAGES} | {
+        columns = {f.name: pa.nulls(count, f.type) for f in schema.IMAGES} | {
             "image_id": hex_strings(ids[:, :16]),
             "uri": hex_strings(ids[:, :16], b"s3://archive/2024/IMG_"),
             "shard": pa.array(["s3://archive/2024"] * count),
@@ -76,15 +76,15 @@ def write(lake: LakeStore, hashes: np.ndarray, seed: int) -> None:
             "bytes": pa.array(width.astype(np.int64) * 300),
             "width": pa.array(width),
             "height": pa.array(width * 2 // 3),
-            "phash": hash_column(mine),
-            "phash_turnable": hash_column(mine),
+            "phash": hash_column(hashes_of_part),
+            "phash_turnable": hash_column(hashes_of_part),
             "phash_quality": pa.array(np.full(count, 100, np.int8)),
             "sharpness": pa.array(random.random(count, np.float32)),
             "faces": pa.array(np.zeros(count, np.int32)),
             "run_id": pa.array(["synthetic"] * count),
         }
         lake.publish_part(
-            pa.table([known[f.name] for f in schema.IMAGES], schema=schema.IMAGES), faces
+            pa.table([columns[f.name] for f in schema.IMAGES], schema=schema.IMAGES), faces
         )
 
 
@@ -149,8 +149,8 @@ def main() -> None:
             lake.claim(Models("synthetic@1", "synthetic@1", DIMENSION))
             write(lake, hashes, 2)
             seconds, peak, _ = dedupe(lake, options.options)
-            found = found_pairs(lake)
-            told = recall(hashes, copies, originals, found)
+            pairs = found_pairs(lake)
+            share = recall(hashes, copies, originals, pairs)
             more, _, _ = archive(max(1, count // 100), 3)
             more[::2] = hashes[: len(more[::2])]
             more[::2, 0] ^= 1  # half of them copies, one bit apart
@@ -161,7 +161,7 @@ def main() -> None:
         )  # fmt: skip
         cells = (
             f"{count:,}", f"{seconds:.0f}", power, f"{peak / 1e9:.1f} GB", f"{peak / count:.0f} B",
-            f"{len(found):,}", told, f"{again:.0f}", f"{again / seconds:.0%}",
+            f"{len(pairs):,}", share, f"{again:.0f}", f"{again / seconds:.0%}",
         )  # fmt: skip
         print(f"| {' | '.join(cells)} |", flush=True)
         last = count, seconds

@@ -31,7 +31,7 @@ from pipeline.people.constraints import Constraint, Corrections
 from pipeline.people.corrections import resolve
 from pipeline.people.store import People
 
-WORK = "clusters/_work"
+WORKSPACE = "clusters/_work"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Run:
         }  # fmt: skip
         about = publish(self.people, self.run_id, outcome, past, about)
         workspace.remove()
-        lake.folder.child(WORK).remove_if_empty()
+        lake.folder.child(WORKSPACE).remove_if_empty()
         return about
 
     def _workspace(self, past: Past, constraints: Sequence[Constraint]) -> Workspace:
@@ -99,7 +99,7 @@ class Run:
             asdict(self.config), part_sizes(lake), rows, past.run_id, copies and copies["run_id"]
         ]  # fmt: skip
         key = hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
-        return Workspace.only(lake.folder.child(WORK), key)
+        return Workspace.only(lake.folder.child(WORKSPACE), key)
 
     def _group(
         self, tasks: TaskRunner, faces: Faces, corrections: Corrections, past: Past

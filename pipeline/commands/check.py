@@ -12,7 +12,8 @@ from rich.text import Text
 from pipeline.commands import options as opt
 from pipeline.commands.output import duration
 from pipeline.errors import EXIT_UNSOUND
-from pipeline.maintenance.check import KINDS, Finding, Result
+from pipeline.maintenance.check import Result
+from pipeline.maintenance.finding import KINDS, Finding
 from pipeline.storage.folder import visible
 
 

@@ -149,7 +149,7 @@ def show_copies(console: Console, copies: list[dict[str, Any]], as_json: bool) -
 def tell(console: Console, done: str, result: Moved) -> int:
     """Print what became of files, and return the exit code."""
     lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB"]
-    lines += [f"  {count:,} left: {why}" for why, count in result.left.most_common()]
+    lines += [f"  {count:,} left: {why}" for why, count in result.skipped.most_common()]
     if done == "moved" and result.log:
         lines.append(f"undo it with --undo {visible(result.log)}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

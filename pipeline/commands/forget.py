@@ -18,7 +18,7 @@ from pipeline.storage.folder import visible
 if TYPE_CHECKING:
     from pipeline.maintenance.forget.job import Forgetting
     from pipeline.maintenance.forget.prove import Proof
-    from pipeline.maintenance.forget.run import Done
+    from pipeline.maintenance.forget.run import Removed
     from pipeline.maintenance.forget.target import Target
 
 SHOWN = 10
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
             show_done(console, lake.store, outcome.removed)
         if outcome.proof is not None:
             show_proof(console, lake.store, outcome.proof)
-    return EXIT_UNSOUND if outcome.proof is not None and outcome.proof.found else 0
+    return EXIT_UNSOUND if outcome.proof is not None and outcome.proof.findings else 0
 
 
 def as_json(outcome: "Forgetting") -> dict[str, Any]:
@@ -105,7 +105,7 @@ def as_json(outcome: "Forgetting") -> dict[str, Any]:
     if outcome.removed is not None:
         facts["removed"] = vars(outcome.removed)
     if (proof := outcome.proof) is not None:
-        facts["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.found}
+        facts["proof"] = {"files": proof.files, "rows": proof.rows, "left": proof.findings}
     return facts
 
 
@@ -143,7 +143,7 @@ def confirm(options: argparse.Namespace) -> None:
         raise ConfigError("Nothing was forgotten")
 
 
-def show_done(console: Console, lake: LakeStore, done: "Done") -> None:
+def show_done(console: Console, lake: LakeStore, done: "Removed") -> None:
     """Print what was removed, and what to run next."""
     table = Table(title=f"forgotten in {visible(lake.folder.url)}", show_header=False)
     table.add_column()
@@ -175,7 +175,7 @@ def show_done(console: Console, lake: LakeStore, done: "Done") -> None:
 
 def show_proof(console: Console, lake: LakeStore, proof: "Proof") -> None:
     """Print what a search for what should be gone came to."""
-    if not proof.found:
+    if not proof.findings:
         console.print(
             f"proved: {proof.files:,} files with {proof.rows:,} rows hold nothing of what was "
             "forgotten"
@@ -184,7 +184,7 @@ def show_proof(console: Console, lake: LakeStore, proof: "Proof") -> None:
     table = Table(title="left of what was forgotten")
     table.add_column("file", overflow="fold")
     table.add_column("what", overflow="fold")
-    for where, what in proof.found:
+    for where, what in proof.findings:
         table.add_row(Text(visible(where)), Text(what))
     console.print(table)
     console.print(f"to remove it: facelake forget {visible(lake.folder.url)}", soft_wrap=True)

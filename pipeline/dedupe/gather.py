@@ -1,4 +1,4 @@
-"""Reads what is known of the pictures of a lake, and leaves it as arrays."""
+"""Reads the pictures of a lake, and leaves their columns as arrays."""
 
 import os
 import re
@@ -45,11 +45,11 @@ def plan_tasks(lake: LakeStore, parts: list[str]) -> list[list[str]]:
 
 
 def gather(
-    work: Workspace, name: str, lake: LakeStore, parts: list[str], reference: tuple[str, ...]
+    workspace: Workspace, name: str, lake: LakeStore, parts: list[str], reference: tuple[str, ...]
 ) -> None:
     """Leave the columns of `Pictures` for some parts; images without bytes are left out."""
     table = pa.concat_tables([read_columns(lake, part) for part in parts])
-    work.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
+    workspace.save(name, columns_of(table.filter(pc.is_valid(table["sha256"])), reference))
 
 
 def read_columns(lake: LakeStore, part: str) -> pa.Table:
@@ -68,9 +68,9 @@ def read_columns(lake: LakeStore, part: str) -> pa.Table:
     return table.select(COLUMNS)
 
 
-def load(work: Workspace, tasks: int) -> Pictures:
+def load(workspace: Workspace, tasks: int) -> Pictures:
     """Return what `gather` left."""
-    loaded = [work.load(f"gather-{i:05}") for i in range(tasks)]
+    loaded = [workspace.load(f"gather-{i:05}") for i in range(tasks)]
     return Pictures.join([Pictures(**one) for one in loaded])
 
 
@@ -114,11 +114,11 @@ def hexes(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 
 def binary(column: pa.ChunkedArray, size: int) -> tuple[npt.NDArray[np.uint8], np.ndarray]:
     """Return a column of fixed-size bytes, zeros for null, uint8 [N, size], and which are there."""
-    there = np.asarray(column.is_valid())
-    found = np.zeros((len(column), size), np.uint8)
+    valid = np.asarray(column.is_valid())
+    values = np.zeros((len(column), size), np.uint8)
     data = b"".join(column.drop_null().to_pylist())
-    found[there] = np.frombuffer(data, np.uint8).reshape(-1, size)
-    return found, there
+    values[valid] = np.frombuffer(data, np.uint8).reshape(-1, size)
+    return values, valid
 
 
 def number(text: str) -> int:

@@ -55,12 +55,12 @@ def plain_hashes(pictures: Pictures) -> Hashes:
 
 def turnable_hashes(pictures: Pictures) -> Hashes:
     """Return the hashes of all pictures that can be mirrored and turned."""
-    there = np.flatnonzero(pictures.has_phash & pictures.turnable.any(axis=1))
-    return Hashes.of(pictures.turnable[there], there)
+    rows = np.flatnonzero(pictures.has_phash & pictures.turnable.any(axis=1))
+    return Hashes.of(pictures.turnable[rows], rows)
 
 
 @dataclass(frozen=True)
-class Found:
+class HashPairs:
     """Pairs of close hashes of one kind.
 
     Attributes:
@@ -74,7 +74,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Groups:
-    """What was found.
+    """The groups of an archive.
 
     Attributes:
         pictures: as compared.
@@ -104,26 +104,25 @@ class Groups:
         return kept
 
 
-def group(
-    pictures: Pictures,
-    classes: Ints,
-    plain: Found,
-    turned: Found,
-    crops: Ints,
-    similar: Ints,
-    config: DedupeConfig,
-) -> Groups:
-    """Group pictures.
+@dataclass(frozen=True)
+class Evidence:
+    """What makes pictures copies of each other.
 
-    Args:
-        pictures: all of them.
-        classes: of equal pixels.
+    Attributes:
         plain: pairs of close hashes.
         turned: pairs of the other hashes, as they are and after one was mirrored or turned.
         crops: pairs of pictures, the second inside the first, int64 [P, 2].
         similar: pairs of pictures, the second like the first by an embedding, int64 [P, 2].
-        config: what counts.
     """
+
+    plain: HashPairs
+    turned: HashPairs
+    crops: Ints
+    similar: Ints
+
+
+def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeConfig) -> Groups:
+    """Group pictures, of which `classes` have equal pixels."""
     count = int(classes.max()) + 1 if len(classes) else 0
     least = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(least, classes, pictures.bytes)
@@ -133,36 +132,36 @@ def group(
     order = np.argsort(ranks)
     best = np.empty(count, np.int64)
     best[classes[order[::-1]]] = order[::-1]
-    turns = tuple(turn for turn in turned.pairs if turn is not None)
-    nears = [*near(classes, count, plain), *near(classes, count, turned)]
+    turns = tuple(turn for turn in evidence.turned.pairs if turn is not None)
+    nears = [*near(classes, count, evidence.plain), *near(classes, count, evidence.turned)]
     others = []
-    for kind, found_pairs in enumerate((crops, similar), len(turns) + 1):
-        ends = classes[found_pairs]
+    for kind, pairs in enumerate((evidence.crops, evidence.similar), len(turns) + 1):
+        ends = classes[pairs]
         others.append((kind, Lists.of(ends[:, 0], ends[:, 1], count)))
     graph = Graph(tuple(nears), tuple(others))
 
-    def may(one: int, others: Ints, bits: Ints) -> Bools:
-        kept, theirs = int(best[one]), best[others]
+    def may(class_: int, others: Ints, bits: Ints) -> Bools:
+        kept, copies = int(best[class_]), best[others]
         # Whatever else speaks for a thumbnail, it does not stand for the whole picture.
-        fair: Bools = pictures.area[theirs] <= MOST_PIXELS * pictures.area[kept]
+        fair: Bools = pictures.area[copies] <= MOST_PIXELS * pictures.area[kept]
         if config.burst_s:
-            fair &= ~are_shots(pictures, kept, theirs, bits)
+            fair &= ~are_shots(pictures, kept, copies, bits)
         return fair
 
     weight = np.bincount(classes, minlength=count)
-    found = stars(graph, ranks[best], config.max_group, weight, may)
-    kept = best[found.kept[classes]]
+    grouped = stars(graph, ranks[best], config.max_group, weight, may)
+    kept = best[grouped.kept[classes]]
     alone = np.flatnonzero(kept == np.arange(len(kept)))  # of copies, one counts
     burst = np.full(len(kept), -1, np.int64)
     burst[alone] = bursts(pictures.take(alone), config.burst_s, config.max_group)
-    return Groups(pictures, classes, best, found, burst, preference, ranks, turns)
+    return Groups(pictures, classes, best, grouped, burst, preference, ranks, turns)
 
 
-def near(classes: Ints, count: int, found: Found) -> Iterator[Near]:
+def near(classes: Ints, count: int, hash_pairs: HashPairs) -> Iterator[Near]:
     """Yield who may be a copy of whom, by each way of looking at hashes."""
-    hashes = found.hashes
+    hashes = hash_pairs.hashes
     both = np.unique(np.stack([classes[hashes.picture], hashes.number], axis=1), axis=0)
     of_class = Lists.of(both[:, 0], both[:, 1], count)
     owners = Lists.of(both[:, 1], both[:, 0], len(hashes.values))
-    for kind, (turn, pairs) in enumerate(found.pairs.items()):
+    for kind, (turn, pairs) in enumerate(hash_pairs.pairs.items()):
         yield Near.of(kind, of_class, owners, pairs, turn is None)

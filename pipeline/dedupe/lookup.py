@@ -58,12 +58,12 @@ def look_up(lake: LakeStore, probe: Probe, config: DedupeConfig) -> list[dict[st
     Each has image_id, uri, width, height, bytes, kind and distance, as in `duplicates`.
     """
     table = lake.read("images", READ)
-    found: dict[int, tuple[int, str, int]] = {}
+    evidence: dict[int, tuple[int, str, int]] = {}
 
     def add(rows: np.ndarray, order: int, kind: str, bits: np.ndarray) -> None:
         for row, distance in zip(rows.tolist(), bits.tolist(), strict=True):
             best = (order, kind, distance)
-            found[row] = min(found.get(row, best), best, key=lambda b: (b[0], b[2]))
+            evidence[row] = min(evidence.get(row, best), best, key=lambda b: (b[0], b[2]))
 
     for order, (column, kind, value) in enumerate(
         [("sha256", EXACT, probe.sha256), ("pixels_sha256", PIXELS, probe.marks.pixels)]
@@ -71,32 +71,32 @@ def look_up(lake: LakeStore, probe: Probe, config: DedupeConfig) -> list[dict[st
         rows = np.flatnonzero(pc.equal(table[column], value).fill_null(False))
         add(rows, order, kind, np.zeros(len(rows), int))
     marks = probe.marks
-    mine = [marks.phash] if marks.quality >= MIN_QUALITY else []
-    mine += [marks.inner] if marks.inner else []
-    if mine:
-        asked = np.frombuffer(b"".join(mine), np.uint8).reshape(-1, HASH_BYTES)
+    own_hashes = [marks.phash] if marks.quality >= MIN_QUALITY else []
+    own_hashes += [marks.inner] if marks.inner else []
+    if own_hashes:
+        probe_hashes = np.frombuffer(b"".join(own_hashes), np.uint8).reshape(-1, HASH_BYTES)
         for values, rows in plain_columns(table):
-            bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
+            bits = distances(spread(values)[:, np.newaxis], spread(probe_hashes)).min(axis=1)
             close = np.flatnonzero(bits <= config.radius)
             add(rows[close], 2, NEAR, bits[close])
     if marks.quality < MIN_QUALITY:
-        return ranked(table, found)
+        return ranked(table, evidence)
     values, rows = turnable_column(table)
-    own = np.frombuffer(marks.turnable, np.uint8)[np.newaxis]
+    own_turnable = np.frombuffer(marks.turnable, np.uint8)[np.newaxis]
     for turn in (None, *turns(config.mirrored, config.rotated)):
         kind = NEAR if turn is None else MIRRORED if turn.mirrored else ROTATED
-        asked = own if turn is None else turned(own, turn)
+        probe_hashes = own_turnable if turn is None else turned(own_turnable, turn)
         if turn is not None and not turn.mutual:  # and the other way round
-            asked = np.concatenate([asked, turned(turned(asked, turn), turn)])
-        bits = distances(spread(values)[:, np.newaxis], spread(asked)).min(axis=1)
+            probe_hashes = np.concatenate([probe_hashes, turned(turned(probe_hashes, turn), turn)])
+        bits = distances(spread(values)[:, np.newaxis], spread(probe_hashes)).min(axis=1)
         close = np.flatnonzero(bits <= config.radius)
         add(rows[close], 2 + (turn is not None), kind, bits[close])
-    return ranked(table, found)
+    return ranked(table, evidence)
 
 
-def ranked(table: pa.Table, found: dict[int, tuple[int, str, int]]) -> list[dict[str, Any]]:
+def ranked(table: pa.Table, evidence: dict[int, tuple[int, str, int]]) -> list[dict[str, Any]]:
     """Return rows of the table with kind and distance, the surest evidence first."""
-    order = sorted(found.items(), key=lambda item: (item[1][0], item[1][2], item[0]))
+    order = sorted(evidence.items(), key=lambda item: (item[1][0], item[1][2], item[0]))
     shown = table.select(READ[:5])
     return [
         {**shown.slice(row, 1).to_pylist()[0], "kind": kind, "distance": distance}
@@ -106,9 +106,9 @@ def ranked(table: pa.Table, found: dict[int, tuple[int, str, int]]) -> list[dict
 
 def plain_columns(table: pa.Table) -> list[tuple[Bytes, Ints]]:
     """Return the hashes of images and of what lies inside their bars, with their rows."""
-    outer, there = binary(table["phash"], HASH_BYTES)
+    outer, valid = binary(table["phash"], HASH_BYTES)
     inner, has_inner = binary(table["phash_inner"], HASH_BYTES)
-    good = there & means_something(table)
+    good = valid & means_something(table)
     return [
         (outer[good], np.flatnonzero(good)),
         (inner[has_inner], np.flatnonzero(has_inner)),
@@ -117,8 +117,8 @@ def plain_columns(table: pa.Table) -> list[tuple[Bytes, Ints]]:
 
 def turnable_column(table: pa.Table) -> tuple[Bytes, Ints]:
     """Return the hashes of images that can be mirrored and turned, with their rows."""
-    values, there = binary(table["phash_turnable"], HASH_BYTES)
-    good = there & means_something(table)
+    values, valid = binary(table["phash_turnable"], HASH_BYTES)
+    good = valid & means_something(table)
     return values[good], np.flatnonzero(good)
 
 

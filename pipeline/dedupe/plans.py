@@ -68,12 +68,14 @@ def copies(duplicates: Duplicates, kinds: Sequence[str]) -> list[Copy]:
         ConfigError: nobody has searched yet.
     """
     rows = duplicates.table()
-    wanted = pa.array(sorted(kinds), pa.string())
-    gone = rows.filter(pc.and_(pc.invert(rows["keep"]), pc.is_in(rows["kind"], wanted))).to_pylist()
+    wanted_kinds = pa.array(sorted(kinds), pa.string())
+    copy_rows = rows.filter(
+        pc.and_(pc.invert(rows["keep"]), pc.is_in(rows["kind"], wanted_kinds))
+    ).to_pylist()
     kept = rows.filter(pc.equal(rows["kind"], KEPT))
     best = dict(zip(kept["group_id"].to_pylist(), kept["image_id"].to_pylist(), strict=True))
     lake = duplicates.lake
-    ids = sorted({row["image_id"] for row in gone} | set(best.values()))
+    ids = sorted({row["image_id"] for row in copy_rows} | set(best.values()))
     where = pc.field("image_id").isin(pa.array(ids, pa.string()))
     table = scan(lake.folder.child("images"), lake.parts(), IMAGES, PLACES, where)
     places = {
@@ -82,20 +84,20 @@ def copies(duplicates: Duplicates, kinds: Sequence[str]) -> list[Copy]:
     }
     return [
         Copy(places[row["image_id"]], places[best[row["group_id"]]], row)
-        for row in gone
+        for row in copy_rows
         if row["image_id"] in places and best.get(row["group_id"]) in places
     ]
 
 
-def as_csv(found: Sequence[Copy]) -> str:
+def as_csv(copies: Sequence[Copy]) -> str:
     """Return the copies as CSV with the columns `COLUMNS`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for one in found:
-        known = {"uri": one.place.uri, "sha256": one.place.sha256, "bytes": one.place.bytes,
-                 "kept_uri": one.kept.uri} | one.row  # fmt: skip
-        writer.writerow([known[name] for name in COLUMNS])
+    for copy in copies:
+        row = {"uri": copy.place.uri, "sha256": copy.place.sha256, "bytes": copy.place.bytes,
+                 "kept_uri": copy.kept.uri} | copy.row  # fmt: skip
+        writer.writerow([row[name] for name in COLUMNS])
     return out.getvalue()
 
 
@@ -120,17 +122,17 @@ aside() { # kept, its sha256, copy, its sha256
 """
 
 
-def as_script(found: Sequence[Copy]) -> str:
+def as_script(copies: Sequence[Copy]) -> str:
     """Return a shell script that moves the copies into a folder."""
     lines = [SCRIPT]
-    for one in found:
-        reason = one.row["reason"]
-        for place, what in ((one.place, "it"), (one.kept, "the kept one")):
+    for copy in copies:
+        reason = copy.row["reason"]
+        for place, what in ((copy.place, "it"), (copy.kept, "the kept one")):
             if place.archive or "://" in place.uri or "\n" in place.uri:
-                name = json.dumps(one.place.uri)
+                name = json.dumps(copy.place.uri)
                 lines.append(f"# {name}: {what} is not a plain local file; {reason}")
                 break
         else:
-            words = (one.kept.uri, one.kept.sha256, one.place.uri, one.place.sha256)
+            words = (copy.kept.uri, copy.kept.sha256, copy.place.uri, copy.place.sha256)
             lines.append(f"# {reason}\naside {shlex.join(words)}")
     return "\n".join(lines) + "\n"

@@ -37,14 +37,14 @@ class Moved:
 
     Attributes:
         moved, bytes: how many, and how large.
-        left: why others stayed, and how many.
+        skipped: why others stayed, and how many.
         failed: how many of these because storage refused.
         log: where it is written what was moved; empty when nothing was to be.
     """
 
     moved: int = 0
     bytes: int = 0
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     log: str = ""
 
@@ -52,11 +52,11 @@ class Moved:
         """Count a file that storage refused."""
         self.failed += 1
         text = str(error) if isinstance(error, StorageError) else error.__class__.__name__
-        self.left[text] += 1
+        self.skipped[text] += 1
 
 
 def move(
-    found: Sequence[Copy], folder: Folder, name: str, config: ReadConfig | None = None
+    copies: Sequence[Copy], folder: Folder, name: str, config: ReadConfig | None = None
 ) -> Moved:
     """Move copies into `folder`, below their own paths; the caller holds the lake's lock.
 
@@ -64,57 +64,57 @@ def move(
     one, unless they have changed since; a run that stops in between can be repeated or undone.
 
     Args:
-        found: what to move.
+        copies: what to move.
         folder: where to; on the storage of the copies.
         name: of the log.
         config: how archives are read, in which kept pictures may lie.
     """
     result = Moved()
-    kept = Kept(folder, [one.kept for one in found], config or ReadConfig())
-    going: list[tuple[Copy, object]] = []
-    for one in found:
+    kept = Kept(folder, [copy.kept for copy in copies], config or ReadConfig())
+    movable: list[tuple[Copy, object]] = []
+    for copy in copies:
         try:
-            why = why_not(one, folder, kept)
+            reason = why_not(copy, folder, kept)
         except (StorageError, OSError) as error:
             result.fail(error)
             continue
-        if why:
-            result.left[why] += 1
+        if reason:
+            result.skipped[reason] += 1
         else:
-            going.append((one, signature(one)))
-    if not going:
+            movable.append((copy, signature(copy)))
+    if not movable:
         return result
     steps = [
-        {"from": one.place.uri, "to": target(one.place.uri), "sha256": one.place.sha256,
-         "bytes": one.place.bytes}
-        for one, _ in going
+        {"from": copy.place.uri, "to": target(copy.place.uri), "sha256": copy.place.sha256,
+         "bytes": copy.place.bytes}
+        for copy, _ in movable
     ]  # fmt: skip
     folder.publish(name, "".join(json.dumps(step) + "\n" for step in steps).encode())
     result.log = f"{folder.url}/{name}"
-    for one, was in going:
+    for copy, before in movable:
         try:
-            if signature(one) != was:
-                result.left["changed while others were checked"] += 1
+            if signature(copy) != before:
+                result.skipped["changed while others were checked"] += 1
                 continue
-            source, file = located(one.place.uri, folder)
-            relocate(source, file, folder, target(one.place.uri), one.place.sha256)
+            source, file = located(copy.place.uri, folder)
+            relocate(source, file, folder, target(copy.place.uri), copy.place.sha256)
         except (StorageError, OSError) as error:
             result.fail(error)
             continue
         result.moved += 1
-        result.bytes += one.place.bytes
+        result.bytes += copy.place.bytes
     return result
 
 
-def signature(one: Copy) -> object:
+def signature(copy: Copy) -> object:
     """Return what changes when a local copy, or the picture kept instead, is written or moved."""
-    found = []
-    for place in (one.place, one.kept):
+    stats = []
+    for place in (copy.place, copy.kept):
         path = place.archive or place.uri
         if "://" not in path:
-            about = os.stat(path)
-            found.append((about.st_ino, about.st_size, about.st_mtime_ns))
-    return found
+            stat = os.stat(path)
+            stats.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return stats
 
 
 def target(uri: str) -> str:
@@ -122,24 +122,24 @@ def target(uri: str) -> str:
     return uri.split("://", 1)[-1].lstrip("/")
 
 
-def why_not(one: Copy, folder: Folder, kept: "Kept") -> str | None:
+def why_not(copy: Copy, folder: Folder, kept: "Kept") -> str | None:
     """Return why a copy must stay where it is, None if it may be moved."""
-    if one.place.archive:
+    if copy.place.archive:
         return "inside an archive"
-    if ("://" in one.place.uri) != ("://" in folder.url):
+    if ("://" in copy.place.uri) != ("://" in folder.url):
         return "on another storage than the folder"
-    if "://" not in one.place.uri and os.path.islink(one.place.uri):
+    if "://" not in copy.place.uri and os.path.islink(copy.place.uri):
         return "a link, not a file"
-    if is_one_file(one.place.uri, one.kept.uri):
+    if is_one_file(copy.place.uri, copy.kept.uri):
         return "another name of the very file to keep"
-    if not kept.is_there(one.kept):
+    if not kept.is_there(copy.kept):
         return "the picture to keep is missing or has changed"
-    found = sha256_of(*located(one.place.uri, folder))
-    if found is None:
+    sha256 = sha256_of(*located(copy.place.uri, folder))
+    if sha256 is None:
         return "gone already"
-    if found != one.place.sha256:
+    if sha256 != copy.place.sha256:
         return "changed since it was indexed"
-    if folder.exists(target(one.place.uri)):
+    if folder.exists(target(copy.place.uri)):
         return "there is a file of its name in the folder"
     return None
 
@@ -162,8 +162,8 @@ class Kept:
         self.folder = folder
         self.config = config
         self.archives = sorted({place.archive for place in places if place.archive})
-        self.wanted = {place.uri for place in places if place.archive}
-        self.known: dict[str, str | None] = {}
+        self.uris = {place.uri for place in places if place.archive}
+        self.hashes: dict[str, str | None] = {}
         self.read = False
 
     def is_there(self, place: Place) -> bool:
@@ -171,12 +171,12 @@ class Kept:
         if place.archive and not self.read:
             self.read = True
             for archive in self.archives:
-                found = members(archive, self.folder, self.config)
-                self.known |= {uri: sha for uri, sha in found if uri in self.wanted}
-        if place.uri not in self.known:
-            mine = None if place.archive else sha256_of(*located(place.uri, self.folder))
-            self.known[place.uri] = mine
-        return self.known[place.uri] == place.sha256
+                hashes = members(archive, self.folder, self.config)
+                self.hashes |= {uri: sha for uri, sha in hashes if uri in self.uris}
+        if place.uri not in self.hashes:
+            sha256 = None if place.archive else sha256_of(*located(place.uri, self.folder))
+            self.hashes[place.uri] = sha256
+        return self.hashes[place.uri] == place.sha256
 
 
 def members(archive: str, folder: Folder, config: ReadConfig) -> Iterator[tuple[str, str]]:
@@ -249,7 +249,7 @@ def _copy_local(old: str, new: str, sha256: str) -> None:
 
 
 def undo(log: str, options: Mapping[str, Any]) -> Moved:
-    """Move back what a log tells of; what never moved, or is back already, is left alone.
+    """Move back the files of a log; those that never moved, or are back already, are left alone.
 
     Raises:
         ConfigError: it is no such log.
@@ -257,17 +257,17 @@ def undo(log: str, options: Mapping[str, Any]) -> Moved:
     folder, name = split_file(log, options)
     try:
         steps = [json.loads(line) for line in folder.read(name).decode().splitlines()]
-        wanted = [(str(s["from"]), str(s["to"]), str(s["sha256"]), int(s["bytes"])) for s in steps]
+        moves = [(str(s["from"]), str(s["to"]), str(s["sha256"]), int(s["bytes"])) for s in steps]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{log} is no log of moved copies ({error})") from error
     result = Moved(log=log)
-    for uri, moved, sha256, size in wanted:
+    for uri, moved, sha256, size in moves:
         if sha256_of(folder, moved) != sha256:
-            result.left["not in the folder, or changed there"] += 1
+            result.skipped["not in the folder, or changed there"] += 1
             continue
         home, file = located(uri, folder)
         if home.exists(file):
-            result.left["there is a file in its old place"] += 1
+            result.skipped["there is a file in its old place"] += 1
             continue
         try:
             relocate(folder, moved, home, file, sha256)
@@ -283,10 +283,10 @@ def refuse_target(duplicates: Duplicates, folder: Folder) -> None:
     """Raise ConfigError for a folder whose files the next `facelake index` would read as photos."""
     lake = duplicates.lake
     shards = pc.unique(lake.read("images", ["shard"])["shard"]).drop_null().to_pylist()
-    mine = real(folder.url)
+    path = real(folder.url)
     for root in [*shards, *inputs(lake), lake.folder.url]:
         above = real(Folder(root).url)
-        if mine == above or mine.startswith(f"{above}/"):
+        if path == above or path.startswith(f"{above}/"):
             raise ConfigError(
                 f"{folder.url} lies inside {above}, where photos are read from; choose a folder "
                 "beside it"

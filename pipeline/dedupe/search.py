@@ -1,6 +1,5 @@
 """Finds all pairs of close hashes in tasks: as pictures are, and with one of them turned."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +7,30 @@ import numpy as np
 from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.banding import Band, best_bands, spread
 from pipeline.dedupe.algorithms.dihedral import Turn, turned
-from pipeline.dedupe.algorithms.hamming import Pairs, Sides, close_pairs
-from pipeline.lake.checkpoints import Mapper, TaskRunner, Workspace
+from pipeline.dedupe.algorithms.hamming import Comparison, Pairs, Sides, close_pairs
+from pipeline.lake.checkpoints import TaskRunner, Workspace
 
 # Keys of one task: some seconds of work, some hundred megabytes.
 TASK_KEYS = 1 << 26
-Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class HashSearch:
+    """A search for close hashes.
+
+    Attributes:
+        name: whose hashes they are, for the names of files.
+        hashes: uint8 [U, 32], all different.
+        new: which have not been searched before.
+        radius: bits.
+        turns: what may have been done to one of two copies; None: nothing.
+    """
+
+    name: str
+    hashes: Bytes
+    new: Bools
+    radius: int
+    turns: tuple[Turn | None, ...] = (None,)
 
 
 @dataclass(frozen=True)
@@ -24,89 +41,61 @@ class Pass:
         name: of its files.
         turn: what was done to one side; None: nothing.
         numbers: of the hash in each row, int64.
-        sides: which rows are compared with which.
-        bands: how.
+        comparison: how.
     """
 
     name: str
     turn: Turn | None
     numbers: Ints
-    sides: Sides
-    bands: tuple[Band, ...]
+    comparison: Comparison
 
 
-def find_pairs(
-    work: Workspace,
-    mapper: Mapper,
-    hashes: Bytes,
-    new: Bools,
-    radius: int,
-    ways: tuple[Turn | None, ...],
-    progress: Progress,
-    what: str,
-) -> dict[Turn | None, Pairs]:
-    """Return the pairs of close hashes, at least one of them new; rows are numbers of hashes.
-
-    Args:
-        work: where tasks leave their results.
-        mapper: runs the tasks.
-        hashes: uint8 [U, 32], all different.
-        new: which have not been searched before.
-        radius: bits.
-        ways: what may have been done to one of two copies; None: nothing.
-        progress: told of finished tasks.
-        what: whose hashes they are, for the names of files.
-    """
-    found: dict[Turn | None, list[Pairs]] = {turn: [] for turn in ways}
-    for one in plan_passes(work, hashes, new, radius, ways, what):
-        tasks = [
-            (one.name, radius, one.bands, number, share, one.sides)
-            for number, band in enumerate(one.bands)
-            for share in shares(band, one.sides, len(one.numbers))
+def find_pairs(tasks: TaskRunner, search: HashSearch) -> dict[Turn | None, Pairs]:
+    """Return the pairs of close hashes, at least one of them new; rows are numbers of hashes."""
+    parts: dict[Turn | None, list[Pairs]] = {turn: [] for turn in search.turns}
+    for search_pass in plan_passes(tasks.workspace, search):
+        units = [
+            (search_pass.name, search_pass.comparison, number, share)
+            for number, band in enumerate(search_pass.comparison.bands)
+            for share in shares(band, search_pass.comparison.sides, len(search_pass.numbers))
         ]
-        step = f"pairs-{one.name}"
-        TaskRunner(work, mapper, progress).run(step, search, tasks)
-        for i in range(len(tasks)):
-            pairs = Pairs(**work.load(f"{step}-{i:05}"))
-            ends = np.sort([one.numbers[pairs.first], one.numbers[pairs.second]], axis=0)
+        step = f"pairs-{search_pass.name}"
+        tasks.run(step, search_band, units)
+        for i in range(len(units)):
+            pairs = Pairs(**tasks.workspace.load(f"{step}-{i:05}"))
+            ends = np.sort(
+                [search_pass.numbers[pairs.first], search_pass.numbers[pairs.second]], axis=0
+            )
             apart = ends[0] != ends[1]  # a picture may look like itself in a mirror
-            found[one.turn].append(Pairs(ends[0][apart], ends[1][apart], pairs.bits[apart]))
-    return {turn: distinct(Pairs.join(parts)) for turn, parts in found.items()}
+            parts[search_pass.turn].append(Pairs(ends[0][apart], ends[1][apart], pairs.bits[apart]))
+    return {turn: distinct(Pairs.join(pairs)) for turn, pairs in parts.items()}
 
 
-def plan_passes(
-    work: Workspace,
-    hashes: Bytes,
-    new: Bools,
-    radius: int,
-    ways: tuple[Turn | None, ...],
-    what: str,
-) -> list[Pass]:
+def plan_passes(workspace: Workspace, search: HashSearch) -> list[Pass]:
     """Leave the hashes of each comparison in files, and return what is to be compared."""
     passes: list[Pass] = []
 
     def add(turn: Turn | None, left: Ints, right: Ints, turn_left: bool, far: bool) -> None:
         if not len(left) or ((turn is not None or far) and not len(right)):
             return
-        name = f"{what}-{len(passes):02}"
-        rows = [hashes[left], hashes[right]]
+        name = f"{search.name}-{len(passes):02}"
+        rows = [search.hashes[left], search.hashes[right]]
         if turn is not None:
             rows[0 if turn_left else 1] = turned(rows[0 if turn_left else 1], turn)
-        if f"hashes-{name}" not in work.names():
-            work.save_large(f"hashes-{name}", spread(np.concatenate(rows)))
+        if f"hashes-{name}" not in workspace.names():
+            workspace.save_large(f"hashes-{name}", spread(np.concatenate(rows)))
         sides = Sides(len(left) if len(right) else 0, far)
-        choice = best_bands(
-            radius, *((len(left), len(right)) if far else (len(left) + len(right),))
-        )
-        passes.append(Pass(name, turn, np.concatenate([left, right]), sides, choice))
+        sizes = (len(left), len(right)) if far else (len(left) + len(right),)
+        comparison = Comparison(search.radius, best_bands(search.radius, *sizes), sides)
+        passes.append(Pass(name, turn, np.concatenate([left, right]), comparison))
 
     none = np.zeros(0, np.int64)
-    fresh, known = np.flatnonzero(new), np.flatnonzero(~new)
-    for turn in ways:
-        add(turn, fresh, none if turn is None else fresh, False, False)
-        add(turn, known, fresh, False, True)
+    new, old = np.flatnonzero(search.new), np.flatnonzero(~search.new)
+    for turn in search.turns:
+        add(turn, new, none if turn is None else new, False, False)
+        add(turn, old, new, False, True)
         if turn is not None and not turn.mutual:  # the other way round is another picture
-            add(turn, known, fresh, True, True)
+            add(turn, old, new, True, True)
     return passes
 
 
@@ -121,20 +110,17 @@ def shares(band: Band, sides: Sides, rows: int) -> list[tuple[int, int]]:
     return [(i, count) for i in range(count)]
 
 
-def search(
-    work: Workspace,
+def search_band(
+    workspace: Workspace,
     name: str,
     file: str,
-    radius: int,
-    bands: tuple[Band, ...],
+    comparison: Comparison,
     number: int,
     share: tuple[int, int],
-    sides: Sides,
 ) -> None:
     """Leave the pairs that meet in a share of the keys of a band."""
-    hashes = np.asarray(work.open_large(f"hashes-{file}"))
-    pairs = close_pairs(hashes, radius, bands, number, share, sides)
-    work.save(name, {"first": pairs.first, "second": pairs.second, "bits": pairs.bits})
+    hashes = np.asarray(workspace.open_large(f"hashes-{file}"))
+    workspace.save(name, vars(close_pairs(hashes, comparison, number, share)))
 
 
 def distinct(pairs: Pairs) -> Pairs:

@@ -14,12 +14,12 @@ from PIL import Image
 
 from pipeline.arrays import Bools, Ints, Pixels
 from pipeline.dedupe.algorithms.faces import HASH_BITS, sign_hashes
-from pipeline.dedupe.algorithms.pictures import Pictures, numbered
+from pipeline.dedupe.algorithms.pictures import Pictures, places_of
 from pipeline.dedupe.gather import hexes
-from pipeline.dedupe.search import Progress, find_pairs
+from pipeline.dedupe.search import HashSearch, find_pairs
 from pipeline.errors import ImageError
 from pipeline.imaging import Sandbox
-from pipeline.lake.checkpoints import Mapper, Workspace
+from pipeline.lake.checkpoints import TaskRunner, Workspace
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
@@ -63,7 +63,7 @@ class Vectors:
     embedder: Embedder
     ids: list[str] = field(default_factory=list)
     waiting: list[Pixels] = field(default_factory=list)
-    done: list[np.ndarray] = field(default_factory=list)
+    batches: list[np.ndarray] = field(default_factory=list)
 
     def add(self, image_id: str, pixels: Pixels) -> None:
         """Take one picture."""
@@ -77,11 +77,11 @@ class Vectors:
     def flush(self) -> None:
         """Embed what waits."""
         if self.waiting:
-            self.done.append(self.embedder.embed(np.stack(self.waiting))[0].astype(np.float16))
+            self.batches.append(self.embedder.embed(np.stack(self.waiting))[0].astype(np.float16))
             self.waiting.clear()
 
 
-def embed_part(work: Workspace, name: str, lake: LakeStore, part: str, model: str) -> None:
+def embed_part(workspace: Workspace, name: str, lake: LakeStore, part: str, model: str) -> None:
     """Leave the vectors of the pictures of a part; those that cannot be had are left out."""
     table = lake.read_part("images", part, READ)
     table = table.filter(pc.is_null(table["error"]))
@@ -95,8 +95,8 @@ def embed_part(work: Workspace, name: str, lake: LakeStore, part: str, model: st
     vectors.flush()
     width = vectors.embedder.card.dimension
     ids = pa.chunked_array([pa.array(vectors.ids, pa.string())])
-    values = np.concatenate([np.zeros((0, width), np.float16), *vectors.done])
-    work.save(name, {"image_id": hexes(ids), "vectors": values})
+    values = np.concatenate([np.zeros((0, width), np.float16), *vectors.batches])
+    workspace.save(name, {"image_id": hexes(ids), "vectors": values})
 
 
 def originals(lake: LakeStore, table: pa.Table) -> Iterator[tuple[str, bytes]]:
@@ -113,60 +113,54 @@ def originals(lake: LakeStore, table: pa.Table) -> Iterator[tuple[str, bytes]]:
             base = f"{shard}/"
             names = [uri.removeprefix(base) for uri in by_uri]
             unit = Unit("files", base, names=names, sizes=[-1] * len(names), options=options)
-        for found in read(unit, Ledger.empty(), config, Report()):
-            data = found["data"]
-            for i, uri in enumerate(found["uri"].to_pylist()):
+        for members in read(unit, Ledger.empty(), config, Report()):
+            data = members["data"]
+            for i, uri in enumerate(members["uri"].to_pylist()):
                 if uri in by_uri and data[i].is_valid:
                     yield by_uri[uri], data[i].as_py()
 
 
 def find_similar(
-    work: Workspace,
-    mapper: Mapper,
+    tasks: TaskRunner,
     lake: LakeStore,
     parts: list[str],
     pictures: Pictures,
     chosen: Bools,
-    how: Similarity,
-    progress: Progress,
+    similarity: Similarity,
 ) -> Ints:
     """Return pairs of pictures that are one by their vectors, in both directions, int64 [P, 2].
 
     Args:
-        work: where tasks leave their results.
-        mapper: runs the tasks.
+        tasks: runs them.
         lake: of the pictures.
         parts: of the lake.
         pictures: all of them.
-        chosen: pictures that speak for their class.
-        how: which model, and from which cosine.
-        progress: told of finished tasks.
+        chosen: pictures that represent their class.
+        similarity: which model, and from which cosine.
     """
-    revision = load_embedder(how.model).revision.replace("/", "_")
-    kept = Workspace(lake.folder.child(f"duplicates/_vectors/{revision}"))
-    there = kept.names()
+    revision = load_embedder(similarity.model).revision.replace("/", "_")
+    stored = Workspace(lake.folder.child(f"duplicates/_vectors/{revision}"))
+    stored_names = stored.names()
     names = [part.removesuffix(".parquet") for part in parts]
-    units = [(kept, name, lake, part, how.model)
-             for name, part in zip(names, parts, strict=True) if name not in there]  # fmt: skip
-    for done, _ in enumerate(mapper(embed_part, units), 1):
-        progress("vectors", done, len(units))
-    loaded = [kept.load(name) for name in names]
+    units = [(stored, name, lake, part, similarity.model)
+             for name, part in zip(names, parts, strict=True)
+             if name not in stored_names]  # fmt: skip
+    for finished, _ in enumerate(tasks.mapper(embed_part, units), 1):
+        tasks.progress("vectors", finished, len(units))
+    loaded = [stored.load(name) for name in names]
     ids = np.concatenate([one["image_id"] for one in loaded])
     vectors = np.concatenate([one["vectors"] for one in loaded]).astype(np.float32)
-    number = numbered(np.concatenate([pictures.image_id, ids]))
-    place = np.full(int(number.max()) + 1, -1, np.int64)
-    place[number[: len(pictures)]] = np.arange(len(pictures))
-    picture = place[number[len(pictures) :]]
-    mine = np.flatnonzero((picture >= 0) & chosen[picture])
-    picture, vectors = picture[mine], vectors[mine]
-    pairs = find_pairs(
-        work, mapper, sign_hashes(vectors), np.ones(len(mine), bool), how.radius, (None,),
-        progress, "vectors",
-    )[None]  # fmt: skip
-    same = [np.zeros((0, 2), np.int64)]
+    picture = places_of(ids, pictures.image_id)
+    rows = np.flatnonzero((picture >= 0) & chosen[picture])
+    picture, vectors = picture[rows], vectors[rows]
+    search = HashSearch(
+        "vectors", sign_hashes(vectors), np.ones(len(rows), bool), similarity.radius
+    )
+    pairs = find_pairs(tasks, search)[None]
+    chunks = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(pairs.first), CHUNK):
         first, second = pairs.first[start : start + CHUNK], pairs.second[start : start + CHUNK]
-        close = (vectors[first] * vectors[second]).sum(axis=1) >= how.threshold
-        same.append(np.stack([picture[first[close]], picture[second[close]]], axis=1))
-    found = np.concatenate(same)
-    return np.concatenate([found, found[:, ::-1]])
+        close = (vectors[first] * vectors[second]).sum(axis=1) >= similarity.threshold
+        chunks.append(np.stack([picture[first[close]], picture[second[close]]], axis=1))
+    similar = np.concatenate(chunks)
+    return np.concatenate([similar, similar[:, ::-1]])

@@ -11,12 +11,12 @@ import pyarrow as pa
 from pipeline.arrays import Bytes, Ints
 from pipeline.dedupe.algorithms.banding import distances, spread
 from pipeline.dedupe.algorithms.pictures import Pictures
-from pipeline.dedupe.groups import Found, Groups
+from pipeline.dedupe.groups import Groups, HashPairs
 from pipeline.lake import schema
 
 KEPT, EXACT, PIXELS, NEAR, BURST = "kept", "exact", "pixels", "near", "burst"
 MIRRORED, ROTATED, CROP, SIMILAR = "mirrored", "rotated", "crop", "similar"
-# What `--apply` and `--plan` may act on, and in which order people are told of them.
+# What `--apply` and `--plan` may act on, in the order in which they are shown.
 COPIES = (EXACT, PIXELS, NEAR, MIRRORED, ROTATED, CROP, SIMILAR)
 
 WORDS = {
@@ -30,8 +30,8 @@ WORDS = {
 
 def rows(groups: Groups, run_id: str) -> pa.Table:
     """Return the rows of `duplicates`, group by group, the kept picture first."""
-    found = [*copies(groups, run_id), *shots(groups, run_id)]
-    return pa.Table.from_pylist(found, schema.DUPLICATES)
+    every = [*copies(groups, run_id), *shots(groups, run_id)]
+    return pa.Table.from_pylist(every, schema.DUPLICATES)
 
 
 def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
@@ -42,27 +42,27 @@ def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
     members = members[np.lexsort((groups.ranks[members], groups.ranks[kept[members]]))]
     # The runner-up of each group tells best what decided.
     second: dict[int, int] = {}
-    for one in members.tolist():
-        if kept[one] != one:
-            second.setdefault(int(kept[one]), one)
+    for picture in members.tolist():
+        if kept[picture] != picture:
+            second.setdefault(int(kept[picture]), picture)
     out = []
-    for one in members.tolist():
-        best = int(kept[one])
-        if one == best:
+    for picture in members.tolist():
+        best = int(kept[picture])
+        if picture == best:
             kind, distance = KEPT, None
             text = groups.preference.reason(best, second[best])
         else:
-            kind, distance, what = evidence(groups, one, best)
-            text = f"{what}; the kept one {groups.preference.reason(best, one)}"
-            if why := must_stay(groups, one, best):
+            kind, distance, what = evidence(groups, picture, best)
+            text = f"{what}; the kept one {groups.preference.reason(best, picture)}"
+            if why := must_stay(groups, picture, best):
                 text = f"{what}, but {why}"
         out.append(
             {
-                "image_id": hex_id(groups, one),
+                "image_id": hex_id(groups, picture),
                 "group_id": group_id(groups, best, "copies"),
                 "kind": kind,
                 "distance": distance,
-                "keep": one == best or must_stay(groups, one, best) is not None,
+                "keep": picture == best or must_stay(groups, picture, best) is not None,
                 "reason": text,
                 "run_id": run_id,
             }
@@ -70,27 +70,27 @@ def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
     return out
 
 
-def must_stay(groups: Groups, one: int, best: int) -> str | None:
+def must_stay(groups: Groups, picture: int, best: int) -> str | None:
     """Return why a copy is no copy to remove, None if it is one."""
     pictures = groups.pictures
-    if pictures.place[one] == pictures.place[best]:
+    if pictures.place[picture] == pictures.place[best]:
         return "it is the kept file itself, indexed twice"
-    if pictures.reference[one]:
+    if pictures.reference[picture]:
         return "in a reference folder"
-    same = (pictures.sha[one] == pictures.sha[best]).all()
-    if pictures.holds_more[one] and not same:
+    same = (pictures.sha[picture] == pictures.sha[best]).all()
+    if pictures.holds_more[picture] and not same:
         return "its file holds further pages, frames or depth"
     return None
 
 
-def evidence(groups: Groups, one: int, best: int) -> tuple[str, int | None, str]:
+def evidence(groups: Groups, picture: int, best: int) -> tuple[str, int | None, str]:
     """Return the kind of a copy, the distance of its hash, and the kind in words."""
     pictures = groups.pictures
-    if (pictures.sha[one] == pictures.sha[best]).all():
+    if (pictures.sha[picture] == pictures.sha[best]).all():
         return EXACT, 0, WORDS[EXACT]
-    if groups.classes[one] == groups.classes[best]:
+    if groups.classes[picture] == groups.classes[best]:
         return PIXELS, 0, WORDS[PIXELS]
-    kind, bits = (int(v[groups.classes[one]]) for v in (groups.stars.kind, groups.stars.bits))
+    kind, bits = (int(v[groups.classes[picture]]) for v in (groups.stars.kind, groups.stars.bits))
     if kind == 0:
         return NEAR, bits, WORDS[NEAR]
     if kind > len(groups.turns):
@@ -112,15 +112,15 @@ def shots(groups: Groups, run_id: str) -> list[dict[str, Any]]:
     words = spread(pictures.phash[members]), spread(pictures.phash[best])
     return [
         {
-            "image_id": hex_id(groups, one),
+            "image_id": hex_id(groups, picture),
             "group_id": group_id(groups, sharp, BURST),
             "kind": BURST,
             "distance": bits,
             "keep": True,
-            "reason": "the sharpest of a burst" if one == sharp else "another shot of a burst",
+            "reason": "the sharpest of a burst" if picture == sharp else "another shot of a burst",
             "run_id": run_id,
         }
-        for one, sharp, bits in zip(
+        for picture, sharp, bits in zip(
             members.tolist(), best.tolist(), distances(*words).tolist(), strict=True
         )
     ]
@@ -132,9 +132,9 @@ def sharpest(groups: Groups, members: Ints) -> int:
     return int(members[np.lexsort((groups.ranks[members], -sharp))[0]])
 
 
-def hex_id(groups: Groups, one: int) -> str:
+def hex_id(groups: Groups, picture: int) -> str:
     """Return the image_id of a picture."""
-    return bytes(groups.pictures.image_id[one]).hex()
+    return bytes(groups.pictures.image_id[picture]).hex()
 
 
 def group_id(groups: Groups, best: int, kind: str) -> str:
@@ -156,12 +156,12 @@ def crop_rows(pictures: Pictures, crops: Ints) -> pa.Table:
     return pa.table(ends, schema=schema.CROP_PAIRS)
 
 
-def pair_rows(found: Sequence[Found]) -> pa.Table:
+def pair_rows(hash_pairs: Sequence[HashPairs]) -> pa.Table:
     """Return pairs as rows of `schema.HASH_PAIRS`."""
     parts = [schema.HASH_PAIRS.empty_table()]
-    for one in found:
-        for turn, pairs in one.pairs.items():
-            ends = [hash_column(one.hashes.values[end]) for end in (pairs.first, pairs.second)]
+    for of_kind in hash_pairs:
+        for turn, pairs in of_kind.pairs.items():
+            ends = [hash_column(of_kind.hashes.values[end]) for end in (pairs.first, pairs.second)]
             name = pa.array([turn.name if turn else None] * len(pairs.bits), pa.string())
             bits = pa.array(pairs.bits.astype(np.int16))
             parts.append(pa.table([*ends, bits, name], schema=schema.HASH_PAIRS))

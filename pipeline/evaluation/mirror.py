@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import simplejpeg
 
+from pipeline.arrays import Floats64
 from pipeline.errors import ConfigError, LakeMismatchError
 from pipeline.lake.lookup import vectors_of
 from pipeline.lake.store import LakeStore
@@ -25,21 +25,23 @@ def lake_embedder(
 
     Args:
         lake: made by it.
-        name_or_path: see `find_card`; needed where it was no known model.
+        name_or_path: see `find_card`; needed for a model that Facelake does not know.
         store: where weights lie.
 
     Raises:
         ConfigError: there is no lake, or its model is not known.
         LakeMismatchError: the lake was made by another revision.
     """
-    models = lake.existing_models()
-    theirs = models.embedder.split("@")[0]
-    if name_or_path is None and theirs not in known_cards():
+    models = lake.models()
+    if models is None:
+        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
+    lake_model = models.embedder.split("@")[0]
+    if name_or_path is None and lake_model not in known_cards():
         raise ConfigError(
             f"The lake {lake.folder.url} was made by {models.embedder}, which Facelake does not "
             "know; give the path of the model with --embedder"
         )
-    embedder = load_embedder(name_or_path or theirs, store=store)
+    embedder = load_embedder(name_or_path or lake_model, store=store)
     if embedder.revision != models.embedder:
         raise LakeMismatchError(
             f"The lake {lake.folder.url} was made by {models.embedder}, not by "
@@ -48,9 +50,7 @@ def lake_embedder(
     return embedder
 
 
-def with_mirrored(
-    lake: LakeStore, faces: Sequence[str], embedder: Embedder
-) -> npt.NDArray[np.float64]:
+def with_mirrored(lake: LakeStore, faces: Sequence[str], embedder: Embedder) -> Floats64:
     """Return unit means of each face's vector and that of its mirrored thumbnail, [N, D].
 
     The vector is the lake's, of the photo itself; thumbnails are JPEG (quality 85) of the same
@@ -59,8 +59,8 @@ def with_mirrored(
     Raises:
         ConfigError: faces have no thumbnails, or ones of another size.
     """
-    wanted = pc.is_in(pc.field("face_id"), pa.array(faces, pa.string()))
-    table = lake.read("faces", ["face_id", "thumbnail"], wanted)
+    where = pc.is_in(pc.field("face_id"), pa.array(faces, pa.string()))
+    table = lake.read("faces", ["face_id", "thumbnail"], where)
     by_face = dict(zip(*table.to_pydict().values(), strict=True))
     size = embedder.card.input_size
     mirrored = []

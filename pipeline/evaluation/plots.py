@@ -78,7 +78,7 @@ def render(plot: Plot) -> dict[str, bytes]:
     from matplotlib import rc_context
 
     files = {}
-    # ids in SVG are random, and texts outlines, unless they are told not to be
+    # ids in SVG are random, and texts become outlines, unless these settings say otherwise
     with rc_context({"svg.hashsalt": "facelake", "svg.fonttype": "none", "font.size": 9}):
         figure = _figure(plot)
         for kind in FORMATS:
@@ -106,7 +106,7 @@ def _figure(plot: Plot) -> "Figure":
 
 
 def _lines(axes: Any, plot: Lines) -> None:
-    # zero has no place on an axis of logarithms; nothing else is there without any error
+    # a logarithmic axis has no place for zero; without any error there is nothing else
     both = [((x > 0) | (not plot.log_x)) & ((y > 0) | (not plot.log_y))
             for x, y in plot.curves.values()]  # fmt: skip
     some = any(shown.any() for shown in both)

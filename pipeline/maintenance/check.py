@@ -11,60 +11,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.arrays import Ints
 from pipeline.errors import ErrorCode, StorageError
 from pipeline.lake import schema
-from pipeline.lake.columns import digest, is_unit, matrix
+from pipeline.lake.columns import is_unit, matrix
 from pipeline.lake.ledger import halves
 from pipeline.lake.lock import RunLock
-from pipeline.lake.store import DIGEST, LakeStore, Models, parquet_bytes
-from pipeline.maintenance.check_tables import problems
+from pipeline.lake.store import LakeStore, Models, parquet_bytes
+from pipeline.maintenance.check_tables import findings_in_derived, is_as_written
+from pipeline.maintenance.finding import QUARANTINED, Finding
 from pipeline.maintenance.hold import finish_forgetting, new_run_id
 
 logger = logging.getLogger(__name__)
 
 THREADS = 8
 CODES = pa.array([code.value for code in ErrorCode])
-
-# What is wrong, in words; those in `QUARANTINED` make a part untrustworthy.
-KINDS = {
-    "damaged": "a file cannot be read, or does not hold what was written",
-    "schema": "the columns of a file are not those of this version",
-    "inconsistent": "an image has an error and a number of faces, or neither, or an unknown code",
-    "count": "an image has another number of faces than its row says",
-    "vector": "a vector is not finite or not of unit length",
-    "models": "rows were made by other models than the lake's",
-    "stray": "faces whose image is not in their part",
-    "doubled": "an image has more than one row",
-    "leftover": "a file without a twin, or half-written, left by a crash",
-    "derived": "a table of people or duplicates; run `facelake cluster --full` or `dedupe --full`",
-    "left behind": "a part of people or duplicates that no table names; the next run removes it",
-    "corrections": "a file of constraints/; restore it from a backup, or move it away",
-}
-QUARANTINED = frozenset({"damaged", "schema", "inconsistent", "count", "vector", "models"})
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something wrong with one part.
-
-    Attributes:
-        kind: one of `KINDS`.
-        part: file name.
-        detail: what exactly, for people.
-        rows: how many rows it concerns.
-        ids: the images concerned (doubled) or the faces (stray).
-    """
-
-    kind: str
-    part: str
-    detail: str
-    rows: int = 0
-    ids: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -106,13 +71,13 @@ def check(lake: LakeStore) -> Result:
     for table, orphans in lake.orphans().items():
         leftovers = [*orphans, *lake.folder.child(table).temporary_files()]
         result.findings.extend(Finding("leftover", n, f"{table}/{n}") for n in leftovers)
-    result.findings.extend(Finding(*problem) for problem in problems(lake, models))
+    result.findings.extend(findings_in_derived(lake, models))
     return result
 
 
 @dataclass(slots=True)
 class Part:
-    """What is known of one part: its image ids, its number of faces, and what is wrong."""
+    """One part: its image ids, its number of faces, and what is wrong with it."""
 
     image_ids: list[str] = field(default_factory=list)
     faces: int = 0
@@ -127,9 +92,9 @@ def check_part(lake: LakeStore, name: str, models: Models) -> Part:
     except (StorageError, pa.ArrowException, OSError) as error:
         part.findings.append(Finding("damaged", name, f"{type(error).__name__}: {error}"))
         return part
-    wanted = {"images": schema.IMAGES, "faces": schema.faces_schema(models.dimension)}
+    schemas = {"images": schema.IMAGES, "faces": schema.faces_schema(models.dimension)}
     for table, rows in (("images", images), ("faces", faces)):
-        if not rows.schema.equals(wanted[table]):
+        if not rows.schema.equals(schemas[table]):
             part.findings.append(Finding("schema", name, f"{table}/{name}", len(rows)))
     if part.findings:
         return part
@@ -141,16 +106,15 @@ def check_part(lake: LakeStore, name: str, models: Models) -> Part:
 
 def _table(lake: LakeStore, path: str) -> pa.Table:
     table = pq.read_table(io.BytesIO(lake.folder.read(path)))
-    promised = (table.schema.metadata or {}).get(DIGEST, b"").decode()
-    if digest(table) != promised:
+    if not is_as_written(table):
         raise StorageError(f"{path} does not hold what was written: its checksum differs")
     return table
 
 
 def _images(name: str, images: pa.Table) -> Iterator[Finding]:
     good, counted = pc.is_null(images["error"]), pc.is_valid(images["faces"])
-    known = pc.or_(good, pc.is_in(images["error"], CODES))
-    wrong = pc.invert(pc.and_(pc.equal(good, counted), known))
+    has_known_code = pc.or_(good, pc.is_in(images["error"], CODES))
+    wrong = pc.invert(pc.and_(pc.equal(good, counted), has_known_code))
     count = pc.sum(wrong).as_py() or 0
     if count:
         first = images.filter(wrong)["uri"][0].as_py()
@@ -164,9 +128,11 @@ def _faces(name: str, images: pa.Table, faces: pa.Table, models: Models) -> Iter
         ids = tuple(stray["face_id"].to_pylist())
         yield Finding("stray", name, f"for example {ids[0]}", len(ids), ids)
     counts = faces.filter(owners).group_by("image_id").aggregate([([], "count_all")])
-    found = dict(zip(counts["image_id"].to_pylist(), counts["count_all"].to_pylist(), strict=True))
+    face_counts = dict(
+        zip(counts["image_id"].to_pylist(), counts["count_all"].to_pylist(), strict=True)
+    )
     rows = zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True)
-    wrong = [i for i, promised in rows if (promised or 0) != found.get(i, 0)]
+    wrong = [i for i, promised in rows if (promised or 0) != face_counts.get(i, 0)]
     if wrong:
         yield Finding("count", name, f"for example image {wrong[0]}", len(wrong))
     bad = ~is_unit(matrix(faces["embedding"]))
@@ -191,8 +157,8 @@ def doubled(names: list[str], ids: list[list[str]]) -> Iterator[Finding]:
     rows = order[again]
     starts = np.cumsum([0, *(len(part) for part in ids)])
     for part in np.unique(owner[rows]):
-        mine: npt.NDArray[np.int64] = np.sort(rows[owner[rows] == part]) - starts[part]
-        images = tuple(ids[part][k] for k in mine)
+        places: Ints = np.sort(rows[owner[rows] == part]) - starts[part]
+        images = tuple(ids[part][place] for place in places)
         yield Finding("doubled", names[part], f"for example {images[0]}", len(images), images)
 
 
@@ -211,7 +177,7 @@ def repair(lake: LakeStore, findings: list[Finding]) -> None:
     """Mend what `check` found; the caller holds the lake's lock.
 
     Untrustworthy parts move to `quarantine/`, so that the next run does their images again; second
-    rows and stray faces go; leftovers are removed. Each step leaves a lake that can be read.
+    rows, stray faces and leftovers are removed. Each step leaves a lake that can be read.
     """
     bad = {finding.part for finding in findings if finding.kind in QUARANTINED}
     for name in sorted(bad):
@@ -238,8 +204,8 @@ def _drop_second_rows(lake: LakeStore, name: str, doubled: set[str]) -> None:
     others = [n for n in lake.parts() if n != name]
     elsewhere = set()
     for other in others:
-        known = pq.read_table(io.BytesIO(lake.folder.read(f"images/{other}")), columns=["image_id"])
-        elsewhere |= doubled.intersection(known["image_id"].to_pylist())
+        rows = pq.read_table(io.BytesIO(lake.folder.read(f"images/{other}")), columns=["image_id"])
+        elsewhere |= doubled.intersection(rows["image_id"].to_pylist())
     first = _first_rows(ids)
     keep = [one and i not in elsewhere for i, one in zip(ids, first, strict=True)]
     images = images.filter(pa.array(keep))

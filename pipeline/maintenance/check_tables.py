@@ -1,7 +1,7 @@
 """Verifies the tables that are made from images and faces: people, duplicates, and corrections.
 
 Nothing here is repaired: `facelake cluster` and `facelake dedupe` make their tables anew, and a
-correction that cannot be read is somebody's word, to be restored from a backup.
+correction that cannot be read can only come from a backup.
 """
 
 import io
@@ -16,14 +16,12 @@ from pipeline.lake import schema
 from pipeline.lake.columns import digest
 from pipeline.lake.generations import Generations
 from pipeline.lake.store import DIGEST, LakeStore, Models
+from pipeline.maintenance.finding import Finding
 from pipeline.people.store import People
 from pipeline.storage.folder import Folder
 
-# Kind, file, what is wrong.
-Problem = tuple[str, str, str]
 
-
-def problems(lake: LakeStore, models: Models) -> Iterator[Problem]:
+def findings_in_derived(lake: LakeStore, models: Models) -> Iterator[Finding]:
     """Yield what is wrong with tables that were made from others."""
     schemas = schema.tables(models.dimension)
     yield from of_generations(People(lake).generations, schemas)
@@ -32,40 +30,45 @@ def problems(lake: LakeStore, models: Models) -> Iterator[Problem]:
     folder = lake.folder.child("constraints")
     for name in sorted(folder.files()):
         if text := wrong(folder, name, schema.CONSTRAINTS):
-            yield "corrections", f"constraints/{name}", text
+            yield Finding("corrections", f"constraints/{name}", text)
 
 
-def of_generations(made: Generations, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
+def of_generations(generations: Generations, schemas: dict[str, pa.Schema]) -> Iterator[Finding]:
     """Yield what is wrong with the current generation of some tables."""
     try:
-        current = made.current()
+        current = generations.current()
     except StorageError as error:
-        yield "derived", made.pointer, str(error)
+        yield Finding("derived", generations.pointer, str(error))
         return
-    named = current["tables"] if current else {table: [] for table in made.tables}
-    for table in made.tables:
-        folder = made.lake.folder.child(table)
-        there = folder.files()
+    named = current["tables"] if current else {table: [] for table in generations.tables}
+    for table in generations.tables:
+        folder = generations.lake.folder.child(table)
+        files = folder.files()
         for name in named[table]:
             text = (
                 wrong(folder, name, schemas[table])
-                if name in there
-                else f"it is missing; {made.damaged}"
+                if name in files
+                else f"it is missing; {generations.damaged}"
             )
             if text:
-                yield "derived", f"{table}/{name}", text
-        for name in sorted(set(there) - set(named[table])):
+                yield Finding("derived", f"{table}/{name}", text)
+        for name in sorted(set(files) - set(named[table])):
             if name.startswith("part-"):
-                yield "left behind", f"{table}/{name}", "of an earlier run"
+                yield Finding("left behind", f"{table}/{name}", "of an earlier run")
 
 
-def wrong(folder: Folder, name: str, wanted: pa.Schema) -> str | None:
+def wrong(folder: Folder, name: str, schema: pa.Schema) -> str | None:
     """Return what is wrong with a file, None if it holds what was written."""
     try:
         table = pq.read_table(io.BytesIO(folder.read(name)))
     except (StorageError, pa.ArrowException, OSError) as error:
         return f"{type(error).__name__}: {error}"
-    if not table.schema.equals(wanted):
+    if not table.schema.equals(schema):
         return "its columns are not those of this version"
-    promised = (table.schema.metadata or {}).get(DIGEST, b"").decode()
-    return None if digest(table) == promised else "its checksum differs"
+    return None if is_as_written(table) else "its checksum differs"
+
+
+def is_as_written(table: pa.Table) -> bool:
+    """Return whether a table has the checksum that was written with it."""
+    written: str = (table.schema.metadata or {}).get(DIGEST, b"").decode()
+    return digest(table) == written

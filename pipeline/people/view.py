@@ -1,8 +1,8 @@
-"""The view: the tables of the last clustering with all corrections applied shallowly.
+"""The view: the tables of the last clustering with all corrections applied to them.
 
-What somebody corrects shows at once, before clustering runs again: names, flags, merged persons as
-one, moved, split and rejected faces. Names and flags come from the corrections alone, so that an
-undo shows too. What a correction means for other faces is left to clustering.
+A correction shows at once, before clustering runs again: names, flags, merged persons, moved, split
+and rejected faces. Names and flags come from the corrections alone, so that an undo shows too. What
+a correction means for other faces is left to clustering.
 """
 
 import hashlib

@@ -88,9 +88,9 @@ def test_linkage_does_not_depend_on_the_order_of_edges(seed):
 def test_transferred_ids_are_unique_and_were_there_before(faces):
     groups = np.array([g for g, _ in faces])
     before = [p for _, p in faces]
-    found = transfer(groups, before, np.ones(len(faces)), {})
-    assert len(set(found.values())) == len(found)
-    assert set(found.values()) <= {p for p in before if p}
+    ids = transfer(groups, before, np.ones(len(faces)), {})
+    assert len(set(ids.values())) == len(ids)
+    assert set(ids.values()) <= {p for p in before if p}
     for person in {p for p in before if p}:  # an id is only lost to a group that has another one
         homes = {int(g) for g, p in faces if p == person}
-        assert person in found.values() or homes <= set(found)
+        assert person in ids.values() or homes <= set(ids)

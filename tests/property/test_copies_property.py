@@ -12,7 +12,7 @@ from pipeline.dedupe import gather, search
 from pipeline.dedupe.algorithms import hamming
 from pipeline.dedupe.algorithms.banding import BITS, Band, bands, best_bands, distances, spread
 from pipeline.dedupe.algorithms.dihedral import BOTH, MIRRORED, ROTATED, turned, turns
-from pipeline.dedupe.algorithms.hamming import Pairs, Sides, close_pairs
+from pipeline.dedupe.algorithms.hamming import Comparison, Pairs, Sides, close_pairs
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.algorithms.stars import Graph, Lists, Near, stars
 from pipeline.dedupe.duplicates import Duplicates
@@ -65,14 +65,14 @@ def test_every_pair_within_the_radius_is_found_once_by_any_banding(
         patch.setattr(hamming, "BLOCK_ENTRIES", block)
         pairs = Pairs.join(
             [
-                close_pairs(words, radius, choice, number, (i, shares), sides)
+                close_pairs(words, Comparison(radius, choice, sides), number, (i, shares))
                 for number in range(len(choice))
                 for i in range(shares)
             ]
         )
-    found = sorted(zip(pairs.first.tolist(), pairs.second.tolist(), pairs.bits.tolist(),
+    names = sorted(zip(pairs.first.tolist(), pairs.second.tolist(), pairs.bits.tolist(),
                        strict=True))  # fmt: skip
-    assert found == brute(words, radius, sides)
+    assert names == brute(words, radius, sides)
 
 
 @given(radius=st.integers(0, 63), left=st.integers(1, 10**9), right=st.integers(0, 10**7))
@@ -122,7 +122,7 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
     random = np.random.default_rng(seed)
     words = spread(families(seed, count, 31))
     size = len(words)
-    pairs = close_pairs(words, 31, (Band(0, 0, 0),), 0)
+    pairs = close_pairs(words, Comparison(31, (Band(0, 0, 0),)), 0)
     owner = np.arange(size)
     none = np.zeros(0, np.int64)
     graph = Graph(
@@ -130,19 +130,19 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
         ((1, Lists.of(none, none, size)),),
     )  # fmt: skip
     rank = random.permutation(size)
-    found = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)
-    members = np.flatnonzero(found.kept != owner)
-    kept = found.kept[members]
-    assert (found.kept[kept] == kept).all()
+    grouped = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)
+    members = np.flatnonzero(grouped.kept != owner)
+    kept = grouped.kept[members]
+    assert (grouped.kept[kept] == kept).all()
     bits = distances(words[members], words[kept])
     assert (bits <= 31).all()
-    assert (bits == found.bits[members]).all()
+    assert (bits == grouped.bits[members]).all()
     assert (rank[kept] < rank[members]).all()
-    sizes = np.bincount(found.kept, minlength=size)
+    sizes = np.bincount(grouped.kept, minlength=size)
     assert sizes.max() <= largest
-    for one in np.flatnonzero(found.kept == owner):  # nobody is left alone beside room in a star
+    for one in np.flatnonzero(grouped.kept == owner):  # nobody is left alone beside room in a star
         beside = np.flatnonzero((distances(words, words[one]) <= 31) & (rank < rank[one]))
-        assert all(found.kept[b] != b or sizes[b] >= largest for b in beside)
+        assert all(grouped.kept[b] != b or sizes[b] >= largest for b in beside)
 
 
 def backwards(function, arguments):

@@ -49,20 +49,20 @@ def place(found):
 @FAST
 @given(histories())
 def test_what_resolves_is_sound(rows):
-    found = resolve(rows)
-    members = [face for one in found.sets for face in one.faces]
+    corrections = resolve(rows)
+    members = [face for one in corrections.sets for face in one.faces]
     assert len(members) == len(set(members)), "a face in two sets"
-    assert not found.rejected & set(members)
-    ids = [one.person_id for one in found.sets if one.person_id]
+    assert not corrections.rejected & set(members)
+    ids = [one.person_id for one in corrections.sets if one.person_id]
     assert len(ids) == len(set(ids)), "a person in two sets"
-    for one in found.sets:
+    for one in corrections.sets:
         assert one.faces
         assert one.cover is None or one.cover in one.faces
-        assert not {(face, one.person_id) for face in one.faces} & found.left
+        assert not {(face, one.person_id) for face in one.faces} & corrections.left
         assert one.name != ""
-    for a, b in found.apart:
-        assert 0 <= a < b < len(found.sets)
-    assert list(found.apart) == sorted(set(found.apart))
+    for a, b in corrections.apart:
+        assert 0 <= a < b < len(corrections.sets)
+    assert list(corrections.apart) == sorted(set(corrections.apart))
 
 
 @FAST
@@ -106,12 +106,12 @@ def test_the_last_word_counts(rows, some):
 @FAST
 @given(histories(), faces, faces)
 def test_the_last_different_keeps_all_pairs_apart(rows, ours, theirs):
-    found = resolve(later(rows, ("different", ours, theirs, None)))
-    where = place(found)
+    corrections = resolve(later(rows, ("different", ours, theirs, None)))
+    where = place(corrections)
     both = set(ours) & set(theirs)
-    for a in set(ours) - both - found.rejected:
-        for b in set(theirs) - both - found.rejected:
-            assert tuple(sorted((where[a], where[b]))) in found.apart
+    for a in set(ours) - both - corrections.rejected:
+        for b in set(theirs) - both - corrections.rejected:
+            assert tuple(sorted((where[a], where[b]))) in corrections.apart
 
 
 @FAST
@@ -134,8 +134,8 @@ def test_same_alone_is_connected_components(rows):
 @FAST
 @given(histories(kinds=("same", "different", "name")))
 def test_names_that_differ_must_differ(rows):
-    found = resolve(rows)
-    for i, a in enumerate(found.sets):
-        for j, b in enumerate(found.sets[:i]):
+    corrections = resolve(rows)
+    for i, a in enumerate(corrections.sets):
+        for j, b in enumerate(corrections.sets[:i]):
             if a.name and b.name and a.name != b.name:
-                assert found.must_differ(i, j)
+                assert corrections.must_differ(i, j)

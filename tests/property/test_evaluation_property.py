@@ -80,7 +80,7 @@ def test_detection_rates_are_shares(seed):
     ]
     matches = match(pictures, 0.3)
     assume(len(matches.found))
-    found = detection(matches, 4, bootstrap=3)
-    assert all(0 <= value <= 1 for value in found.measures.values())
-    assert found.measures["average_precision"] <= found.measures["recall"] + 1e-12
+    measured = detection(matches, 4, bootstrap=3)
+    assert all(0 <= value <= 1 for value in measured.measures.values())
+    assert measured.measures["average_precision"] <= measured.measures["recall"] + 1e-12
     assert matches.hit.sum() == matches.found.sum()

@@ -37,17 +37,17 @@ def brute_force(labels, clusters):
 @given(faces)
 def test_rates_are_those_of_all_pairs(pairs):
     labels, clusters = zip(*pairs, strict=True)
-    found = evaluate(labels, clusters, bootstrap=0)
-    assert [found[name] for name in RATES] == pytest.approx(brute_force(labels, clusters))
+    result = evaluate(labels, clusters, bootstrap=0)
+    assert [result[name] for name in RATES] == pytest.approx(brute_force(labels, clusters))
 
 
 @FAST
 @given(faces, st.randoms(use_true_random=False))
 def test_measures_are_shares_and_depend_on_neither_order_nor_names(pairs, random):
     labels, clusters = zip(*pairs, strict=True)
-    found = evaluate(labels, clusters, groups=[label % 2 for label in labels], bootstrap=5)
+    result = evaluate(labels, clusters, groups=[label % 2 for label in labels], bootstrap=5)
     for name in (*RATES, "nmi", "purity"):
-        assert -1e-9 <= found[name] <= 1 + 1e-9
+        assert -1e-9 <= result[name] <= 1 + 1e-9
     shuffled = list(pairs)
     random.shuffle(shuffled)
     other = evaluate(
@@ -56,4 +56,4 @@ def test_measures_are_shares_and_depend_on_neither_order_nor_names(pairs, random
         bootstrap=0,
     )
     for name in (*RATES, "nmi", "purity", "faces", "clusters"):
-        assert other[name] == pytest.approx(found[name])
+        assert other[name] == pytest.approx(result[name])

@@ -13,10 +13,10 @@ small = st.binary(max_size=40).map(lambda data: bytes(byte % 3 for byte in data)
 def test_what_is_found_is_what_is_there(data, wanted):
     """Few different bytes, so that heads are shared and strings overlap; and in small chunks."""
     named = [(str(number), one) for number, one in enumerate(wanted) if one]
-    found = {what for what, one in named if one in data}
-    assert Needles(named).found_in(data) == found
+    expected = {what for what, one in named if one in data}
+    assert Needles(named).found_in(data) == expected
     chunk, needles.CHUNK = needles.CHUNK, 5
     try:
-        assert Needles(named).found_in(data) == found
+        assert Needles(named).found_in(data) == expected
     finally:
         needles.CHUNK = chunk

@@ -34,8 +34,8 @@ def test_a_sidecar_says_the_same(orientation, name):
     frame = Frame(4000, 3000, orientation)
     region = frame.region(name, (100, 200, 900, 1200))
     assert region is not None
-    told = parse(packet([region], frame))
-    assert told.applied == frame.stored
-    (read,) = told.regions
+    sidecar = parse(packet([region], frame))
+    assert sidecar.applied == frame.stored
+    (read,) = sidecar.regions
     assert read.name == name.strip()
     assert frame.box(read) == pytest.approx((100, 200, 900, 1200), abs=0.01)

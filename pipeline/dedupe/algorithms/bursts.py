@@ -38,13 +38,15 @@ def bursts(pictures: Pictures, burst_s: float, largest: int) -> Ints:
     scene. Numbers are arbitrary.
     """
     burst = np.full(len(pictures), -1, np.int64)
-    known = np.flatnonzero(
+    comparable = np.flatnonzero(
         (pictures.camera > 0) & np.isfinite(pictures.taken_ms) & pictures.has_phash
     )
-    if len(known) < 2 or not burst_s:
+    if len(comparable) < 2 or not burst_s:
         return burst
-    ids = np.ascontiguousarray(pictures.image_id[known]).view(np.uint64)
-    order = known[np.lexsort((*ids.T, pictures.taken_ms[known], pictures.camera[known]))]
+    ids = np.ascontiguousarray(pictures.image_id[comparable]).view(np.uint64)
+    order = comparable[
+        np.lexsort((*ids.T, pictures.taken_ms[comparable], pictures.camera[comparable]))
+    ]
     together = joined(pictures, order[:-1], order[1:], burst_s)
     run = np.concatenate([[0], np.cumsum(~together)])
     # A run longer than a group may be is cut into groups.

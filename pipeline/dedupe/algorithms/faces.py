@@ -79,11 +79,11 @@ class Similarities:
         corners = size[:, :1] * [0, 1, 0, 1] + 1j * size[:, 1:] * [0, 0, 1, 1]
         moved = self.scale[:, np.newaxis] * corners + self.shift[:, np.newaxis]
         slack = BORDER * frame
-        found: Bools = np.ones(len(size), bool)
+        inside: Bools = np.ones(len(size), bool)
         for values, side in ((moved.real, 0), (moved.imag, 1)):
-            found &= values.min(axis=1) >= -slack[:, side]
-            found &= values.max(axis=1) <= frame[:, side] + slack[:, side]
-        return found
+            inside &= values.min(axis=1) >= -slack[:, side]
+            inside &= values.max(axis=1) <= frame[:, side] + slack[:, side]
+        return inside
 
 
 def signature(thumbnail: bytes | None) -> Floats32 | None:

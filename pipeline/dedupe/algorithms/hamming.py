@@ -57,46 +57,69 @@ class Sides:
         return (0, band.tolerance) if self.far else (band.reach, band.reach)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How hashes are compared.
+
+    Attributes:
+        radius: bits by which those of a pair may differ.
+        bands: that find all pairs together.
+        sides: which rows are compared with which.
+    """
+
+    radius: int
+    bands: tuple[Band, ...]
+    sides: Sides = Sides()
+
+
+@dataclass(frozen=True)
+class Meetings:
+    """Rows that share a key of a band, and that key, [M] each."""
+
+    first: Ints
+    second: Ints
+    key: Words
+
+    def take(self, rows: Ints | Bools) -> "Meetings":
+        """Return some of them."""
+        return Meetings(self.first[rows], self.second[rows], self.key[rows])
+
+
 def close_pairs(
-    hashes: Words,
-    radius: int,
-    bands: tuple[Band, ...],
-    number: int,
-    share: tuple[int, int] = (0, 1),
-    sides: Sides = Sides(),  # frozen
+    hashes: Words, comparison: Comparison, number: int, share: tuple[int, int] = (0, 1)
 ) -> Pairs:
-    """Return the pairs within `radius` that meet first in band `number`.
+    """Return the pairs within the radius that meet first in band `number`.
 
     All bands and shares together give every pair once.
 
     Args:
         hashes: [N, 4], different from each other for bounded work.
-        radius: bits.
-        bands: all of them.
-        number: which of them.
+        comparison: how they are compared.
+        number: which of the bands.
         share: (i, n): of n equal ranges of keys, the i-th.
-        sides: who is compared with whom.
 
     Raises:
         ConfigError: there are more pairs than memory is for.
     """
-    found: list[Pairs] = []
+    parts: list[Pairs] = []
     total = 0
-    for candidates in meetings(hashes, radius, bands[number], share, sides):
-        found.append(verified(hashes, radius, bands, number, sides, *candidates))
-        total += len(found[-1].bits)
+    for meetings in meet(hashes, comparison, number, share):
+        parts.append(verified(hashes, comparison, number, meetings))
+        total += len(parts[-1].bits)
         if total > MOST_PAIRS:
             raise ConfigError(
-                f"More than {MOST_PAIRS:,} pairs of hashes within {radius} bits in one task: too "
-                "many pictures of this archive resemble each other; search with a smaller --radius"
+                f"More than {MOST_PAIRS:,} pairs of hashes within {comparison.radius} bits in one "
+                "task: too many pictures of this archive resemble each other; search with a "
+                "smaller --radius"
             )
-    return Pairs.join(found)
+    return Pairs.join(parts)
 
 
-def meetings(
-    hashes: Words, radius: int, band: Band, share: tuple[int, int], sides: Sides
-) -> Iterator[tuple[Ints, Ints, Words]]:
-    """Yield rows that share a key and are close in half of their bits, and that key."""
+def meet(
+    hashes: Words, comparison: Comparison, number: int, share: tuple[int, int]
+) -> Iterator[Meetings]:
+    """Yield rows that share a key and are close in half of their bits."""
+    band, sides = comparison.bands[number], comparison.sides
     row_bits = max(1, int(len(hashes) - 1).bit_length())
     low = np.uint64((1 << row_bits) - 1)
     rows = np.arange(len(hashes), dtype=np.uint64)
@@ -113,13 +136,13 @@ def meetings(
     for piece in range(pieces * share[0] // share[1], pieces * (share[0] + 1) // share[1]):
         of_sides = [entries_of(own, masks, piece, low_bits, row_bits) for own, masks in filed]
         if sides.far:
-            of_sides[0] = those_with_company(of_sides[0], of_sides[1], low_bits, row_bits)
+            of_sides[0] = with_partner(of_sides[0], of_sides[1], low_bits, row_bits)
         entries = np.concatenate(of_sides)
         entries.sort()
-        for first, second in near(entries, row_bits, hashes, radius):
+        for first, second in near(entries, row_bits, hashes, comparison.radius):
             key = entries[first] >> np.uint64(row_bits)
             one, two = ((entries[at] & low).astype(np.int64) for at in (first, second))
-            yield one, two, key
+            yield Meetings(one, two, key)
 
 
 def entries_of(own: Words, masks: Words, piece: int, low_bits: int, row_bits: int) -> Words:
@@ -134,18 +157,18 @@ def entries_of(own: Words, masks: Words, piece: int, low_bits: int, row_bits: in
         source = piece ^ upper
         edges = np.array([source, source + 1], np.uint64) << np.uint64(low_bits + row_bits)
         a, b = np.searchsorted(own, edges)
-        mine = own[a:b] ^ np.uint64(upper << (low_bits + row_bits))
+        entries = own[a:b] ^ np.uint64(upper << (low_bits + row_bits))
         lower = masks[masks >> np.uint64(low_bits) == upper] & low
-        parts += [mine ^ (mask << np.uint64(row_bits)) for mask in lower]
+        parts += [entries ^ (mask << np.uint64(row_bits)) for mask in lower]
     return np.concatenate(parts)
 
 
-def those_with_company(left: Words, right: Words, low_bits: int, row_bits: int) -> Words:
+def with_partner(left: Words, right: Words, low_bits: int, row_bits: int) -> Words:
     """Return the entries of the left whose key has an entry on the right."""
     low = np.uint64((1 << low_bits) - 1)
-    there = np.zeros(1 << low_bits, bool)
-    there[(right >> np.uint64(row_bits)) & low] = True
-    kept: Words = left[there[(left >> np.uint64(row_bits)) & low]]
+    on_right = np.zeros(1 << low_bits, bool)
+    on_right[(right >> np.uint64(row_bits)) & low] = True
+    kept: Words = left[on_right[(left >> np.uint64(row_bits)) & low]]
     return kept
 
 
@@ -204,54 +227,39 @@ def within_buckets(
                 yield close, close + step
 
 
-def verified(
-    hashes: Words,
-    radius: int,
-    bands: tuple[Band, ...],
-    number: int,
-    sides: Sides,
-    a: Ints,
-    b: Ints,
-    key: Words,
-) -> Pairs:
-    """Return the candidates that are within the radius, each at one of its meetings only."""
-    first, second = np.minimum(a, b), np.maximum(a, b)
-    if sides.split:
-        across = (first < sides.split) & (second >= sides.split)
-        first, second, key = first[across], second[across], key[across]
-    bits = distances(hashes[first], hashes[second])
-    keep = bits <= radius
-    first, second, bits, key = first[keep], second[keep], bits[keep], key[keep]
-    here = once(hashes, bands, number, sides, first, second, key)
-    return Pairs(first[here], second[here], bits[here])
+def verified(hashes: Words, comparison: Comparison, number: int, meetings: Meetings) -> Pairs:
+    """Return the pairs that are within the radius, each at one of its meetings only."""
+    first = np.minimum(meetings.first, meetings.second)
+    second = np.maximum(meetings.first, meetings.second)
+    meetings, split = Meetings(first, second, meetings.key), comparison.sides.split
+    if split:
+        meetings = meetings.take((first < split) & (second >= split))
+    bits = distances(hashes[meetings.first], hashes[meetings.second])
+    close = bits <= comparison.radius
+    meetings, bits = meetings.take(close), bits[close]
+    once = counted_once(hashes, comparison, number, meetings)
+    return Pairs(meetings.first[once], meetings.second[once], bits[once])
 
 
-def once(
-    hashes: Words,
-    bands: tuple[Band, ...],
-    number: int,
-    sides: Sides,
-    first: Ints,
-    second: Ints,
-    key: Words,
-) -> Bools:
+def counted_once(hashes: Words, comparison: Comparison, number: int, meetings: Meetings) -> Bools:
     """Return which meetings are the ones that count.
 
     Two hashes may meet in several bands, and under several keys of one: the first band counts, and
     the key half way from the first row (or its own), its lowest bits changed first.
     """
+    first, second = hashes[meetings.first], hashes[meetings.second]
     counts = np.ones(len(first), bool)
-    for earlier in bands[:number]:
-        apart = np.bitwise_count(earlier.keys(hashes[first]) ^ earlier.keys(hashes[second]))
+    for earlier in comparison.bands[:number]:
+        apart = np.bitwise_count(earlier.keys(first) ^ earlier.keys(second))
         counts &= apart > earlier.tolerance
-    band = bands[number]
-    here, there = band.keys(hashes[first]), band.keys(hashes[second])
-    differ = here ^ there
+    band = comparison.bands[number]
+    key = band.keys(first)
+    differ = key ^ band.keys(second)
     steps = np.bitwise_count(differ) // 2
-    for step in range(sides.reach(band)[0]):
+    for step in range(comparison.sides.reach(band)[0]):
         with np.errstate(over="ignore"):
             lowest = differ & (~differ + np.uint64(1))
         lowest = np.where(steps > step, lowest, np.uint64(0))
-        here, differ = here ^ lowest, differ ^ lowest
-    counts &= here == key
+        key, differ = key ^ lowest, differ ^ lowest
+    counts &= key == meetings.key
     return counts

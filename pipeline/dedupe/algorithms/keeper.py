@@ -51,11 +51,11 @@ class Preference:
             return "lies in a reference folder"
         for rule, values in self.measures.items():
             if values[kept] != values[other]:
-                return told(rule, self.pictures, kept, other)
+                return describe(rule, self.pictures, kept, other)
         return "is the same in all that is compared, and chosen by its id"
 
 
-def told(rule: str, pictures: Pictures, kept: int, other: int) -> str:
+def describe(rule: str, pictures: Pictures, kept: int, other: int) -> str:
     """Return how the kept picture is better by a rule."""
     if rule == "pixels":
         sizes = (f"{pictures.width[i]} x {pictures.height[i]}" for i in (kept, other))

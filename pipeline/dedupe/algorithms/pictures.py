@@ -1,4 +1,4 @@
-"""What is known of the pictures of an archive when copies are looked for: columns, no pixels."""
+"""The pictures of an archive as a search for copies sees them: columns, no pixels."""
 
 from dataclasses import dataclass, fields
 
@@ -93,7 +93,15 @@ def numbered(rows: Bytes) -> Ints:
     return numbers
 
 
-def classes(pictures: Pictures) -> Ints:
+def places_of(rows: Bytes, among: Bytes) -> Ints:
+    """Return the place of each row of bytes among others, -1 where it is not there, int64 [N]."""
+    number = numbered(np.concatenate([among, rows]))
+    place = np.full(int(number.max()) + 1 if len(number) else 0, -1, np.int64)
+    place[number[: len(among)]] = np.arange(len(among))
+    return place[number[len(among) :]]
+
+
+def pixel_classes(pictures: Pictures) -> Ints:
     """Return a number for each picture, the same for those with the same pixels or bytes.
 
     One that could not be decoded has the pixels of its copy that could.
@@ -104,7 +112,9 @@ def classes(pictures: Pictures) -> Ints:
     count = by_bytes.max() + 1 if len(by_bytes) else 0
     of_bytes = np.full(count, -1, np.int64)
     of_bytes[by_bytes[decoded]] = by_pixels[decoded]
-    known = of_bytes[by_bytes]
+    pixels_of = of_bytes[by_bytes]
     largest = by_pixels.max() + 1 if len(by_pixels) else 0
-    _, dense = np.unique(np.where(known >= 0, known, largest + by_bytes), return_inverse=True)
+    _, dense = np.unique(
+        np.where(pixels_of >= 0, pixels_of, largest + by_bytes), return_inverse=True
+    )
     return dense.astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a search for copies can be told."""
+"""The settings of a search for copies."""
 
 from dataclasses import dataclass
 from typing import Annotated

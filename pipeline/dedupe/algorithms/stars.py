@@ -83,47 +83,47 @@ class Graph:
     near: tuple[Near, ...]
     others: tuple[tuple[int, Lists], ...]
 
-    def around(self, one: int) -> tuple[Ints, Ints, Ints]:
-        """Return the classes that may be copies of `one`, bits (-1: not by hash) and kinds.
+    def around(self, class_: int) -> tuple[Ints, Ints, Ints]:
+        """Return the classes that may be copies of `class_`, bits (-1: not by hash) and kinds.
 
         Each stands there once, by its best evidence.
         """
         none = np.zeros(0, np.int64)
         classes, bits, kinds = [none], [none], [none]
 
-        def add(found: Ints, distance: int, kind: int) -> None:
-            classes.append(found)
-            bits.append(np.full(len(found), distance))
-            kinds.append(np.full(len(found), kind))
+        def add(others: Ints, distance: int, kind: int) -> None:
+            classes.append(others)
+            bits.append(np.full(len(others), distance))
+            kinds.append(np.full(len(others), kind))
 
         for near in self.near:
-            for mine in near.hashes[one].tolist():
+            for own in near.hashes[class_].tolist():
                 if near.alike:
-                    add(near.owners[mine], 0, near.kind)
-                for edge in near.edges[mine].tolist():
+                    add(near.owners[own], 0, near.kind)
+                for edge in near.edges[own].tolist():
                     add(near.owners[int(near.other[edge])], int(near.bits[edge]), near.kind)
         for number, copies in self.others:
-            add(copies[one], NOBODY, number)
-        found, distance, kind = (np.concatenate(part) for part in (classes, bits, kinds))
-        order = np.lexsort((distance, kind, found))
-        found, distance, kind = found[order], distance[order], kind[order]
-        first = np.ones(len(found), bool)
-        first[1:] = found[1:] != found[:-1]
-        first &= found != one
-        return found[first], distance[first], kind[first]
+            add(copies[class_], NOBODY, number)
+        others, distance, kind = (np.concatenate(part) for part in (classes, bits, kinds))
+        order = np.lexsort((distance, kind, others))
+        others, distance, kind = others[order], distance[order], kind[order]
+        first = np.ones(len(others), bool)
+        first[1:] = others[1:] != others[:-1]
+        first &= others != class_
+        return others[first], distance[first], kind[first]
 
     def has_others(self, count: int) -> Bools:
         """Return which of so many classes may have copies at all."""
-        found = np.zeros(count, bool)
+        has = np.zeros(count, bool)
         for _, copies in self.others:
-            found |= np.diff(copies.starts) > 0
+            has |= np.diff(copies.starts) > 0
         for near in self.near:
             busy = np.diff(near.edges.starts) > 0
             if near.alike:
                 busy |= np.diff(near.owners.starts) > 1
-            owner = np.repeat(np.arange(len(found)), np.diff(near.hashes.starts))
-            np.logical_or.at(found, owner, busy[near.hashes.values])
-        return found
+            owner = np.repeat(np.arange(len(has)), np.diff(near.hashes.starts))
+            np.logical_or.at(has, owner, busy[near.hashes.values])
+        return has
 
 
 @dataclass(frozen=True)
@@ -156,18 +156,18 @@ def stars(
     kept = np.full(count, NOBODY, np.int64)
     bits, kinds = np.zeros(count, np.int64), np.zeros(count, np.int64)
     candidates = np.flatnonzero(graph.has_others(count))
-    for one in candidates[np.argsort(rank[candidates])].tolist():
-        if kept[one] != NOBODY:
+    for best in candidates[np.argsort(rank[candidates])].tolist():
+        if kept[best] != NOBODY:
             continue
-        kept[one] = one
-        found, distance, kind = graph.around(one)
-        free = kept[found] == NOBODY
-        free[free] = may(one, found[free], distance[free])
-        found, distance, kind = found[free], distance[free], kind[free]
-        order = np.lexsort((rank[found], distance, kind))
-        order = order[np.cumsum(weight[found[order]]) + weight[one] <= largest]
-        found = found[order]
-        kept[found], bits[found], kinds[found] = one, distance[order], kind[order]
+        kept[best] = best
+        others, distance, kind = graph.around(best)
+        free = kept[others] == NOBODY
+        free[free] = may(best, others[free], distance[free])
+        others, distance, kind = others[free], distance[free], kind[free]
+        order = np.lexsort((rank[others], distance, kind))
+        order = order[np.cumsum(weight[others[order]]) + weight[best] <= largest]
+        others = others[order]
+        kept[others], bits[others], kinds[others] = best, distance[order], kind[order]
     alone = kept == NOBODY
     kept[alone] = np.flatnonzero(alone)
     return Stars(kept, bits, kinds)

@@ -113,12 +113,12 @@ def reliability(p: Floats64, same: Bools, bins: int = BINS) -> list[dict[str, An
         {
             "from": k / bins,
             "to": (k + 1) / bins,
-            "pairs": int(mine.sum()),
-            "probability": float(p[mine].mean()),
-            "share": float(same[mine].mean()),
+            "pairs": int(inside.sum()),
+            "probability": float(p[inside].mean()),
+            "share": float(same[inside].mean()),
         }
         for k in range(bins)
-        if (mine := place == k).any()
+        if (inside := place == k).any()
     ]
 
 
@@ -171,11 +171,11 @@ def calibrate(similarity: Floats64, same: Bools, fold: Ints, method: str | None 
     held_out = {name: scores_of(p, same) for name, p in predicted.items()}
     # of equals the one with two numbers
     chosen = method or min((LOGISTIC, ISOTONIC), key=lambda name: held_out[name]["log_loss"])
-    told = held_out[chosen]
+    report = held_out[chosen]
     made = replace(
         fit(chosen, similarity, same),
-        log_loss=told["log_loss"],
-        brier=told["brier"],
-        ece=told["ece"],
+        log_loss=report["log_loss"],
+        brier=report["brier"],
+        ece=report["ece"],
     )
     return Fitted(made, held_out, predicted[chosen])

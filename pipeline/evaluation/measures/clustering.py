@@ -124,7 +124,7 @@ class Contingency:
 
 
 def _rates(sums: dict[str, float]) -> dict[str, float]:
-    """Return the rates of summed shares; nothing asked for counts as fulfilled."""
+    """Return the rates of summed shares; where there is nothing to find, a rate is 1."""
 
     def ratio(part: float, whole: float) -> float:
         return part / whole if whole > 0 else 1.0

@@ -153,7 +153,7 @@ def leave_out_unresolved(
     """Say what is wrong with rates among so many impostor trials, and take out those that are none.
 
     Args:
-        names: of the measure, by the rate of false accepts that it is told at.
+        names: of the measure, by the rate of false accepts that it is reported at.
         impostors: trials.
         what: is measured, "TAR" or "FNIR".
         measures: by name; NaN is put where a rate cannot be resolved.

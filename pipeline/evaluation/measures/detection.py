@@ -8,7 +8,7 @@ since 2010; WIDER's own script samples 1,000 thresholds instead).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -55,24 +55,24 @@ class Matches:
     box_image: Ints
 
 
+NOTHING = Matches(
+    np.zeros(0),
+    np.zeros(0, bool),
+    np.zeros(0, int),
+    np.zeros(0, bool),
+    np.zeros(0),
+    np.zeros(0, int),
+)
+
+
 def match(pictures: Sequence[Picture], threshold: float = IOU) -> Matches:
     """Match detections to boxes, image by image."""
-    parts = [_match_one(picture, threshold) for picture in pictures]
-
-    def joined(index: int, kind: type) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
-        return np.concatenate([np.zeros(0, kind), *(part[index] for part in parts)])
-
-    return Matches(
-        joined(0, np.float64),  # type: ignore[arg-type]
-        joined(1, np.bool_),  # type: ignore[arg-type]
-        np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts]),
-        joined(2, np.bool_),  # type: ignore[arg-type]
-        joined(3, np.float64),  # type: ignore[arg-type]
-        np.repeat(np.arange(len(parts)), [len(part[2]) for part in parts]),
-    )
+    parts = [NOTHING, *(_match_one(i, picture, threshold) for i, picture in enumerate(pictures))]
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Matches))
+    return Matches(*map(np.concatenate, columns))
 
 
-def _match_one(picture: Picture, threshold: float) -> tuple[Floats64, Bools, Bools, Floats64]:
+def _match_one(number: int, picture: Picture, threshold: float) -> Matches:
     order = np.argsort(-picture.scores, kind="stable")
     overlap = iou(picture.boxes[order], picture.truth)
     hit, counts = np.zeros(len(order), dtype=bool), np.ones(len(order), dtype=bool)
@@ -88,7 +88,8 @@ def _match_one(picture: Picture, threshold: float) -> tuple[Floats64, Bools, Boo
     height = (picture.truth[:, 3] - picture.truth[:, 1]).astype(np.float64)
     real = ~picture.ignored
     scores = picture.scores[order].astype(np.float64)
-    return scores[counts], hit[counts], found[real], height[real]
+    images = np.full(counts.sum(), number), np.full(real.sum(), number)
+    return Matches(scores[counts], hit[counts], images[0], found[real], height[real], images[1])
 
 
 @dataclass(frozen=True)

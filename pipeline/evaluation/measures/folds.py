@@ -41,9 +41,9 @@ def best_threshold(scores: Floats64, same: Bools) -> float:
     Pairs without a score are wrong whatever the threshold. Of thresholds that are equally good
     the middle one is taken.
     """
-    known = ~np.isnan(scores)
-    order = np.argsort(-scores[known], kind="stable")
-    ordered, kind = scores[known][order], same[known][order]
+    scored = ~np.isnan(scores)
+    order = np.argsort(-scores[scored], kind="stable")
+    ordered, kind = scores[scored][order], same[scored][order]
     if not len(ordered):
         return 0.0
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))

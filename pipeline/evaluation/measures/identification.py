@@ -74,7 +74,7 @@ def split(person: Ints, unknown_share: float = 1.0, hold_out: float = 0.0, seed:
 
 @dataclass(frozen=True)
 class Searches:
-    """What searches found.
+    """The results of searches.
 
     Attributes:
         top: score of the first candidate of each search, [N].
@@ -145,27 +145,27 @@ def fnir_name(fpir: float) -> str:
 
 
 def identification(
-    found: Searches, person: Ints, bootstrap: int = 1000, fpirs: Sequence[float] = FPIRS
+    searches: Searches, person: Ints, bootstrap: int = 1000, fpirs: Sequence[float] = FPIRS
 ) -> Identification:
     """Return the rates of searches, with intervals over the people searched for.
 
     Args:
-        found: of N searches.
+        searches: N of them.
         person: number of the person on each probe, int64 [N].
         bootstrap: samples of the intervals; 0: none.
-        fpirs: at which FNIR is told.
+        fpirs: at which FNIR is reported.
 
     The gallery is the same in every sample.
     """
-    known = found.rank > 0
-    first: Bools = found.rank == 1
+    is_known = searches.rank > 0
+    first: Bools = searches.rank == 1
     _, units = np.unique(person, return_inverse=True)
     # A miss at rank 1 stays one at every threshold; NaN is a trial that is never accepted.
-    scores = np.where(known & ~first, np.nan, found.top)
-    sweep = Sweep(scores, known) if 0 < known.sum() < len(known) else None
+    scores = np.where(is_known & ~first, np.nan, searches.top)
+    sweep = Sweep(scores, is_known) if 0 < is_known.sum() < len(is_known) else None
 
     def rates(curve: Curve | None, weights: Floats64) -> dict[str, float]:
-        total = weights[known].sum()
+        total = weights[is_known].sum()
         values = {"rank_1": float(weights[first].sum() / total) if total else float("nan")}
         if curve is not None:
             values |= {fnir_name(f): 1 - curve.tar_at_far(f)[0] for f in fpirs}
@@ -176,8 +176,8 @@ def identification(
         return rates(sweep.curve(weights) if sweep else None, weights)
 
     curve = sweep.curve() if sweep else None
-    strangers = int((~known).sum())
-    measures = rates(curve, np.ones(len(known)))
+    strangers = int((~is_known).sum())
+    measures = rates(curve, np.ones(len(is_known)))
     bounds = intervals(resampled, int(units.max()) + 1, bootstrap)
     names = {fpir: fnir_name(fpir) for fpir in fpirs} if strangers else {}
     problems = leave_out_unresolved(names, strangers, "FNIR", measures, bounds)
@@ -186,6 +186,6 @@ def identification(
         measures,
         {fnir_name(f): curve.tar_at_far(f)[1] for f in fpirs} if curve else {},
         bounds,
-        np.array([(found.rank[known] <= k).mean() for k in range(1, CMC_RANKS + 1)]),
+        np.array([(searches.rank[is_known] <= k).mean() for k in range(1, CMC_RANKS + 1)]),
         problems,
     )

@@ -101,9 +101,9 @@ def verification(
         scores: [1, P] or [F, P], see `pair_scores`.
         pairs: P of them.
         bootstrap: samples of the intervals; 0: none.
-        fars: at which TAR is told.
+        fars: at which TAR is reported.
     """
-    Sweep(scores[0], pairs.same)  # both kinds are there, before folds are made of them
+    Sweep(scores[0], pairs.same)  # raises unless there are pairs of both kinds
     folds = k_fold(scores, pairs.same, pairs.fold)
     own = np.broadcast_to(scores, (len(folds.accuracies), len(pairs)))
     own = own[pairs.fold, np.arange(len(pairs))]
@@ -111,8 +111,8 @@ def verification(
     curve = curve_of(own, pairs.same)
     correct = right(own, pairs.same, 0.0).astype(np.float64)
     for k, threshold in enumerate(folds.thresholds):
-        mine = pairs.fold == k
-        correct[mine] = right(own[mine], pairs.same[mine], threshold)
+        in_fold = pairs.fold == k
+        correct[in_fold] = right(own[in_fold], pairs.same[in_fold], threshold)
 
     def resampled(people: Floats64) -> dict[str, float]:
         weights = pair_weights(people, pairs.person_first, pairs.person_second, pairs.same)
@@ -153,10 +153,10 @@ def threshold_table(
 ) -> list[dict[str, Any]]:
     """Return threshold, FAR, FRR and accuracy at even steps and at the named thresholds."""
     curve = curve_of(scores, same)
-    known = scores[~np.isnan(scores)]
+    finite = scores[~np.isnan(scores)]
     rows: list[tuple[float, str]] = [(t, n) for n, t in named.items() if np.isfinite(t)]
-    if len(known):
-        low, high = np.floor(known.min() / step), np.ceil(known.max() / step)
+    if len(finite):
+        low, high = np.floor(finite.min() / step), np.ceil(finite.max() / step)
         rows += [(float(k * step), "") for k in np.arange(low, high + 1)]
     return [
         {
@@ -181,11 +181,11 @@ def by_group(
     names = np.array([group if group is not None else "" for group in groups], dtype=object)
     inside = np.array([group is not None for group in groups], dtype=bool)
     for name in sorted(set(names[inside])):
-        mine = inside & (names == name)
-        score, kind = scores[mine], same[mine]
+        in_group = inside & (names == name)
+        score, kind = scores[in_group], same[in_group]
         accepted = np.nan_to_num(score, nan=-np.inf) >= threshold
         row: dict[str, Any] = {
-            "pairs": int(mine.sum()),
+            "pairs": int(in_group.sum()),
             "same": int(kind.sum()),
             "accuracy": float(right(score, kind, threshold).mean()),
             "far": float(accepted[~kind].mean()) if (~kind).any() else None,

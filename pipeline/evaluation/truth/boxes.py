@@ -21,14 +21,14 @@ INVALID = 7  # column of WIDER's flag
 
 
 @dataclass
-class Drawn:
+class DrawnBoxes:
     """Boxes of one image, each with whether it is to be ignored."""
 
     boxes: list[Box]
     ignored: list[bool]
 
     def add(self, box: Box, ignored: bool) -> None:
-        """Add a box; one without an area is nothing to be found."""
+        """Add a box; one without an area is left out."""
         if box[2] > box[0] and box[3] > box[1]:
             self.boxes.append(box)
             self.ignored.append(ignored)
@@ -36,11 +36,11 @@ class Drawn:
 
 @dataclass(frozen=True)
 class LakeBoxes:
-    """Images of a lake with what was drawn and what was found.
+    """Images of a lake with drawn and detected boxes.
 
     Attributes:
         missing_images, missing_boxes: drawn on images that the lake lacks, or has several of.
-        failed: images that the lake has with an error; nothing was found there.
+        failed: images that the lake has with an error; they have no detections.
         other_images: of the lake, that the file does not speak of.
     """
 
@@ -58,18 +58,18 @@ def read_boxes(lake: LakeStore, file: str) -> LakeBoxes:
         ConfigError: the file cannot be understood, or the lake has none of its images.
     """
     find = find_images(lake)
-    drawn: dict[str, Drawn] = {}
+    drawn: dict[str, DrawnBoxes] = {}
     missing: list[str] = []
     lost = 0
-    for name, mine in parse_boxes(file).items():
+    for name, of_image in parse_boxes(file).items():
         ids = find(name) or find(name.rpartition("/")[2])
         if len(ids) != 1:
             missing.append(name)
-            lost += len(mine.boxes)
+            lost += len(of_image.boxes)
             continue
-        known = drawn.setdefault(next(iter(ids)), Drawn([], []))
-        known.boxes += mine.boxes
-        known.ignored += mine.ignored
+        every = drawn.setdefault(next(iter(ids)), DrawnBoxes([], []))
+        every.boxes += of_image.boxes
+        every.ignored += of_image.ignored
     if not drawn:
         raise ConfigError(
             f"None of the {len(missing):,} images of {visible(file)} is in {lake.folder.url}; "
@@ -87,10 +87,10 @@ def read_boxes(lake: LakeStore, file: str) -> LakeBoxes:
             Picture(
                 boxes[rows[image]],
                 scores[rows[image]],
-                np.array(mine.boxes, np.float32).reshape(-1, 4),
-                np.array(mine.ignored, bool),
+                np.array(of_image.boxes, np.float32).reshape(-1, 4),
+                np.array(of_image.ignored, bool),
             )
-            for image, mine in drawn.items()
+            for image, of_image in drawn.items()
         ],
         missing,
         lost,
@@ -99,8 +99,8 @@ def read_boxes(lake: LakeStore, file: str) -> LakeBoxes:
     )
 
 
-def parse_boxes(file: str) -> dict[str, Drawn]:
-    """Return the boxes of each image by its name; images without any are there as well.
+def parse_boxes(file: str) -> dict[str, DrawnBoxes]:
+    """Return the boxes of each image by its name; images without any are included.
 
     Raises:
         ConfigError: it cannot be understood; names the place.
@@ -118,23 +118,23 @@ def parse_boxes(file: str) -> dict[str, Drawn]:
     return _table(file, csv_rows(file, text))
 
 
-def _table(file: str, rows: list[dict[str, str]]) -> dict[str, Drawn]:
+def _table(file: str, rows: list[dict[str, str]]) -> dict[str, DrawnBoxes]:
     """Columns image, x1, y1, x2, y2, optionally ignore; no numbers: an image without faces."""
     if not rows:
         raise ConfigError(f"{visible(file)} has no rows; it needs the columns image,x1,y1,x2,y2")
     need_columns(file, rows, "image", "x1", "y1", "x2", "y2")
-    drawn: dict[str, Drawn] = {}
+    drawn: dict[str, DrawnBoxes] = {}
     for k, row in enumerate(rows, start=2):
-        mine = drawn.setdefault(row["image"], Drawn([], []))
+        of_image = drawn.setdefault(row["image"], DrawnBoxes([], []))
         if row["x1"]:
             box = _numbers(file, f"row {k}", [row[name] for name in ("x1", "y1", "x2", "y2")])
-            mine.add(box, row.get("ignore", "").lower() in {"1", "true", "yes"})
+            of_image.add(box, row.get("ignore", "").lower() in {"1", "true", "yes"})
     return drawn
 
 
-def _wider(file: str, lines: list[str]) -> dict[str, Drawn]:
+def _wider(file: str, lines: list[str]) -> dict[str, DrawnBoxes]:
     """A path, a count, and so many lines of x, y, width, height and attributes; or one of zeros."""
-    drawn: dict[str, Drawn] = {}
+    drawn: dict[str, DrawnBoxes] = {}
     at = 0
     while at < len(lines):
         name = lines[at].strip()
@@ -144,11 +144,11 @@ def _wider(file: str, lines: list[str]) -> dict[str, Drawn]:
                 f"{visible(file)}: after {visible(name)} come a count and so many lines of boxes, "
                 f"not {visible(count) or 'the end'}; get the file again"
             )
-        mine = drawn.setdefault(name, Drawn([], []))
+        of_image = drawn.setdefault(name, DrawnBoxes([], []))
         for line in lines[at + 2 : at + 2 + int(count)]:
             words = line.split()
             x, y, w, h = _numbers(file, name, words[:4])
-            mine.add((x, y, x + w, y + h), len(words) > INVALID and words[INVALID] == "1")
+            of_image.add((x, y, x + w, y + h), len(words) > INVALID and words[INVALID] == "1")
         at += 2 + int(count)
         # an image without faces has a line of zeros
         if count == "0" and at < len(lines) and not lines[at].strip(" 0\t"):
@@ -156,14 +156,14 @@ def _wider(file: str, lines: list[str]) -> dict[str, Drawn]:
     return drawn
 
 
-def _coco(file: str, text: str) -> dict[str, Drawn]:
+def _coco(file: str, text: str) -> dict[str, DrawnBoxes]:
     """`images` with id and file_name; `annotations` with image_id, bbox, iscrowd or ignore."""
     problem = "it needs images with id and file_name, and annotations with image_id and bbox"
     try:
-        whole: dict[str, Any] = json.loads(text)
-        names = {image["id"]: str(image["file_name"]) for image in whole["images"]}
-        drawn = {name: Drawn([], []) for name in names.values()}
-        for k, mark in enumerate(whole["annotations"]):
+        document: dict[str, Any] = json.loads(text)
+        names = {image["id"]: str(image["file_name"]) for image in document["images"]}
+        drawn = {name: DrawnBoxes([], []) for name in names.values()}
+        for k, mark in enumerate(document["annotations"]):
             x, y, w, h = _numbers(file, f"annotation {k}", mark["bbox"])
             ignored = bool(mark.get("iscrowd")) or bool(mark.get("ignore"))
             drawn[names[mark["image_id"]]].add((x, y, x + w, y + h), ignored)

@@ -23,11 +23,11 @@ def read_groups(lake: LakeStore, file: str, which: Which) -> Mapping[str, Mappin
             f"{visible(file)} has the columns {', '.join(rows[0])}; needed are face_id or image, "
             "and one or more that tell a group"
         )
-    known, chosen, find = face_ids(lake), chosen_faces(lake, which), find_images(lake)
+    known_ids, chosen, find = face_ids(lake), chosen_faces(lake, which), find_images(lake)
     groups: dict[str, dict[str, str]] = {name: {} for name in columns}
     for row in rows:
-        found = known & {row[by]} if by == "face_id" else find(row[by])
-        face = next(iter(found)) if len(found) == 1 else None
+        matches = known_ids & {row[by]} if by == "face_id" else find(row[by])
+        face = next(iter(matches)) if len(matches) == 1 else None
         face = face if by == "face_id" or face is None else chosen.get(face)
         for name in columns:
             if face is not None and row[name]:

@@ -10,7 +10,7 @@ from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
 
-# From a face or image, however it is told, to faces; None stands for an image without any.
+# From any name of a face or image to faces; None stands for an image without any.
 FindFace = Callable[[str], AbstractSet[str | None]]
 
 
@@ -20,7 +20,7 @@ class Labelled:
 
     Attributes:
         labels: true identity by face id.
-        groups: an attribute by face id; None when none was asked for.
+        groups: an attribute by face id; None when none was given.
         unmatched: labels for which the lake has no face.
         ambiguous: labels whose image may be one of several.
     """

@@ -19,7 +19,7 @@ YES, NO = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
 
 @dataclass(frozen=True)
 class Row:
-    """One pair as the file has it; `person_a` and `person_b` are "" where it does not tell."""
+    """One pair as the file has it; `person_a` and `person_b` are "" where it names nobody."""
 
     a: str
     b: str
@@ -39,7 +39,7 @@ class LakePairs:
         fold: number of each pair's fold, from 0; None where the file has none.
         group: of each pair; None where the file has none.
         person_first, person_second: number of the person on each side.
-        which: face that speaks for a photo.
+        which: face that represents a photo.
         missing: pairs left out since the lake lacks a photo.
         ambiguous: pairs left out since a photo may be one of several.
         contradictions: pairs called different although other pairs make them one person.
@@ -65,7 +65,7 @@ def read_pairs(lake: LakeStore, file: str, which: Which | None = None) -> LakePa
         lake: with the photos.
         file: pairs.txt of Labeled Faces in the Wild, or CSV or Parquet with the columns a, b (face
             ids, or photos by any of their names), same (1 or 0), and optionally fold and group.
-        which: face that speaks for a photo; None: "central" for pairs.txt, else "largest".
+        which: face that represents a photo; None: "central" for pairs.txt, else "largest".
 
     Raises:
         ConfigError: the file cannot be understood, or the lake has none of its pairs.
@@ -78,13 +78,13 @@ def read_pairs(lake: LakeStore, file: str, which: Which | None = None) -> LakePa
     sides: list[tuple[str, str]] = []  # face id, or image id of a photo without a face
     missing = ambiguous = 0
     for row in rows:
-        found = [{text} & faces or find(text) for text in (row.a, row.b)]
-        if any(len(ids) > 1 for ids in found):
+        matches = [{text} & faces or find(text) for text in (row.a, row.b)]
+        if any(len(ids) > 1 for ids in matches):
             ambiguous += 1
-        elif not all(found):
+        elif not all(matches):
             missing += 1
         else:
-            a, b = (next(iter(ids)) for ids in found)
+            a, b = (next(iter(ids)) for ids in matches)
             kept.append(row)
             sides.append((chosen.get(a, a), chosen.get(b, b)))
     if not kept:

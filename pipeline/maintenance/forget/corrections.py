@@ -1,4 +1,4 @@
-"""Takes what is forgotten out of the corrections; the only hand that ever rewrites them."""
+"""Takes what is forgotten out of the corrections; nothing else ever rewrites them."""
 
 import re
 from collections import Counter
@@ -29,8 +29,8 @@ def clean_corrections(people: People, forgotten: Forgotten) -> int:
     people are cleaned: they tell whose the faces were.
     """
     files = people.constraint_files()
-    known = Known(people, forgotten)
-    cleaned = {name: [known.clean(row) for row in rows] for name, rows in files.items()}
+    cleaner = Cleaner(people, forgotten)
+    cleaned = {name: [cleaner.clean(row) for row in rows] for name, rows in files.items()}
     kept = {row.constraint_id for rows in cleaned.values() for row in rows if row is not None}
     removed = 0
     while True:  # an undo of what is gone goes, and so does the undo of that undo
@@ -58,8 +58,8 @@ def clean_corrections(people: People, forgotten: Forgotten) -> int:
 
 
 @dataclass
-class Known:
-    """What is known of faces and persons before they go; the people are looked at when needed."""
+class Cleaner:
+    """Cleans rows; who the people were before anything went is read when it is needed."""
 
     people: People
     forgotten: Forgotten
@@ -107,8 +107,8 @@ class Known:
         if now is None:
             return ()
         if person_id is None or now.person(person_id) is None:
-            found = now.persons_of(gone)
-            votes = Counter(person for person in found.values() if person is not None)
+            persons = now.persons_of(gone)
+            votes = Counter(person for person in persons.values() if person is not None)
             person_id = max(votes, key=lambda one: (votes[one], one), default=None)
         if person_id is None or self._person_is_gone(person_id):
             return ()
@@ -130,5 +130,5 @@ class Known:
     def _note(self, note: str | None) -> str | None:
         """Return the note, None if it speaks of somebody forgotten."""
         words: Mapping[str, None] = dict.fromkeys(_WORD.findall(note or ""))
-        known = self.forgotten.faces | self.forgotten.persons | self.forgotten.images
-        return None if any(self.forgotten.key(word) in known for word in words) else note
+        keys = self.forgotten.faces | self.forgotten.persons | self.forgotten.images
+        return None if any(self.forgotten.key(word) in keys for word in words) else note

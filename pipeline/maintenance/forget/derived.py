@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clustering.run import WORK as CLUSTER_WORK
+from pipeline.clustering.run import WORKSPACE as CLUSTER_WORKSPACE
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.dedupe.run import WORK as DEDUPE_WORK
+from pipeline.dedupe.run import WORKSPACE as DEDUPE_WORKSPACE
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.store import LakeStore
@@ -82,18 +82,18 @@ def live_hashes(lake: LakeStore, hashes: set[bytes]) -> set[bytes]:
     """Return which perceptual hashes a photo of the lake has."""
     if not hashes:
         return set()
-    found = lake.read("images", PHASHES)
-    return hashes & {one for name in PHASHES for one in pc.unique(found[name]).to_pylist()}
+    rows = lake.read("images", PHASHES)
+    return hashes & {one for name in PHASHES for one in pc.unique(rows[name]).to_pylist()}
 
 
 def clean_picture_vectors(lake: LakeStore, forgotten: Forgotten) -> int:
     """Take forgotten photos out of the vectors that `dedupe --model` keeps."""
     removed = 0
     for folder in _folders(lake.folder.child(VECTORS)):
-        kept = Workspace(folder)
+        workspace = Workspace(folder)
         for name in sorted(folder.files()):
             try:
-                arrays = kept.load(name.removesuffix(".npz"))
+                arrays = workspace.load(name.removesuffix(".npz"))
                 ids = [bytes(row).hex() for row in arrays["image_id"]]
                 vectors = arrays["vectors"]
             except UNREADABLE:
@@ -102,7 +102,7 @@ def clean_picture_vectors(lake: LakeStore, forgotten: Forgotten) -> int:
             gone = is_gone(forgotten, forgotten.images, pa.array(ids, pa.string()))
             if gone.any():
                 left = {"image_id": arrays["image_id"][~gone], "vectors": vectors[~gone]}
-                kept.save(name.removesuffix(".npz"), left)
+                workspace.save(name.removesuffix(".npz"), left)
                 removed += int(gone.sum())
     return removed
 
@@ -164,7 +164,7 @@ def _tainted_shards(store: IndexStore, manifest: Manifest, forgotten: Forgotten)
 
 def remove_checkpoints(lake: LakeStore) -> None:
     """Remove what stopped runs left to go on from; it holds vectors, and costs time alone."""
-    for name in (CLUSTER_WORK, DEDUPE_WORK):
+    for name in (CLUSTER_WORKSPACE, DEDUPE_WORKSPACE):
         Workspace(lake.folder.child(name)).remove()
         lake.folder.child(name).remove_if_empty()
 
@@ -172,10 +172,10 @@ def remove_checkpoints(lake: LakeStore) -> None:
 def remove_report(lake: LakeStore) -> bool:
     """Remove the pages of `facelake report`, and return whether there were any."""
     folder = lake.folder.child("report")
-    there = folder.exists()
-    if there:
+    exists = folder.exists()
+    if exists:
         Workspace(folder).remove()
-    return there
+    return exists
 
 
 def remove_half_written(lake: LakeStore) -> int:
@@ -203,8 +203,8 @@ def _is_young(folder: Folder, path: str) -> bool:
         return False
 
 
-def clean_runs(lake: LakeStore, is_told: Callable[[str], bool]) -> int:
-    """Take texts that tell of something forgotten out of manifests of runs and of evaluations."""
+def clean_runs(lake: LakeStore, mentions: Callable[[str], bool]) -> int:
+    """Take texts that mention something forgotten out of manifests of runs and of evaluations."""
     changed = 0
     for where in ("runs", "evaluation"):
         folder = lake.folder.child(where)
@@ -214,19 +214,19 @@ def clean_runs(lake: LakeStore, is_told: Callable[[str], bool]) -> int:
             except ValueError:
                 folder.remove(name)  # damaged: nobody can tell what it says
                 continue
-            cleaned = redacted(about, is_told)
+            cleaned = redacted(about, mentions)
             if cleaned != about:
                 lake.publish_json(f"{where}/{name}", cleaned)
                 changed += 1
     return changed
 
 
-def redacted(value: Any, is_told: Callable[[str], bool]) -> Any:
-    """Return a JSON value whose telling texts are replaced."""
+def redacted(value: Any, mentions: Callable[[str], bool]) -> Any:
+    """Return a JSON value in which texts that mention something forgotten are replaced."""
     if isinstance(value, str):
-        return REDACTED if is_told(value) else value
+        return REDACTED if mentions(value) else value
     if isinstance(value, list):
-        return [redacted(one, is_told) for one in value]
+        return [redacted(item, mentions) for item in value]
     if isinstance(value, dict):
-        return {redacted(key, is_told): redacted(one, is_told) for key, one in value.items()}
+        return {redacted(key, mentions): redacted(item, mentions) for key, item in value.items()}
     return value

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pipeline.lake.lock import RunLock
 from pipeline.lake.store import LakeStore
-from pipeline.maintenance.forget.prove import Clear, Proof, prove
-from pipeline.maintenance.forget.run import Done, forget, sweep
+from pipeline.maintenance.forget.prove import Cleartext, Proof, prove
+from pipeline.maintenance.forget.run import Removed, forget, sweep
 from pipeline.maintenance.forget.target import Target, find
 from pipeline.maintenance.hold import finish_forgetting, new_run_id
 
@@ -44,7 +44,7 @@ class Forgetting:
     """
 
     target: Target | None
-    removed: Done | None
+    removed: Removed | None
     proof: Proof | None
     ever: bool
 
@@ -79,7 +79,7 @@ def run(
             if confirm is not None and not confirm(target):
                 return Forgetting(target, None, None, bool(lake.forgotten()))
             removed = forget(lake, target, run_id)
-            clear = Clear(sorted(target.texts()), sorted(target.names), target.blobs())
+            clear = Cleartext(sorted(target.texts()), sorted(target.names), target.blobs())
         ever = bool(lake.forgotten())
         # With a proof alone nothing is changed: what is there is what is told.
         if not wanted and ever and not proof and not stopped:

@@ -66,13 +66,17 @@ def _counts(
     So are those that lost some to a run that was stopped between the two files of the part; where
     numbers differ for another reason, `facelake check` must find it.
     """
-    found = {one["values"]: one["counts"] for one in pc.value_counts(owners).to_pylist()}
+    face_counts = {
+        entry["values"]: entry["counts"] for entry in pc.value_counts(owners).to_pylist()
+    }
     out: list[int | None] = []
-    for image, was in zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True):
-        now = found.get(image, 0)
-        differs = was is not None and was != now
-        anew = differs and (image in lost or _lost_before(forgotten, image, was))
-        out.append(now if anew else was)
+    for image, former in zip(
+        images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True
+    ):
+        count = face_counts.get(image, 0)
+        differs = former is not None and former != count
+        anew = differs and (image in lost or _lost_before(forgotten, image, former))
+        out.append(count if anew else former)
     return out
 
 
@@ -99,9 +103,9 @@ def clean_quarantine(lake: LakeStore, forgotten: Forgotten) -> int:
 def _is_tainted(data: bytes, forgotten: Forgotten) -> bool:
     try:
         table = pq.read_table(io.BytesIO(data))
-        found = is_gone(forgotten, forgotten.images, table["image_id"]).any()
+        tainted = is_gone(forgotten, forgotten.images, table["image_id"]).any()
         if "face_id" in table.column_names:
-            found |= is_gone(forgotten, forgotten.faces, table["face_id"]).any()
-        return bool(found)
+            tainted |= is_gone(forgotten, forgotten.faces, table["face_id"]).any()
+        return bool(tainted)
     except (pa.ArrowException, KeyError, OSError, StorageError):
         return True

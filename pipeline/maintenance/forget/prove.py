@@ -1,8 +1,8 @@
 """Looks through every file of a lake for what should be gone.
 
 Every text, picture and vector of every table is hashed with the lake's salt and looked up among
-the tombstones. Right after forgetting, while it is still known in the clear, the bytes of every
-file are searched for it as well.
+the tombstones. Right after forgetting, while what was removed is still in memory, the bytes of
+every file are searched for it as well.
 """
 
 import base64
@@ -35,26 +35,26 @@ PAIRS = "duplicates/_pairs/"
 
 @dataclass
 class Proof:
-    """What was looked at, and what was found.
+    """What was read, and what was found in it.
 
     Attributes:
         files, rows: how much was read.
-        found: file and what is in it; empty when nothing is left.
+        findings: file and what is in it; empty when nothing is left.
     """
 
     files: int = 0
     rows: int = 0
-    found: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[tuple[str, str]] = field(default_factory=list)
 
     def note(self, where: str, what: str) -> None:
         """Add a finding, each once."""
-        if (where, what) not in self.found:
-            self.found.append((where, what))
+        if (where, what) not in self.findings:
+            self.findings.append((where, what))
 
 
 @dataclass(frozen=True)
-class Clear:
-    """What is gone, while it is still known.
+class Cleartext:
+    """What was just removed, while it is still in memory.
 
     Attributes:
         texts: ids and places.
@@ -81,134 +81,133 @@ class Clear:
         return tuple(text for text in self.texts if not _IDS.fullmatch(text))
 
 
-def prove(lake: LakeStore, forgotten: Forgotten, clear: Clear | None = None) -> Proof:
-    """Return what is left of what the lake was told to forget.
+def prove(lake: LakeStore, forgotten: Forgotten, cleartext: Cleartext | None = None) -> Proof:
+    """Return what is left of what was forgotten.
 
     Args:
         lake: whose files are read, hidden ones included, each once and whole.
         forgotten: its tombstones.
-        clear: what was forgotten just now.
+        cleartext: what was forgotten just now.
 
     Raises:
         StorageError: a file cannot be read.
     """
-    proof = Proof()
-    known = clear or Clear()
-    needles, places = known.needles(), known.places()
+    inspection = _Inspection(lake, forgotten, cleartext or Cleartext())
     for path in _files(lake):
-        data = lake.folder.read(path)
-        proof.files += 1
-        if path.startswith(f"{FOLDER}/"):
-            if path == PENDING:
-                proof.note(path, "a forgetting that was stopped; run `facelake forget LAKE`")
-            continue
-        for what in sorted(needles.found_in(data)):
-            proof.note(path, what)
-        try:
-            if path.endswith(".parquet"):
-                _table(lake, proof, path, data, forgotten, places, known.names)
-            elif path.endswith((".npy", ".npz")):
-                _arrays(proof, path, data, forgotten)
-            elif not path.endswith(".faiss"):  # what it holds stands in its rows
-                _text(proof, path, data, forgotten)
-        except (pa.ArrowException, *UNREADABLE) as error:
-            proof.note(path, f"it cannot be read, so nobody can tell ({type(error).__name__})")
-    return proof
+        inspection.read(path)
+    return inspection.proof
 
 
 def _files(lake: LakeStore) -> list[str]:
     root = lake.folder.path().rstrip("/") + "/"
     with storage_errors("list", lake.folder.url):
-        found = lake.folder.attempt(lambda: lake.folder.fs.find(lake.folder.path()))
-    names = sorted(name.removeprefix(root) for name in found)
+        paths = lake.folder.attempt(lambda: lake.folder.fs.find(lake.folder.path()))
+    names = sorted(path.removeprefix(root) for path in paths)
     return [name for name in names if name != LOCK]
 
 
-def _table(
-    lake: LakeStore, proof: Proof, path: str, data: bytes, forgotten: Forgotten,
-    places: Sequence[str], names: Sequence[str],
-) -> None:  # fmt: skip
-    with pq.ParquetFile(io.BytesIO(data)) as file:
-        for batch in file.iter_batches(ROWS, use_threads=False):
-            proof.rows += len(batch)
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                for what in _column(column, forgotten, places, names):
-                    proof.note(path, f"{what} in column {name}")
-            if path.startswith(PAIRS):
-                ends = {h for n in ("first", "second") for h in pc.unique(batch[n]).to_pylist()}
-                suspects = {one for one in ends if forgotten.key(one) in forgotten.hashes}
-                if suspects - live_hashes(lake, suspects):
-                    proof.note(path, "a perceptual hash of a photo")
+class _Inspection:
+    """Reads files one after the other, and notes in `proof` what should be gone."""
 
+    def __init__(self, lake: LakeStore, forgotten: Forgotten, cleartext: Cleartext) -> None:
+        self.lake, self.forgotten, self.names = lake, forgotten, frozenset(cleartext.names)
+        self.needles, self.places = cleartext.needles(), cleartext.places()
+        self.proof = Proof()
 
-def _column(
-    column: pa.Array, forgotten: Forgotten, places: Sequence[str], names: Sequence[str]
-) -> Iterator[str]:
-    """Yield what a column holds that should be gone."""
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type):
-        yield from _vectors(matrix(column.drop_null()), forgotten)
-    elif pa.types.is_list(kind):
-        yield from _column(column.flatten(), forgotten, places, names)
-    elif pa.types.is_string(kind):
-        texts = pc.unique(column).drop_null().to_pylist()
-        yield from _told(texts, forgotten)
-        if any(needle in text for text in texts for needle in places):
-            yield "a place or id"
-        if set(texts) & set(names):
-            yield "a name"
-    elif pa.types.is_binary(kind) and forgotten.thumbnails & {
-        forgotten.key(one) for one in column.drop_null().to_pylist()
-    }:
-        yield "a thumbnail"
-
-
-def _vectors(rows: Any, forgotten: Forgotten) -> Iterator[str]:
-    if forgotten.vectors and any(
-        forgotten.key(row.tobytes()) in forgotten.vectors for row in rows.astype("<f4")
-    ):
-        yield "a vector"
-
-
-def _told(texts: Iterable[str], forgotten: Forgotten) -> Iterator[str]:
-    """Yield which kinds of forgotten things texts name: they are one, or hold an id of one."""
-    kinds = {
-        "the id of a photo": forgotten.images, "the id of a face": forgotten.faces,
-        "the id of a person": forgotten.persons, "the place of a photo": forgotten.addresses,
-        "the hash of a photo": forgotten.contents | forgotten.pixels,
-    }  # fmt: skip
-    keys = {forgotten.key(word) for text in texts for word in (text, *_IDS.findall(text))}
-    yield from (what for what, known in kinds.items() if keys & known)
-
-
-def _arrays(proof: Proof, path: str, data: bytes, forgotten: Forgotten) -> None:
-    loaded = np.load(io.BytesIO(data))
-    arrays = (
-        {"": loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
-    )
-    for array in arrays.values():
-        for name in array.dtype.names or ("",):
-            column = array[name] if name else array
-            proof.rows += len(column) if column.ndim else 0
-            if column.dtype.kind == "S":
-                texts = [value.decode(errors="replace") for value in column.ravel().tolist()]
-                for what in _told(texts, forgotten):
-                    proof.note(path, what)
-            elif column.dtype == np.float32 and column.ndim == 2:
-                for what in _vectors(column, forgotten):
-                    proof.note(path, what)
-            elif column.dtype == np.uint8 and column.ndim == 2 and column.shape[1] == 16:
-                for what in _told([bytes(row).hex() for row in column], forgotten):
-                    proof.note(path, what)
-
-
-def _text(proof: Proof, path: str, data: bytes, forgotten: Forgotten) -> None:
-    for what in _told([data.decode(errors="replace")], forgotten):
-        proof.note(path, what)
-    for picture in set(_PICTURES.findall(data)):
+    def read(self, path: str) -> None:
+        """Look through a file."""
+        data = self.lake.folder.read(path)
+        self.proof.files += 1
+        if path.startswith(f"{FOLDER}/"):
+            if path == PENDING:
+                self.proof.note(path, "a forgetting that was stopped; run `facelake forget LAKE`")
+            return
         try:
-            found = forgotten.key(base64.b64decode(picture)) in forgotten.thumbnails
-        except binascii.Error:
-            continue
-        if found:
-            proof.note(path, "a thumbnail")
+            for what in (*sorted(self.needles.found_in(data)), *self._contents(path, data)):
+                self.proof.note(path, what)
+        except (pa.ArrowException, *UNREADABLE) as error:
+            self.proof.note(path, f"it cannot be read, so nobody can tell ({type(error).__name__})")
+
+    def _contents(self, path: str, data: bytes) -> Iterator[str]:
+        if path.endswith(".parquet"):
+            return self._table(path, data)
+        if path.endswith((".npy", ".npz")):
+            return self._arrays(data)
+        # What an index holds stands in its rows.
+        return iter(()) if path.endswith(".faiss") else self._text(data)
+
+    def _table(self, path: str, data: bytes) -> Iterator[str]:
+        with pq.ParquetFile(io.BytesIO(data)) as file:
+            for batch in file.iter_batches(ROWS, use_threads=False):
+                self.proof.rows += len(batch)
+                for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                    for what in self._column(column):
+                        yield f"{what} in column {name}"
+                if path.startswith(PAIRS):
+                    hashes = {
+                        h for n in ("first", "second") for h in pc.unique(batch[n]).to_pylist()
+                    }
+                    suspects = {h for h in hashes if self.forgotten.key(h) in self.forgotten.hashes}
+                    if suspects - live_hashes(self.lake, suspects):
+                        yield "a perceptual hash of a photo"
+
+    def _column(self, column: pa.Array) -> Iterator[str]:
+        """Yield what a column holds that should be gone."""
+        kind = column.type
+        if pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type):
+            yield from self._vectors(matrix(column.drop_null()))
+        elif pa.types.is_list(kind):
+            yield from self._column(column.flatten())
+        elif pa.types.is_string(kind):
+            texts = pc.unique(column).drop_null().to_pylist()
+            yield from self._ids(texts)
+            if any(place in text for text in texts for place in self.places):
+                yield "a place or id"
+            if self.names & set(texts):
+                yield "a name"
+        elif pa.types.is_binary(kind) and self.forgotten.thumbnails & {
+            self.forgotten.key(picture) for picture in column.drop_null().to_pylist()
+        }:
+            yield "a thumbnail"
+
+    def _vectors(self, rows: Any) -> Iterator[str]:
+        vectors, key = self.forgotten.vectors, self.forgotten.key
+        if vectors and any(key(row.tobytes()) in vectors for row in rows.astype("<f4")):
+            yield "a vector"
+
+    def _ids(self, texts: Iterable[str]) -> Iterator[str]:
+        """Yield which kinds of forgotten things texts name: they are one, or hold an id of one."""
+        forgotten = self.forgotten
+        kinds = {
+            "the id of a photo": forgotten.images, "the id of a face": forgotten.faces,
+            "the id of a person": forgotten.persons, "the place of a photo": forgotten.addresses,
+            "the hash of a photo": forgotten.contents | forgotten.pixels,
+        }  # fmt: skip
+        keys = {forgotten.key(word) for text in texts for word in (text, *_IDS.findall(text))}
+        yield from (kind for kind, forgotten_keys in kinds.items() if keys & forgotten_keys)
+
+    def _arrays(self, data: bytes) -> Iterator[str]:
+        loaded = np.load(io.BytesIO(data))
+        single = isinstance(loaded, np.ndarray)
+        for array in [loaded] if single else [loaded[name] for name in loaded.files]:
+            for name in array.dtype.names or ("",):
+                yield from self._array(array[name] if name else array)
+
+    def _array(self, array: np.ndarray) -> Iterator[str]:
+        self.proof.rows += len(array) if array.ndim else 0
+        if array.dtype.kind == "S":
+            yield from self._ids(v.decode(errors="replace") for v in array.ravel().tolist())
+        elif array.dtype == np.float32 and array.ndim == 2:
+            yield from self._vectors(array)
+        elif array.dtype == np.uint8 and array.ndim == 2 and array.shape[1] == 16:
+            yield from self._ids(bytes(row).hex() for row in array)
+
+    def _text(self, data: bytes) -> Iterator[str]:
+        yield from self._ids([data.decode(errors="replace")])
+        for picture in set(_PICTURES.findall(data)):
+            try:
+                key = self.forgotten.key(base64.b64decode(picture))
+            except binascii.Error:
+                continue
+            if key in self.forgotten.thumbnails:
+                yield "a thumbnail"

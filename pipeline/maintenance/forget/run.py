@@ -1,13 +1,13 @@
-"""Forgets: the order of the steps, and what makes a stopped one go on where it was.
+"""Forgets people, photos and faces: the order of the steps, and how a stopped one goes on.
 
-What is to go is noted first, together with its tombstones; every step then looks for what has a
-tombstone, so that it can be repeated, and the note goes last.
+What is to go is noted first, together with its tombstones. Every step then removes what has a
+tombstone, so that it can be repeated. The note is removed last.
 """
 
 import base64
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,12 +23,12 @@ from pipeline.maintenance.forget import derived
 from pipeline.maintenance.forget.corrections import clean_corrections
 from pipeline.maintenance.forget.parts import clean_parts, clean_quarantine, strings
 from pipeline.maintenance.forget.people import clean_people
-from pipeline.maintenance.forget.target import Target, tombstones
+from pipeline.maintenance.forget.target import Target, tombstone_rows
 from pipeline.people.store import People
 
 
 @dataclass(frozen=True)
-class Done:
+class Removed:
     """What became of the tables.
 
     Attributes:
@@ -54,7 +54,7 @@ class Done:
     leftovers: int
 
 
-def forget(lake: LakeStore, target: Target, run_id: str) -> Done:
+def forget(lake: LakeStore, target: Target, run_id: str) -> Removed:
     """Forget a target; the caller holds the lake's lock.
 
     Should this be stopped, `finish` goes on with it.
@@ -62,8 +62,8 @@ def forget(lake: LakeStore, target: Target, run_id: str) -> Done:
     Raises:
         StorageError: corrections or earlier tombstones are damaged; nothing was begun.
     """
-    People(lake).constraint_files()  # a damaged one is told of before anything is begun
-    rows = tombstones(target, lake_salt(lake.folder))
+    People(lake).constraint_files()  # a damaged one is an error before anything is begun
+    rows = tombstone_rows(target, lake_salt(lake.folder))
     table = parquet_bytes(pa.Table.from_pylist(rows, FORGOTTEN))
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}.parquet"
     note = {
@@ -74,18 +74,18 @@ def forget(lake: LakeStore, target: Target, run_id: str) -> Done:
                              | target.images),
     }  # fmt: skip
     lake.publish_json(PENDING, note)
-    done = finish(lake, run_id)
-    assert done is not None  # it was noted just now
-    return done
+    removed = finish(lake, run_id)
+    assert removed is not None  # it was noted just now
+    return removed
 
 
 def _parts_with(lake: LakeStore, images: set[str]) -> list[str]:
     """Return the parts that hold these images."""
-    wanted = strings(images)
+    image_ids = strings(images)
 
     def holds(name: str) -> bool:
         ids = lake.read_part("images", name, ["image_id"])["image_id"]
-        return bool(pc.any(pc.is_in(ids, wanted)).as_py())
+        return bool(pc.any(pc.is_in(ids, image_ids)).as_py())
 
     return [name for name in lake.parts() if holds(name)]
 
@@ -109,20 +109,20 @@ def pending(lake: LakeStore) -> dict[str, Any] | None:
         ) from error
 
 
-def finish(lake: LakeStore, run_id: str) -> Done | None:
+def finish(lake: LakeStore, run_id: str) -> Removed | None:
     """Go on with a forgetting that was stopped; None when there is none. Needs the lake's lock."""
     note = pending(lake)
     if note is None:
         return None
     lake.folder.publish(f"{FOLDER}/{note['name']}", base64.b64decode(note["tombstones"]))
-    done = sweep(lake, run_id, note["parts"], note["texts"])
+    removed = sweep(lake, run_id, note["parts"], note["texts"])
     lake.folder.remove(PENDING)
-    return done
+    return removed
 
 
 def sweep(
     lake: LakeStore, run_id: str, parts: Iterable[str] | None = None, texts: Iterable[str] = ()
-) -> Done:
+) -> Removed:
     """Remove whatever has a tombstone from everywhere; the caller holds the lake's lock.
 
     Args:
@@ -132,8 +132,8 @@ def sweep(
         texts: ids and places, in the clear, that must not stand in manifests of runs.
     """
     forgotten = lake.forgotten()
-    there = lake.parts()
-    names = there if parts is None else [name for name in parts if name in set(there)]
+    every = lake.parts()
+    names = every if parts is None else [name for name in parts if name in set(every)]
     changed = clean_parts(lake, forgotten, names)
     faces = lake.folder.child("faces").files()
     # Of those that are noted, some were rewritten before a stop.
@@ -148,19 +148,19 @@ def sweep(
     derived.remove_checkpoints(lake)
     report = derived.remove_report(lake)
     leftovers += derived.remove_half_written(lake)
-    runs = derived.clean_runs(lake, telling(forgotten, texts))
+    runs = derived.clean_runs(lake, mentions_forgotten(forgotten, texts))
     corrections += clean_corrections(people, forgotten)  # those that were made meanwhile
-    return Done(
+    return Removed(
         len(changed), clustered, corrections, duplicates, vectors, index, report, runs, leftovers
     )
 
 
-def telling(forgotten: Forgotten, texts: Iterable[str] = ()) -> Any:
-    """Return what tells whether a text names something forgotten, or holds one of `texts`."""
-    known = forgotten.addresses | forgotten.images | forgotten.faces | forgotten.contents
-    clear = tuple(texts)
+def mentions_forgotten(forgotten: Forgotten, texts: Iterable[str] = ()) -> Callable[[str], bool]:
+    """Return a test whether a text names something forgotten, or holds one of `texts`."""
+    keys = forgotten.addresses | forgotten.images | forgotten.faces | forgotten.contents
+    cleartexts = tuple(texts)
 
-    def is_told(text: str) -> bool:
-        return forgotten.key(text) in known or any(one in text for one in clear)
+    def mentions(text: str) -> bool:
+        return forgotten.key(text) in keys or any(one in text for one in cleartexts)
 
-    return is_told
+    return mentions

@@ -76,18 +76,18 @@ def find(
         ConfigError: there is no such person, photo or face, or several.
     """
     target = Target()
-    wanted = set(faces)
+    face_ids = set(faces)
     if persons:
-        wanted |= _of_persons(target, view(People(lake)), persons)
+        face_ids |= _of_persons(target, view(People(lake)), persons)
     if images:
         find_image = find_images(lake)
         for text in images:
             target.images.add(_one_image(lake, text, find_image(text)))
-    owners = {face.rpartition("-")[0] for face in wanted}
+    owners = {face.rpartition("-")[0] for face in face_ids}
     target.photos = _photos(lake, pc.field("image_id").isin(strings(target.images | owners)))
     _add_copies(lake, target)
-    _take_faces(lake, target, wanted)
-    if missing := sorted(wanted - target.faces.keys()):
+    _take_faces(lake, target, face_ids)
+    if missing := sorted(face_ids - target.faces.keys()):
         shown = ", ".join(visible(face) for face in missing[:SHOWN])
         raise ConfigError(
             f"{lake.folder.url} has no face {shown}; face ids are in its table faces, and in what "
@@ -98,14 +98,14 @@ def find(
 
 def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
     """Note the persons, and return the ids of their faces."""
-    found: set[str] = set()
+    face_ids: set[str] = set()
     for text in persons:
         person_id = now.lookup(text)
         row = now.person(person_id)
         target.persons |= {person_id, *(old for old, new in now.merged.items() if new == person_id)}
         if row and row["name"]:
             target.names.add(row["name"])
-        found |= {one["face_id"] for one in now.faces(person_id)}
+        face_ids |= {one["face_id"] for one in now.faces(person_id)}
     others = pc.invert(pc.is_in(now.people["person_id"], strings(target.persons)))
     rest = now.people.filter(others)
     target.names -= set(rest["name"].to_pylist())
@@ -113,22 +113,22 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
     alive = set(rest["person_id"].to_pylist())
     target.persons |= {
         row.person_id for row in now.store.constraints()
-        if row.kind == "name" and row.value in target.names and found.intersection(row.faces)
+        if row.kind == "name" and row.value in target.names and face_ids.intersection(row.faces)
         and row.person_id is not None and row.person_id not in alive
     }  # fmt: skip
-    return found
+    return face_ids
 
 
-def _one_image(lake: LakeStore, text: str, found: Any) -> str:
-    if len(found) == 1:
-        return str(next(iter(found)))
-    if not found:
+def _one_image(lake: LakeStore, text: str, matches: Any) -> str:
+    if len(matches) == 1:
+        return str(next(iter(matches)))
+    if not matches:
         raise ConfigError(
             f"{lake.folder.url} has no photo {visible(text)}; give its uri or image_id, as the "
             "table images has them"
         )
-    shown = ", ".join(sorted(found)[:SHOWN]) + (" ..." if len(found) > SHOWN else "")
-    raise ConfigError(f"{len(found)} photos go by {visible(text)}: {shown}; give the id of one")
+    shown = ", ".join(sorted(matches)[:SHOWN]) + (" ..." if len(matches) > SHOWN else "")
+    raise ConfigError(f"{len(matches)} photos go by {visible(text)}: {shown}; give the id of one")
 
 
 def _photos(lake: LakeStore, where: pc.Expression) -> dict[str, dict[str, Any]]:
@@ -155,40 +155,40 @@ def _add_copies(lake: LakeStore, target: Target) -> None:
 
 def _by_content(photos: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], set[str]]:
     """Return the ids of photos by the hashes of their bytes and pixels."""
-    found: dict[tuple[str, str], set[str]] = {}
+    ids_of: dict[tuple[str, str], set[str]] = {}
     for photo in photos:
         for name in CONTENT:
             if photo[name]:
-                found.setdefault((name, photo[name]), set()).add(photo["image_id"])
-    return found
+                ids_of.setdefault((name, photo[name]), set()).add(photo["image_id"])
+    return ids_of
 
 
-def _same_photos(known: Mapping[tuple[str, str], set[str]], photo: Mapping[str, Any]) -> set[str]:
+def _same_photos(ids_of: Mapping[tuple[str, str], set[str]], photo: Mapping[str, Any]) -> set[str]:
     """Return the ids of photos with the same bytes or pixels."""
-    return set().union(*(known.get((name, photo[name] or ""), ()) for name in CONTENT))
+    return set().union(*(ids_of.get((name, photo[name] or ""), ()) for name in CONTENT))
 
 
-def _take_faces(lake: LakeStore, target: Target, wanted: set[str]) -> None:
+def _take_faces(lake: LakeStore, target: Target, face_ids: set[str]) -> None:
     """Take the rows of all faces that go: of photos that go, those named, and those in copies."""
     where = pc.field("image_id").isin(strings(target.photos))
     rows = {row["face_id"]: row for row in face_rows(lake, where)}
     by_photo: dict[str, list[dict[str, Any]]] = {}
     for row in rows.values():
         by_photo.setdefault(row["image_id"], []).append(row)
-    going = wanted | {face for face, row in rows.items() if row["image_id"] in target.images}
-    known = _by_content(target.photos.values())
-    for face in wanted & rows.keys():
-        mine = rows[face]["image_id"]
-        for photo in _same_photos(known, target.photos[mine]) - {mine}:
+    going = face_ids | {face for face, row in rows.items() if row["image_id"] in target.images}
+    ids_of = _by_content(target.photos.values())
+    for face in face_ids & rows.keys():
+        own_photo = rows[face]["image_id"]
+        for photo in _same_photos(ids_of, target.photos[own_photo]) - {own_photo}:
             going |= _same_face(rows[face], by_photo.get(photo, []))
     target.faces = {face: row for face, row in rows.items() if face in going}
 
 
-def _same_face(face: Mapping[str, Any], there: Sequence[Mapping[str, Any]]) -> set[str]:
+def _same_face(face: Mapping[str, Any], faces: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return which face of a copy of its photo a face is: the one that overlaps it most."""
     overlaps = [
-        (float(iou(_box(one), _box(face))[0, 0]), _rank(one) == _rank(face), one["face_id"])
-        for one in there
+        (float(iou(_box(other), _box(face))[0, 0]), _rank(other) == _rank(face), other["face_id"])
+        for other in faces
     ]
     best = max(overlaps, default=(0.0, False, ""))
     return {best[2]} if best[0] > SAME_FACE else set()
@@ -212,7 +212,7 @@ def _box(row: Mapping[str, Any]) -> Any:
     return np.array([row["box"]], np.float32)
 
 
-def tombstones(target: Target, salt: bytes) -> list[dict[str, Any]]:
+def tombstone_rows(target: Target, salt: bytes) -> list[dict[str, Any]]:
     """Return the rows of `forgotten` for a target."""
     now = datetime.now(UTC)
 

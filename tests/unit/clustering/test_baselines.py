@@ -23,10 +23,10 @@ def planted(sizes, dimension=32, seed=0, spread=SPREAD):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_planted_people_are_found(name):
     vectors, labels = planted((9, 7, 5, 4, 3))
-    found = ALGORITHMS[name](vectors, 0.6)
-    assert found.dtype == np.int64
-    assert evaluate(labels, found, bootstrap=0)["pairwise_f"] == 1
-    assert list(dict.fromkeys(found.tolist())) == list(range(5))
+    algorithm = ALGORITHMS[name](vectors, 0.6)
+    assert algorithm.dtype == np.int64
+    assert evaluate(labels, algorithm, bootstrap=0)["pairwise_f"] == 1
+    assert list(dict.fromkeys(algorithm.tolist())) == list(range(5))
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -72,8 +72,8 @@ def test_agglomerative_in_components_is_agglomerative():
     tree = hierarchy.linkage(vectors.astype(np.float64), "average", "cosine")
     for threshold in (0.2, 0.4, 0.6, 0.8):
         whole = hierarchy.fcluster(tree, 1 - threshold, "distance")
-        found = baselines.agglomerative(vectors, threshold)
-        assert evaluate(whole, found, bootstrap=0)["pairwise_f"] == 1
+        labels = baselines.agglomerative(vectors, threshold)
+        assert evaluate(whole, labels, bootstrap=0)["pairwise_f"] == 1
 
 
 def test_dbscan_leaves_pairs_alone():

@@ -35,14 +35,14 @@ def twelve(tmp_path):
 def test_planted_people_are_found(twelve):
     people, label = twelve
     about = cluster(people)
-    found = lakes.persons(people)
-    clusters = [found[lakes.face_id(f"f{i}")] for i in range(len(label))]
+    persons = lakes.persons(people)
+    clusters = [persons[lakes.face_id(f"f{i}")] for i in range(len(label))]
     assert Contingency.of(label.tolist(), clusters).rates()["bcubed_f"] == 1
     assert about["people"] == 12
     table = people.people()
     assert table["faces"].to_pylist() == [6] * 12
     assert all(len(set(e)) == 6 for e in table["exemplars"].to_pylist())
-    assert set(table["cover_face_id"].to_pylist()) <= set(found)
+    assert set(table["cover_face_id"].to_pylist()) <= set(persons)
     rows = people.clusters()
     assert min(rows["confidence"].to_pylist()) > 0.5
     assert not people.lake.folder.exists("clusters/_work")
@@ -92,9 +92,9 @@ def test_adding_photos_keeps_ids_and_equals_a_full_run(tmp_path):
 def test_corrections_survive_every_run(twelve):
     people, label = twelve
     cluster(people)
-    found = lakes.persons(people)
+    persons = lakes.persons(people)
     faces = {k: [lakes.face_id(f"f{i}") for i in np.flatnonzero(label == k)] for k in range(12)}
-    person = {k: found[faces[k][0]] for k in range(12)}
+    person = {k: persons[faces[k][0]] for k in range(12)}
     actions.name(people, person[0], "Ada")
     actions.merge(people, [person[1], person[2]])
     actions.split(people, person[3], faces[3][:2])
@@ -145,8 +145,8 @@ def test_people_who_look_different_are_merged_whole(tmp_path, full):
     first, second = (where[lakes.face_id(f"f{i}")] for i in (0, 30))
     actions.merge(people, [first, second])
     cluster(people, full=full)
-    found = lakes.persons(people)
-    assert {found[lakes.face_id(f"f{i}")] for i in range(60)} == {first}
+    persons = lakes.persons(people)
+    assert {persons[lakes.face_id(f"f{i}")] for i in range(60)} == {first}
     assert len(lakes.partition(people)) == 11
     undo(people)
     cluster(people, full=full)
@@ -175,8 +175,8 @@ def test_questions_about_people_who_are_kept_stay_open(tmp_path):
     assert pairs(before) <= pairs(after)
     doubts = [row["doubt"] for row in after]
     assert doubts == sorted(doubts, reverse=True)
-    known = set(people.people(["person_id"])["person_id"].to_pylist())
-    assert {row[k] for row in after for k in ("person_a", "person_b")} <= known
+    person_ids = set(people.people(["person_id"])["person_id"].to_pylist())
+    assert {row[k] for row in after for k in ("person_a", "person_b")} <= person_ids
 
 
 def test_two_named_people_never_merge_by_themselves(tmp_path):
@@ -253,12 +253,12 @@ def test_weak_faces_join_but_never_bridge(tmp_path):
     cluster(people)
     rows = {r["face_id"]: r for r in people.clusters().to_pylist()}
     row = [rows[lakes.face_id(n)] for n in names]
-    found = [r["person_id"] for r in row]
-    assert len(set(found[:24])) == 4
+    person = [r["person_id"] for r in row]
+    assert len(set(person[:24])) == 4
     assert row[24]["person_id"] is None  # likes two people alike
-    assert found[25] == found[12]
+    assert person[25] == person[12]
     assert [r["tier"] for r in row[24:]] == ["attach", "attach", "attach", "rejected"]
-    assert found[26] is found[27] is None
+    assert person[26] is person[27] is None
     assert "unlike every person" in row[26]["reason"]
     assert row[27]["reason"] == "score below 0.7"
 
@@ -272,8 +272,8 @@ def test_nobody_resembles_the_only_weak_face(tmp_path):
 def test_a_correction_made_while_a_run_is_at_work_is_obeyed_by_the_next(twelve):
     people, _ = twelve
     cluster(people)
-    found = lakes.persons(people)
-    first, second = sorted(set(found.values()))[:2]
+    persons = lakes.persons(people)
+    first, second = sorted(set(persons.values()))[:2]
 
     def slow(function, arguments):
         if not people.constraints():

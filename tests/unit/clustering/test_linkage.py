@@ -80,8 +80,8 @@ def test_cells_do_not_depend_on_blocks(monkeypatch):
 
 def test_planted_people_are_found():
     grid, label = planted()
-    found = link(Nodes.of_vectors(grid, all_pairs(len(grid))), FIXED)
-    assert same_partition(found.labels, label)
+    linked = link(Nodes.of_vectors(grid, all_pairs(len(grid))), FIXED)
+    assert same_partition(linked.labels, label)
 
 
 def test_average_linkage_of_two_groups_is_the_mean_cosine():
@@ -91,8 +91,8 @@ def test_average_linkage_of_two_groups_is_the_mean_cosine():
     mean = (np.cos(np.radians(50)) + np.cos(np.radians(70))) / 2
     for threshold, groups in ((mean - 0.01, 1), (mean + 0.01, 2)):
         fixed = calibrate(np.zeros(0), 10, fixed=threshold)
-        found = link(Nodes.of_vectors(grid, all_pairs(3)), fixed)
-        assert len(set(found.labels.tolist())) == groups
+        linked = link(Nodes.of_vectors(grid, all_pairs(3)), fixed)
+        assert len(set(linked.labels.tolist())) == groups
 
 
 def test_a_blurred_face_between_two_people_does_not_join_them():
@@ -113,13 +113,13 @@ def test_a_blurred_face_between_two_people_does_not_join_them():
 def test_confirmed_people_and_forbidden_pairs_never_merge():
     grid, _ = planted(1, 6)
     person = np.array([0, -1, -1, 1, -1, -1])
-    found = link(Nodes.of_vectors(grid, all_pairs(6), person), FIXED).labels
-    assert found[0] != found[3]
+    label = link(Nodes.of_vectors(grid, all_pairs(6), person), FIXED).labels
+    assert label[0] != label[3]
     nodes = Nodes.of_vectors(grid, all_pairs(6))
     nodes.conflicts, nodes.against = np.array([[1, 4]]), np.array([FORBIDDEN])
-    found = link(nodes, FIXED).labels
-    assert found[1] != found[4]
-    assert len(set(found.tolist())) == 2
+    label = link(nodes, FIXED).labels
+    assert label[1] != label[4]
+    assert len(set(label.tolist())) == 2
 
 
 def test_a_shared_photo_takes_its_penalty():

@@ -29,9 +29,9 @@ def test_odds_rise_with_pictures_and_fall_with_faces_alone():
 def test_more_similar_is_never_less_likely():
     lake = Odds(own_mean=6.0, own_sd=2.0, strangers_mean=0.0, strangers_sd=1.0)
     z = np.linspace(-30, 30, 601)
-    found = lake.of(z, np.full(len(z), 5.0), 50)
-    assert (np.diff(found) >= 0).all()
-    assert found[0] == 0
+    odds = lake.of(z, np.full(len(z), 5.0), 50)
+    assert (np.diff(odds) >= 0).all()
+    assert odds[0] == 0
     assert lake.of(np.array([-np.inf]), np.array([0.0]), 50) == 0
 
 
@@ -40,8 +40,8 @@ def test_what_was_planted_is_measured():
     own = random.normal(6, 1.2, 5000)
     strangers = np.concatenate([random.normal(-0.3, 0.9, 50_000), random.normal(5, 1, 200)])
     lake = measure(own, strangers)
-    found = [lake.own_mean, lake.own_sd, lake.strangers_mean, lake.strangers_sd]
-    assert found == pytest.approx([6, 1.2, -0.3, 0.9], abs=0.1)
+    measured = [lake.own_mean, lake.own_sd, lake.strangers_mean, lake.strangers_sd]
+    assert measured == pytest.approx([6, 1.2, -0.3, 0.9], abs=0.1)
 
 
 def test_too_little_says_nothing():
@@ -52,8 +52,8 @@ def test_too_little_says_nothing():
 
 
 def test_a_face_between_two_people_joins_neither():
-    found = choose(np.array([[5.0, 4.5], [5.0, 0.1], [0.9, 0.0], [0.0, 3.0]]))
-    assert found.tolist() == [NOBODY, 0, NOBODY, 1]
+    chosen = choose(np.array([[5.0, 4.5], [5.0, 0.1], [0.9, 0.0], [0.0, 3.0]]))
+    assert chosen.tolist() == [NOBODY, 0, NOBODY, 1]
     assert choose(np.zeros((2, 0))).tolist() == [NOBODY, NOBODY]
 
 

@@ -103,12 +103,14 @@ def test_mirrored_and_turned_copies_are_an_option(archive):
 
 def test_reasons_name_what_decided(archive):
     search(archive, "reasons")
-    told = reasons(archive)
-    assert told["original.jpg"] == "the same file; the kept one has the shorter path"
-    assert "has more pixels (" in told["small.jpg"]
-    assert "is less compressed (" in told["poor.jpg"]
-    assert "has no bars around it" in told["bars.jpg"]
-    assert told["pixels.png"].startswith("the same pixels in another file; the kept one is the sm")
+    reason_of = reasons(archive)
+    assert reason_of["original.jpg"] == "the same file; the kept one has the shorter path"
+    assert "has more pixels (" in reason_of["small.jpg"]
+    assert "is less compressed (" in reason_of["poor.jpg"]
+    assert "has no bars around it" in reason_of["bars.jpg"]
+    assert reason_of["pixels.png"].startswith(
+        "the same pixels in another file; the kept one is the sm"
+    )
 
 
 def test_a_copy_is_no_chain(tmp_path):
@@ -197,9 +199,9 @@ def test_shots_of_a_burst_are_no_copies(tmp_path):
 
 def test_a_clock_set_to_another_zone_makes_no_other_shot(tmp_path):
     first = random_hash("s")
-    known = {"phash": first, "camera": "Canon"}
-    rows = [row("/p/a.jpg", taken_at=noon(), **known),
-            row("/p/b.jpg", taken_at=noon() + timedelta(hours=2), **known)]  # fmt: skip
+    same = {"phash": first, "camera": "Canon"}
+    rows = [row("/p/a.jpg", taken_at=noon(), **same),
+            row("/p/b.jpg", taken_at=noon() + timedelta(hours=2), **same)]  # fmt: skip
     assert len(search(lake_of(tmp_path, rows))[0]) == 2
 
 
@@ -257,10 +259,10 @@ def test_a_file_with_more_than_its_first_picture_stays(tmp_path):
         "grey.png": encoded(image.convert("L"), "PNG"),
     }
     lake = pictures.indexed(tmp_path / "lake", files, tmp_path / "photos")
-    told = {row["uri"].rsplit("/", 1)[-1]: row["holds_more"] for row in
+    holds_more = {row["uri"].rsplit("/", 1)[-1]: row["holds_more"] for row in
             lake.read("images", ["uri", "holds_more"]).to_pylist()}  # fmt: skip
     rich = {"pages.tif", "frames.gif", "deep.png"}
-    assert {name for name, more in told.items() if more} == rich
+    assert {name for name, more in holds_more.items() if more} == rich
     search(lake)
     rows = Duplicates(lake).table().to_pylist()
     names = {one["image_id"]: one["uri"].rsplit("/", 1)[-1]
@@ -322,13 +324,13 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     def dying(function, arguments):
         for each in arguments:
             calls.append(function.__name__)
-            if function.__name__ == "search":
+            if function.__name__ == "search_band":
                 raise KeyboardInterrupt
             yield function(*each)
 
     with pytest.raises(KeyboardInterrupt):
         search(lake, "dies", dying)
-    assert calls == ["gather", "search"]
+    assert calls == ["gather", "search_band"]
     _, about = search(lake, "goes on")
     assert about["resumed_steps"] >= 2
     assert about["kinds"] == {"kept": 1, "near": 1}

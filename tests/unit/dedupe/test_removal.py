@@ -91,7 +91,7 @@ def test_moving_checks_everything_again_and_can_be_undone(archive, tmp_path):
     (photos / "-dash.jpg").unlink()
     result = removal.move(plans.copies(archive, COPIES), aside, "log.jsonl")
     assert result.moved == 2
-    assert result.left == {"changed since it was indexed": 1, "gone already": 1}
+    assert result.skipped == {"changed since it was indexed": 1, "gone already": 1}
     assert names(photos) == ["a.jpg", "else.jpg", "small.jpg"]
     assert result.bytes == len(before[HOSTILE]) + len(before["sub/copy.jpg"])
     back = removal.undo(result.log, {})
@@ -104,8 +104,8 @@ def test_moving_checks_everything_again_and_can_be_undone(archive, tmp_path):
 def test_nothing_moves_when_the_kept_one_is_gone_or_changed(archive, tmp_path):
     (tmp_path / "photos" / "a.jpg").write_bytes(b"changed")
     result = removal.move(plans.copies(archive, COPIES), Folder(str(tmp_path / "aside")), "log")
-    assert (result.moved, sum(result.left.values())) == (0, 4)
-    assert set(result.left) == {"the picture to keep is missing or has changed"}
+    assert (result.moved, sum(result.skipped.values())) == (0, 4)
+    assert set(result.skipped) == {"the picture to keep is missing or has changed"}
 
 
 def test_a_file_of_that_name_is_not_replaced(archive, tmp_path):
@@ -113,7 +113,7 @@ def test_a_file_of_that_name_is_not_replaced(archive, tmp_path):
     there.parent.mkdir(parents=True)
     there.write_bytes(b"mine")
     result = removal.move(plans.copies(archive, ["exact"]), Folder(str(tmp_path / "aside")), "l")
-    assert result.left == {"there is a file of its name in the folder": 1}
+    assert result.skipped == {"there is a file of its name in the folder": 1}
     assert there.read_bytes() == b"mine"
 
 
@@ -145,13 +145,13 @@ def test_another_name_of_the_kept_file_stays(tmp_path, link):
     (photos / "the-file-itself.jpg").write_bytes(encoded(photo()))
     link(photos / "the-file-itself.jpg", photos / "a.jpg")  # the shorter name is kept
     rows = [pictures.read_row(path, tmp_path) for path in sorted(photos.iterdir())]
-    found = plans.copies(searched(pictures.lake_of(tmp_path / "lake", rows)), COPIES)
-    assert [c.place.uri.rsplit("/", 1)[-1] for c in found] == ["the-file-itself.jpg"]
-    assert removal.move(found, Folder(str(tmp_path / "aside")), "log").left == {
+    copies = plans.copies(searched(pictures.lake_of(tmp_path / "lake", rows)), COPIES)
+    assert [c.place.uri.rsplit("/", 1)[-1] for c in copies] == ["the-file-itself.jpg"]
+    assert removal.move(copies, Folder(str(tmp_path / "aside")), "log").skipped == {
         "another name of the very file to keep": 1
     }
     script = tmp_path / "plan.sh"
-    script.write_text(plans.as_script(found))
+    script.write_text(plans.as_script(copies))
     subprocess.run(["sh", str(script), str(tmp_path / "aside")], check=True, capture_output=True)
     assert names(photos) == ["a.jpg", "the-file-itself.jpg"]
 
@@ -169,12 +169,12 @@ def test_copies_in_archives_stay_and_kept_ones_there_are_read(tmp_path):
                                       "phash", "sharpness")
     })  # fmt: skip
     duplicates = searched(pictures.lake_of(tmp_path / "lake", rows))
-    found = plans.copies(duplicates, COPIES)
-    assert [(c.place.archive, c.kept.archive) for c in found] == [(None, str(shard))]
-    assert "the kept one is not a plain local file" in plans.as_script(found)
-    assert removal.move(found, Folder(str(tmp_path / "aside")), "log").moved == 1
-    swapped = [plans.Copy(found[0].kept, found[0].place, found[0].row)]
-    assert removal.move(swapped, Folder(str(tmp_path / "aside")), "log2").left == {
+    copies = plans.copies(duplicates, COPIES)
+    assert [(c.place.archive, c.kept.archive) for c in copies] == [(None, str(shard))]
+    assert "the kept one is not a plain local file" in plans.as_script(copies)
+    assert removal.move(copies, Folder(str(tmp_path / "aside")), "log").moved == 1
+    swapped = [plans.Copy(copies[0].kept, copies[0].place, copies[0].row)]
+    assert removal.move(swapped, Folder(str(tmp_path / "aside")), "log2").skipped == {
         "inside an archive": 1
     }
 
@@ -243,7 +243,7 @@ def test_what_storage_refuses_is_told_and_the_rest_moves(archive, tmp_path, monk
     aside = Folder(str(tmp_path / "aside"))
     result = removal.move(plans.copies(archive, COPIES), aside, "log.jsonl")
     assert (result.moved, result.failed) == (3, 1)
-    assert "permission" in " ".join(result.left).lower()
+    assert "permission" in " ".join(result.skipped).lower()
     assert "small.jpg" not in [name.rsplit("/", 1)[-1] for name in names(tmp_path / "aside")]
     monkeypatch.setattr(os, "unlink", real)
     assert removal.move(plans.copies(archive, COPIES), aside, "again.jsonl").moved == 1
@@ -255,15 +255,18 @@ def test_what_storage_refuses_is_told_and_the_rest_moves(archive, tmp_path, monk
 def test_kept_pictures_in_tables_are_read_by_the_columns_of_the_last_run(archive, tmp_path):
     lake = archive.lake
     assert read_config(lake) == ReadConfig()
-    told = {"inputs": ["/p"], "read": {"image_column": "jpeg", "key_column": "id", "max_bytes": 5}}
+    config = {
+        "inputs": ["/p"],
+        "read": {"image_column": "jpeg", "key_column": "id", "max_bytes": 5},
+    }
     lake.publish_json("runs/20260101T000000-a.json", {"config": {"inputs": ["/q"]}})
-    lake.publish_json("runs/20260102T000000-b.json", {"config": told})
+    lake.publish_json("runs/20260102T000000-b.json", {"config": config})
     lake.publish_json("runs/cluster-1.json", {"config": {"neighbours": 3}})
     assert read_config(lake) == ReadConfig(image_column="jpeg", key_column="id")
     table = tmp_path / "t.parquet"
     table.write_bytes(parquet_bytes(jpeg=[b"\xff\xd8 a", b"\xff\xd8 b"], id=["a.jpg", "b.jpg"]))
-    found = dict(removal.members(str(table), Folder("/x"), read_config(lake)))
-    assert sorted(found) == [f"{table}#a.jpg", f"{table}#b.jpg"]
+    hashes = dict(removal.members(str(table), Folder("/x"), read_config(lake)))
+    assert sorted(hashes) == [f"{table}#a.jpg", f"{table}#b.jpg"]
 
 
 def test_nothing_to_move_leaves_no_log(archive, tmp_path):

@@ -33,18 +33,18 @@ def test_boxes_by_hand():
         picture([], []),
     ]
     matches = match(pictures)
-    found = detection(matches, len(pictures), bootstrap=50)
+    measured = detection(matches, len(pictures), bootstrap=50)
     # from the top: .9 hit, .8 false, .7 false, .6 hit; three boxes
-    assert found.curve.precision == pytest.approx([1, 1 / 2, 1 / 3, 2 / 4])
-    assert found.curve.recall == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
+    assert measured.curve.precision == pytest.approx([1, 1 / 2, 1 / 3, 2 / 4])
+    assert measured.curve.recall == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
     # the first third at precision 1, the second at 1/2
-    assert found.measures["average_precision"] == pytest.approx(1 / 3 * 1 + 1 / 3 * 1 / 2)
-    assert found.measures["precision"] == pytest.approx(2 / 4)
-    assert found.measures["recall"] == pytest.approx(2 / 3)
-    assert [band[2:] for band in found.bands] == [(1, 1), (1, 1), (1, 0)]  # 20, 100, 400 px
-    assert [band[:2] for band in found.bands] == [(10, 50), (50, 300), (300, float("inf"))]
-    for name, (low, high) in found.intervals.items():
-        assert low <= found.measures[name] <= high
+    assert measured.measures["average_precision"] == pytest.approx(1 / 3 * 1 + 1 / 3 * 1 / 2)
+    assert measured.measures["precision"] == pytest.approx(2 / 4)
+    assert measured.measures["recall"] == pytest.approx(2 / 3)
+    assert [band[2:] for band in measured.bands] == [(1, 1), (1, 1), (1, 0)]  # 20, 100, 400 px
+    assert [band[:2] for band in measured.bands] == [(10, 50), (50, 300), (300, float("inf"))]
+    for name, (low, high) in measured.intervals.items():
+        assert low <= measured.measures[name] <= high
 
 
 def test_the_least_overlap():
@@ -55,14 +55,14 @@ def test_the_least_overlap():
 
 def test_a_face_goes_to_the_box_it_overlaps_most():
     near = (2, 0, 22, 20)  # overlaps A by 18 of 22
-    found = match([picture([(near, 0.9), (A, 0.5)], [A, near], ignored=[1])])
-    assert found.hit.tolist() == [True]
-    assert found.found.tolist() == [True]
+    matches = match([picture([(near, 0.9), (A, 0.5)], [A, near], ignored=[1])])
+    assert matches.hit.tolist() == [True]
+    assert matches.found.tolist() == [True]
 
 
 def test_no_faces_at_all():
-    found = detection(match([picture([], [A])]), 1, bootstrap=5)
-    assert found.measures == {"average_precision": 0, "precision": 1, "recall": 0}
+    measured = detection(match([picture([], [A])]), 1, bootstrap=5)
+    assert measured.measures == {"average_precision": 0, "precision": 1, "recall": 0}
 
 
 def test_precision_and_recall_are_those_of_scikit_learn():

@@ -50,16 +50,16 @@ def truth():
 
 
 def test_measures_of_a_lake(facelake):
-    found = json.loads(facelake(truth(), "--json", "--bootstrap", "50", "--groups", "region"))
-    assert found["pairwise_precision"] == 1
+    document = json.loads(facelake(truth(), "--json", "--bootstrap", "50", "--groups", "region"))
+    assert document["pairwise_precision"] == 1
     pairs = 66 + 6 + 3
-    assert found["pairwise_recall"] == pytest.approx((pairs - 2) / pairs)
-    assert (found["faces"], found["identities"], found["clusters"]) == (19, 3, 4)
-    assert (found["labels_unmatched"], found["faces_unlabelled"]) == (0, 1)
-    assert found["groups"]["north"]["pairwise_recall"] == 1
-    assert found["groups"]["south"]["identities"] == 2
-    low, high = found["intervals"]["pairwise_recall"]
-    assert low <= found["pairwise_recall"] <= high
+    assert document["pairwise_recall"] == pytest.approx((pairs - 2) / pairs)
+    assert (document["faces"], document["identities"], document["clusters"]) == (19, 3, 4)
+    assert (document["labels_unmatched"], document["faces_unlabelled"]) == (0, 1)
+    assert document["groups"]["north"]["pairwise_recall"] == 1
+    assert document["groups"]["south"]["identities"] == 2
+    low, high = document["intervals"]["pairwise_recall"]
+    assert low <= document["pairwise_recall"] <= high
     assert "intervals" not in json.loads(facelake(truth(), "--json", "--bootstrap", "0"))
 
 
@@ -73,8 +73,8 @@ def test_the_table(facelake):
 
 def test_a_rejected_face_is_alone(facelake):
     text = f"face_id,label\n{face(REJECTED)},Ann\n{face(1)},Ann\n{face(2)},Ann"
-    found = json.loads(facelake(text, "--json", "--bootstrap", "0"))
-    assert (found["unclustered"], found["clusters"]) == (1, 2)
+    document = json.loads(facelake(text, "--json", "--bootstrap", "0"))
+    assert (document["unclustered"], document["clusters"]) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_faces_that_are_not_clustered_yet(facelake, lake):
     lake.publish_part(*rows(99, faces_each=1))
     text = f"face_id,label\n{face(99)},Ann"
     assert "not clustered yet" in facelake(text, code=2)
-    found = json.loads(facelake(f"{text}\n{face(1)},Ann", "--json"))
-    assert found["labels_not_clustered"] == 1
+    document = json.loads(facelake(f"{text}\n{face(1)},Ann", "--json"))
+    assert document["labels_not_clustered"] == 1
 
 
 def test_no_people_yet(tmp_path, capsys):
@@ -157,21 +157,21 @@ def labels_of(lake, tmp_path, *images, **options):
     ],
 )  # fmt: skip
 def test_an_image_is_found_by_any_of_its_names(photos, tmp_path, image, number):
-    found = labels_of(photos, tmp_path, image)
-    assert found.labels == {f"{number:032x}-0": "L0"}
-    found = labels_of(photos, tmp_path, image, which="central")
-    assert found.labels == {f"{number:032x}-1": "L0"}
+    labels = labels_of(photos, tmp_path, image)
+    assert labels.labels == {f"{number:032x}-0": "L0"}
+    labels = labels_of(photos, tmp_path, image, which="central")
+    assert labels.labels == {f"{number:032x}-1": "L0"}
 
 
 def test_images_that_are_ambiguous_unknown_or_without_a_face(photos, tmp_path):
-    found = labels_of(photos, tmp_path, "one", "same", "four", "none.jpg", "")
-    assert list(found.labels.values()) == ["L0"]
-    assert (found.ambiguous, found.unmatched) == (1, 2)
+    labels = labels_of(photos, tmp_path, "one", "same", "four", "none.jpg", "")
+    assert list(labels.labels.values()) == ["L0"]
+    assert (labels.ambiguous, labels.unmatched) == (1, 2)
 
 
 def test_labels_in_parquet(photos, tmp_path):
     table = pa.table({"image": ["one", "two"], "label": [7, None], "group": ["g", None]})
     pq.write_table(table, tmp_path / "labels.parquet")
-    found = read_labels(photos, str(tmp_path / "labels.parquet"), groups="group")
-    assert list(found.labels.values()) == ["7"]
-    assert list(found.groups.values()) == ["g"]
+    labels = read_labels(photos, str(tmp_path / "labels.parquet"), groups="group")
+    assert list(labels.labels.values()) == ["7"]
+    assert list(labels.groups.values()) == ["g"]

@@ -28,35 +28,35 @@ def test_a_gallery_by_hand():
 
 def test_equal_scores_put_the_right_one_last():
     vectors = np.array([[1.0, 0], [1, 0], [1, 0]])
-    found = search(vectors, np.array([0, 1, 0]), np.array([0, 1]), np.array([2]))
-    assert found.rank.tolist() == [2]
+    groups = search(vectors, np.array([0, 1, 0]), np.array([0, 1]), np.array([2]))
+    assert groups.rank.tolist() == [2]
 
 
 def test_rates_by_hand():
     # four known: .9 first, .8 second, .7 first, .3 first; unknown: .75 and .2
-    found = identification(
+    measured = identification(
         Searches(np.array([0.9, 0.8, 0.7, 0.3, 0.75, 0.2]), np.array([1, 2, 1, 1, 0, 0])),
         np.array([0, 1, 2, 3, 4, 5]),
         bootstrap=50,
         fpirs=(0.1, 0.5, 1),
     )
-    assert found.measures["rank_1"] == 3 / 4
+    assert measured.measures["rank_1"] == 3 / 4
     # no unknown may pass: above .75 there is one of four that is first; 0.1 of two is none, though
-    assert np.isnan(found.measures["fnir_at_fpir_0.1"])
-    assert "where none is accepted, FNIR is 0.7500" in found.resolved[0.1]
+    assert np.isnan(measured.measures["fnir_at_fpir_0.1"])
+    assert "where none is accepted, FNIR is 0.7500" in measured.resolved[0.1]
     # one may: down to .3 three are found (the lowest threshold before .2)
-    assert found.measures["fnir_at_fpir_0.5"] == pytest.approx(1 / 4)
-    assert found.thresholds["fnir_at_fpir_0.5"] == 0.3
-    assert found.cmc[:3].tolist() == [3 / 4, 1, 1]
-    low, high = found.intervals["rank_1"]
+    assert measured.measures["fnir_at_fpir_0.5"] == pytest.approx(1 / 4)
+    assert measured.thresholds["fnir_at_fpir_0.5"] == 0.3
+    assert measured.cmc[:3].tolist() == [3 / 4, 1, 1]
+    low, high = measured.intervals["rank_1"]
     assert low <= 3 / 4 <= high
 
 
 def test_without_unknown_people():
-    found = identification(Searches(np.array([0.9, 0.8]), np.array([1, 3])), np.array([0, 1]))
-    assert found.curve is None
-    assert found.measures == {"rank_1": 0.5}
-    assert found.cmc[:3].tolist() == [0.5, 0.5, 1]
+    measured = identification(Searches(np.array([0.9, 0.8]), np.array([1, 3])), np.array([0, 1]))
+    assert measured.curve is None
+    assert measured.measures == {"rank_1": 0.5}
+    assert measured.cmc[:3].tolist() == [0.5, 0.5, 1]
 
 
 def test_the_split():

@@ -14,41 +14,41 @@ CLUSTERS = ["x", "x", "x", "y", None, "x", "y", "y"]
 
 
 def test_every_measure_by_hand():
-    found = evaluate(LABELS, CLUSTERS, bootstrap=0)
+    result = evaluate(LABELS, CLUSTERS, bootstrap=0)
     # Pairs: 10 of Ann's and 3 of Bob's are true; 6 of x and 3 of y are clustered; 3 + 1 are both.
-    assert found["pairwise_precision"] == pytest.approx(4 / 9)
-    assert found["pairwise_recall"] == pytest.approx(4 / 13)
-    assert found["pairwise_f"] == pytest.approx(2 * 4 / (9 + 13))
+    assert result["pairwise_precision"] == pytest.approx(4 / 9)
+    assert result["pairwise_recall"] == pytest.approx(4 / 13)
+    assert result["pairwise_f"] == pytest.approx(2 * 4 / (9 + 13))
     # Each a in x: 3/4 of the cluster, 3/5 of Ann; and so on, averaged over the eight faces.
     precision = (3 * 3 / 4 + 1 / 3 + 1 + 1 / 4 + 2 * 2 / 3) / 8
     recall = (3 * 3 / 5 + 1 / 5 + 1 / 5 + 1 / 3 + 2 * 2 / 3) / 8
-    assert found["bcubed_precision"] == pytest.approx(precision)
-    assert found["bcubed_recall"] == pytest.approx(recall)
-    assert found["bcubed_f"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert result["bcubed_precision"] == pytest.approx(precision)
+    assert result["bcubed_recall"] == pytest.approx(recall)
+    assert result["bcubed_f"] == pytest.approx(2 * precision * recall / (precision + recall))
     mutual = sum(
         n / 8 * math.log(n * 8 / (mine * theirs))
         for n, mine, theirs in ((3, 5, 4), (1, 5, 3), (1, 5, 1), (1, 3, 4), (2, 3, 3))
     )
     entropies = [-sum(n / 8 * math.log(n / 8) for n in sizes) for sizes in ((5, 3), (4, 3, 1))]
-    assert found["nmi"] == pytest.approx(mutual / (sum(entropies) / 2))
-    assert found["purity"] == pytest.approx((3 + 2 + 1) / 8)
+    assert result["nmi"] == pytest.approx(mutual / (sum(entropies) / 2))
+    assert result["purity"] == pytest.approx((3 + 2 + 1) / 8)
     counts = ("faces", "identities", "clusters", "unclustered")
-    assert [found[name] for name in counts] == [8, 2, 3, 1]
-    assert "intervals" not in found
-    assert "groups" not in found
+    assert [result[name] for name in counts] == [8, 2, 3, 1]
+    assert "intervals" not in result
+    assert "groups" not in result
 
 
 def test_scikit_learn_agrees():
     random = np.random.default_rng(3)
     for size in (1, 2, 50, 400):
         labels, clusters = random.integers(0, 12, size), random.integers(0, 20, size)
-        found = evaluate(labels, clusters, bootstrap=0)
-        assert found["nmi"] == pytest.approx(normalized_mutual_info_score(labels, clusters))
+        result = evaluate(labels, clusters, bootstrap=0)
+        assert result["nmi"] == pytest.approx(normalized_mutual_info_score(labels, clusters))
         (_, wrong), (missed, right) = pair_confusion_matrix(labels, clusters)
-        assert found["pairwise_precision"] == pytest.approx(
+        assert result["pairwise_precision"] == pytest.approx(
             right / (right + wrong) if right + wrong else 1
         )
-        assert found["pairwise_recall"] == pytest.approx(
+        assert result["pairwise_recall"] == pytest.approx(
             right / (right + missed) if right + missed else 1
         )
 
@@ -85,12 +85,12 @@ def test_intervals_hold_the_estimate_and_narrow_with_more_people():
     def width(people):
         labels = np.repeat(np.arange(people), 5)
         clusters = np.where(random.random(len(labels)) < 0.8, labels, labels + 1)
-        found = evaluate(labels, clusters, bootstrap=200)
+        result = evaluate(labels, clusters, bootstrap=200)
         for name in RATES:
-            low, high = found["intervals"][name]
-            assert low <= found[name] <= high
+            low, high = result["intervals"][name]
+            assert low <= result[name] <= high
             assert high - low > 0
-        low, high = found["intervals"]["bcubed_f"]
+        low, high = result["intervals"]["bcubed_f"]
         return high - low
 
     assert width(400) < width(25)
@@ -105,10 +105,10 @@ def test_intervals_are_the_same_each_time():
 def test_groups():
     labels = list("aabbcc")
     groups = ["n", "n", "s", "s", "n", "s"]  # c has a photo in each: the later name wins the tie
-    found = evaluate(labels, [1, 1, 2, 3, 4, 4], groups, bootstrap=0)["groups"]
-    assert list(found) == ["n", "s"]
-    assert (found["n"]["identities"], found["s"]["identities"]) == (1, 2)
-    assert found["n"]["pairwise_recall"] == 1
-    assert found["s"]["pairwise_recall"] == 0.5
+    by_group = evaluate(labels, [1, 1, 2, 3, 4, 4], groups, bootstrap=0)["groups"]
+    assert list(by_group) == ["n", "s"]
+    assert (by_group["n"]["identities"], by_group["s"]["identities"]) == (1, 2)
+    assert by_group["n"]["pairwise_recall"] == 1
+    assert by_group["s"]["pairwise_recall"] == 0.5
     whole = Contingency.of(labels, [1, 1, 2, 3, 4, 4])
     assert whole.rates(np.ones(3)) == whole.rates()

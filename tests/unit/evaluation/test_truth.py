@@ -45,23 +45,23 @@ def write(tmp_path):
 
 
 def test_the_official_format(lake, write):
-    found = read_pairs(lake, write(OFFICIAL))
+    pairs = read_pairs(lake, write(OFFICIAL))
     ann = [f"{image_id('Ann_0001.jpg')}-1", f"{image_id('Ann_0002.jpg')}-0"]  # the central one
     bob = f"{image_id('Bob_0001.jpg')}-0"
-    assert found.first == [ann[0], ann[0], bob, ann[1]]
-    assert found.second == [ann[1], bob, None, None]
-    assert found.same == [True, False, True, False]
-    assert found.fold == [0, 0, 1, 1]
-    assert list(zip(found.person_first, found.person_second, strict=True)) == [
+    assert pairs.first == [ann[0], ann[0], bob, ann[1]]
+    assert pairs.second == [ann[1], bob, None, None]
+    assert pairs.same == [True, False, True, False]
+    assert pairs.fold == [0, 0, 1, 1]
+    assert list(zip(pairs.person_first, pairs.person_second, strict=True)) == [
         (0, 0), (0, 1), (1, 1), (0, 1)
     ]  # fmt: skip
-    assert (found.missing, found.ambiguous, found.contradictions) == (0, 0, 0)
+    assert (pairs.missing, pairs.ambiguous, pairs.contradictions) == (0, 0, 0)
     assert read_pairs(lake, write(OFFICIAL), "largest").first[0].endswith("-0")
 
 
 def test_one_number_in_the_header_is_one_fold(lake, write):
-    found = read_pairs(lake, write("1\nAnn\t1\t2\nAnn\t1\tBob\t1\n"))
-    assert found.fold is None
+    pairs = read_pairs(lake, write("1\nAnn\t1\t2\nAnn\t1\tBob\t1\n"))
+    assert pairs.fold is None
 
 
 def test_pairs_as_a_table(lake, write):
@@ -73,16 +73,16 @@ Cem_0001,Bob_0001,0,x,
 Ann_0001,Ann_0002,0,y,
 Bob_0002,bad,0,y,
 """
-    found = read_pairs(lake, write(text))
-    assert found.first[0] == f"{image_id('Ann_0001.jpg')}-0"  # the largest
-    assert found.first[1] == f"{image_id('Ann_0001.jpg')}-1"
-    assert found.same == [True, False, False, False]
-    assert found.fold == [0, 1, 1, 1]
-    assert found.group == ["north", None, None, None]
-    assert (found.ambiguous, found.missing) == (1, 1)
-    assert found.contradictions == 1  # called one person, and called two
-    assert found.person_first[0] == found.person_second[0]
-    assert (found.first[3], found.second[3]) == (None, None)
+    pairs = read_pairs(lake, write(text))
+    assert pairs.first[0] == f"{image_id('Ann_0001.jpg')}-0"  # the largest
+    assert pairs.first[1] == f"{image_id('Ann_0001.jpg')}-1"
+    assert pairs.same == [True, False, False, False]
+    assert pairs.fold == [0, 1, 1, 1]
+    assert pairs.group == ["north", None, None, None]
+    assert (pairs.ambiguous, pairs.missing) == (1, 1)
+    assert pairs.contradictions == 1  # called one person, and called two
+    assert pairs.person_first[0] == pairs.person_second[0]
+    assert (pairs.first[3], pairs.second[3]) == (None, None)
 
 
 def test_pairs_in_parquet(tmp_path, lake):
@@ -116,10 +116,10 @@ def test_pairs_that_cannot_be_used(lake, write, text, message):
 
 
 def test_groups(lake, write):
-    found = read_groups(lake, write("image,region,age\nAnn_0001,north,30\nBob_0001,,40\nq,s,1"),
+    read = read_groups(lake, write("image,region,age\nAnn_0001,north,30\nBob_0001,,40\nq,s,1"),
                         "central")  # fmt: skip
-    assert found["region"] == {f"{image_id('Ann_0001.jpg')}-1": "north"}
-    assert len(found["age"]) == 2
+    assert read["region"] == {f"{image_id('Ann_0001.jpg')}-1": "north"}
+    assert len(read["age"]) == 2
     one = f"{image_id('Ann_0002.jpg')}-0"
     assert read_groups(lake, write(f"face_id,region\n{one},n"), "central") == {"region": {one: "n"}}
     for text, message in (
@@ -168,17 +168,17 @@ def test_boxes_in_every_format(lake, write, text):
     assert ann.boxes == [(0, 0, 60, 60), (45, 45, 55, 55)]
     assert ann.ignored == [False, True]
     assert drawn["Bob_0002.jpg"].boxes == drawn["bad.jpg"].boxes == []
-    found = read_boxes(lake, write(text))
-    assert [len(p.scores) for p in found.pictures] == [2, 0, 0]
-    assert found.missing_images == []
-    assert (found.failed, found.other_images) == (1, 4)
+    boxes = read_boxes(lake, write(text))
+    assert [len(p.scores) for p in boxes.pictures] == [2, 0, 0]
+    assert boxes.missing_images == []
+    assert (boxes.failed, boxes.other_images) == (1, 4)
 
 
 def test_boxes_of_images_that_the_lake_lacks(lake, write):
     text = "image,x1,y1,x2,y2\nnobody.jpg,0,0,5,5\nsame.jpg,0,0,5,5\nAnn_0002,0,0,5,5"
-    found = read_boxes(lake, write(text))
+    boxes = read_boxes(lake, write(text))
     # two photos are called same.jpg
-    assert (found.missing_images, found.missing_boxes) == (["nobody.jpg", "same.jpg"], 2)
+    assert (boxes.missing_images, boxes.missing_boxes) == (["nobody.jpg", "same.jpg"], 2)
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,10 @@ def test_what_a_number_of_impostors_can_tell():
     assert "cannot be resolved: 1,500 impostor trials, it takes 10,000" in resolution(1e-4, 1500)
     assert resolution(1e-3, 3000) == "rests on 3 of 3,000 impostor trials"
     assert resolution(1e-2, 3000) is None
-    found = verification(SCORES[None], pairs_of(SAME), bootstrap=0, fars=(0.5, 0.1))
-    assert found.measures["tar_at_far_5e-01"] == 1
-    assert np.isnan(found.measures["tar_at_far_1e-01"])
-    assert "where none is accepted, TAR is 0.6667" in found.resolved[0.1]
+    measured = verification(SCORES[None], pairs_of(SAME), bootstrap=0, fars=(0.5, 0.1))
+    assert measured.measures["tar_at_far_5e-01"] == 1
+    assert np.isnan(measured.measures["tar_at_far_1e-01"])
+    assert "where none is accepted, TAR is 0.6667" in measured.resolved[0.1]
 
 
 def test_people_are_drawn_not_pairs():
@@ -134,11 +134,11 @@ def test_intervals_hold_the_measures():
         np.arange(300), np.arange(300), same, np.arange(300) % 3,
         random.integers(0, 60, 300), random.integers(0, 60, 300),
     )  # fmt: skip
-    found = verification(scores[None], pairs, bootstrap=100)
-    assert found.intervals.keys() == {"accuracy", "auc", "eer", "tar_at_far_1e-01",
+    measured = verification(scores[None], pairs, bootstrap=100)
+    assert measured.intervals.keys() == {"accuracy", "auc", "eer", "tar_at_far_1e-01",
                                       "tar_at_far_1e-02"}  # fmt: skip
-    for name, (low, high) in found.intervals.items():
-        assert low <= found.measures[name] <= high
+    for name, (low, high) in measured.intervals.items():
+        assert low <= measured.measures[name] <= high
 
 
 def test_metrics_and_mean():
@@ -163,12 +163,12 @@ def test_metrics_and_mean():
 
 def test_groups_at_one_threshold():
     groups = ["n", "n", "n", None, "s", "n"]
-    found = by_group(SCORES, SAME, groups, 0.45)
+    rates = by_group(SCORES, SAME, groups, 0.45)
     # n: .9 S, .5 D, .8 S, .1 D: one of two D accepted, both S
-    assert found["n"] == pytest.approx(
+    assert rates["n"] == pytest.approx(
         {"pairs": 4, "same": 2, "accuracy": 3 / 4, "far": 0.5, "frr": 0, "auc": 1, "eer": 0}
     )
-    assert (found["s"]["far"], found["s"]["frr"], found["s"]["auc"]) == (None, 1, None)
+    assert (rates["s"]["far"], rates["s"]["frr"], rates["s"]["auc"]) == (None, 1, None)
 
 
 def test_folds_are_drawn_with_both_kinds():

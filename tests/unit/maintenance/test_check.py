@@ -11,7 +11,7 @@ from pipeline.lake.checkpoints import in_process
 from pipeline.lake.columns import fixed_lists, matrix
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.maintenance.check import check, repair
-from pipeline.maintenance.check_tables import problems
+from pipeline.maintenance.check_tables import findings_in_derived
 from pipeline.people import actions
 from pipeline.people.view import view
 from tests.support import lakes
@@ -218,7 +218,7 @@ def first_part(folder):
 def test_tables_that_were_made_from_others(tmp_path, table, how):
     lake = clustered(tmp_path)
     # made-up photos lack what real ones have, so only these tables are looked at
-    assert list(problems(lake, lake.models())) == []
+    assert list(findings_in_derived(lake, lake.models())) == []
     path = first_part(tmp_path / table)
     if how == "cut":
         path.write_bytes(path.read_bytes()[:-50])
@@ -227,17 +227,20 @@ def test_tables_that_were_made_from_others(tmp_path, table, how):
                                     tmp_path / "people").read_bytes())  # fmt: skip
     else:
         path.unlink()
-    found = [(kind, name.split("/")[0]) for kind, name, _ in problems(lake, lake.models())]
+    findings = [
+        (finding.kind, finding.part.split("/")[0])
+        for finding in findings_in_derived(lake, lake.models())
+    ]
     if table == "constraints":
-        assert found == ([] if how == "gone" else [("corrections", table)])
+        assert findings == ([] if how == "gone" else [("corrections", table)])
     else:
-        assert found == [("derived", table)]
+        assert findings == [("derived", table)]
 
 
 def test_parts_that_nothing_names_and_a_damaged_pointer(tmp_path):
     lake = clustered(tmp_path)
     path = first_part(tmp_path / "people")
     path.with_name("part-older.parquet").write_bytes(path.read_bytes())
-    assert [kind for kind, _, _ in problems(lake, lake.models())] == ["left behind"]
+    assert [finding.kind for finding in findings_in_derived(lake, lake.models())] == ["left behind"]
     (tmp_path / "clusters" / "_current.json").write_text("{")
-    assert [kind for kind, _, _ in problems(lake, lake.models())] == ["derived"]
+    assert [finding.kind for finding in findings_in_derived(lake, lake.models())] == ["derived"]

@@ -27,7 +27,7 @@ from pipeline.lake.ledger import Ledger
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.maintenance.check import check
 from pipeline.maintenance.forget import derived, run
-from pipeline.maintenance.forget.prove import Clear, prove
+from pipeline.maintenance.forget.prove import Cleartext, prove
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
 from pipeline.people.log import Statement, append
@@ -188,24 +188,26 @@ def assert_nowhere(lake, texts, blobs):
 
 
 def forget(lake, run_id="f1", **what):
-    found = find(lake, what.get("persons", ()), what.get("images", ()), what.get("faces", ()))
-    return found, run.forget(lake, found, run_id)
+    target = find(lake, what.get("persons", ()), what.get("images", ()), what.get("faces", ()))
+    return target, run.forget(lake, target, run_id)
 
 
-def proof(lake, found=None):
-    clear = Clear(sorted(found.texts()), sorted(found.names), found.blobs()) if found else None
-    return prove(lake, lake.forgotten(), clear).found
+def proof(lake, target=None):
+    clear = (
+        Cleartext(sorted(target.texts()), sorted(target.names), target.blobs()) if target else None
+    )
+    return prove(lake, lake.forgotten(), clear).findings
 
 
 def test_a_person_is_in_no_file_afterwards(lake, tmp_path):
     ann, bob = furnish(lake, tmp_path)
     before = view(People(lake))
-    found, done = forget(lake, persons=["Ann of the north"])
-    assert len(found.faces) == EACH
+    target, done = forget(lake, persons=["Ann of the north"])
+    assert len(target.faces) == EACH
     assert done.index
     assert done.report
-    assert_nowhere(lake, found.texts() | found.names, found.blobs())
-    assert proof(lake, found) == []
+    assert_nowhere(lake, target.texts() | target.names, target.blobs())
+    assert proof(lake, target) == []
     now = view(People(lake))
     assert now.person(ann) is None
     assert {k: v for k, v in now.person(bob).items() if k != "run_id"} == {
@@ -217,16 +219,16 @@ def test_a_person_is_in_no_file_afterwards(lake, tmp_path):
     cluster(lake, "c2")
     assert view(People(lake)).person(bob)["name"] == "Bob"
     assert ann not in persons(People(lake)).values()
-    assert proof(lake, found) == []
+    assert proof(lake, target) == []
 
 
 def test_a_photo_is_in_no_file_afterwards(lake, tmp_path):
     furnish(lake, tmp_path)
-    found, done = forget(lake, images=["p0-0.jpg"])
-    assert len(found.faces) == 2
+    target, done = forget(lake, images=["p0-0.jpg"])
+    assert len(target.faces) == 2
     assert done.duplicates == 2
-    assert_nowhere(lake, found.texts(), found.blobs())
-    assert proof(lake, found) == []
+    assert_nowhere(lake, target.texts(), target.blobs())
+    assert proof(lake, target) == []
     assert len(lake.read("images")) == EACH * PEOPLE // 2 - 1
     assert check(lake).findings == []
     assert Duplicates(lake).table()["group_id"].to_pylist() == ["g2", "g2"]
@@ -245,7 +247,7 @@ def test_a_face_goes_and_its_person_is_counted_anew(lake):
     ann = persons(store)[gone]
     actions.name(store, ann, "Ann")
     cluster(lake, "c2")
-    found, _ = forget(lake, faces=[gone])
+    target, _ = forget(lake, faces=[gone])
     row = store.people(where=pa.compute.field("person_id") == ann).to_pylist()[0]
     assert (row["faces"], row["images"]) == (EACH - 1, EACH - 1)
     assert gone not in row["exemplars"]
@@ -256,7 +258,7 @@ def test_a_face_goes_and_its_person_is_counted_anew(lake):
     )  # fmt: skip
     np.testing.assert_allclose(row["mean"], vectors.mean(axis=0), atol=3e-4)
     assert view(store).person(ann)["name"] == "Ann"
-    assert proof(lake, found) == []
+    assert proof(lake, target) == []
     # the rest of the generation counts as done: the next run has nothing new
     assert cluster(lake, "c3")["new_faces"] == 0
 
@@ -272,7 +274,7 @@ STEPS = ("publish", "remove", "publish_json")
 def test_what_is_stopped_anywhere_is_done_by_the_next(tmp_path, lake, monkeypatch, what):
     furnish(lake, tmp_path)
     wanted = {"persons": ["Ann of the north"]} if what == "person" else {"images": ["p0-0.jpg"]}
-    found = find(lake, wanted.get("persons", ()), wanted.get("images", ()), ())
+    target = find(lake, wanted.get("persons", ()), wanted.get("images", ()), ())
     folder = type(lake.folder)
     stopped = total = 0
     allowed = 1
@@ -295,7 +297,7 @@ def test_what_is_stopped_anywhere_is_done_by_the_next(tmp_path, lake, monkeypatc
                 )  # fmt: skip
             try:
                 if run.pending(lake) is None:
-                    run.forget(lake, found, f"f{allowed}")
+                    run.forget(lake, target, f"f{allowed}")
                 else:
                     run.finish(lake, f"f{allowed}")
                 break
@@ -306,15 +308,15 @@ def test_what_is_stopped_anywhere_is_done_by_the_next(tmp_path, lake, monkeypatc
         total += written
     assert stopped > 3
     assert run.pending(lake) is None
-    assert_nowhere(lake, found.texts() | found.names, found.blobs())
-    assert proof(lake, found) == []
+    assert_nowhere(lake, target.texts() | target.names, target.blobs())
+    assert proof(lake, target) == []
     assert check(lake).findings == []
 
 
 def test_a_backup_that_was_put_back_is_found_and_cleaned_again(lake, tmp_path):
     furnish(lake, tmp_path)
     backup = files(lake)
-    found, _ = forget(lake, persons=["Ann of the north"])
+    target, _ = forget(lake, persons=["Ann of the north"])
     for name, data in backup.items():
         if "/_work/" not in name:
             lake.folder.fs.makedirs(name.rsplit("/", 1)[0], exist_ok=True)
@@ -324,8 +326,8 @@ def test_a_backup_that_was_put_back_is_found_and_cleaned_again(lake, tmp_path):
         "faces", "clusters", "people", "constraints", "index", "report", "quarantine",
     }  # fmt: skip
     run.sweep(lake, "f2")
-    assert_nowhere(lake, found.texts() | found.names, found.blobs())
-    assert proof(lake, found) == []
+    assert_nowhere(lake, target.texts() | target.names, target.blobs())
+    assert proof(lake, target) == []
 
 
 def test_a_lake_on_object_storage_forgets_too(lake, tmp_path):
@@ -334,17 +336,17 @@ def test_a_lake_on_object_storage_forgets_too(lake, tmp_path):
     remote = LakeStore(f"memory://forget-{tmp_path.name}")
     for name, data in files(lake).items():
         remote.folder.publish(name.removeprefix(f"{root}/"), data)
-    found, done = forget(remote, persons=["Ann of the north"], images=["p2-0.jpg"])
+    target, done = forget(remote, persons=["Ann of the north"], images=["p2-0.jpg"])
     assert done.report
-    assert_nowhere(remote, found.texts() | found.names, found.blobs())
-    assert proof(remote, found) == []
+    assert_nowhere(remote, target.texts() | target.names, target.blobs())
+    assert proof(remote, target) == []
     assert check(remote).findings == []
 
 
 def test_each_hiding_place_is_found_by_its_tombstone(lake, tmp_path):
     """The proof can fail: whatever is put back is told of, by hashes alone."""
-    found, _ = forget(lake, persons=[persons(People(lake))[f"{image_id('p0-0.jpg')}-0"]])
-    face = next(iter(found.faces.values()))
+    target, _ = forget(lake, persons=[persons(People(lake))[f"{image_id('p0-0.jpg')}-0"]])
+    face = next(iter(target.faces.values()))
     vector = np.frombuffer(face["vector"], np.float32)
     hidden = {
         "x/vector.npy": npy(vector[np.newaxis]),
@@ -415,10 +417,10 @@ def test_an_old_name_does_not_pass_on(lake):
     actions.merge(store, [other, ann])
     cluster(lake, "c2")
     actions.not_a_face(store, [f"{image_id('p0-0.jpg')}-0"])
-    found, _ = forget(lake, persons=["Ann"])
-    assert found.persons == {ann, other}
+    target, _ = forget(lake, persons=["Ann"])
+    assert target.persons == {ann, other}
     assert "Ann" not in {row.value for row in store.constraints()}
-    assert proof(lake, found) == []
+    assert proof(lake, target) == []
 
 
 def test_who_was_split_off_or_got_a_face_is_counted(lake):
@@ -440,9 +442,9 @@ def test_who_was_split_off_or_got_a_face_is_counted(lake):
 def test_faces_named_in_two_copies_go_from_both(tmp_path):
     faces = [photo_lakes.face((1, 0, 0, 0), box_of(0)), photo_lakes.face((0, 1, 0, 0), box_of(1))]
     lake = same_photos(tmp_path, {"a.jpg": faces, "b.jpg": faces})
-    found, _ = forget(lake, faces=[f"{image_id('a.jpg')}-1", f"{image_id('b.jpg')}-0"])
-    assert len(found.faces) == 4
-    assert proof(lake, found) == []
+    target, _ = forget(lake, faces=[f"{image_id('a.jpg')}-1", f"{image_id('b.jpg')}-0"])
+    assert len(target.faces) == 4
+    assert proof(lake, target) == []
 
 
 def same_photos(tmp_path, photos):
@@ -464,8 +466,8 @@ def test_damaged_tables_do_not_lock_the_lake(lake, capsys):
         lake.folder.publish(f"{table}/{name}", b"damaged")
     lake.folder.publish("duplicates/_vectors/m/part.npz", b"")
     lake.folder.publish("duplicates/_vectors/m/other.npz", b"PK\x03\x04 cut")
-    found, _ = forget(lake, images=["p0-0.jpg"])
-    assert proof(lake, found) == []
+    target, _ = forget(lake, images=["p0-0.jpg"])
+    assert proof(lake, target) == []
     assert main(["cluster", lake.folder.url, "--ray", "never"]) == 0
     name = next(iter(lake.folder.child("constraints").files()), "x.parquet")
     lake.folder.publish(f"constraints/{name}", b"damaged")
@@ -510,10 +512,10 @@ def test_copies_go_together_and_others_stay(tmp_path):
     stored = lake.read_part("faces", part)
     lake.folder.remove(f"faces/{part}")
     lake.publish_part(pa.Table.from_pylist(rows, schema.IMAGES), stored)
-    found, _ = forget(lake, faces=[f"{image_id('a.jpg')}-1"])
-    assert sorted(found.faces) == sorted(f"{image_id(n)}-1" for n in ("a.jpg", "b.jpg"))
-    found, _ = forget(lake, images=["b.jpg"], run_id="f2")
-    assert found.images == {image_id("a.jpg"), image_id("b.jpg")}
+    target, _ = forget(lake, faces=[f"{image_id('a.jpg')}-1"])
+    assert sorted(target.faces) == sorted(f"{image_id(n)}-1" for n in ("a.jpg", "b.jpg"))
+    target, _ = forget(lake, images=["b.jpg"], run_id="f2")
+    assert target.images == {image_id("a.jpg"), image_id("b.jpg")}
     assert lake.read("images", ["image_id"])["image_id"].to_pylist() == [image_id("c.jpg")]
     assert len(lake.read("faces")) == 2
 
@@ -537,28 +539,28 @@ def test_search_finds_the_others_after_its_index_lost_a_shard(lake, tmp_path):
 
 def test_an_index_with_cells_goes_whole_and_is_built_again(lake):
     Build(lake, VectorIndexConfig(kind="ivf", cells=4)).run()
-    found, done = forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
+    target, done = forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
     assert done.index == "removed"
     assert IndexStore(lake).folder.files() == {}
     Build(lake, VectorIndexConfig(kind="ivf", cells=4)).run()
-    assert proof(lake, found) == []
+    assert proof(lake, target) == []
 
 
 def test_dedupe_goes_on_after_a_photo_went(lake):
     config = DedupeConfig()
     DedupeRun(Duplicates(lake), config, in_process, "d2").dedupe()
-    found, _ = forget(lake, images=["p0-0.jpg"])
+    target, _ = forget(lake, images=["p0-0.jpg"])
     about = DedupeRun(Duplicates(lake), config, in_process, "d3").dedupe()
     assert about["images"] == EACH * PEOPLE // 2 - 1
-    assert proof(lake, found) == []
+    assert proof(lake, target) == []
 
 
 def test_damaged_pointers_and_tombstones_are_told_of(lake):
     lake.folder.publish("clusters/_current.json", b"{")
     lake.folder.publish("duplicates/_current.json", b"{")
     lake.folder.publish("index/_current.json", b"{")
-    found, _ = forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
-    assert proof(lake, found) == []  # nobody could tell what they held: they went
+    target, _ = forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
+    assert proof(lake, target) == []  # nobody could tell what they held: they went
     name = next(iter(lake.folder.child("forgotten").files()))
     lake.folder.publish(f"forgotten/{name}", b"x")
     with pytest.raises(StorageError, match="restore it from a backup"):
@@ -577,13 +579,13 @@ def test_what_there_is_not_is_refused(lake):
 
 def test_tombstones_hold_nothing_in_the_clear(lake, tmp_path):
     furnish(lake, tmp_path)
-    found, _ = forget(lake, persons=["Ann of the north"], images=["p2-0.jpg"])
+    target, _ = forget(lake, persons=["Ann of the north"], images=["p2-0.jpg"])
     rows = [
         row
         for name in lake.folder.child("forgotten").files()
         for row in pq.read_table(io.BytesIO(lake.folder.read(f"forgotten/{name}"))).to_pylist()
     ]
-    known = {bytes.fromhex(i.partition("-")[0]) for i in found.texts() if "/" not in i}
+    known = {bytes.fromhex(i.partition("-")[0]) for i in target.texts() if "/" not in i}
     held = {value for row in rows for value in row.values() if isinstance(value, bytes)}
     assert held
     assert not held & known
@@ -616,18 +618,18 @@ def test_the_command_asks_tells_and_proves(lake, capsys, monkeypatch):
 
 
 def test_a_stopped_one_is_finished_before_anything_else(lake, caplog):
-    found = find(lake, (), ["p0-0.jpg"], ())
+    target = find(lake, (), ["p0-0.jpg"], ())
     real = derived.clean_index
     try:
         derived.clean_index = lambda *_: (_ for _ in ()).throw(Stop)
         with pytest.raises(Stop):
-            run.forget(lake, found, "f1")
+            run.forget(lake, target, "f1")
     finally:
         derived.clean_index = real
     assert main(["cluster", lake.folder.url, "--ray", "never"]) == 0
     assert "forgetting that was stopped" in caplog.text
     assert run.pending(lake) is None
-    assert proof(lake, found) == []
+    assert proof(lake, target) == []
 
 
 def test_reading_passes_over_forgotten_photos_wherever_they_lie(tmp_path):

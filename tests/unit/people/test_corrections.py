@@ -41,84 +41,84 @@ def test_nothing_said():
 
 
 def test_same_is_transitive_and_keeps_the_id():
-    found = outcome(row("same", "a b", person_id="P"), row("same", "b c"))
-    assert found.sets == (ConfirmedSet(frozenset("abc"), "P"),)
+    result = outcome(row("same", "a b", person_id="P"), row("same", "b c"))
+    assert result.sets == (ConfirmedSet(frozenset("abc"), "P"),)
 
 
 def test_a_name_confirms_its_faces_and_the_last_one_counts():
-    found = outcome(
+    result = outcome(
         row("name", "a b", person_id="P", value="Ann"), row("name", "a", person_id="P", value="Bo")
     )
-    assert found.sets == (ConfirmedSet(frozenset("ab"), "P", "Bo"),)
-    found = outcome(
+    assert result.sets == (ConfirmedSet(frozenset("ab"), "P", "Bo"),)
+    result = outcome(
         row("name", "a b", person_id="P", value="Ann"), row("name", "a", person_id="P", value="")
     )
-    assert found.sets == (ConfirmedSet(frozenset("ab"), "P"),)
+    assert result.sets == (ConfirmedSet(frozenset("ab"), "P"),)
 
 
 def test_one_person_id_is_one_set():
-    found = outcome(row("name", "a", person_id="P", value="Ann"), row("same", "b", person_id="P"))
-    assert found.sets == (ConfirmedSet(frozenset("ab"), "P", "Ann"),)
+    result = outcome(row("name", "a", person_id="P", value="Ann"), row("same", "b", person_id="P"))
+    assert result.sets == (ConfirmedSet(frozenset("ab"), "P", "Ann"),)
 
 
 def test_different_gives_sets_of_one_face_that_stay_apart():
-    found = outcome(row("different", "a b", others="c d"))
-    assert list(sets(found)) == ["a", "b", "c", "d"]
-    assert apart(found) == {("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")}
+    result = outcome(row("different", "a b", others="c d"))
+    assert list(sets(result)) == ["a", "b", "c", "d"]
+    assert apart(result) == {("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")}
 
 
 def test_a_later_same_beats_different_between_its_sides_alone():
-    found = outcome(row("different", "a b", others="c d"), row("same", "a c"))
-    assert list(sets(found)) == ["a c", "b", "d"]
+    result = outcome(row("different", "a b", others="c d"), row("same", "a c"))
+    assert list(sets(result)) == ["a c", "b", "d"]
     # b is not c, who is a now; neither is a d; and b and d were never the same side.
-    assert apart(found) == {("a c", "b"), ("a c", "d"), ("b", "d")}
+    assert apart(result) == {("a c", "b"), ("a c", "d"), ("b", "d")}
 
 
 def test_same_on_one_side_leaves_the_link():
-    found = outcome(row("different", "a b", others="c d"), row("same", "a b"), row("same", "c d"))
-    assert apart(found) == {("a b", "c d")}
-    found = outcome(
+    result = outcome(row("different", "a b", others="c d"), row("same", "a b"), row("same", "c d"))
+    assert apart(result) == {("a b", "c d")}
+    result = outcome(
         row("different", "a b", others="c d"),
         row("same", "a b"), row("same", "c d"), row("same", "b d"),
     )  # fmt: skip
-    assert list(sets(found)) == ["a b c d"]
-    assert apart(found) == set()
+    assert list(sets(result)) == ["a b c d"]
+    assert apart(result) == set()
 
 
 def test_a_link_is_the_faces_not_the_sets():
-    found = outcome(
+    result = outcome(
         row("same", "a b"), row("different", "a", others="x"), row("different", "b", others="a")
     )
-    assert list(sets(found)) == ["a", "b", "x"]
-    assert apart(found) == {("a", "x"), ("a", "b")}
+    assert list(sets(result)) == ["a", "b", "x"]
+    assert apart(result) == {("a", "x"), ("a", "b")}
 
 
 def test_a_later_different_splits_and_the_others_keep_the_person():
-    found = outcome(
+    result = outcome(
         row("name", "a b c d e", person_id="P", value="Ann"),
         row("cover", "a", person_id="P"),
         row("different", "a b", others="c", person_id="P"),
     )
-    assert sets(found) == {
+    assert sets(result) == {
         "a b": ConfirmedSet(frozenset("ab"), left=frozenset("P")),
         "c d e": ConfirmedSet(frozenset("cde"), "P", "Ann"),
     }
-    assert apart(found) == {("a b", "c d e")}
-    assert found.left == {("a", "P"), ("b", "P")}
+    assert apart(result) == {("a b", "c d e")}
+    assert result.left == {("a", "P"), ("b", "P")}
 
 
 def test_a_merge_back_makes_good_a_split():
-    found = outcome(
+    result = outcome(
         row("name", "a b c", person_id="P", value="Ann"),
         row("different", "a", others="b c", person_id="P"),
         row("same", "a b", person_id="P"),
     )
-    assert found == Corrections((ConfirmedSet(frozenset("abc"), "P", "Ann"),))
+    assert result == Corrections((ConfirmedSet(frozenset("abc"), "P", "Ann"),))
 
 
 def test_a_face_on_both_sides_says_nothing():
-    found = outcome(row("different", "a b", others="b c"))
-    assert apart(found) == {("a", "c")}
+    result = outcome(row("different", "a b", others="b c"))
+    assert apart(result) == {("a", "c")}
     assert outcome(row("different", "a", others="a")) == Corrections()
 
 
@@ -127,13 +127,13 @@ def test_people_of_different_names_merge_only_when_somebody_says_so():
         row("name", "a b", person_id="P", value="Ann"),
         row("name", "c d", person_id="Q", value="Bob"),
     ]
-    found = outcome(*named, row("name", "b c", person_id="Q", value="Bob"))
-    assert sets(found) == {
+    result = outcome(*named, row("name", "b c", person_id="Q", value="Bob"))
+    assert sets(result) == {
         "a": ConfirmedSet(frozenset("a"), "P", "Ann"),
         "b c d": ConfirmedSet(frozenset("bcd"), "Q", "Bob"),
     }
-    assert found.must_differ(0, 1)
-    assert found.must_differ(1, 0)
+    assert result.must_differ(0, 1)
+    assert result.must_differ(1, 0)
     merged = outcome(*named, row("same", "a c", person_id="Q"))
     assert merged.sets == (ConfirmedSet(frozenset("abcd"), "Q", "Bob"),)
     merged = outcome(*named, row("same", "a c"))
@@ -145,11 +145,11 @@ def test_people_of_different_names_merge_only_when_somebody_says_so():
 
 
 def test_people_of_one_name_merge_by_a_shared_face():
-    found = outcome(
+    result = outcome(
         row("name", "a b", person_id="P", value="Ann"),
         row("name", "b c", person_id="Q", value="Ann"),
     )
-    assert found.sets == (ConfirmedSet(frozenset("abc"), "Q", "Ann"),)
+    assert result.sets == (ConfirmedSet(frozenset("abc"), "Q", "Ann"),)
 
 
 def test_names_without_a_person():
@@ -158,39 +158,39 @@ def test_names_without_a_person():
         "a b": ConfirmedSet(frozenset("ab"), None, "Ann"),
         "c": ConfirmedSet(frozenset("c"), None, "Bob"),
     }
-    found = outcome(*imported, row("name", "b", value="Bob"), row("name", "c b", value="Bo"))
-    assert sets(found) == {
+    result = outcome(*imported, row("name", "b", value="Bob"), row("name", "c b", value="Bo"))
+    assert sets(result) == {
         "a": ConfirmedSet(frozenset("a"), None, "Ann"),
         "b c": ConfirmedSet(frozenset("bc"), None, "Bo"),
     }
     # The person that clustering made of them is renamed, whatever part of them it is told with.
-    found = outcome(*imported, row("name", "a", person_id="R", value="Anna"))
-    assert sets(found)["a b"] == ConfirmedSet(frozenset("ab"), "R", "Anna")
+    result = outcome(*imported, row("name", "a", person_id="R", value="Anna"))
+    assert sets(result)["a b"] == ConfirmedSet(frozenset("ab"), "R", "Anna")
 
 
 def test_flags_and_covers():
-    found = outcome(row("hide", "a b", person_id="P"), row("cover", "b", person_id="P"))
-    assert found.sets == (ConfirmedSet(frozenset("ab"), "P", hidden=True, cover="b"),)
-    found = outcome(row("hide", "a b", person_id="P"), row("show", "a", person_id="P"))
-    assert found.sets == (ConfirmedSet(frozenset("ab"), "P"),)
+    result = outcome(row("hide", "a b", person_id="P"), row("cover", "b", person_id="P"))
+    assert result.sets == (ConfirmedSet(frozenset("ab"), "P", hidden=True, cover="b"),)
+    result = outcome(row("hide", "a b", person_id="P"), row("show", "a", person_id="P"))
+    assert result.sets == (ConfirmedSet(frozenset("ab"), "P"),)
     assert outcome(row("hide", "", person_id="P")) == Corrections()
 
 
 def test_a_flag_on_a_person_that_was_merged_goes_to_the_merged_one():
-    found = outcome(
+    result = outcome(
         row("name", "a", person_id="P", value="Ann"),
         row("name", "b", person_id="Q", value="Bob"),
         row("same", "a b", person_id="P"),
         row("hide", "b", person_id="Q"),
     )
-    assert found.sets == (ConfirmedSet(frozenset("ab"), "P", "Ann", hidden=True),)
+    assert result.sets == (ConfirmedSet(frozenset("ab"), "P", "Ann", hidden=True),)
 
 
 def test_a_flag_moves_no_faces():
-    found = outcome(
+    result = outcome(
         row("name", "a b", person_id="P", value="Ann"), row("hide", "b c", person_id="Q")
     )
-    assert sets(found) == {
+    assert sets(result) == {
         "a b": ConfirmedSet(frozenset("ab"), "P", "Ann"),
         "c": ConfirmedSet(frozenset("c"), "Q", hidden=True),
     }
@@ -205,10 +205,10 @@ def test_rejected_faces_are_in_no_set_but_still_join_what_they_joined():
         row("not-a-face", "r"),
         row("same", "r a"),
     ]
-    found = outcome(*rows)
-    assert sets(found)["a b"] == ConfirmedSet(frozenset("ab"), "P", "Ann")
-    assert found.rejected == {"r"}
-    assert apart(found) == {("a b", "x")}
+    result = outcome(*rows)
+    assert sets(result)["a b"] == ConfirmedSet(frozenset("ab"), "P", "Ann")
+    assert result.rejected == {"r"}
+    assert apart(result) == {("a b", "x")}
     assert "a b r" in sets(outcome(*rows, row("undo", value="4")))
     assert outcome(rows[0], row("not-a-face", "a r")).sets == ()
 

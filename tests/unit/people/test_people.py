@@ -162,8 +162,8 @@ def test_a_reader_whose_parts_go_starts_over(store, monkeypatch):
     stale = store.current()
     publish(store, "run2")
     answers = [stale]
-    known = People.current
-    monkeypatch.setattr(People, "current", lambda s: answers.pop() if answers else known(s))
+    current = People.current
+    monkeypatch.setattr(People, "current", lambda s: answers.pop() if answers else current(s))
     assert set(store.clusters()["run_id"].to_pylist()) == {"run2"}
 
 
@@ -316,12 +316,12 @@ def test_split_and_name_the_new_person(store):
     assert after == BEFORE | {A: ("Ann", rest), new: (None, [2, 3, 12])}
     actions.name(store, new, "Nina")
     assert shown(store) == after | {new: ("Nina", [2, 3, 12])}
-    found = resolve(store.constraints())
-    (ann,) = [k for k, one in enumerate(found.sets) if one.name == "Ann"]
-    (nina,) = [k for k, one in enumerate(found.sets) if one.name == "Nina"]
-    assert found.sets[nina].faces == set(faces(2, 3, 12))
-    assert found.sets[nina].person_id == new
-    assert found.must_differ(ann, nina)
+    corrections = resolve(store.constraints())
+    (ann,) = [k for k, one in enumerate(corrections.sets) if one.name == "Ann"]
+    (nina,) = [k for k, one in enumerate(corrections.sets) if one.name == "Nina"]
+    assert corrections.sets[nina].faces == set(faces(2, 3, 12))
+    assert corrections.sets[nina].person_id == new
+    assert corrections.must_differ(ann, nina)
 
 
 def test_split_keeps_the_old_id_whoever_is_more(store):
@@ -362,9 +362,9 @@ def test_move(store):
         B: ("Bob", [1, 12, 21, 22, 23, 24, 31]),
         C: (None, [32]),
     }
-    found = resolve(store.constraints())
-    assert {one.name for one in found.sets if one.person_id} == {"Ann", "Bob"}
-    assert found.left == {(face(1), A), (face(12), A), (face(31), C)}
+    corrections = resolve(store.constraints())
+    assert {one.name for one in corrections.sets if one.person_id} == {"Ann", "Bob"}
+    assert corrections.left == {(face(1), A), (face(12), A), (face(31), C)}
     actions.undo(store)
     assert shown(store)[B] == ("Bob", BEFORE[B][1])
 
@@ -549,12 +549,12 @@ def test_list(facelake):
     facelake("name", "aaaa", "Ann")
     facelake("name", "bbbb2", "Bo\u200cb")
     facelake("hide", "Ann")
-    found = json.loads(facelake("list", "--json"))
-    assert [row["person_id"] for row in found] == [B, C, D]
-    found = json.loads(facelake("list", "--json", "--all", "--sort", "name", "--limit", "2"))
-    assert [row["name"] for row in found] == ["Ann", "Bo\u200cb"]
-    found = json.loads(facelake("list", "--json", "--all", "--sort", "recent"))
-    assert [row["person_id"] for row in found] == [D, C, B, A]
+    document = json.loads(facelake("list", "--json"))
+    assert [row["person_id"] for row in document] == [B, C, D]
+    document = json.loads(facelake("list", "--json", "--all", "--sort", "name", "--limit", "2"))
+    assert [row["name"] for row in document] == ["Ann", "Bo\u200cb"]
+    document = json.loads(facelake("list", "--json", "--all", "--sort", "recent"))
+    assert [row["person_id"] for row in document] == [D, C, B, A]
     text = facelake("list", "--all", "--limit", "3")
     assert "Bo\\x200cb" in text
     assert "4 persons, 1 hidden, 3 shown" in text
@@ -575,9 +575,9 @@ def test_show_and_correct(facelake):
     facelake("move", face(1), "--to", "cccc")
     facelake("not-a-face", face(3))
     facelake("cover", A, face(7))
-    found = json.loads(facelake("show", A, "--json"))
-    assert found["cover_face_id"] == face(7)
-    assert len(found["members"]) == found["faces"] == 10
+    document = json.loads(facelake("show", A, "--json"))
+    assert document["cover_face_id"] == face(7)
+    assert len(document["members"]) == document["faces"] == 10
     facelake("name", A, "--remove")
     assert json.loads(facelake("show", A, "--json"))["name"] is None
     for words in (("name", A), ("name", A, "x", "--remove")):

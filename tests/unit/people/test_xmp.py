@@ -103,9 +103,9 @@ def test_exiftool_reads_what_was_meant(tmp_path, orientation, area, applied):
          "-validate", str(tmp_path / "out")],
         capture_output=True, check=True,
     )  # fmt: skip
-    told = {row["SourceFile"].rsplit("/", 1)[1]: row for row in json.loads(answer.stdout)}
+    row_of = {row["SourceFile"].rsplit("/", 1)[1]: row for row in json.loads(answer.stdout)}
     for at, name in enumerate(HOSTILE):
-        row = told[f"{at}.jpg.xmp"]
+        row = row_of[f"{at}.jpg.xmp"]
         info = row["RegionInfo"]
         assert info["AppliedToDimensions"] == {"W": applied[0], "H": applied[1], "Unit": "pixel"}
         (region,) = info["RegionList"]
