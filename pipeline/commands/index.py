@@ -220,7 +220,7 @@ def process(
             seconds = time.monotonic() - run.began
             end = outcome(status, live.tally, report, seconds)
             if sizing and live.tally.parts:
-                end["performance"] = performance(live.tally.work, sizing, store, marks)
+                end["performance"] = performance(live.tally.times, sizing, store, marks)
             record(lake, run, end)
     summary(console, lake, live.tally, report, seconds)
     if "performance" in end:
@@ -308,7 +308,7 @@ def outcome(status: str, tally: Tally, report: Report, seconds: float) -> dict[s
         "notices": report.notices,
         "damaged": report.damage,
         "stage_seconds": {
-            name: round(done["seconds"], 2) for name, done in tally.work.stages.items()
+            name: round(done["seconds"], 2) for name, done in tally.times.stages.items()
         },
     }
 

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.executor.performance import Work, measured
+from pipeline.executor.performance import StageTimes, measured
 from pipeline.executor.resources import Sizing
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ NOT_KNOWN = "not known"
 
 
 def performance(
-    work: Work, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
+    work: StageTimes, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return the figures of a run that ends now; `marks` are of `measured`."""
     figures = measured(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from pipeline.executor.performance import Work
+from pipeline.executor.performance import StageTimes
 
 LINE_EVERY_S = 10
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Tally:
         self.images = self.faces = self.with_face = self.bytes = self.parts = 0
         self.errors: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
-        self.work = Work()
+        self.times = StageTimes()
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Count one published part, a row of `stages.write.RESULT`."""
@@ -44,7 +44,7 @@ class Tally:
         self.bytes += result["bytes"]
         self.errors.update(json.loads(result["errors"]))
         self.retries.update(json.loads(result["retries"]))
-        self.work.add(result["work"])
+        self.times.add(result["timing"])
 
     def recount(self, images: pa.Table) -> None:
         """Count again from the rows that the run wrote (faces, error); for one that was cut."""

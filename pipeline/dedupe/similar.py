@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from pipeline.config import DecodeConfig
 from pipeline.dedupe.algorithms.faces import HASH_BITS, sign_hashes
 from pipeline.dedupe.algorithms.pictures import Bools, Ints, Pictures, numbered
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import Progress, find_pairs
 from pipeline.errors import ImageError
 from pipeline.geometry import Pixels
-from pipeline.imaging import Sandbox
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.checkpoints import Mapper, Workspace
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import read_config
@@ -86,7 +87,7 @@ def embed_part(work: Workspace, name: str, lake: LakeStore, part: str, model: st
     table = lake.read_part("images", part, READ)
     table = table.filter(pc.is_null(table["error"]))
     vectors = Vectors(load_embedder(model))
-    with Sandbox() as sandbox:
+    with Sandbox(DecodeConfig(side=None)) as sandbox:
         for image_id, data in originals(lake, table):
             try:
                 vectors.add(image_id, sandbox.decode(data)[0].pixels)

@@ -32,7 +32,7 @@ from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
-from pipeline.stages.decode import decode_stage
+from pipeline.stages.decode import Decode
 from pipeline.stages.write import Write
 from pipeline.storage.folder import printable
 from pipeline.storage.retry import take_counts
@@ -168,7 +168,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
     }
     if sizing.decode_apart:
         dataset = dataset.map_batches(
-            decode_stage(config.decode).__call__,
+            Decode(config.decode).__call__,
             batch_size=config.pools.detect_batch,
             batch_format="pyarrow",
             num_cpus=1,
@@ -263,7 +263,7 @@ class DecodeDetect:
         from pipeline.stages.detect import Detect
 
         torch.set_num_threads(1)
-        self.decode = decode_stage(decode)
+        self.decode = Decode(decode)
         self.detect = Detect(**detect)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ from pipeline.memory import give_back
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
-from pipeline.stages.decode import Decode, decode_stage
+from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
 from pipeline.stages.write import Write
@@ -64,7 +64,7 @@ def measure(
 
     torch.set_num_threads(1)
     limits = config.decode
-    decode = decode_stage(limits)
+    decode = Decode(limits)
     meter, spent = Meter(lambda: decode.child_pid), _Spent()
     began = meter.now()
     store = WeightStore.at(config.weights_dir, config.weights_url)
@@ -138,7 +138,7 @@ def _searched(
         start = meter.now()
         for part in decode(batch.table):
             decoded = meter.now()
-            each = pc.struct_field(part["decode_work"], "seconds")
+            each = pc.struct_field(part["decode_timing"], "seconds")
             spent.add("decode", decoded - start, np.asarray(each, dtype=np.float64))
             found.append(detect(part))
             start = meter.now()
@@ -188,7 +188,7 @@ def _pixels(table: pa.Table) -> Floats:
 
 
 def _faces(table: pa.Table) -> Floats:
-    return np.array([len(mine or ()) for mine in table["found"]], dtype=np.float64)
+    return np.array([len(mine or ()) for mine in table["detections"]], dtype=np.float64)
 
 
 def _row_bytes(write: Write, rows: pa.Table) -> tuple[float, float, float]:
