@@ -85,6 +85,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a sample, print predictions and return the exit code."""
+    from pipeline.executor.planning.batches import batches
     from pipeline.executor.planning.measure import measure  # with all models and stages
 
     with tempfile.TemporaryDirectory(prefix="facelake-plan-") as folder:
@@ -107,7 +108,8 @@ def run(options: argparse.Namespace) -> int:
         on_gpu = here.gpus > 0 and here.gpu is None and config.device != "cpu" and local_gpus() > 0
         lake, report = LakeStore(config.output), Report()
         device = "cuda" if on_gpu else "cpu"
-        sample = measure(portions, config, models, lake, report, device=device, rng=rng)
+        batched = batches(portions, config, report, rng)
+        sample = measure(batched, config, models, lake, report, device)
     means = figures(sample, options.seed)
     if on_gpu:
         here = with_gpu(here, means)
