@@ -74,9 +74,9 @@ def pack(
     table, sides = table[order], sides[order]
     places = _lowest_places(sides, *size)
     for atlas in range(places[:, 0].max() + 1):
-        mine = places[:, 0] == atlas
-        rows = int((places[mine, 1] + sides[mine, 0]).max())
-        yield -(-rows // step) * step, np.hstack([table[mine], places[mine, 1:]])
+        inside = places[:, 0] == atlas
+        rows = int((places[inside, 1] + sides[inside, 0]).max())
+        yield -(-rows // step) * step, np.hstack([table[inside], places[inside, 1:]])
 
 
 @compiled

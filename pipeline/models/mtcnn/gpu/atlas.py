@@ -43,12 +43,12 @@ def fill(
     wide_ = torch.minimum(2 * broad + MARGIN, width - 2 * left)
 
     tile, y = spread(tall_, int(tall.sum()))
-    mine = image[tile]
+    owner = image[tile]
     y_level = 2 * top[tile] + y
-    y0, y1 = bins(y_level, tables.height[mine], height[tile])
-    stride = tables.width[mine] + 1
-    plane = stride * (tables.height[mine] + 1)
-    above, below = tables.start[mine] + y0 * stride, tables.start[mine] + y1 * stride
+    y0, y1 = bins(y_level, tables.height[owner], height[tile])
+    stride = tables.width[owner] + 1
+    plane = stride * (tables.height[owner] + 1)
+    above, below = tables.start[owner] + y0 * stride, tables.start[owner] + y1 * stride
     tall_cell, y_past = y1 - y0, past_end(y_level, height[tile])
 
     of, x = spread(wide_, int(wide.sum()))
