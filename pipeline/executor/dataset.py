@@ -64,7 +64,7 @@ class Job:
 
     @property
     def reports(self) -> str:
-        """Folder in the lake for what read tasks have to say."""
+        """Folder in the lake for the reports of read tasks."""
         return f"runs/{self.run_id}"
 
 
@@ -100,10 +100,10 @@ def run(
     context.target_max_block_size = sizing.block_bytes
     # Ray waits for one pool before it starts the next.
     context.wait_for_min_actors_s = -1 if private else START_TIMEOUT_S
-    # Else the cause stays behind in the worker, and with it what to do.
+    # Otherwise the cause, whose message says what to do, stays in the worker.
     context.raise_original_map_exception = True
     dataset = build(job, plan, ledger, sizing)
-    # Ray tells that a small run does not fill its pools; it cannot know beforehand, nor can we.
+    # Ray warns when a small run does not fill its pools, which nobody can know beforehand.
     warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -117,7 +117,7 @@ def unwrapped(error: BaseException) -> FacelakeError:
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
-        # Ray makes its own error look like the cause; only the cause has the plain message.
+        # Ray makes its own error look like the cause; only the cause itself has the plain message.
         if isinstance(cause, FacelakeError) and type(cause).__module__ == errors.__name__:
             return type(cause)(str(cause).split(RAY_HINT)[0].strip())
         causes.append(cause)
@@ -162,7 +162,7 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
 
 def _detected(dataset: Any, job: Job, sizing: Sizing) -> Any:
     """Decode and detect: in one actor on CPUs, apart where detectors hold a GPU."""
-    # Here, for what reads unpickles a function of this module: torch is 120 MB that it never needs.
+    # Imported here, because read tasks load this module too, and never need the 120 MB of torch.
     from pipeline.stages.detect import Detect
 
     config = job.config

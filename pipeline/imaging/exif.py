@@ -1,4 +1,4 @@
-"""Orientation, time of capture and camera from EXIF (CIPA DC-008), and turning pixels upright.
+"""Reads orientation, time and camera from EXIF (CIPA DC-008), and turns pixels upright.
 
 Whatever an EXIF block holds, nothing here raises: a value that makes no sense is as good as none.
 """

@@ -37,7 +37,7 @@ def to_rgb(image: Image.Image, full_scale: int | None = None) -> Pixels:
 
     Args:
         image: of any mode in the table above.
-        full_scale: the value of white in modes I and I;16, where the file tells.
+        full_scale: the value of white in modes I and I;16, where the file says.
 
     Raises:
         ValueError: the mode has no rule.

@@ -1,7 +1,7 @@
-"""Decodes in a child process, so that no image can crash, hang or fill the process that asks.
+"""Decodes in a child process, so that no image can crash, stop or fill the calling process.
 
-Native decoders meet strangers' bytes. A crash in one ends its process, a hang holds it, a bomb
-takes its node's memory; here each costs one child, and the image gets an error like any other.
+Native decoders read strangers' bytes. One may crash, hang, or take all memory; here that costs one
+child process, and the image gets an error like any other.
 """
 
 import os
@@ -44,7 +44,7 @@ TRIM_BYTES = 128 * 2**20
 
 FORMATS = frozenset({*PLUGINS, "JPEG", "MPO"})
 
-# What a child does not survive, or should not.
+# After these errors the child has ended, or must end.
 _ENDING = frozenset({ErrorCode.CRASHED, ErrorCode.TIMEOUT, ErrorCode.OUT_OF_MEMORY})
 
 

@@ -44,7 +44,7 @@ def load_embedder(
 
     Raises:
         ConfigError: no such model, or not an embedder.
-        WeightsError: its weights cannot be had, or are not what they should be.
+        WeightsError: its weights are not available, or not what they should be.
         ResourceError: bfloat16 was asked for where there is none.
     """
     card = find_card(name_or_path, "embedder")

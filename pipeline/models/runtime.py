@@ -71,7 +71,7 @@ def has_bfloat16() -> bool:
 
 
 class Compiled:
-    """A network in OpenVINO, on one thread unless told otherwise.
+    """A network in OpenVINO, on one thread by default.
 
     Args:
         model: openvino.Model of one input and one output.

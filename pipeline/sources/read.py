@@ -133,7 +133,7 @@ def _fetch(
 
 
 def fetch_file(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
-    """Return a loose file, or why its bytes cannot be had."""
+    """Return a loose file, or why it cannot be read."""
     try:
         fs, _ = filesystem(unit.base or url, unit.options)
         path = fs._strip_protocol(url)

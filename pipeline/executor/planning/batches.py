@@ -1,4 +1,4 @@
-"""Brings the photos of a sample together as the stages get them in a run."""
+"""Groups the photos of a sample into batches, as the stages get them in a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -52,7 +52,7 @@ def fetch(
 ) -> Iterator[Fetched]:
     """Yield the photos of a portion; of a shard no more than `budget_bytes` are passed over.
 
-    A shard that cannot be read is told in `report`, as in a run.
+    A shard that cannot be read is noted in `report`, as in a run.
     """
     if portion.unit.kind != "files":
         yield from _of_shard(portion, config, report, budget_bytes, rng)

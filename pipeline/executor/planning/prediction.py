@@ -1,4 +1,4 @@
-"""From a photo's costs to a cluster's hours and bytes: arithmetic alone."""
+"""Predicts hours and bytes of a run on a cluster from the costs of one photo, by arithmetic."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

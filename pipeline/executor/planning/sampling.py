@@ -1,4 +1,4 @@
-"""Chooses photos from the whole of an input, not its beginning."""
+"""Chooses a sample of photos spread over all inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

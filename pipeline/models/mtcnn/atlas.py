@@ -1,4 +1,4 @@
-"""Packs the pyramid levels of many images into few arrays of one width.
+"""Packs the pyramid levels of many images into a few arrays of one width.
 
 P-net is fully convolutional, so its later layers give the same answer for a level wherever it lies
 in a larger array. Photos of any sizes thus become a few calls of one shape, which spares what a
@@ -83,7 +83,7 @@ def pack(
 def _lowest_places(sides: Ints, rows: int, columns: int) -> Ints:
     """Return atlas, row and column [N, 3] for rectangles of `sides` [N, 2], rows and columns.
 
-    Each goes where its lower edge comes to lie highest up, in the first atlas that has room: the
+    Each goes where its lower edge is highest, in the first atlas that has room: the
     skyline heuristic (Jylanki, "A Thousand Ways to Pack the Bin", 2010). Rows are counted from
     the top, `skyline[a, x]` is the first free one in column x.
     """

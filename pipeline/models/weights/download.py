@@ -19,7 +19,7 @@ from pipeline.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
-# called with the bytes that are there so far, and all bytes where the server tells
+# called with the bytes so far, and with all bytes where the server says how many
 Progress = Callable[[int, int | None], None]
 
 ATTEMPTS = 5
@@ -27,7 +27,7 @@ TIMEOUT_S = 30.0  # for a connection and for each read; a live link delivers som
 BACKOFF_S = 0.5  # doubled at each attempt: 0.5, 1, 2, 4
 LONGEST_PAUSE_S = 20.0
 CHUNK = 1 << 20
-# what a later attempt can mend; 4xx else is an answer, not an accident
+# a later attempt may succeed; other 4xx are final
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 

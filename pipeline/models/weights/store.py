@@ -72,7 +72,7 @@ class WeightStore:
         """Return the checked file of a model of one file, downloading it if need be.
 
         Raises:
-            WeightsError: missing and not to be had, or not what it should be.
+            WeightsError: missing and not available, or not what it should be.
         """
         (path,) = self.paths(card, progress)
         return path

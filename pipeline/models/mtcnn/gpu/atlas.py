@@ -3,7 +3,7 @@
 The tiles of `atlas.pack` lie in an array of pixels at even places, so that P-net, which pools two
 by two and is convolutional otherwise, gives each the answers that it would give the level alone.
 The last pooled cell of a level with an odd side pools only what there is (ceil_mode); here other
-pixels lie behind it. So what the first convolution makes of them is told apart (`past`), and is
+pixels lie behind it. So the results of the first convolution there are marked (`past`), and are
 taken out before pooling.
 
 An atlas is filled by a few launches whatever is in it: rows and columns of tiles are numbered,

@@ -138,7 +138,7 @@ def _settle(
     spanned, owner = boxes[index], group[index]
     over = overlap.between(spanned, spanned)
     over &= owner[:, :, None] == owner[:, None, :]
-    over &= steps[:, None] < steps  # the better one stands first
+    over &= steps[:, None] < steps  # the better one comes first
     start = keep[index] & inside
     over &= start[:, :, None]
     alive = start
