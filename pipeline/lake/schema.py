@@ -21,7 +21,7 @@ def field(
     return pa.field(name, kind, nullable=not required, metadata=metadata)
 
 
-DECODED = [
+_DECODED_FIELDS = [
     field(
         name,
         pa.binary(HASH_BYTES) if column.kind == "hash" else pa.type_for_alias(column.kind),
@@ -51,7 +51,7 @@ IMAGES = pa.schema(
             "64 hex digits",
         ),
         field("bytes", pa.int64(), "size of the encoded image", "bytes"),
-        *DECODED,
+        *_DECODED_FIELDS,
         field("faces", pa.int32(), "number of rows in `faces`; null when there is an error"),
         field("error", pa.string(), "null, or a code from the closed list"),
         field("error_detail", pa.string(), "what went wrong, for people"),

@@ -1,4 +1,4 @@
-"""Decode: encoded bytes in, upright RGB pixels and what the file says of itself out."""
+"""Decode: encoded bytes in, upright RGB pixels and the columns of `imaging.record` out."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,7 +18,7 @@ from pipeline.lake.columns import binary_views, pixels_column
 from pipeline.stages.records import DECODED
 from pipeline.timing import Stopwatch
 
-# Pixels in a table handed on: a batch of huge photos is handed on in pieces.
+# Pixels in a table handed on: a batch of huge photos is handed on in several.
 TABLE_PIXELS = 16_000_000
 
 

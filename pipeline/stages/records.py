@@ -6,6 +6,7 @@ stage adds what it spent (`pipeline.timing`).
 
 import pyarrow as pa
 
+from pipeline.imaging.record import columns
 from pipeline.lake import schema
 from pipeline.timing import STAGES, TIMING
 
@@ -20,7 +21,7 @@ _IMAGE = [
 DECODED = pa.schema(
     [
         *_IMAGE,
-        pa.field("reduced", pa.int8()),  # pixels have 1 / reduced of a side, rounded up
+        *(pa.field(name, pa.type_for_alias(c.kind)) for name, c in columns() if not c.stored),
         pa.field("pixels", pa.large_binary()),
         *TIMINGS[:2],
     ]
