@@ -19,10 +19,10 @@ from PIL import Image
 
 from benchmarks.variants import encode
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.imaging import decode
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 from tests.support.data import shard_files
+from tests.support.decoding import decode
 
 SHARES = (0.9, 0.7, 0.5)  # of both sides
 QUALITY = 85

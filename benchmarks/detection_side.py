@@ -20,8 +20,8 @@ from benchmarks.large import SIDES, Photo, pasted, scenes
 from benchmarks.reference import import_reference
 from pipeline.config import DetectConfig
 from pipeline.geometry import iou
-from pipeline.imaging import decode
 from pipeline.models import load_detector
+from tests.support.decoding import decode
 
 CHOICES = (1024, 1280, 1600, 2048, 2560, 3072, None)
 OVERLAP = 0.4  # boxes of small faces wander by pixels

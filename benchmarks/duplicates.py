@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 from benchmarks.distances import Counts, count, nearest, pack
 from benchmarks.methods import Hashes, Method, available
 from benchmarks.variants import TRANSFORMATIONS, encode, variants
-from pipeline.imaging import decode
 from tests.support.data import EXAMPLES, shard_files
+from tests.support.decoding import decode
 
 PRECISION = 0.99
 WORKERS = 2

@@ -76,11 +76,11 @@ def alone(paths: list[Path], workers: int) -> float:
 
 def start_stage() -> None:
     global _decode, _detect
-    from pipeline.stages.decode import decode_stage
+    from pipeline.stages.decode import Decode
     from pipeline.stages.detect import Detect
 
     torch.set_num_threads(1)
-    _decode, _detect = decode_stage(DecodeConfig()), Detect(find_card(EMBEDDER))
+    _decode, _detect = Decode(DecodeConfig()), Detect(find_card(EMBEDDER))
 
 
 def run_stage(paths: list[Path]) -> int:

@@ -64,9 +64,9 @@ def facelake(pixels: Pixels) -> Hashes:
     of one picture, by 8 to 16 more than like ones.
     """
     marks = fingerprint(pixels)
-    if marks.quality < phash.MIN_QUALITY:
-        return [marks.inner] * 3 if marks.inner else []
-    return [marks.phash, marks.inner or marks.phash, marks.turnable]
+    if marks.phash_quality < phash.MIN_QUALITY:
+        return [marks.phash_inner] * 3 if marks.phash_inner else []
+    return [marks.phash, marks.phash_inner or marks.phash, marks.phash_turnable]
 
 
 def in_any_turn(hashes: np.ndarray) -> np.ndarray:

@@ -39,7 +39,6 @@ from benchmarks.rounds import (
     write_between,
 )
 from pipeline.config import DetectConfig
-from pipeline.imaging import decode
 from pipeline.models import face_crops, find_card, load_detector, load_embedder
 from pipeline.models.drift import lowest_cosine
 from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
@@ -48,6 +47,7 @@ from pipeline.models.onnx.embedder import OnnxEmbedder
 from pipeline.models.runtime import has_bfloat16, openvino
 from pipeline.models.weights.store import WeightStore
 from tests.support.data import shard_files
+from tests.support.decoding import decode
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 OPENCV = "opencv-python-headless is not installed"

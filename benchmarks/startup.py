@@ -41,8 +41,8 @@ STEPS = {
 BEFORE = """
 import time, numpy as np
 from pathlib import Path
-from pipeline.imaging import decode
-pixels = decode(Path(PHOTO).read_bytes()).pixels
+from pipeline.imaging.decode import decode
+pixels = decode(Path(PHOTO).read_bytes(), 200_000_000, None).pixels
 crop = np.full((1, 112, 112, 3), 127, np.uint8)
 """
 

@@ -1,7 +1,7 @@
-"""What stages spend on images; it travels with them, so that a report needs no second channel.
+"""Times what stages spend on images, in columns that travel with them from stage to stage.
 
-Every stage adds a column `<stage>_work` of structs `WORK`. Write folds those of its part into one
-entry a stage, `fold`; the driver adds these up.
+Every stage adds a column `<stage>_timing` of structs `TIMING`. Write sums up those of its part by
+stage, with `summed`; the driver adds these sums.
 """
 
 import resource
@@ -16,18 +16,18 @@ import pyarrow as pa
 from pipeline.arrays import Floats64
 
 STAGES = ("read", "decode", "detect", "embed", "write")
-# began: seconds since 1970; handed: bytes given to the next stage
-WORK = pa.struct(
+# began: seconds since 1970; bytes_out: given to the next stage
+TIMING = pa.struct(
     [
         ("began", pa.float64()),
         ("seconds", pa.float64()),
         ("cpu_seconds", pa.float64()),
-        ("handed", pa.int64()),
+        ("bytes_out", pa.int64()),
     ]
 )
 TICK_S = 0.1
-# CPUCLOCK_SCHED of Linux, include/linux/posix-timers.h: nanoseconds that a process has run. What
-# /proc tells comes in hundredths of a second, as long as decoding a photo takes.
+# CPUCLOCK_SCHED of Linux, include/linux/posix-timers.h: nanoseconds that a process has run. /proc
+# counts hundredths of a second, as long as decoding a photo takes.
 _PROCESS_CLOCK = 2
 
 
@@ -42,7 +42,7 @@ def cpu_seconds(child: int | None = None) -> float:
 
 
 class Stopwatch:
-    """Tells what a stage spends; runs from the start, and from `restart`.
+    """Measures what a stage spends, from its creation or the last `restart`.
 
     Args:
         child: returns the id of a process that works for this one, None where there is none.
@@ -59,7 +59,7 @@ class Stopwatch:
         self._cpu = cpu_seconds(self._child())
 
     def spent(self) -> dict[str, float]:
-        """Return what was spent, but for what is handed on, as one of `WORK`."""
+        """Return what was spent as one of `TIMING`, without `bytes_out`."""
         return {
             "began": self._at,
             "seconds": time.perf_counter() - self._began,
@@ -67,11 +67,11 @@ class Stopwatch:
             "cpu_seconds": max(0.0, cpu_seconds(self._child()) - self._cpu),
         }
 
-    def shares(self, count: int, handed: int) -> pa.Array:
-        """Return what was spent and handed on as equal shares of `count` images, `WORK`."""
+    def shares(self, count: int, bytes_out: int) -> pa.Array:
+        """Return what was spent and given on as equal shares of `count` images, `TIMING`."""
         spent = self.spent()
         each = {name: spent[name] / max(1, count) for name in ("seconds", "cpu_seconds")}
-        sizes = np.diff(np.linspace(0, handed, count + 1).astype(np.int64))
+        sizes = np.diff(np.linspace(0, bytes_out, count + 1).astype(np.int64))
         return pa.StructArray.from_arrays(
             [
                 pa.array(spent["began"] + each["seconds"] * np.arange(count)),
@@ -79,26 +79,30 @@ class Stopwatch:
                 pa.array(np.full(count, each["cpu_seconds"])),
                 pa.array(sizes),
             ],
-            fields=list(WORK),
+            fields=list(TIMING),
         )
 
 
-def fold(work: Sequence[dict[str, Any]] | pa.ChunkedArray) -> dict[str, Any]:
-    """Return sums of a column of `WORK`, and when: seconds of work by tick since 1970.
+def summed(timings: Sequence[dict[str, Any]] | pa.ChunkedArray) -> dict[str, Any]:
+    """Return the sums of a column of `TIMING`, and seconds of work by tick since 1970.
 
     Nulls are images that the stage had nothing to do with.
     """
-    array = work.combine_chunks() if isinstance(work, pa.ChunkedArray) else pa.array(work, WORK)
+    array = (
+        timings.combine_chunks()
+        if isinstance(timings, pa.ChunkedArray)
+        else pa.array(timings, TIMING)
+    )
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks)
-    began, seconds, cpu, handed = (
-        np.asarray(array.drop_null().field(f.name), dtype=np.float64) for f in WORK
+    began, seconds, cpu, bytes_out = (
+        np.asarray(array.drop_null().field(f.name), dtype=np.float64) for f in TIMING
     )
     return {
         "images": len(began),
         "seconds": float(seconds.sum()),
         "cpu_seconds": float(cpu.sum()),
-        "handed": int(handed.sum()),
+        "bytes_out": int(bytes_out.sum()),
         "first": float(began.min()) if len(began) else None,
         "last": float((began + seconds).max()) if len(began) else None,
         "ticks": ticks(began, seconds),
@@ -114,8 +118,8 @@ def ticks(began: Floats64, seconds: Floats64, width: float = TICK_S) -> list[tup
     edges: Floats64 = np.multiply(np.arange(last - first + 1), width, dtype=np.float64)
     starts: Floats64 = began - first * width
     stops: Floats64 = starts + seconds
-    done = np.diff(_passed(starts, edges) - _passed(stops, edges))
-    return [(first + int(i), float(done[i])) for i in np.nonzero(done > 1e-9)[0]]
+    worked = np.diff(_passed(starts, edges) - _passed(stops, edges))
+    return [(first + int(i), float(worked[i])) for i in np.nonzero(worked > 1e-9)[0]]
 
 
 def _passed(moments: Floats64, edges: Floats64) -> Floats64:

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.arrays import Bools, Bytes, Ints
-from pipeline.config import DECODE_SIDE
+from pipeline.config import DecodeConfig
 from pipeline.dedupe.algorithms.banding import distances, spread
 from pipeline.dedupe.algorithms.dihedral import turned, turns
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.gather import binary
 from pipeline.dedupe.tables import EXACT, MIRRORED, NEAR, PIXELS, ROTATED
 from pipeline.errors import ConfigError, ImageError
-from pipeline.imaging import Sandbox
-from pipeline.imaging.fingerprint import Fingerprint
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
+from pipeline.imaging.record import Fingerprint
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import split_file, visible
 
@@ -45,7 +45,7 @@ def read_probe(path: str, options: Mapping[str, Any]) -> Probe:
     folder, name = split_file(path, options if "://" in path else {})
     data = folder.read(name)
     try:
-        with Sandbox(side=DECODE_SIDE) as sandbox:  # as `index` does by default
+        with Sandbox(DecodeConfig()) as sandbox:  # as `index` does by default
             _, marks = sandbox.decode(data)
     except ImageError as error:
         raise ConfigError(f"{visible(path)} cannot be looked up: {error}") from error
@@ -66,23 +66,23 @@ def look_up(lake: LakeStore, probe: Probe, config: DedupeConfig) -> list[dict[st
             evidence[row] = min(evidence.get(row, best), best, key=lambda b: (b[0], b[2]))
 
     for order, (column, kind, value) in enumerate(
-        [("sha256", EXACT, probe.sha256), ("pixels_sha256", PIXELS, probe.marks.pixels)]
+        [("sha256", EXACT, probe.sha256), ("pixels_sha256", PIXELS, probe.marks.pixels_sha256)]
     ):
         rows = np.flatnonzero(pc.equal(table[column], value).fill_null(False))
         add(rows, order, kind, np.zeros(len(rows), int))
     marks = probe.marks
-    own_hashes = [marks.phash] if marks.quality >= MIN_QUALITY else []
-    own_hashes += [marks.inner] if marks.inner else []
+    own_hashes = [marks.phash] if marks.phash_quality >= MIN_QUALITY else []
+    own_hashes += [marks.phash_inner] if marks.phash_inner else []
     if own_hashes:
         probe_hashes = np.frombuffer(b"".join(own_hashes), np.uint8).reshape(-1, HASH_BYTES)
         for values, rows in plain_columns(table):
             bits = distances(spread(values)[:, np.newaxis], spread(probe_hashes)).min(axis=1)
             close = np.flatnonzero(bits <= config.radius)
             add(rows[close], 2, NEAR, bits[close])
-    if marks.quality < MIN_QUALITY:
+    if marks.phash_quality < MIN_QUALITY:
         return ranked(table, evidence)
     values, rows = turnable_column(table)
-    own_turnable = np.frombuffer(marks.turnable, np.uint8)[np.newaxis]
+    own_turnable = np.frombuffer(marks.phash_turnable, np.uint8)[np.newaxis]
     for turn in (None, *turns(config.mirrored, config.rotated)):
         kind = NEAR if turn is None else MIRRORED if turn.mirrored else ROTATED
         probe_hashes = own_turnable if turn is None else turned(own_turnable, turn)

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.arrays import Bools, Ints, Pixels
+from pipeline.config import DecodeConfig
 from pipeline.dedupe.algorithms.faces import HASH_BITS, sign_hashes
 from pipeline.dedupe.algorithms.pictures import Pictures, places_of
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.search import HashSearch, find_pairs
 from pipeline.errors import ImageError
-from pipeline.imaging import Sandbox
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.checkpoints import TaskRunner, Workspace
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import read_config
@@ -86,7 +87,7 @@ def embed_part(workspace: Workspace, name: str, lake: LakeStore, part: str, mode
     table = lake.read_part("images", part, READ)
     table = table.filter(pc.is_null(table["error"]))
     vectors = Vectors(load_embedder(model))
-    with Sandbox() as sandbox:
+    with Sandbox(DecodeConfig(side=None)) as sandbox:
         for image_id, data in originals(lake, table):
             try:
                 vectors.add(image_id, sandbox.decode(data)[0].pixels)

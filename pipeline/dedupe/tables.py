@@ -12,6 +12,7 @@ from pipeline.arrays import Bytes, Ints
 from pipeline.dedupe.algorithms.banding import distances, spread
 from pipeline.dedupe.algorithms.pictures import Pictures
 from pipeline.dedupe.groups import Groups, HashPairs
+from pipeline.imaging.phash import HASH_BYTES
 from pipeline.lake import schema
 
 KEPT, EXACT, PIXELS, NEAR, BURST = "kept", "exact", "pixels", "near", "burst"
@@ -171,5 +172,5 @@ def pair_rows(hash_pairs: Sequence[HashPairs]) -> pa.Table:
 def hash_column(hashes: Bytes) -> pa.Array:
     """Return hashes [N, 32] as a column of fixed-size bytes."""
     data = pa.py_buffer(np.ascontiguousarray(hashes))
-    kind = pa.binary(schema.PHASH_BYTES)
+    kind = pa.binary(HASH_BYTES)
     return pa.Array.from_buffers(kind, len(hashes), [None, data])

@@ -19,7 +19,7 @@ from pipeline.memory import MALLOC
 
 REACH_TIMEOUT_S = 8
 LONGEST_FOLDER = 30
-# Each look asks every node once.
+# Each time, every node is asked once.
 STORE_EVERY_S = 5.0
 logger = logging.getLogger(__name__)
 
@@ -141,8 +141,8 @@ class StoreWatch:
                 return
 
     def _look(self) -> bool:
-        found = store_usage()
-        if found:
-            self.peak = max(self.peak or 0, found["used"])
-            self.spilled = max(0, found["spilled"] - self._before)
-        return bool(found)
+        usage = store_usage()
+        if usage:
+            self.peak = max(self.peak or 0, usage["used"])
+            self.spilled = max(0, usage["spilled"] - self._before)
+        return bool(usage)

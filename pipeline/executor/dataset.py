@@ -1,4 +1,4 @@
-"""Attaches the stages to a Ray Dataset; with `jobs/` the only place that knows Ray.
+"""Runs the stages of indexing on a cluster, as a Ray Dataset.
 
     units -> read -> decode + detect (actors) -> embed (actors) -> write -> results
 
@@ -32,7 +32,7 @@ from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
-from pipeline.stages.decode import decode_stage
+from pipeline.stages.decode import Decode
 from pipeline.stages.write import Write
 from pipeline.storage.folder import printable
 from pipeline.storage.retry import take_counts
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def reports(self) -> str:
-        """Folder in the lake for what read tasks have to say."""
+        """Folder in the lake for the reports of read tasks."""
         return f"runs/{self.run_id}"
 
 
@@ -100,10 +100,10 @@ def run(
     context.target_max_block_size = sizing.block_bytes
     # Ray waits for one pool before it starts the next.
     context.wait_for_min_actors_s = -1 if private else START_TIMEOUT_S
-    # Else the cause stays behind in the worker, and with it what to do.
+    # Otherwise the cause, whose message says what to do, stays in the worker.
     context.raise_original_map_exception = True
     dataset = build(job, plan, ledger, sizing)
-    # Ray tells that a small run does not fill its pools; it cannot know beforehand, nor can we.
+    # Ray warns when a small run does not fill its pools, which nobody can know beforehand.
     warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -115,14 +115,14 @@ def run(
 def unwrapped(error: BaseException) -> FacelakeError:
     """Return the FacelakeError inside what Ray raised, or one that says what Ray raised."""
     causes: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and seen not in causes:
-        # Ray makes its own error look like the cause; only the cause has the plain message.
-        if isinstance(seen, FacelakeError) and type(seen).__module__ == errors.__name__:
-            return type(seen)(str(seen).split(RAY_HINT)[0].strip())
-        causes.append(seen)
-        seen = getattr(seen, "cause", None) or seen.__cause__ or seen.__context__
-    text = "\n".join(str(cause) for cause in causes)
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        # Ray makes its own error look like the cause; only the cause itself has the plain message.
+        if isinstance(cause, FacelakeError) and type(cause).__module__ == errors.__name__:
+            return type(cause)(str(cause).split(RAY_HINT)[0].strip())
+        causes.append(cause)
+        cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
+    text = "\n".join(str(one) for one in causes)
     # An actor that fails to start leaves only the text of its traceback.
     for name, message in reversed(re.findall(r"pipeline\.errors\.(\w+): (.+)", text)):
         kind = getattr(errors, name, None)
@@ -143,23 +143,31 @@ def unwrapped(error: BaseException) -> FacelakeError:
 
 def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
     """Return the lazy Ray Dataset of the run; consuming it does the work."""
-    # Here, for what reads unpickles a function of this module: torch is 120 MB that it never needs.
-    from pipeline.stages.detect import Detect
-    from pipeline.stages.embed import Embed
-
-    config = job.config
-    card = find_card(config.embedder)
-    known = ray.put(ledger)
     units = [{"unit": pickle.dumps(unit)} for unit in plan.units]
     dataset = ray.data.from_items(units, override_num_blocks=len(units)).map_batches(
-        partial(read_units, job=job, known=known),
+        partial(read_units, job=job, ledger=ray.put(ledger)),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=READ_CPUS,
         compute=TaskPoolStrategy(size=min(sizing.read_tasks, len(units))),
     )
+    return _embedded(_detected(dataset, job, sizing), job, sizing).map_batches(
+        Write(job.lake, job.models, job.run_id, ledger.forgotten).__call__,
+        batch_size=sizing.part_images,
+        batch_format="pyarrow",
+        num_cpus=WRITE_CPUS,
+        compute=TaskPoolStrategy(size=sizing.write_tasks),
+    )
+
+
+def _detected(dataset: Any, job: Job, sizing: Sizing) -> Any:
+    """Decode and detect: in one actor on CPUs, apart where detectors hold a GPU."""
+    # Imported here, because read tasks load this module too, and never need the 120 MB of torch.
+    from pipeline.stages.detect import Detect
+
+    config = job.config
     detect = {
-        "embedder": card,
+        "embedder": find_card(config.embedder),
         "config": config.detect,
         "detector": config.detector,
         "thumbnails": config.thumbnails,
@@ -168,12 +176,12 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
     }
     if sizing.decode_apart:
         dataset = dataset.map_batches(
-            decode_stage(config.decode).__call__,
+            Decode(config.decode).__call__,
             batch_size=config.pools.detect_batch,
             batch_format="pyarrow",
             num_cpus=1,
         )
-    dataset = dataset.map_batches(
+    return dataset.map_batches(
         Detect if sizing.decode_apart else DecodeDetect,
         fn_constructor_kwargs=detect
         if sizing.decode_apart
@@ -183,7 +191,14 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         compute=pool(sizing.detect_actors),
         num_cpus=sizing.detect_cpus,
         num_gpus=sizing.detect_gpus,
-    ).map_batches(
+    )
+
+
+def _embedded(dataset: Any, job: Job, sizing: Sizing) -> Any:
+    from pipeline.stages.embed import Embed
+
+    config = job.config
+    return dataset.map_batches(
         Embed,
         fn_constructor_kwargs={
             "embedder": config.embedder,
@@ -198,13 +213,6 @@ def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
         num_cpus=sizing.embed_cpus,
         num_gpus=sizing.embed_gpus,
     )
-    return dataset.map_batches(
-        Write(job.lake, job.models, job.run_id, ledger.forgotten).__call__,
-        batch_size=sizing.part_images,
-        batch_format="pyarrow",
-        num_cpus=WRITE_CPUS,
-        compute=TaskPoolStrategy(size=sizing.write_tasks),
-    )
 
 
 def pool(actors: int) -> ActorPoolStrategy:
@@ -212,19 +220,19 @@ def pool(actors: int) -> ActorPoolStrategy:
     return ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
 
 
-def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
-    """Read units, and leave what each has to report in the lake."""
-    ledger: Ledger = ray.get(known)
+def read_units(batch: pa.Table, *, job: Job, ledger: Any) -> Iterator[pa.Table]:
+    """Read units with a `ledger` that Ray holds, and leave the report of each in the lake."""
+    lake_ledger: Ledger = ray.get(ledger)
     for data in batch["unit"].to_pylist():
         unit: Unit = pickle.loads(data)  # noqa: S301  # made by this run's own driver
         report = Report()
-        yield from read(unit, ledger, job.config.read, report)
+        yield from read(unit, lake_ledger, job.config.read, report)
         if report != Report():
             name = hashlib.blake2b(
                 f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16
             )
             where = printable(unit.base) if unit.kind != "files" else ""
-            found = {
+            saved = {
                 "shard": where,
                 "skipped": dict(report.skipped),
                 "notices": report.notices,
@@ -232,7 +240,7 @@ def read_units(batch: pa.Table, *, job: Job, known: Any) -> Iterator[pa.Table]:
                 "done": report.already_in_lake,
                 "retries": dict(report.retries),
             }
-            job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", found)
+            job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", saved)
 
 
 def collect_reports(job: Job, plan: Plan) -> Report:
@@ -263,12 +271,12 @@ class DecodeDetect:
         from pipeline.stages.detect import Detect
 
         torch.set_num_threads(1)
-        self.decode = decode_stage(decode)
+        self.decode = Decode(decode)
         self.detect = Detect(**detect)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Yield detected tables, decoded and searched in pieces of bounded pixels."""
         for part in self.decode(batch):
-            found = self.detect(part)
-            del part  # its pixels would live on while the next are decoded
-            yield found
+            detected = self.detect(part)
+            del part  # its pixels would stay in memory while the next are decoded
+            yield detected

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import IndexConfig
 from pipeline.errors import LakeMismatchError, StorageError
 from pipeline.executor import environment
-from pipeline.executor.performance import Work, measured
+from pipeline.executor.performance import StageTimes, measured
 from pipeline.executor.progress import Tally, Watch
 from pipeline.executor.resources import Sizing
 from pipeline.lake.ledger import Ledger
@@ -200,7 +200,7 @@ class _Run:
             report = dataset.collect_reports(job, inputs)
             figures = None
             if sizing and watch.tally.parts:
-                figures = performance(watch.tally.work, sizing, store, marks)
+                figures = performance(watch.tally.times, sizing, store, marks)
             seconds = time.monotonic() - self.began
             outcome = Indexed(self.run_id, status, watch.tally, report, seconds, figures)
             self.record(_facts(outcome))
@@ -218,7 +218,7 @@ class _Run:
 
 
 def performance(
-    work: Work, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
+    work: StageTimes, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return the figures of a run that ends now; `marks` are of `measured`."""
     figures = measured(
@@ -251,7 +251,7 @@ def _facts(outcome: Indexed) -> dict[str, Any]:
         "notices": report.notices,
         "damaged": report.damage,
         "stage_seconds": {
-            name: round(spent["seconds"], 2) for name, spent in tally.work.stages.items()
+            name: round(spent["seconds"], 2) for name, spent in tally.times.stages.items()
         },
     }
     return facts if outcome.performance is None else facts | {"performance": outcome.performance}

@@ -1,8 +1,8 @@
 """How busy a run's workers were, which stage held the others up, and what went between them.
 
-A run has a steady state: it begins when the last of the stages that compute has its first image,
-and ends when the first of them has had its last. Before and after, workers wait because there is
-nothing yet, or nothing left; in between, the busiest has no excuse. Small runs have none.
+A run has a steady state: it begins when all stages that compute have had their first image, and
+ends when the first of them has had its last. Before and after, workers wait because there is
+nothing yet, or nothing left; in between, the busiest should never wait. Small runs have none.
 """
 
 import json
@@ -20,8 +20,8 @@ CORES_BUSY = 0.9
 MAX_TICKS = 20_000
 
 
-class Work:
-    """What each stage has done so far, and when; takes a bounded amount of memory."""
+class StageTimes:
+    """What each stage has spent so far, and when, in a bounded amount of memory."""
 
     def __init__(self) -> None:
         self.stages: dict[str, Counter[str]] = {name: Counter() for name in STAGES}
@@ -31,10 +31,10 @@ class Work:
         self._finest = 1  # ticks of TICK_S in one of ours
         self._ticks: dict[str, Counter[int]] = {name: Counter() for name in STAGES}
 
-    def add(self, folded: str) -> None:
-        """Count the work on one part, as Write reports it."""
-        for name, one in json.loads(folded).items():
-            for key in ("images", "seconds", "cpu_seconds", "handed"):
+    def add(self, timing: str) -> None:
+        """Add what one part took, as Write reports it."""
+        for name, one in json.loads(timing).items():
+            for key in ("images", "seconds", "cpu_seconds", "bytes_out"):
                 self.stages[name][key] += one[key]
             if one["images"]:
                 self.first[name] = min(one["first"], self.first.get(name, one["first"]))
@@ -72,7 +72,7 @@ class Work:
 
 
 def measured(
-    work: Work,
+    times: StageTimes,
     workers: Mapping[str, int],
     cores: float,
     *,
@@ -83,7 +83,7 @@ def measured(
     """Return a run's figures as its manifest has them.
 
     Args:
-        work: what was done.
+        times: what the stages have spent.
         workers: processes of each stage.
         apart: whether decoding has workers of its own; else detectors decode.
         cores: of the cluster.
@@ -91,75 +91,74 @@ def measured(
             seconds since 1970, in order.
         end: of the run, likewise.
     """
-    found: dict[str, Any] = {"phases": phases(work, marks, end)}
-    if not work.first:
-        return found | {"stages": {}}
-    wall = max(work.last.values()) - min(work.first.values())
+    figures: dict[str, Any] = {"phases": phases(times, marks, end)}
+    if not times.first:
+        return figures | {"stages": {}}
+    wall = max(times.last.values()) - min(times.first.values())
     stages = {
-        name: _stage(work, name, workers[name], wall) for name in STAGES if name in work.first
+        name: _stage(times, name, workers[name], wall) for name in STAGES if name in times.first
     }
-    cpu = sum(one["cpu_seconds"] for one in work.stages.values())
+    cpu = sum(one["cpu_seconds"] for one in times.stages.values())
     cores_busy = share(cpu, cores, wall)
-    if work.steady():
-        start, stop = work.steady() or (0.0, 0.0)
-        cores_busy = _cores_between(work, cores, start, stop)
-    handing = [name for name in STAGES[:-1] if apart or name != "decode"]
-    put = sum(work.stages[name]["handed"] for name in handing)
-    return found | {
+    if steady := times.steady():
+        cores_busy = _cores_between(times, cores, *steady)
+    sending = [name for name in STAGES[:-1] if apart or name != "decode"]
+    put = sum(times.stages[name]["bytes_out"] for name in sending)
+    return figures | {
         "stages": stages,
         "cores_busy": cores_busy,
         "bottleneck": bottleneck(stages, cores_busy, apart=apart),
-        "store_bytes_per_image": round(put / max(1, work.stages["write"]["images"])),
+        "store_bytes_per_image": round(put / max(1, times.stages["write"]["images"])),
     }
 
 
-def _cores_between(work: Work, cores: float, start: float, end: float) -> float:
+def _cores_between(times: StageTimes, cores: float, start: float, end: float) -> float:
     """Return the share of all cores that stages took, each at its mean CPU per second of work."""
     cpu = 0.0
-    for name, done in work.stages.items():
-        if done["seconds"]:
-            rate = done["cpu_seconds"] / done["seconds"]
-            cpu += rate * work.seconds_between(name, start, end)
+    for name, spent in times.stages.items():
+        if spent["seconds"]:
+            rate = spent["cpu_seconds"] / spent["seconds"]
+            cpu += rate * times.seconds_between(name, start, end)
     return share(cpu, cores, end - start)
 
 
-def _stage(work: Work, name: str, workers: int, wall: float) -> dict[str, Any]:
+def _stage(times: StageTimes, name: str, workers: int, wall: float) -> dict[str, Any]:
     """Return the figures of one stage; `wall` is from the first work of any stage to the last."""
-    done = work.stages[name]
-    seconds, steady = done["seconds"], work.steady()
+    spent = times.stages[name]
+    seconds, steady = spent["seconds"], times.steady()
     return {
         "workers": workers,
-        "images": done["images"],
+        "images": spent["images"],
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(done["cpu_seconds"], 2),
+        "cpu_seconds": round(spent["cpu_seconds"], 2),
         "busy": share(seconds, workers, wall),
-        "busy_steady": share(work.seconds_between(name, *steady), workers, steady[1] - steady[0])
+        "busy_steady": share(times.seconds_between(name, *steady), workers, steady[1] - steady[0])
         if steady
         else None,
-        "images_per_worker_second": round(done["images"] / seconds, 2) if seconds else None,
-        "handed_on_bytes_per_image": round(done["handed"] / done["images"]),
+        "images_per_worker_second": round(spent["images"] / seconds, 2) if seconds else None,
+        "handed_on_bytes_per_image": round(spent["bytes_out"] / spent["images"]),
     }
 
 
-def phases(work: Work, marks: Mapping[str, float], end: float) -> dict[str, float]:
+def phases(times: StageTimes, marks: Mapping[str, float], end: float) -> dict[str, float]:
     """Return the seconds of each phase, in order; together they are the whole run.
 
     `actors` is until the first image is decoded or searched, `finish` what is left after the last
     work. In between come `filling`, `steady` and `drain`, or `work` where nothing was steady.
     """
     moments = dict(marks)
-    computing = [work.first[name] for name in COMPUTING if name in work.first]
+    computing = [times.first[name] for name in COMPUTING if name in times.first]
     if computing:
         moments["actors"] = min(computing)
-        steady = work.steady()
+        steady = times.steady()
         if steady:
             moments["filling"], moments["steady"] = steady
-        moments["drain" if steady else "work"] = max(work.last.values())
+        moments["drain" if steady else "work"] = max(times.last.values())
     moments["finish"] = end
-    names, times = list(moments), list(moments.values())
+    names, ends = list(moments), list(moments.values())
     return {
         name: round(max(0.0, after - before), 2)
-        for name, before, after in zip(names[1:], times[:-1], times[1:], strict=True)
+        for name, before, after in zip(names[1:], ends[:-1], ends[1:], strict=True)
     }
 
 
@@ -180,8 +179,10 @@ def bottleneck(
 
     def busy(group: list[str]) -> float:
         shares = (stages[name]["busy_steady"] for name in group)
-        found = [stages[n]["busy"] if s is None else s for n, s in zip(group, shares, strict=True)]
-        return float(sum(found))
+        return sum(
+            float(stages[name]["busy"] if share is None else share)
+            for name, share in zip(group, shares, strict=True)
+        )
 
     busiest = max(filter(None, groups), key=busy, default=None)
     return max(busiest, key=lambda name: float(stages[name]["seconds"])) if busiest else None

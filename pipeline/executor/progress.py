@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.executor.performance import Work
+from pipeline.executor.performance import StageTimes
 
 # A step in words, how much of it is done, and how much there is; 0 where nobody knows.
 Progress = Callable[[str, int, int], None]
@@ -23,14 +23,14 @@ class Tally:
         images, faces, with_face, bytes: written by this run.
         errors: images by error code.
         retries: how often storage was asked again to write, by kind of failure.
-        work: what each stage spent.
+        times: what each stage spent.
     """
 
     def __init__(self) -> None:
         self.images = self.faces = self.with_face = self.bytes = self.parts = 0
         self.errors: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
-        self.work = Work()
+        self.times = StageTimes()
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Count one published part, a row of `stages.write.RESULT`."""
@@ -41,7 +41,7 @@ class Tally:
         self.bytes += result["bytes"]
         self.errors.update(json.loads(result["errors"]))
         self.retries.update(json.loads(result["retries"]))
-        self.work.add(result["work"])
+        self.times.add(result["timing"])
 
     def recount(self, images: pa.Table) -> None:
         """Count again from the rows that the run wrote (faces, error); for one that was cut."""

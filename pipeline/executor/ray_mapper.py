@@ -1,4 +1,4 @@
-"""Spreads the units of a clustering over a Ray cluster."""
+"""Calls a function on many arguments as tasks of a Ray cluster."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ LARGE = 1 << 16
 
 
 class RayMapper:
-    """A `workspace.Mapper` whose calls are Ray tasks of one core and one thread.
+    """A `checkpoints.Mapper` whose calls are Ray tasks of one core and one thread.
 
     Args:
         gpus: of each task.

@@ -1,7 +1,7 @@
 """Reads the boxes of HEIF and AVIF files (ISO/IEC 14496-12 and 23008-12): sizes and turns.
 
-libheif turns pictures itself and does not tell by how much; and a size must be known before
-either library is asked for pixels. Like everything that meets strangers' bytes, never raises.
+libheif turns pictures itself and does not say by how much; and the size must be known before
+either library is asked for pixels. Like all code that reads strangers' bytes, it never raises.
 """
 
 import struct

@@ -1,11 +1,8 @@
-"""Bytes of an image file to upright RGB pixels: the one way in."""
+"""Decodes the bytes of an image file, of any format, to upright RGB pixels."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from pipeline.errors import ErrorCode, ImageError
@@ -17,50 +14,16 @@ from pipeline.imaging.jpeg import decode_jpeg, read_header_of
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import PLUGINS, check_size, open_with, quiet_pillow
 from pipeline.imaging.png import without_texts
+from pipeline.imaging.record import Decoded
 from pipeline.imaging.tiff import raw_kind
 from pipeline.imaging.truncation import ends_early, says_truncated
 
-# 200 megapixels: the largest sensors in phones and cameras today.
-MAX_PIXELS = 200_000_000
 MAX_DETAIL_CHARACTERS = 300
 
 BITS_PER_SAMPLE = 258  # TIFF tag
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One decoded image.
-
-    Attributes:
-        pixels: uint8 [H, W, 3], RGB, upright, C-contiguous.
-        format: Pillow's name: JPEG, PNG, HEIF ...
-        orientation: EXIF orientation that was applied, 1 to 8; for HEIF and AVIF their own turns.
-        taken_at: EXIF time of capture, the camera's local time; None when absent or impossible.
-        camera: EXIF make and model; None when absent.
-        holds_more: whether the file has further pages or frames, or deeper colours.
-        reduced: 1, or 2, 4, 8 where a JPEG was decoded at that part of its size; then `pixels` has
-            a side of the picture divided by it, rounded up.
-        width, height: of the picture, upright; with `reduced` 1 those of `pixels`.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    format: str
-    orientation: int
-    taken_at: datetime | None
-    camera: str | None = None
-    holds_more: bool = False
-    reduced: int = 1
-    width: int = 0
-    height: int = 0
-
-    def __post_init__(self) -> None:
-        """Take the size from the pixels where nothing else is said."""
-        if not self.width:
-            object.__setattr__(self, "height", self.pixels.shape[0])
-            object.__setattr__(self, "width", self.pixels.shape[1])
-
-
-def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -> Decoded:
+def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
     """Decode an image file: its first frame or page, its primary picture.
 
     Args:

@@ -1,4 +1,4 @@
-"""Orientation, time of capture and camera from EXIF (CIPA DC-008), and turning pixels upright.
+"""Reads orientation, time and camera from EXIF (CIPA DC-008), and turns pixels upright.
 
 Whatever an EXIF block holds, nothing here raises: a value that makes no sense is as good as none.
 """
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.imaging.record import MAX_CAMERA_CHARACTERS
 from pipeline.imaging.tiff import MAKE, Directory, Header, read_directory, read_header
 
 ORIENTATION, DATE_TIME, EXIF_IFD = 0x0112, 0x0132, 0x8769
 DATE_TIME_ORIGINAL, DATE_TIME_DIGITIZED, MODEL = 0x9003, 0x9004, 0x0110
 # Each time has its fraction of a second in a tag of its own.
 SUB_SECONDS = {DATE_TIME: 0x9290, DATE_TIME_ORIGINAL: 0x9291, DATE_TIME_DIGITIZED: 0x9292}
-MAX_CAMERA_CHARACTERS = 100
 
 # Side of the squares that a picture is transposed in: rows of 64 pixels stay in the first cache
 # level while their columns are read (12 megapixels: 31 ms, against 95 ms in one go).

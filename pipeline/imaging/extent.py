@@ -1,7 +1,7 @@
-"""Whether a file holds more than the 8-bit picture that is made of it: pages, frames, depth.
+"""Tells whether a file holds more than the 8-bit picture made of it: pages, frames, depth.
 
-Read from headers alone; a doubt counts as yes, since the answer keeps a file from being taken for
-no more than its first picture.
+Only headers are read. In doubt the answer is yes, so that no file is treated as if it were only its
+first picture.
 """
 
 from pipeline.imaging.tiff import directories, read_header

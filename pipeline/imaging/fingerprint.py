@@ -1,39 +1,17 @@
-"""What a picture is recognised by when it is met again: hashes of its pixels, and its sharpness."""
+"""Fingerprints of pictures: hashes of their pixels, by which copies are found, and sharpness."""
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.arrays import Pixels
 from pipeline.imaging.borders import content
 from pipeline.imaging.phash import MIN_QUALITY, pdq, turnable
+from pipeline.imaging.record import Fingerprint
 
 # Sharpness is looked at in this many squares each way, spread over the picture: a photo is seldom
 # in focus everywhere, and all pixels of a large one would cost as much as decoding it.
 TILES, TILE = 5, 64
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What is kept of the pixels of an image.
-
-    Attributes:
-        phash: PDQ hash, 32 bytes.
-        quality: PDQ quality, 0 to 100.
-        inner: PDQ hash of what lies inside bars of one colour; None where there are no bars, or
-            too little inside them for a hash to mean something.
-        turnable: hash that can be mirrored and turned, 32 bytes.
-        pixels: SHA-256 of the picture's size and of its pixels, 64 hex digits.
-        sharpness: see `sharpness`.
-    """
-
-    phash: bytes
-    quality: int
-    inner: bytes | None
-    turnable: bytes
-    pixels: str
-    sharpness: float
 
 
 def fingerprint(pixels: Pixels, size: tuple[int, int] | None = None) -> Fingerprint:
@@ -58,7 +36,7 @@ def fingerprint(pixels: Pixels, size: tuple[int, int] | None = None) -> Fingerpr
 
 
 def inner_hash(pixels: Pixels) -> bytes | None:
-    """Return the PDQ hash of the picture inside its bars; see `Fingerprint.inner`."""
+    """Return the PDQ hash of the picture inside its bars; see `Fingerprint.phash_inner`."""
     box = content(pixels)
     if box is None:
         return None

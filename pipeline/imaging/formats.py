@@ -1,4 +1,4 @@
-"""Which image format bytes are, told from their first 32 bytes, and which extensions we read.
+"""Image formats: recognised by their first 32 bytes, and the extensions that are read.
 
 Names are Pillow's. Formats that Pillow runs other programs for (EPS), or that are documents rather
 than pictures, are left out on purpose.

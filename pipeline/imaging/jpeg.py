@@ -1,4 +1,4 @@
-"""JPEG: simplejpeg where it gives Pillow's pixels bit for bit, two to four times faster.
+"""Decodes JPEG: by simplejpeg where it gives Pillow's pixels exactly, two to four times faster.
 
 Both wrap libjpeg-turbo. With the accurate DCT and upsampling they agree exactly on plain YCbCr
 and grey files; CMYK, YCCK and RGB go to Pillow, and so does whatever simplejpeg complains about.
@@ -35,7 +35,7 @@ MPF_COUNT = 0xB001  # number of pictures (CIPA DC-007)
 
 @dataclass(slots=True)
 class JpegHeader:
-    """What stands before the first scan."""
+    """What a JPEG has before its first scan."""
 
     width: int = 0
     height: int = 0

@@ -37,7 +37,7 @@ def to_rgb(image: Image.Image, full_scale: int | None = None) -> Pixels:
 
     Args:
         image: of any mode in the table above.
-        full_scale: the value of white in modes I and I;16, where the file tells.
+        full_scale: the value of white in modes I and I;16, where the file says.
 
     Raises:
         ValueError: the mode has no rule.
@@ -50,21 +50,24 @@ def to_rgb(image: Image.Image, full_scale: int | None = None) -> Pixels:
         return _keyed(_grey(np.asarray(image.convert("L"))), _grey_key(image, key))
     if mode == "PA" or (mode == "P" and (key is not None or _has_alpha_palette(image))):
         return _over_white(np.asarray(image.convert("RGBA")))
-    if mode == "P":
-        return np.array(image.convert("RGB"))
     if mode in ("RGBA", "LA"):
         return _over_white(np.asarray(image))
     if mode in ("RGBa", "La"):
         return _over_white(np.asarray(_bands(image)), premultiplied=True)
-    if mode.startswith("I;16"):
-        return _sixteen_bit(image, full_scale or 65535, key)
-    if mode == "I":
-        return _grey(_integers(np.asarray(image), full_scale))
-    if mode == "F":
-        return _grey(_floats(np.asarray(image)))
-    if mode in CONVERTED_MODES:
+    if mode == "P" or mode in CONVERTED_MODES:
         return np.array(image.convert("RGB"))
-    raise ValueError(f"no rule for pixel mode {mode}")
+    return _deep(image, full_scale, key)
+
+
+def _deep(image: Image.Image, full_scale: int | None, key: Any) -> Pixels:
+    """Return an image of more than 8 bits a channel in 8."""
+    if image.mode.startswith("I;16"):
+        return _sixteen_bit(image, full_scale or 65535, key)
+    if image.mode == "I":
+        return _grey(_integers(np.asarray(image), full_scale))
+    if image.mode == "F":
+        return _grey(_floats(np.asarray(image)))
+    raise ValueError(f"no rule for pixel mode {image.mode}")
 
 
 def _grey(values: Pixels) -> Pixels:

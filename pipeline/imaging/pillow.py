@@ -1,4 +1,4 @@
-"""Opening and loading through Pillow's plugins, without touching what others do with Pillow.
+"""Opens and loads images with Pillow's plugins, without changing Pillow for others.
 
 Plugins are called by themselves rather than through `Image.open`: the format is known from its
 magic, no plugin outside the closed list can run, and nothing needs to be registered.

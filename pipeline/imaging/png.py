@@ -1,4 +1,4 @@
-"""PNG: leaves out what is not the picture before Pillow sees it.
+"""Removes texts and colour profiles from PNG files before Pillow reads them.
 
 Pillow unpacks texts and colour profiles, and refuses the photo where one is larger than a megabyte
 (a PNG from Photoshop can carry its whole history in XMP). None of them is used here but EXIF.

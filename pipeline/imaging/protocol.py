@@ -1,4 +1,4 @@
-"""What `Sandbox` and its worker say to each other.
+"""The messages between `Sandbox` and its worker process.
 
 Messages are JSON objects behind their length, one at a time each way, through pipes. Encoded bytes
 and pixels lie in one file in memory that both hold. It is read and written, never mapped: a worker

@@ -1,10 +1,9 @@
-"""Decodes in a child process, so that no image can crash, hang or fill the process that asks.
+"""Decodes in a child process, so that no image can crash, stop or fill the calling process.
 
-Native decoders meet strangers' bytes. A crash in one ends its process, a hang holds it, a bomb
-takes its node's memory; here each costs one child, and the image gets an error like any other.
+Native decoders read strangers' bytes. One may crash, hang, or take all memory; here that costs one
+child process, and the image gets an error like any other.
 """
 
-import math
 import os
 import signal
 import subprocess
@@ -12,16 +11,12 @@ import sys
 import threading
 import time
 import weakref
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Protocol
 
 import numpy as np
 
 from pipeline.errors import ErrorCode, ImageError, ResourceError
-from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS, MAX_PIXELS, Decoded
-from pipeline.imaging.exif import MAX_CAMERA_CHARACTERS
-from pipeline.imaging.fingerprint import Fingerprint
-from pipeline.imaging.phash import HASH_BYTES
+from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS
 from pipeline.imaging.pillow import PLUGINS
 from pipeline.imaging.protocol import (
     Message,
@@ -32,10 +27,8 @@ from pipeline.imaging.protocol import (
     send,
     shared_file,
 )
+from pipeline.imaging.record import Decoded, Fingerprint, received
 from pipeline.memory import MALLOC
-
-TIMEOUT_S = 60.0
-MEMORY_BYTES = 4 * 2**30
 
 # A child starts in half a second; a node that swaps or starts a hundred workers takes its time.
 START_TIMEOUT_S = 120
@@ -49,48 +42,42 @@ KEPT_BYTES = 64 * 2**20
 # pages again. Half a gigabyte, as in `pipeline.memory`, would be kept by a process that may idle.
 TRIM_BYTES = 128 * 2**20
 
-# A name of `exif.MAX_CAMERA_CHARACTERS`, none of them longer than this in UTF-8.
-MAX_CAMERA_BYTES = 4 * MAX_CAMERA_CHARACTERS
-SHA256_BYTES = 32
-
 FORMATS = frozenset({*PLUGINS, "JPEG", "MPO"})
 
-# What a child does not survive, or should not.
+# After these errors the child has ended, or must end.
 _ENDING = frozenset({ErrorCode.CRASHED, ErrorCode.TIMEOUT, ErrorCode.OUT_OF_MEMORY})
 
 
-class Limits(NamedTuple):
-    """What one image may cost; see `Sandbox`."""
+class Limits(Protocol):
+    """What one image may cost, as `DecodeConfig` has it."""
 
-    max_pixels: int
-    timeout_s: float
-    memory_bytes: int
-    side: int | None
+    @property
+    def max_pixels(self) -> int:
+        """Width times height, checked before memory is taken."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Wall time of one image."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the child may take beyond what it needs when idle, where Linux can limit it."""
+
+    @property
+    def side(self) -> int | None:
+        """As of `decode`."""
 
 
 class Sandbox:
     """Decodes and hashes images, one at a time, in a child process that is started when needed.
 
     Threads may share it and take turns. A process that forks leaves the child to its parent.
-
-    Args:
-        max_pixels: as of `decode`.
-        timeout_s: wall time of one image.
-        memory_bytes: what the child may take beyond what it needs when idle. Without Linux's
-            limit on address space there is none.
-        side: as of `decode`.
     """
 
     module = "pipeline.imaging.worker"
 
-    def __init__(
-        self,
-        max_pixels: int = MAX_PIXELS,
-        timeout_s: float = TIMEOUT_S,
-        memory_bytes: int = MEMORY_BYTES,
-        side: int | None = None,
-    ) -> None:
-        self.limits = Limits(max_pixels, timeout_s, memory_bytes, side)
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._ended = weakref.finalize(self, lambda: None)
@@ -191,7 +178,8 @@ class _Child:
         self.requests = self.process.stdin.fileno()
         self.replies = self.process.stdout.fileno()
         try:
-            send(self.requests, limits._asdict())
+            names = ("max_pixels", "timeout_s", "memory_bytes", "side")
+            send(self.requests, {name: getattr(limits, name) for name in names})
             if receive(self.replies, START_TIMEOUT_S) != {"ready": True}:
                 raise OSError(f"it {self._last_words()}")
         except BaseException:
@@ -246,47 +234,17 @@ class _Child:
             if not isinstance(detail, str) or len(detail) > MAX_DETAIL_CHARACTERS:
                 raise NonsenseError("detail")
             raise ImageError(ErrorCode(reply["error"]), detail)
-        max_pixels = self.limits.max_pixels
-        height = _integer(reply["height"], 1, max_pixels)
-        width = _integer(reply["width"], 1, max_pixels // height)
-        if reply["format"] not in FORMATS:
+        image = received(Decoded, reply)
+        height, width, reduced = image["height"], image["width"], image["reduced"]
+        if height * width > self.limits.max_pixels or reduced not in (1, 2, 4, 8):
+            raise NonsenseError("size")
+        if image["format"] not in FORMATS:
             raise NonsenseError("format")
-        taken_at = reply["taken_at"]
-        if taken_at is not None:
-            taken_at = datetime.fromisoformat(taken_at).replace(tzinfo=None)
-        orientation = _integer(reply["orientation"], 1, 8)
-        camera = reply["camera"]
-        if camera is not None and (
-            not isinstance(camera, str) or len(camera.encode()) > MAX_CAMERA_BYTES
-        ):
-            raise NonsenseError("camera")
-        if not isinstance(reply["holds_more"], bool):
-            raise NonsenseError("holds_more")
-        marks = Fingerprint(
-            _hex(reply["phash"], HASH_BYTES),
-            _integer(reply["quality"], 0, 100),
-            None if reply["inner"] is None else _hex(reply["inner"], HASH_BYTES),
-            _hex(reply["turnable"], HASH_BYTES),
-            _hex(reply["pixels"], SHA256_BYTES).hex(),
-            _measure(reply["sharpness"]),
-        )
-        reduced = reply["reduced"]
-        if reduced not in (1, 2, 4, 8):
-            raise NonsenseError("reduced")
+        marks = Fingerprint(**received(Fingerprint, reply))
         pixels = np.empty((-(-height // reduced), -(-width // reduced), 3), np.uint8)
         if not fill(self.shared, pixels.data):
             raise NonsenseError("fewer pixels than promised")
-        return Decoded(
-            pixels,
-            reply["format"],
-            orientation,
-            taken_at,
-            camera,
-            reply["holds_more"],
-            reduced,
-            width,
-            height,
-        ), marks
+        return Decoded(pixels, **image), marks
 
     def _death(self) -> ImageError:
         words = self._last_words()
@@ -308,25 +266,6 @@ class _Child:
             return f"was ended by {signal.Signals(-code).name}"
         except ValueError:  # a real-time signal
             return f"was ended by signal {-code}"
-
-
-def _integer(value: Any, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise NonsenseError(f"{value!r} is not within {low} and {high}")
-    return value
-
-
-def _hex(value: Any, size: int) -> bytes:
-    data = bytes.fromhex(value)
-    if len(data) != size:
-        raise NonsenseError(f"{len(data)} bytes where {size} were promised")
-    return data
-
-
-def _measure(value: Any) -> float:
-    if type(value) is not float or not (math.isfinite(value) and value >= 0):
-        raise NonsenseError(f"{value!r} is no measure")
-    return value
 
 
 def _environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Whether data that a decoder refused had ended early, told from what the format itself declares.
+"""Tells whether data that a decoder refused ends early, by the sizes and marks of its format.
 
-Decoders say "cannot open" for both halves of the question; the person wants to know whether to
-copy the file again (truncated) or to look for another one (corrupt).
+Decoders say "cannot open" in both cases; people want to know whether to copy the file again
+(truncated) or to look for another one (corrupt).
 """
 
 import re

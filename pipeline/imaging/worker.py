@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS, Decoded, decode
+from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS, decode
 from pipeline.imaging.fingerprint import fingerprint
 from pipeline.imaging.protocol import Message, get_bytes, put_bytes, receive, send
+from pipeline.imaging.record import Decoded, sent
 
 # The parent kills a late worker; the alarm is for a worker that has no parent any more.
 ALARM_GRACE_S = 5
@@ -107,22 +108,7 @@ def answer(
             "error": ErrorCode.OUT_OF_MEMORY.value,
             "detail": f"not enough memory for the pixels: {error}"[:MAX_DETAIL_CHARACTERS],
         }
-    return {
-        "height": image.height,
-        "width": image.width,
-        "reduced": image.reduced,
-        "format": image.format,
-        "orientation": image.orientation,
-        "taken_at": image.taken_at and image.taken_at.isoformat(),
-        "camera": image.camera,
-        "holds_more": image.holds_more,
-        "phash": marks.phash.hex(),
-        "quality": marks.quality,
-        "inner": marks.inner and marks.inner.hex(),
-        "turnable": marks.turnable.hex(),
-        "pixels": marks.pixels,
-        "sharpness": marks.sharpness,
-    }
+    return sent(image, marks)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 NAME = "run.lock"
 HEARTBEAT_S = 10.0
-# A lock from another machine whose heartbeat stands still for this long is a dead run's. Watching
-# it change, instead of reading its time, does not depend on clocks agreeing.
+# If the heartbeat of a lock from another machine does not change for this long, its run is dead.
+# Watching for a change, instead of reading a time, does not need clocks that agree.
 STILL_S = 45.0
 SETTLE_S = 1.0
 
@@ -80,7 +80,7 @@ class RunLock:
         )
 
     def _stands_still(self, other: dict[str, Any]) -> bool:
-        """Watch the lock for a while; a living run on this machine needs no watching."""
+        """Watch whether the lock changes; a living run on this machine need not be watched."""
         if other.get("host") == host():
             return False
         until = time.monotonic() + STILL_S

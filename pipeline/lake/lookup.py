@@ -1,4 +1,4 @@
-"""Finds the faces and images of a lake that a file speaks of."""
+"""Finds faces and images of a lake by the names that files, or people, give them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 
 Which = Literal["largest", "central"]
-# From whatever tells an image or a face to ids.
+# Returns the ids of what a name means.
 Find = Callable[[str], AbstractSet[str]]
 
 
 def find_images(lake: LakeStore) -> Find:
-    """Return what finds the ids of images by any of their names; several where it is ambiguous.
+    """Return a function that finds images by any of their names: several where it is ambiguous.
 
-    An image is told by its image_id, its uri, its name in its archive, or the last part of these,
-    with or without extension.
+    A name is the image_id, the uri, the name in its archive, or the last part of these, with or
+    without extension.
     """
     levels: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(5)]
     for image in lake.read("images", ["image_id", "uri"]).to_pylist():
@@ -46,7 +46,7 @@ def _keys(image_id: str, uri: str) -> tuple[str, str, str, str, str]:
 def chosen_faces(
     lake: LakeStore, which: Which, where: pc.Expression | None = None
 ) -> dict[str, str]:
-    """Return the face that speaks for each image that has one: face id by image id.
+    """Return the largest or most central face of each image that has one: face id by image id.
 
     `where` keeps rows by their image_id, so as not to read all.
     """

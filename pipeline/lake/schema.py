@@ -1,7 +1,8 @@
 """Arrow schemas of every table: the single source of truth for columns, types and units.
 
 Each field's metadata holds `doc` (what it means) and, where there is one, `unit`. The README's
-column tables are generated from here (`facelake schema --markdown`).
+column tables are generated from here (`facelake schema --markdown`). The columns of `images` that
+decoding fills are declared in `imaging.record`.
 """
 
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
+from pipeline.imaging.phash import HASH_BYTES
+from pipeline.imaging.record import columns
 
-PHASH_BYTES = 32
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
@@ -22,6 +24,16 @@ def field(
     return pa.field(name, kind, nullable=not required, metadata=metadata)
 
 
+_DECODED_FIELDS = [
+    field(
+        name,
+        pa.binary(HASH_BYTES) if column.kind == "hash" else pa.type_for_alias(column.kind),
+        column.doc,
+        column.unit,
+    )
+    for name, column in columns()
+    if column.stored
+]
 IMAGES = pa.schema(
     [
         field(
@@ -42,44 +54,7 @@ IMAGES = pa.schema(
             "64 hex digits",
         ),
         field("bytes", pa.int64(), "size of the encoded image", "bytes"),
-        field("width", pa.int32(), "of the upright image", "pixels"),
-        field("height", pa.int32(), "of the upright image", "pixels"),
-        field("format", pa.string(), "container format, as Pillow names it: JPEG, PNG, HEIF ..."),
-        field("orientation", pa.int8(), "EXIF orientation that was applied", "1 to 8"),
-        field(
-            "taken_at",
-            pa.timestamp("ms"),
-            "EXIF time of capture, camera's local time; null when absent",
-        ),
-        field("camera", pa.string(), "EXIF make and model; null when absent"),
-        field(
-            "holds_more",
-            pa.bool_(),
-            "whether the file has further pages or frames, or deeper colours than are looked at",
-        ),
-        field(
-            "phash", pa.binary(PHASH_BYTES), "PDQ perceptual hash of the upright image", "256 bits"
-        ),
-        field("phash_quality", pa.int8(), "PDQ quality; below 50 the hash says little", "0 to 100"),
-        field(
-            "phash_inner",
-            pa.binary(PHASH_BYTES),
-            "PDQ hash of what lies inside bars of one colour; null when there are none",
-            "256 bits",
-        ),
-        field(
-            "phash_turnable",
-            pa.binary(PHASH_BYTES),
-            "like PDQ, but made so that its bits tell the hash of the mirrored or turned image",
-            "256 bits",
-        ),
-        field(
-            "pixels_sha256",
-            pa.string(),
-            "of size and pixels of the upright image, whatever the container or metadata",
-            "64 hex digits",
-        ),
-        field("sharpness", pa.float32(), "variance of the Laplacian of the grey image, in samples"),
+        *_DECODED_FIELDS,
         field("faces", pa.int32(), "number of rows in `faces`; null when there is an error"),
         field("error", pa.string(), "null, or a code from the closed list"),
         field("error_detail", pa.string(), "what went wrong, for people"),
@@ -298,8 +273,8 @@ FORGOTTEN = pa.schema(
 # tables pass by.
 HASH_PAIRS = pa.schema(
     [
-        field("first", pa.binary(PHASH_BYTES), "a PDQ hash", "256 bits", True),
-        field("second", pa.binary(PHASH_BYTES), "one that is close to it", "256 bits", True),
+        field("first", pa.binary(HASH_BYTES), "a PDQ hash", "256 bits", True),
+        field("second", pa.binary(HASH_BYTES), "one that is close to it", "256 bits", True),
         field("bits", pa.int16(), "by which they differ", "bits", True),
         field("turn", pa.string(), "what was done to one of them before; null: nothing"),
     ]

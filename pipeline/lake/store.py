@@ -59,7 +59,7 @@ class LakeStore:
 
     Args:
         url: local folder or any fsspec URL; it need not exist yet.
-        options: storage options, see `storage.filesystem`.
+        options: storage options, see `storage.folder.filesystem`.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
@@ -207,7 +207,7 @@ class LakeStore:
         return Ledger.from_tables(tables, retry, self.forgotten())
 
     def forgotten(self) -> Forgotten:
-        """Return what this lake was told to forget."""
+        """Return the tombstones of this lake."""
         return load_tombstones(self.folder)
 
     def check_nothing_is_being_forgotten(self) -> None:

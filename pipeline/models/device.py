@@ -31,12 +31,12 @@ def usable(device: str | torch.device) -> torch.device:
         ResourceError: it is not there.
     """
     try:
-        found = torch.device(device)
-        if found.type == "cuda":
+        resolved = torch.device(device)
+        if resolved.type == "cuda":
             # threads have a current device each: name it
-            index = torch.cuda.current_device() if found.index is None else found.index
-            found = torch.device("cuda", index)
-            torch.cuda.get_device_properties(found)
+            index = torch.cuda.current_device() if resolved.index is None else resolved.index
+            resolved = torch.device("cuda", index)
+            torch.cuda.get_device_properties(resolved)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it has CUDA
         raise ResourceError(f"Cannot use the device {str(device)!r}: {error}") from error
-    return found
+    return resolved

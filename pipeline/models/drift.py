@@ -1,8 +1,8 @@
-"""Whether a faster way to run an embedder gives the vectors that the exact way gives.
+"""Compares the vectors of a faster way to run an embedder with those of the exact way.
 
-Decided when a model is loaded, on real faces and with its own weights: a precision that is fine for
-one set of weights is not for another (bfloat16 keeps Inception-ResNet-v1 within 1e-5 of float32,
-and moves some of SFace's vectors by 5e-4).
+This is done when a model is loaded, on real faces and with its own weights: a precision that is
+fine for one set of weights is not for another (bfloat16 keeps Inception-ResNet-v1 within 1e-5 of
+float32, and moves some of SFace's vectors by 5e-4).
 """
 
 from functools import cache

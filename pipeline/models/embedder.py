@@ -1,4 +1,4 @@
-"""The one door to embedders, whatever runs them."""
+"""Loads embedders by name, in whichever runtime runs them."""
 
 from typing import Protocol
 
@@ -45,7 +45,7 @@ def load_embedder(
 
     Raises:
         ConfigError: no such model, or not an embedder.
-        WeightsError: its weights cannot be had, or are not what they should be.
+        WeightsError: its weights are not available, or not what they should be.
         ResourceError: bfloat16 was asked for where there is none.
     """
     card = find_card(name_or_path, "embedder")
@@ -61,9 +61,9 @@ def load_embedder(
     if card.runtime == FACENET and on_openvino:
         from pipeline.models.facenet.openvino import facenet_embedder
 
-        ours = facenet_embedder(card, path, threads or 1, precision)
+        converted = facenet_embedder(card, path, threads or 1, precision)
         store.trust(card)
-        return ours
+        return converted
     if card.runtime == FACENET:
         from pipeline.models.facenet.embedder import FaceNetEmbedder
 
@@ -72,15 +72,15 @@ def load_embedder(
         return network
     from pipeline.models.onnx.embedder import OnnxEmbedder
 
-    other = OnnxEmbedder(card, path, threads or 1, device)
+    onnx = OnnxEmbedder(card, path, threads or 1, device)
     if on_openvino:
         from pipeline.models.openvino.embedder import instead_of
 
-        ours_or_none = instead_of(other, path, threads or 1, precision)
-        if ours_or_none is not None:
-            return ours_or_none
+        faster = instead_of(onnx, path, threads or 1, precision)
+        if faster is not None:
+            return faster
     if precision == "bfloat16":
         raise ResourceError(
             f"{card.name} runs in ONNX Runtime here, in float32; use --precision auto or float32"
         )
-    return other
+    return onnx

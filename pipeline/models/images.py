@@ -1,4 +1,4 @@
-"""Brings what people hold in notebooks, PIL images, arrays and tensors, to upright RGB arrays."""
+"""Turns PIL images, arrays and tensors into upright RGB arrays."""
 
 import sys
 from typing import TYPE_CHECKING, TypeAlias

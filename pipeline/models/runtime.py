@@ -23,25 +23,25 @@ CHOICES = ("auto", "openvino", "torch")
 
 @lru_cache(maxsize=1)
 def openvino() -> ModuleType | None:
-    """Return OpenVINO, None where it is not installed or not wanted.
+    """Return OpenVINO, None where it is not installed or not chosen.
 
     On import OpenVINO reports itself to its makers through a package of its own. People trust
-    Facelake with their pictures: that package is kept from being found.
+    Facelake with their pictures: that package is kept from being module.
 
     Raises:
         ConfigError: the variable names no runtime, or one that is not installed.
     """
-    wanted = os.environ.get(VARIABLE, "auto")
-    if wanted not in CHOICES:
-        raise ConfigError(f"{VARIABLE} is {wanted!r}; choose from {', '.join(CHOICES)}")
-    if wanted == "torch":
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in CHOICES:
+        raise ConfigError(f"{VARIABLE} is {choice!r}; choose from {', '.join(CHOICES)}")
+    if choice == "torch":
         return None
     # None in this place makes an import fail as if nothing were installed
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
-        if wanted == "openvino":
+        if choice == "openvino":
             raise ConfigError(
                 f"{VARIABLE}=openvino, but it does not import ({error}); "
                 "pip install openvino, or unset the variable"
@@ -53,13 +53,13 @@ def openvino() -> ModuleType | None:
 def core() -> Any:
     """Return this process's one openvino.Core; OpenVINO must be there.
 
-    One, for good: each sets up a stack for signals and puts back what was there before when it
-    goes. Of several, one that goes first frees what another will put back, and the next signal
-    ends the process.
+    There must be one that stays: each sets up a stack for signals, and when it ends restores the
+    one before. Of several, the first to end frees a stack that another restores later, and the next
+    signal ends the process.
     """
-    found = openvino()
-    assert found is not None
-    return found.Core()
+    module = openvino()
+    assert module is not None
+    return module.Core()
 
 
 @lru_cache(maxsize=1)
@@ -71,16 +71,16 @@ def has_bfloat16() -> bool:
 
 
 class Compiled:
-    """A network in OpenVINO, on one thread unless told otherwise.
+    """A network in OpenVINO, on one thread by default.
 
     Args:
         model: openvino.Model of one input and one output.
     """
 
     def __init__(self, model: Any, precision: Precision = "float32", threads: int = 1) -> None:
-        found = openvino()
-        assert found is not None
-        self._tensor = found.Tensor
+        module = openvino()
+        assert module is not None
+        self._tensor = module.Tensor
         options = {
             # by default it would take bfloat16 wherever the CPU has it
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],

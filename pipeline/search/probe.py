@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeAlias, Union
 import numpy as np
 
 from pipeline.arrays import Bytes, Floats32
-from pipeline.config import DECODE_SIDE
+from pipeline.config import DecodeConfig
 from pipeline.errors import ConfigError, ImageError, NoFaceError
 from pipeline.geometry import Pixels
-from pipeline.imaging import Sandbox
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.models.detector import FaceDetector, select
 from pipeline.models.embedder import Embedder
 from pipeline.models.faces import face_crops
@@ -79,7 +79,7 @@ def read_photo(photo: Photo, options: Mapping[str, Any]) -> tuple[str, Bytes, in
     folder, name = split_file(path, options if "://" in path else {})
     data = folder.read(name)
     try:
-        with Sandbox(side=DECODE_SIDE) as sandbox:  # as `index` does by default
+        with Sandbox(DecodeConfig()) as sandbox:  # as `index` does by default
             decoded, _ = sandbox.decode(data)
     except ImageError as error:
         raise ConfigError(f"{visible(path)} cannot be used: {error}") from error

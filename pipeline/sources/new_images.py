@@ -4,7 +4,7 @@ import hashlib
 import os
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.imaging import probe
+from pipeline.imaging.formats import probe
 from pipeline.lake.ledger import Ledger, content_key
 from pipeline.lake.tombstones import REFUSED
 from pipeline.sources.identity import image_id

@@ -13,9 +13,9 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.config import ReadConfig
+from pipeline.config import DecodeConfig, ReadConfig
 from pipeline.errors import ConfigError, ImageError, StorageError
-from pipeline.imaging import Sandbox
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.sources.members import Member, Report
 from pipeline.sources.read import fetch_file
 from pipeline.sources.shards import shard_members
@@ -47,7 +47,7 @@ class Originals:
         self.options = dict(options or {})
         self.config = config or ReadConfig()
         self.side = side
-        self._sandbox = Sandbox(side=side)
+        self._sandbox = Sandbox(DecodeConfig(side=side))
 
     def __enter__(self) -> "Originals":
         return self

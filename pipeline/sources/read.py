@@ -16,7 +16,7 @@ from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit
 from pipeline.storage.folder import filesystem, is_local, printable
 from pipeline.storage.retry import attempt, count, is_lasting, take_counts
-from pipeline.timing import WORK, Stopwatch
+from pipeline.timing import TIMING, Stopwatch
 
 # What a read task hands on at a time: enough to be worth the overhead of a block, small enough that
 # a few of them in flight do not fill a node.
@@ -35,7 +35,7 @@ ENCODED = pa.schema(
         ("data", pa.large_binary()),
         ("error", pa.string()),
         ("error_detail", pa.string()),
-        ("read_work", WORK),
+        ("read_timing", TIMING),
     ]
 )
 
@@ -66,7 +66,7 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
 def _table(rows: list[dict[str, object]], watch: Stopwatch) -> pa.Table:
     """Return rows as a table of schema `ENCODED`, with what reading them took."""
     table = pa.Table.from_pylist(rows, schema=ENCODED)
-    at = ENCODED.get_field_index("read_work")
+    at = ENCODED.get_field_index("read_timing")
     return table.set_column(at, ENCODED.field(at), watch.shares(len(table), table.nbytes))
 
 
@@ -133,7 +133,7 @@ def _fetch(
 
 
 def fetch_file(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
-    """Return a loose file, or why its bytes cannot be had."""
+    """Return a loose file, or why it cannot be read."""
     try:
         fs, _ = filesystem(unit.base or url, unit.options)
         path = fs._strip_protocol(url)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import fsspec
 
-from pipeline.imaging import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
+from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
 from pipeline.sources.units import archive_kind
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import is_local, printable

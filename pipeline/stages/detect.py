@@ -15,7 +15,7 @@ from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector
 from pipeline.models.faces import face_crops
 from pipeline.models.weights.store import WeightStore
-from pipeline.stages.records import DETECTED, FOUND_FIELDS
+from pipeline.stages.records import DETECTED, DETECTION_FIELDS
 from pipeline.timing import Stopwatch
 
 THUMBNAIL_QUALITY = 85
@@ -53,36 +53,36 @@ class Detect:
         )
         images = pixel_views(batch["pixels"], heights, widths, reduced)
         good = [pixels for pixels in images if pixels is not None]
-        found = iter(self.detector.detect(good))
-        faces = [Detections.none() if pixels is None else next(found) for pixels in images]
+        detected = iter(self.detector.detect(good))
+        faces = [Detections.none() if pixels is None else next(detected) for pixels in images]
         crops = [
-            face_crops(pixels, mine, self.card)
-            for pixels, mine in zip(images, faces, strict=True)
-            if pixels is not None and len(mine)
+            face_crops(pixels, detections, self.card)
+            for pixels, detections in zip(images, faces, strict=True)
+            if pixels is not None and len(detections)
         ]
-        # pixels end here: from now on boxes are in those of the whole picture
-        faces = [mine.enlarged(factor or 1) for mine, factor in zip(faces, reduced, strict=True)]
+        # the decoded pixels end here: from now on boxes are in pixels of the whole picture
+        faces = [one.enlarged(factor or 1) for one, factor in zip(faces, reduced, strict=True)]
         columns = {f.name: batch[f.name] for f in DETECTED if f.name in batch.column_names}
-        columns["found"] = lists_of([len(mine) for mine in faces], self._structs(faces, crops))
+        columns["detections"] = lists_of([len(one) for one in faces], self._structs(faces, crops))
         give_back()
-        handed = sum(column.nbytes for column in columns.values())
-        columns["detect_work"] = watch.shares(len(images), handed)
+        bytes_out = sum(column.nbytes for column in columns.values())
+        columns["detect_timing"] = watch.shares(len(images), bytes_out)
         return pa.table([columns[f.name] for f in DETECTED], schema=DETECTED)
 
     def _structs(self, faces: list[Detections], crops: list[Pixels]) -> pa.StructArray:
         """Return all faces of the batch as structs, in order."""
         size = self.card.input_size
         cut = np.concatenate(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
-        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(mine.boxes for mine in faces)])
-        scores = np.concatenate([np.zeros(0, np.float32), *(mine.scores for mine in faces)])
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in faces)])
+        scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in faces)])
         points = np.concatenate(
-            [np.zeros((0, 5, 2), np.float32), *(mine.landmarks for mine in faces)]
+            [np.zeros((0, 5, 2), np.float32), *(one.landmarks for one in faces)]
         )
         size_px = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
         sharp = np.array([quality.sharpness(crop) for crop in cut], dtype=np.float32)
         yaw, roll = quality.pose(points)
         return structs(
-            FOUND_FIELDS,
+            DETECTION_FIELDS,
             [
                 fixed_lists(boxes, BOX),
                 fixed_lists(points.reshape(-1, 10), LANDMARKS),

@@ -33,26 +33,26 @@ class Embed:
             embedder, store=store, device=device, threads=threads, precision=precision
         )
         self.schema = embedded(self.embedder.card.dimension)
-        give_back()  # what loading took: 110 MB of SFace's, until the first faces come
+        give_back()  # what loading took, 110 MB of SFace's, until the first faces come
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Return a table of schema `embedded(D)`, a row for each row of `batch`."""
         watch = Stopwatch()
-        counts, faces = elements(batch["found"])
+        counts, faces = elements(batch["detections"])
         card = self.embedder.card
         size = card.input_size
         raw = b"".join(faces.field("crop").to_pylist())
         crops = np.frombuffer(raw, np.uint8).reshape(-1, size, size, 3)
         vectors, norms = self.embedder.embed(crops)
         fields = embedded_fields(card.dimension)
-        known = {f.name: faces.field(f.name) for f in faces.type if f.name != "crop"}
-        known["embedding"] = fixed_lists(vectors, fields[-2].type)
-        known["embedding_norm"] = pa.array(norms, pa.float32())
+        face_columns = {f.name: faces.field(f.name) for f in faces.type if f.name != "crop"}
+        face_columns["embedding"] = fixed_lists(vectors, fields[-2].type)
+        face_columns["embedding_norm"] = pa.array(norms, pa.float32())
         columns = {name: batch[name] for name in batch.column_names}
-        columns["found"] = lists_of(
-            counts.tolist(), structs(fields, [known[f.name] for f in fields])
+        columns["detections"] = lists_of(
+            counts.tolist(), structs(fields, [face_columns[f.name] for f in fields])
         )
         give_back()
-        handed = sum(column.nbytes for column in columns.values())
-        columns["embed_work"] = watch.shares(len(batch), handed)
+        bytes_out = sum(column.nbytes for column in columns.values())
+        columns["embed_timing"] = watch.shares(len(batch), bytes_out)
         return pa.table([columns[f.name] for f in self.schema], schema=self.schema)

@@ -1,16 +1,17 @@
-"""What travels between stages: one row an image until the write.
+"""Schemas of the tables that pass between stages: one row an image until the write.
 
-The columns of `images` grow from stage to stage; faces ride along as a list of structs, and so does
-what was spent (`pipeline.timing`).
+The columns of `images` grow from stage to stage; an image's faces are a list of structs, and each
+stage adds what it spent (`pipeline.timing`).
 """
 
 import pyarrow as pa
 
+from pipeline.imaging.record import columns
 from pipeline.lake import schema
-from pipeline.timing import STAGES, WORK
+from pipeline.timing import STAGES, TIMING
 
-# What stages before Write spent.
-SPENT = [pa.field(f"{name}_work", WORK) for name in STAGES[:-1]]
+# What each stage before Write spent.
+TIMINGS = [pa.field(f"{name}_timing", TIMING) for name in STAGES[:-1]]
 
 _IMAGE = [
     f.remove_metadata().with_nullable(True)
@@ -20,20 +21,20 @@ _IMAGE = [
 DECODED = pa.schema(
     [
         *_IMAGE,
-        pa.field("reduced", pa.int8()),  # pixels have 1 / reduced of a side, rounded up
+        *(pa.field(name, pa.type_for_alias(c.kind)) for name, c in columns() if not c.stored),
         pa.field("pixels", pa.large_binary()),
-        *SPENT[:2],
+        *TIMINGS[:2],
     ]
 )
 
 _MEASURES = [f.remove_metadata().with_nullable(True) for f in schema.FACE_MEASURES]
 THUMBNAIL = pa.field("thumbnail", pa.binary())
-FOUND_FIELDS = [*_MEASURES, THUMBNAIL, pa.field("crop", pa.large_binary())]
+DETECTION_FIELDS = [*_MEASURES, THUMBNAIL, pa.field("crop", pa.large_binary())]
 DETECTED = pa.schema(
     [
         *_IMAGE,
-        *SPENT[:3],
-        pa.field("found", pa.list_(pa.struct(FOUND_FIELDS))),
+        *TIMINGS[:3],
+        pa.field("detections", pa.list_(pa.struct(DETECTION_FIELDS))),
     ]
 )
 
@@ -53,7 +54,7 @@ def embedded(dimension: int) -> pa.Schema:
     return pa.schema(
         [
             *_IMAGE,
-            *SPENT,
-            pa.field("found", pa.list_(pa.struct(embedded_fields(dimension)))),
+            *TIMINGS,
+            pa.field("detections", pa.list_(pa.struct(embedded_fields(dimension)))),
         ]
     )

@@ -15,9 +15,9 @@ from pipeline.lake import schema
 from pipeline.lake.columns import elements, matrix
 from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import NOTHING, Forgotten
-from pipeline.stages.records import SPENT
+from pipeline.stages.records import TIMINGS
 from pipeline.storage.retry import take_counts
-from pipeline.timing import Stopwatch, fold
+from pipeline.timing import Stopwatch, summed
 
 RESULT = pa.schema(
     [
@@ -28,7 +28,7 @@ RESULT = pa.schema(
         ("bytes", pa.int64()),
         ("errors", pa.string()),
         ("retries", pa.string()),
-        ("work", pa.string()),  # by stage, as `pipeline.timing.fold` has it
+        ("timing", pa.string()),  # by stage, as `pipeline.timing.summed` has it
     ]
 )
 
@@ -60,8 +60,8 @@ class Write:
         take_counts()
         images, faces = self.tables(batch)
         name = self.lake.publish_part(images, faces, self.run_id)
-        work = {f.name.removesuffix("_work"): fold(batch[f.name]) for f in SPENT}
-        work["write"] = fold(watch.shares(len(images), 0).to_pylist())
+        timing = {f.name.removesuffix("_timing"): summed(batch[f.name]) for f in TIMINGS}
+        timing["write"] = summed(watch.shares(len(images), 0).to_pylist())
         errors = Counter(e for e in batch["error"].to_pylist() if e)
         return pa.Table.from_pylist(
             [
@@ -73,36 +73,36 @@ class Write:
                     "bytes": pc.sum(batch["bytes"]).as_py() or 0,
                     "errors": json.dumps(errors),
                     "retries": json.dumps(take_counts()),
-                    "work": json.dumps(work),
+                    "timing": json.dumps(timing),
                 }
             ],
             schema=RESULT,
         )
 
     def _allowed(self, batch: pa.Table) -> pa.Table:
-        """Return the rows of photos that may be here: the pixels of a forgotten one tell it."""
+        """Return the rows of photos that may be in the lake, now that their pixels are known."""
         if not self.forgotten.images:
             return batch
-        told = zip(*(batch[n].to_pylist() for n in ("uri", "sha256", "pixels_sha256")), strict=True)
-        return batch.filter(pa.array([not self.forgotten.hides(*one) for one in told], pa.bool_()))
+        rows = zip(*(batch[n].to_pylist() for n in ("uri", "sha256", "pixels_sha256")), strict=True)
+        return batch.filter(pa.array([not self.forgotten.hides(*row) for row in rows], pa.bool_()))
 
     def _hidden(self, batch: pa.Table, owner: npt.NDArray[np.int64], boxes: Floats32) -> Bools:
-        """Return which faces must not be here, bool [N]; `owner` is the row of each."""
+        """Return which faces must not be in the lake, bool [N]; `owner` is the row of each."""
         hidden = np.zeros(len(owner), bool)
         if not self.forgotten.boxes:
             return hidden
         columns = ("width", "height", "uri", "sha256", "pixels_sha256")
         rows = zip(*(batch[name].to_pylist() for name in columns), strict=True)
-        for row, (width, height, *told) in enumerate(rows):
-            mine = owner == row
-            if mine.any():
-                hidden[mine] = self.forgotten.hidden_faces(boxes[mine], width, height, *told)
+        for row, (width, height, *photo) in enumerate(rows):
+            faces = owner == row
+            if faces.any():
+                hidden[faces] = self.forgotten.hidden_faces(boxes[faces], width, height, *photo)
         return hidden
 
     def _face_ids(self, image_id: str, count: int) -> Iterator[str]:
-        """Yield the ids of an image's faces by rank; those of forgotten faces are passed over.
+        """Yield the ids of an image's faces by rank, without those of forgotten faces.
 
-        So the others keep theirs, and what was said of them holds.
+        So the other faces keep their ids, and the corrections that name them still hold.
         """
         rank = itertools.count()
         while count:
@@ -113,20 +113,20 @@ class Write:
 
     def tables(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Return the rows of `images` and of `faces` for a batch of schema `embedded(D)`."""
-        counts, found = elements(batch["found"])
+        counts, detections = elements(batch["detections"])
         owner = np.repeat(np.arange(len(batch)), counts)
-        shown = np.flatnonzero(~self._hidden(batch, owner, matrix(found.field("box"))))
-        owner, found = owner[shown], found.take(pa.array(shown))
+        kept = np.flatnonzero(~self._hidden(batch, owner, matrix(detections.field("box"))))
+        owner, detections = owner[kept], detections.take(pa.array(kept))
         counts = np.bincount(owner, minlength=len(batch))
         good = np.asarray(pc.is_null(batch["error"]))
-        known = {name: batch[name] for name in batch.column_names}
-        known["faces"] = pa.array(np.where(good, counts, 0), pa.int32(), mask=~good)
-        known["run_id"] = pa.array([self.run_id] * len(batch), pa.string())
-        images = pa.table([known[f.name] for f in schema.IMAGES], schema=schema.IMAGES)
+        image_columns = {name: batch[name] for name in batch.column_names}
+        image_columns["faces"] = pa.array(np.where(good, counts, 0), pa.int32(), mask=~good)
+        image_columns["run_id"] = pa.array([self.run_id] * len(batch), pa.string())
+        images = pa.table([image_columns[f.name] for f in schema.IMAGES], schema=schema.IMAGES)
 
         image_ids = batch["image_id"].to_pylist()
         uris = batch["uri"].to_pylist()
-        columns: dict[str, object] = {f.name: found.field(f.name) for f in found.type}
+        columns: dict[str, object] = {f.name: detections.field(f.name) for f in detections.type}
         columns |= {
             "face_id": [
                 face

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging import decode as decode_image
+from pipeline.imaging.decode import decode as decode_image
 from pipeline.imaging.fingerprint import fingerprint
 from pipeline.imaging.phash import HASH_BYTES
 from pipeline.sources.members import Report
@@ -30,7 +30,7 @@ def decode(data: bytes) -> None:
     if data.startswith(PNG_MAGIC):
         data = with_checksums(data)
     try:
-        image = decode_image(data, MAX_PIXELS)
+        image = decode_image(data, MAX_PIXELS, None)
     except ImageError as caught:
         error = caught
     else:
@@ -49,7 +49,7 @@ def check_image(image) -> None:
     assert image.taken_at is None or image.taken_at.tzinfo is None
     marks = fingerprint(image.pixels)
     assert len(marks.phash) == HASH_BYTES
-    assert 0 <= marks.quality <= 100
+    assert 0 <= marks.phash_quality <= 100
     assert marks.sharpness >= 0
     assert image.camera is None or image.camera.isprintable()
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging import decode, probe
 from pipeline.imaging.exif import read_exif, upright
-from pipeline.imaging.formats import unsupported_kind
+from pipeline.imaging.formats import probe, unsupported_kind
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.phash import pdq
 from pipeline.imaging.tiff import raw_kind
+from tests.support.decoding import decode
 
 # Small, so that a mutated header cannot ask for much memory in a test.
 LIMIT = 4_000_000

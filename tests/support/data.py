@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.imaging import decode
+from tests.support.decoding import decode
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "photos"
 

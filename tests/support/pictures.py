@@ -10,11 +10,11 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.errors import ImageError
-from pipeline.imaging import decode
 from pipeline.imaging.fingerprint import fingerprint
 from pipeline.lake import schema
 from pipeline.lake.store import LakeStore, Models
 from tests.support.builders import PHOTOS
+from tests.support.decoding import decode
 
 DIMENSION = 8
 
@@ -103,10 +103,10 @@ def read_row(path, root):
         camera=image.camera,
         holds_more=image.holds_more,
         phash=marks.phash,
-        phash_quality=marks.quality,
-        phash_inner=marks.inner,
-        phash_turnable=marks.turnable,
-        pixels_sha256=marks.pixels,
+        phash_quality=marks.phash_quality,
+        phash_inner=marks.phash_inner,
+        phash_turnable=marks.phash_turnable,
+        pixels_sha256=marks.pixels_sha256,
         sharpness=marks.sharpness,
     )
 

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging import decode, worker
+from pipeline.imaging import worker
+from pipeline.imaging.decode import decode
 
 MAGIC = b"poison:"
 

@@ -1,4 +1,4 @@
-"""Brings the photos of a sample together as the stages get them in a run."""
+"""Groups the photos of a sample into batches, as the stages get them in a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,6 @@ from pipeline.arrays import Floats64
 from pipeline.config import IndexConfig
 from pipeline.executor.planning.fetch import PASSED_BYTES, Fetched, fetch
 from pipeline.executor.planning.sampling import Portion
-from pipeline.executor.planning.timing import Meter
 from pipeline.sources.members import Report
 from pipeline.sources.read import TABLE_BYTES
 
@@ -29,7 +28,6 @@ def batches(
     portions: Sequence[Portion],
     config: IndexConfig,
     report: Report,
-    meter: Meter,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
     """Yield as many photos as a detect actor gets at once, or as memory should hold."""
@@ -38,10 +36,10 @@ def batches(
     waiting: list[Fetched] = []
     size = 0
     for portion in portions:
-        for got in fetch(portion, config.read, report, meter, budget_bytes, rng):
-            for i in range(len(got.table)):
-                waiting.append(replace(got, table=got.table.slice(i, 1)))
-                size += got.table["bytes"][i].as_py() or 0
+        for fetched in fetch(portion, config.read, report, budget_bytes, rng):
+            for i in range(len(fetched.table)):
+                waiting.append(replace(fetched, table=fetched.table.slice(i, 1)))
+                size += fetched.table["bytes"][i].as_py() or 0
                 if len(waiting) >= config.pools.detect_batch or size >= 2 * TABLE_BYTES:
                     yield _batch(waiting)
                     waiting, size = [], 0

@@ -10,13 +10,14 @@ import pyarrow as pa
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.executor.planning.sampling import Portion, Reservoir
-from pipeline.executor.planning.timing import Meter, Span
+from pipeline.executor.planning.timing import Span
 from pipeline.lake.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.new_images import NewImages
 from pipeline.sources.read import ENCODED, read
 from pipeline.sources.shards import members_of, open_shard
 from pipeline.storage.folder import printable
+from pipeline.timing import Stopwatch, summed
 
 # Bytes that are passed over in all shards of a sample together: seconds on a disk, a minute or so
 # on an object store. Of larger ones the sample sees the beginning.
@@ -46,30 +47,25 @@ def fetch(
     portion: Portion,
     config: ReadConfig,
     report: Report,
-    meter: Meter,
     budget_bytes: int,
     rng: np.random.Generator,
 ) -> Iterator[Fetched]:
     """Yield the photos of a portion; of a shard no more than `budget_bytes` are passed over.
 
-    A shard that cannot be read is told in `report`, as in a run.
+    A shard that cannot be read is noted in `report`, as in a run.
     """
     if portion.unit.kind != "files":
-        yield from _of_shard(portion, config, report, meter, budget_bytes, rng)
+        yield from _of_shard(portion, config, report, budget_bytes, rng)
         return
-    began = meter.now()
     for table in read(portion.unit, Ledger.empty(), config, report):
-        spent = meter.now() - began
-        each = Span(spent.cpu_s / len(table), spent.wall_s / len(table))
+        each = Span.of(summed(table["read_timing"]), len(table))
         yield Fetched(table, each, portion.holds / portion.wanted)
-        began = meter.now()
 
 
 def _of_shard(
     portion: Portion,
     config: ReadConfig,
     report: Report,
-    meter: Meter,
     budget_bytes: int,
     rng: np.random.Generator,
 ) -> Iterator[Fetched]:
@@ -86,7 +82,7 @@ def _of_shard(
             raise _EnoughError
         return reservoir.draws() and new_images.wanted(key)
 
-    began = meter.now()
+    watch = Stopwatch()
     whole = False
     try:
         with open_shard(unit) as file:
@@ -100,15 +96,15 @@ def _of_shard(
     except (StorageError, ConfigError) as error:
         report.damage.append(str(error))
     report.damage.extend(f"{printable(unit.base)}: {text}" for text in shard_report.damage)
+    spent = watch.spent()
     rows = [row for row in reservoir.kept if row is not None]
     if not rows:
         return
-    spent = meter.now() - began
     # A run reads what is passed over here as well, except in a zip, where it was not touched.
-    images = len(rows) if unit.kind == "zip" else reservoir.passed
+    images_read = len(rows) if unit.kind == "zip" else reservoir.passed
     holds = reservoir.passed if whole else reservoir.passed / share
     yield Fetched(
         pa.Table.from_pylist(rows, schema=ENCODED),
-        Span(spent.cpu_s / images, spent.wall_s / images),
+        Span.of(spent, images_read),
         holds * portion.stands_for / len(rows),
     )

@@ -1,4 +1,4 @@
-"""What a sample says of a photo: mean costs, with intervals."""
+"""Mean costs of one photo, with intervals, from a sample."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -122,6 +122,7 @@ def predict_archive(
     Raises:
         ConfigError: an input or a number that cannot be.
     """
+    from pipeline.executor.planning.batches import batches
     from pipeline.executor.planning.measure import measure  # with all models and stages
 
     hardware = hardware_of(settings, config)
@@ -138,7 +139,9 @@ def predict_archive(
     device = "cuda" if on_gpu else "cpu"
     with tempfile.TemporaryDirectory(prefix="facelake-plan-") as folder:
         lake = LakeStore(f"{folder}/lake")  # of the sample
-        sample = measure(portions, config, models, lake, report, device=device, rng=rng)
+        sample = measure(
+            batches(portions, config, report, rng), config, models, lake, report, device
+        )
     means = figures(sample, settings.seed)
     if on_gpu:
         hardware = with_gpu(hardware, means)

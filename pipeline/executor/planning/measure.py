@@ -1,7 +1,7 @@
-"""Takes a sample through the stages of a run, in this process, and measures."""
+"""Measures what a sample of photos takes in each stage of a run, in this process."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -10,171 +10,181 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats64
 from pipeline.config import IndexConfig
 from pipeline.errors import ConfigError, ErrorCode, NoImagesError, StorageError
-from pipeline.executor.planning.batches import Batch, batches
+from pipeline.executor.planning.batches import Batch
 from pipeline.executor.planning.figures import STAGES, Memory, Sample
-from pipeline.executor.planning.sampling import Portion
-from pipeline.executor.planning.timing import Meter, Span, forget_peak, resident, shared_out
+from pipeline.executor.planning.timing import forget_peak, resident, shared_out
 from pipeline.lake.store import LakeStore, Models, parquet_bytes
 from pipeline.memory import give_back
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
-from pipeline.stages.decode import Decode, decode_stage
+from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
 from pipeline.stages.write import Write
 from pipeline.storage.folder import visible
+from pipeline.timing import Stopwatch, summed
 
 # Photos that are decoded and searched before the clock starts: first calls load and compile.
 WARM_UP = 4
 
 
-class _Spent:
-    """Collects seconds by stage and photo."""
-
-    def __init__(self) -> None:
-        self.cpu_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
-        self.wall_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
-        self.weights: list[Floats64] = []
-
-    def add(self, stage: str, span: Span, weights: Floats64) -> None:
-        self.cpu_s[stage].append(shared_out(span.cpu_s, weights))
-        self.wall_s[stage].append(shared_out(span.wall_s, weights))
-
-
 def measure(
-    portions: Sequence[Portion],
+    photos: Iterable[Batch],
     config: IndexConfig,
     models: Models,
     lake: LakeStore,
     report: Report,
-    *,
     device: str = "cpu",
-    rng: np.random.Generator,
 ) -> Sample:
-    """Read, decode, search, embed and write the photos of `portions`, in one thread.
+    """Read, decode, search, embed and write the photos of `batches`, in one thread.
 
-    `lake` is a place that is thrown away; `report` gets what was passed over.
+    `lake` is a place that is thrown away; `report` has what was passed over.
 
     Raises:
-        NoImagesError: there is no photo in the portions.
+        NoImagesError: there is no photo in the batches.
         StorageError: no photo could be read.
         ConfigError: no photo can be used.
     """
     import torch
 
     torch.set_num_threads(1)
-    limits = config.decode
-    decode = decode_stage(limits)
-    meter, spent = Meter(lambda: decode.child_pid), _Spent()
-    began = meter.now()
-    store = WeightStore.at(config.weights_dir, config.weights_url)
+    watch = Stopwatch()
+    stages = _Stages(config, device)
     forget_peak()
     idle = resident()
-    read = batches(portions, config, report, meter, rng)
-    found, decoder_bytes = _searched(read, config, decode, meter, spent, store, device)
+    faces = stages.search(photos)
     searched = resident()
-    _refuse_useless(found, report)
+    if faces is None:
+        raise NoImagesError(
+            f"The sample holds no photo{_damage(report)}; check the inputs with facelake index "
+            "--dry-run"
+        )
+    _refuse_useless(faces)
     give_back()
     forget_peak()
     before = resident()
-    precision = None if config.precision == "auto" else config.precision
-    embed = Embed(config.embedder, device=device, threads=1, store=store, precision=precision)
-    rows = _embedded(embed, found, config.pools.embed_batch, meter, spent)
+    rows = stages.embed(faces)
     after = resident()
     write = Write(lake, models, "plan")
-    start = meter.now()
-    write(rows)
-    spent.add("write", meter.now() - start, np.ones(len(rows)))
-    row_bytes = _row_bytes(write, rows)
+    stages.write(write, rows)
     memory = Memory(
         detect=searched.peak,
         embed=idle.now + max(0, after.peak - before.now),
-        decoder=decoder_bytes,
+        decoder=stages.decoder_bytes,
         shared=after.files,
     )
     return Sample(
-        {name: np.concatenate(parts) for name, parts in spent.cpu_s.items()},
-        {name: np.concatenate(parts) for name, parts in spent.wall_s.items()},
-        np.concatenate(spent.weights),
+        {name: np.concatenate(parts) for name, parts in stages.cpu_s.items()},
+        {name: np.concatenate(parts) for name, parts in stages.wall_s.items()},
+        np.concatenate(stages.weights),
         np.asarray(rows["bytes"].combine_chunks().fill_null(0), dtype=np.float64),
         _pixels(rows),
         _faces(rows),
         Counter(code for code in rows["error"].to_pylist() if code),
-        *row_bytes,
+        *_row_bytes(write, rows),
         memory,
-        (meter.now() - began).wall_s,
+        watch.spent()["seconds"],
         device,
     )
 
 
-def _searched(
-    read: Iterable[Batch],
-    config: IndexConfig,
-    decode: Decode,
-    meter: Meter,
-    spent: _Spent,
-    store: WeightStore,
-    device: str,
-) -> tuple[pa.Table | None, int]:
-    """Return the photos with their faces, and the peak of the process that decodes."""
-    detect: Detect | None = None
-    found: list[pa.Table] = []
-    decoder_bytes = 0
-    for batch in read:
-        if detect is None:
-            detect = Detect(
-                find_card(config.embedder),
-                config.detect,
-                detector=config.detector,
-                thumbnails=config.thumbnails,
-                device=device,
-                store=store,
-            )
-            for part in decode(batch.table.slice(0, WARM_UP)):
-                detect(part)
-        spent.weights.append(batch.weights)
-        spent.cpu_s["read"].append(batch.read_cpu_s)
-        spent.wall_s["read"].append(batch.read_wall_s)
-        start = meter.now()
-        for part in decode(batch.table):
-            decoded = meter.now()
-            each = pc.struct_field(part["decode_work"], "seconds")
-            spent.add("decode", decoded - start, np.asarray(each, dtype=np.float64))
-            found.append(detect(part))
-            start = meter.now()
-            spent.add("detect", start - decoded, _pixels(part))
-        if pid := decode.child_pid:
-            child = resident(pid)
-            decoder_bytes = max(decoder_bytes, child.peak + child.pixels)
-    return (pa.concat_tables(found) if found else None), decoder_bytes
+class _Stages:
+    """The stages of a run in this process; collects seconds by stage and photo.
 
+    Attributes:
+        decoder_bytes: peak memory of the process that decodes.
+    """
 
-def _embedded(embed: Embed, found: pa.Table, size: int, meter: Meter, spent: _Spent) -> pa.Table:
-    embed(found.slice(0, WARM_UP))
-    done = []
-    for start in range(0, len(found), size):
-        part = found.slice(start, size)
-        began = meter.now()
-        done.append(embed(part))
-        spent.add("embed", meter.now() - began, _faces(part))
-    return pa.concat_tables(done)
+    def __init__(self, config: IndexConfig, device: str) -> None:
+        self.config = config
+        self.device = device
+        self.weights_store = WeightStore.at(config.weights_dir, config.weights_url)
+        self.cpu_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
+        self.wall_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
+        self.weights: list[Floats64] = []
+        self.decoder_bytes = 0
 
+    def _add(self, stage: str, spent: Mapping[str, float], weights: Floats64) -> None:
+        self.cpu_s[stage].append(shared_out(spent["cpu_seconds"], weights))
+        self.wall_s[stage].append(shared_out(spent["seconds"], weights))
 
-def _refuse_useless(found: pa.Table | None, report: Report) -> None:
-    damage = f": {visible(report.damage[0])}" if report.damage else ""
-    if found is None:
-        raise NoImagesError(
-            f"The sample holds no photo{damage}; check the inputs with facelake index --dry-run"
+    def search(self, photos: Iterable[Batch]) -> pa.Table | None:
+        """Return the photos with their faces, None where there are no photos."""
+        decode = Decode(self.config.decode)
+        watch = Stopwatch(lambda: decode.child_pid)
+        detect: Detect | None = None
+        searched: list[pa.Table] = []
+        for batch in photos:
+            if detect is None:
+                detect = self._detect()
+                for part in decode(batch.table.slice(0, WARM_UP)):
+                    detect(part)
+            self.weights.append(batch.weights)
+            self.cpu_s["read"].append(batch.read_cpu_s)
+            self.wall_s["read"].append(batch.read_wall_s)
+            watch.restart()
+            for part in decode(batch.table):
+                # The column lacks what making the table took: it only shares out the whole.
+                each = pc.struct_field(part["decode_timing"], "seconds")
+                self._add("decode", watch.spent(), np.asarray(each, dtype=np.float64))
+                searched.append(detect(part))
+                self._add("detect", summed(searched[-1]["detect_timing"]), _pixels(part))
+                watch.restart()
+            if pid := decode.child_pid:
+                child = resident(pid)
+                self.decoder_bytes = max(self.decoder_bytes, child.peak + child.pixels)
+        return pa.concat_tables(searched) if searched else None
+
+    def _detect(self) -> Detect:
+        return Detect(
+            find_card(self.config.embedder),
+            self.config.detect,
+            detector=self.config.detector,
+            thumbnails=self.config.thumbnails,
+            device=self.device,
+            store=self.weights_store,
         )
-    errors = Counter(found["error"].to_pylist())
+
+    def embed(self, faces: pa.Table) -> pa.Table:
+        """Return the photos with the vectors of their faces."""
+        precision = None if self.config.precision == "auto" else self.config.precision
+        embed = Embed(
+            self.config.embedder,
+            device=self.device,
+            threads=1,
+            store=self.weights_store,
+            precision=precision,
+        )
+        embed(faces.slice(0, WARM_UP))
+        embedded = []
+        for start in range(0, len(faces), self.config.pools.embed_batch):
+            part = faces.slice(start, self.config.pools.embed_batch)
+            embedded.append(embed(part))
+            self._add("embed", summed(embedded[-1]["embed_timing"]), _faces(part))
+        return pa.concat_tables(embedded)
+
+    def write(self, write: Write, rows: pa.Table) -> None:
+        """Write one part."""
+        watch = Stopwatch()
+        write(rows)
+        self._add("write", watch.spent(), np.ones(len(rows)))
+
+
+def _damage(report: Report) -> str:
+    return f": {visible(report.damage[0])}" if report.damage else ""
+
+
+def _refuse_useless(photos: pa.Table) -> None:
+    """Raise StorageError or ConfigError when every photo has an error."""
+    errors = Counter(photos["error"].to_pylist())
     if errors[None]:
         return
-    first = found.slice(0, 1).to_pylist()[0]
+    first = photos.slice(0, 1).to_pylist()[0]
     kinds = ", ".join(f"{n} {code}" for code, n in errors.most_common())
     kind = StorageError if set(errors) == {ErrorCode.UNREADABLE.value} else ConfigError
     raise kind(
-        f"None of the {len(found)} sampled photos can be used ({kinds}); the first is "
+        f"None of the {len(photos)} sampled photos can be used ({kinds}); the first is "
         f"{visible(first['uri'])}: {visible(first['error_detail'] or first['error'])}. Without one "
         "there is nothing to predict from: name inputs that hold photos, or a larger --sample"
     )
@@ -189,14 +199,14 @@ def _pixels(table: pa.Table) -> Floats64:
 
 
 def _faces(table: pa.Table) -> Floats64:
-    return np.array([len(mine or ()) for mine in table["found"]], dtype=np.float64)
+    return np.array([len(faces or ()) for faces in table["detections"]], dtype=np.float64)
 
 
 def _row_bytes(write: Write, rows: pa.Table) -> tuple[float, float, float]:
     """Return Parquet bytes of a row of images, of a row of faces, and of a part beside its rows.
 
-    A part of thousands of rows has the same schema and footers as one of a hundred: what two
-    halves take more than the whole is theirs.
+    A part of thousands of rows has the same schema and footers as one of a hundred: their size is
+    what two halves take more than the whole.
     """
     fixed, each = [], []
     for table in write.tables(rows):

@@ -17,16 +17,16 @@ LISTED_BYTES = 400
 LEDGER_BYTES, LEDGER_MAKING_BYTES = 36, 95
 
 
-def driver_bytes(photos: int, loose_share: float, known: int) -> float:
-    """Return the driver's memory; `known` photos are in the lake already.
+def driver_bytes(photos: int, loose_share: float, in_lake: int) -> float:
+    """Return the driver's memory; `in_lake` photos are in the lake already.
 
     The ledger is made first; what it took meanwhile is free again when files are listed.
     """
     listed = photos * loose_share * LISTED_BYTES
-    return DRIVER_BYTES + max(known * LEDGER_MAKING_BYTES, known * LEDGER_BYTES + listed)
+    return DRIVER_BYTES + max(in_lake * LEDGER_MAKING_BYTES, in_lake * LEDGER_BYTES + listed)
 
 
-def node_bytes(figures: Figures, sizing: Sizing, nodes: int, cpus: int, known: int) -> float:
+def node_bytes(figures: Figures, sizing: Sizing, nodes: int, cpus: int, in_lake: int) -> float:
     """Return the memory of a node: actors, tasks, the object store and Ray.
 
     Every node that reads has its own copy of the ledger in its object store.
@@ -43,5 +43,5 @@ def node_bytes(figures: Figures, sizing: Sizing, nodes: int, cpus: int, known: i
         + decoders * memory.decoder
         + (cpus if sizing.decode_apart else 0) * WORKER_BYTES
         + (sizing.read_tasks + sizing.write_tasks) / nodes * WORKER_BYTES
-        + known * LEDGER_BYTES
+        + in_lake * LEDGER_BYTES
     )

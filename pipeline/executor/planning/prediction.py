@@ -1,4 +1,4 @@
-"""From a photo's costs to a cluster's hours and bytes: arithmetic alone."""
+"""Predicts hours and bytes of a run on a cluster from the costs of one photo, by arithmetic."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -136,10 +136,10 @@ def predict(
         parts=parts,
         read_bytes_per_s=rate * figures.bytes / hardware.nodes,
         write_bytes_per_s=rate * output / photos / hardware.nodes,
-        node_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus, known=0),
-        driver_bytes=driver_bytes(photos, loose_share, known=0),
-        node_again_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus, known=photos),
-        driver_again_bytes=driver_bytes(photos, loose_share, known=photos),
+        node_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus, in_lake=0),
+        driver_bytes=driver_bytes(photos, loose_share, in_lake=0),
+        node_again_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus, in_lake=photos),
+        driver_again_bytes=driver_bytes(photos, loose_share, in_lake=photos),
         sizing=sizing,
     )
 

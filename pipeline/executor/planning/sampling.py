@@ -1,4 +1,4 @@
-"""Chooses photos from the whole of an input, not its beginning."""
+"""Chooses a sample of photos spread over all inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.sources.units import Plan, Unit
 
-# Shards that are opened at most: to come to the photos inside one, a tar is read from its start.
+# Shards that are opened at most: a tar is read from its start to reach the photos inside.
 MAX_SHARDS = 16
 
 
@@ -56,8 +56,8 @@ def choose(plan: Plan, wanted: int, rng: np.random.Generator) -> list[Portion]:
     opened = [shards[k] for k in spread(len(shards), MAX_SHARDS, rng)]
     every = sum(_bytes(unit) for unit in plan.units if unit.kind != "files")
     stands_for = every / max(1, sum(_bytes(plan.units[i]) for i in opened))
-    mine = np.cumsum([0, *(len(picked[i]) for i in opened)])
-    shares = np.diff(mine * number // max(1, int(mine[-1]))).tolist()
+    ends_opened = np.cumsum([0, *(len(picked[i]) for i in opened)])
+    shares = np.diff(ends_opened * number // max(1, int(ends_opened[-1]))).tolist()
     for index, share in zip(opened, shares, strict=True):
         # A sample of the whole input takes a shard whole, however wrong the estimate is.
         share = max(share, wanted) if wanted >= sum(holds) else share

@@ -1,7 +1,6 @@
-"""Clocks and memory of this process and of the one that decodes for it."""
+"""Seconds as planning counts them, and the memory of this process and of the decoding one."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.arrays import Floats64
-from pipeline.timing import cpu_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,26 +17,10 @@ class Span:
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
-    def __add__(self, other: "Span") -> "Span":
-        return Span(self.cpu_s + other.cpu_s, self.wall_s + other.wall_s)
-
-    def __sub__(self, other: "Span") -> "Span":
-        return Span(self.cpu_s - other.cpu_s, self.wall_s - other.wall_s)
-
-
-class Meter:
-    """Tells what was spent so far, by this process and its child.
-
-    Args:
-        child: returns the id of a running child, None where there is none.
-    """
-
-    def __init__(self, child: Callable[[], int | None]) -> None:
-        self.child = child
-
-    def now(self) -> Span:
-        """Return seconds since some beginning; only differences mean anything."""
-        return Span(cpu_seconds(self.child()), time.perf_counter())
+    @classmethod
+    def of(cls, spent: Mapping[str, float], images: int = 1) -> "Span":
+        """Return the share of each of `images` in what `pipeline.timing` says was spent."""
+        return cls(spent["cpu_seconds"] / images, spent["seconds"] / images)
 
 
 def shared_out(total: float, weights: Floats64) -> Floats64:
@@ -67,18 +49,18 @@ class Resident:
 
 def resident(pid: int | None = None) -> Resident:
     """Return the memory of a process, this one when no id is given; zeros where none can tell."""
-    found = {"VmRSS": 0, "VmHWM": 0, "RssFile": 0, "RssShmem": 0}
+    sizes = {"VmRSS": 0, "VmHWM": 0, "RssFile": 0, "RssShmem": 0}
     with suppress(OSError):
         for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
             name, _, value = line.partition(":")
-            if name in found:
-                found[name] = int(value.split()[0]) * 1024
-    shared = found["RssFile"] + found["RssShmem"]
+            if name in sizes:
+                sizes[name] = int(value.split()[0]) * 1024
+    shared = sizes["RssFile"] + sizes["RssShmem"]
     return Resident(
-        now=max(0, found["VmRSS"] - shared),
-        peak=max(0, found["VmHWM"] - shared),
-        pixels=found["RssShmem"],
-        files=found["RssFile"],
+        now=max(0, sizes["VmRSS"] - shared),
+        peak=max(0, sizes["VmHWM"] - shared),
+        pixels=sizes["RssShmem"],
+        files=sizes["RssFile"],
     )
 
 

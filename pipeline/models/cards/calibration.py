@@ -1,7 +1,7 @@
 """A calibration: from the similarity of two faces to the probability that they are one person.
 
-It belongs to the weights of one embedder and speaks for a prior: the share of pairs of one person
-among those that it was made from. Another prior shifts the log odds by the difference (Bayes).
+It belongs to the weights of one embedder and to a prior: the share of pairs of one person among
+those that it was made from. Another prior shifts the log odds by the difference (Bayes).
 """
 
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ class Calibration:
         prior: share of pairs of one person that the probability supposes, between 0 and 1.
         labelled_set: what it was made from.
         pairs: how many pairs those were.
-        embedder: name and revision of the weights it speaks for; "" where nobody said.
+        embedder: name and revision of the weights that it belongs to; "" if not given.
         slope, intercept: for "logistic".
         knots: for "isotonic", pairs of similarity and probability, both rising.
         log_loss, brier, ece: on pairs held out by folds; NaN where nobody said.

@@ -136,9 +136,9 @@ def _names(kind: str | None) -> list[str]:
 
 
 def _find(name_or_path: str, kind: str | None) -> ModelCard:
-    known = known_cards()
-    if name_or_path in known:
-        return known[name_or_path]
+    cards = known_cards()
+    if name_or_path in cards:
+        return cards[name_or_path]
     path = Path(name_or_path).expanduser()
     if path.suffix not in {".toml", ".onnx"}:
         raise ConfigError(
@@ -146,7 +146,7 @@ def _find(name_or_path: str, kind: str | None) -> ModelCard:
             "For your own, give the path of an .onnx file with a .toml card beside it."
         )
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist; the known models are {', '.join(known)}")
+        raise ConfigError(f"{path} does not exist; the known models are {', '.join(cards)}")
     if path.suffix == ".toml":
         return load_card(path)
     spec = path.with_suffix(".toml")
@@ -243,12 +243,12 @@ def read_calibration(path: Path) -> Calibration:
         ConfigError: there is none, or it is not valid; names the file and the key.
     """
     path = path.expanduser()
-    found = _calibration(Spec(path, read_toml(path)))
-    if found is None:
+    calibration = _calibration(Spec(path, read_toml(path)))
+    if calibration is None:
         raise ConfigError(
             f"{path} has no table [calibration]; make one with facelake evaluate calibrate"
         )
-    return found
+    return calibration
 
 
 def _files(spec: Spec, path: Path) -> tuple[ModelFile, ...]:
@@ -271,6 +271,6 @@ def _file(spec: Spec) -> ModelFile:
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
         raise spec.fail("sha256", f"is {sha256!r}; it must be 64 hex digits")
     url = spec.text("url") if "url" in spec.values else None
-    spec.known += ["size", "sha256", "url"]
+    spec.keys += ["size", "sha256", "url"]
     spec.done()
     return ModelFile(name, size, sha256, url)

@@ -33,7 +33,7 @@ class Spec:
         self.origin = origin
         self.values = dict(values)
         self.where = f"{where}." if where else ""
-        self.known: list[str] = []
+        self.keys: list[str] = []
 
     def fail(self, key: str, problem: str) -> ConfigError:
         """Return the error for a key, for the caller to raise."""
@@ -41,7 +41,7 @@ class Spec:
 
     def take(self, key: str, default: Any = None) -> Any:
         """Return the raw value; None without a value and a default."""
-        self.known.append(key)
+        self.keys.append(key)
         return self.values.pop(key, default)
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -136,7 +136,7 @@ class Spec:
     def done(self) -> None:
         """Reject keys that nothing took: a misspelled key must not pass for a default."""
         for key in self.values:
-            raise self.fail(key, f"is not a key; the keys are {', '.join(sorted(self.known))}")
+            raise self.fail(key, f"is not a key; the keys are {', '.join(sorted(self.keys))}")
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""How a torch embedder computes on a GPU: pinned uploads, and a precision told each time."""
+"""Embeds with torch on a GPU: pinned uploads, and the precision of each call."""
 
 from collections.abc import Callable
 

@@ -224,8 +224,8 @@ def load_weights(
         ),
     ]
     if any(problems):
-        found = "; ".join(filter(None, problems))
-        raise WeightsError(f"{origin} is not an Inception-ResNet-v1 of FaceNet: {found}")
+        reasons = "; ".join(filter(None, problems))
+        raise WeightsError(f"{origin} is not an Inception-ResNet-v1 of FaceNet: {reasons}")
     network.load_state_dict(given, strict=fits)
 
 

@@ -1,4 +1,4 @@
-"""Packs the pyramid levels of many images into few arrays of one width.
+"""Packs the pyramid levels of many images into a few arrays of one width.
 
 P-net is fully convolutional, so its later layers give the same answer for a level wherever it lies
 in a larger array. Photos of any sizes thus become a few calls of one shape, which spares what a
@@ -75,16 +75,16 @@ def pack(
     table, sides = table[order], sides[order]
     places = _lowest_places(sides, *size)
     for atlas in range(places[:, 0].max() + 1):
-        mine = places[:, 0] == atlas
-        rows = int((places[mine, 1] + sides[mine, 0]).max())
-        yield -(-rows // step) * step, np.hstack([table[mine], places[mine, 1:]])
+        inside = places[:, 0] == atlas
+        rows = int((places[inside, 1] + sides[inside, 0]).max())
+        yield -(-rows // step) * step, np.hstack([table[inside], places[inside, 1:]])
 
 
 @compiled
 def _lowest_places(sides: Ints, rows: int, columns: int) -> Ints:
     """Return atlas, row and column [N, 3] for rectangles of `sides` [N, 2], rows and columns.
 
-    Each goes where its lower edge comes to lie highest up, in the first atlas that has room: the
+    Each goes where its lower edge is highest, in the first atlas that has room: the
     skyline heuristic (Jylanki, "A Thousand Ways to Pack the Bin", 2010). Rows are counted from
     the top, `skyline[a, x]` is the first free one in column x.
     """

@@ -1,6 +1,6 @@
-"""What MTCNN's three steps share, on whatever device: the pyramid, candidates, regression.
+"""What the three steps of MTCNN share on CPU and GPU: pyramid, candidates, regression.
 
-Formulas of Zhang et al. 2016 (see `mtcnn_networks`) as the published implementation has them.
+Formulas of Zhang et al. 2016 (see `networks`) as the published implementation has them.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Loops compiled to machine code by Numba, where NumPy would write every step to memory.
+"""Compiles loops to machine code with Numba, where NumPy would write every step to memory.
 
 Code is compiled at the first call, about a second a function, and kept for later processes beside
 the source or, where that folder is read-only, in the user's cache folder. Where neither can be

@@ -1,8 +1,8 @@
 """MTCNN on a CPU: a cascade of three networks over an image pyramid, for images of any sizes.
 
-Zhang et al. 2016 (see `mtcnn_networks`). Boxes, probabilities and landmarks equal those of
+Zhang et al. 2016 (see `networks`). Boxes, probabilities and landmarks equal those of
 facenet-pytorch 2.6.0 up to float noise; unlike there, images in one call may differ in size, be
-smaller than a face, or have none. `mtcnn_gpu` has the same on a GPU.
+smaller than a face, or have none. `gpu.detector` does the same on a GPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ from pipeline.models.mtcnn.sums import Tables
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """What a network wants: crops of `side`, at most `batch` at once, for `outputs` numbers each.
+    """What a network takes: crops of `side`, at most `batch` at once, for `outputs` numbers each.
 
     Batches bound activations at some 70 MB; larger ones are no faster on a CPU.
     """
@@ -75,11 +75,11 @@ class MTCNN:
         `images` are upright RGB, uint8 [H, W, 3], of any sizes. Selection by the config is
         not applied here (see `detector.select`).
         """
-        found: list[Detections] = []
+        detections: list[Detections] = []
         for chunk in chunks(images, self.config.batch_pixels):
             tables = Tables.of(chunk)
-            found.extend(self._decide(tables, self._refine(tables, self._propose(tables))))
-        return found
+            detections.extend(self._decide(tables, self._refine(tables, self._propose(tables))))
+        return detections
 
     def _propose(self, tables: Tables) -> Candidates:
         """P-net over the pyramids: square candidate boxes."""
@@ -94,7 +94,7 @@ class MTCNN:
         if not parts:  # all are smaller than a face
             return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
         cells, values = (np.concatenate(x) for x in zip(*parts, strict=True))
-        # by level, row and column: what is found does not depend on where tiles were put
+        # by level, row and column: the result does not depend on where tiles were put
         order = np.lexsort((cells[:, 3], cells[:, 2], cells[:, 1]))
         owner, level, y, x = cells[order].T
         values = values[order]
@@ -111,7 +111,7 @@ class MTCNN:
         """P-net on one atlas: cells int64 [N, 4] (image, level, row, column), answers [N, 5]."""
         features = np.empty((kernels.CHANNELS, rows, atlas.COLUMNS), np.float32)
         kernels.fill_atlas(
-            tables.sums, tables.start, tables.sizes, tiles, *self.networks.first_layer, features
+            tables.sums, tables.start, tables.sizes, tiles, self.networks.first_layer, features
         )
         first = self.networks.propose_first
         answer = (first or self.networks.propose)(features[None])[0]
@@ -119,11 +119,11 @@ class MTCNN:
         least = logit(threshold) - (PROPOSE_GUARD if first else 0)
         cells, values, patches = kernels.collect(answer, features, tiles, least)
         if first:
-            values = self._ask_again(patches)
+            values = self._repeat(patches)
         passed = probability(values[:, 0]) >= threshold
         return cells[passed], values[passed]
 
-    def _ask_again(self, patches: Floats32) -> Floats32:
+    def _repeat(self, patches: Floats32) -> Floats32:
         """P-net in float32 on single cells, [N, 10, 5, 5] to [N, 5]."""
         answer = np.empty((len(patches), CELL_OUTPUTS), np.float32)
         for begin in range(0, len(patches), CELL_BATCH):
@@ -173,15 +173,15 @@ class MTCNN:
         return [faces.take(np.arange(begin, end)) for begin, end in pairwise(ends)]
 
     def _judge(
-        self, network: Network, wanted: Crops, tables: Tables, owner: Ints, corners: Ints
+        self, network: Network, shape: Crops, tables: Tables, owner: Ints, corners: Ints
     ) -> Floats32:
         """Run a network on crops, cut a batch at a time: all at once they would fill memory."""
-        answer = np.empty((len(corners), wanted.outputs), np.float32)
-        for begin in range(0, len(corners), wanted.batch):
-            part = slice(begin, begin + wanted.batch)
-            crops = np.empty((len(corners[part]), 3, wanted.side, wanted.side), np.float32)
+        answer = np.empty((len(corners), shape.outputs), np.float32)
+        for begin in range(0, len(corners), shape.batch):
+            part = slice(begin, begin + shape.batch)
+            crops = np.empty((len(corners[part]), 3, shape.side, shape.side), np.float32)
             where = (tables.sums, tables.start, tables.sizes)
-            kernels.cut(*where, owner[part], corners[part], wanted.side, crops)
+            kernels.cut(*where, owner[part], corners[part], crops)
             answer[part] = network(filled_up(crops))[: len(crops)]
         return answer
 

@@ -1,4 +1,4 @@
-"""What MTCNN does to pixels on a CPU, as compiled loops: sums, pyramid levels, crops.
+"""Compiled loops for MTCNN on a CPU: sums of pixels, pyramid levels, crops, suppression.
 
 Torch's "area" interpolation gives output cell i the mean of input rows floor(i * H / h) to
 ceil((i + 1) * H / h). With a summed-area table (Crow 1984) that mean costs four look-ups however
@@ -10,9 +10,11 @@ Tables of all images of a batch lie in one array, `sums` int32, one after the ot
 at `start[i]` and is [height + 1, (width + 1) * 3], colours innermost. `sizes` [N, 2] are heights
 and widths.
 
-All kernels stand in this one file: Numba compiles anew when it changes, but would not notice a
-change in a file that it calls into.
+All kernels are in this one file: Numba compiles again when it changes, but would not notice a
+change in another file that it calls.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,22 @@ Sums = npt.NDArray[np.int32]
 MIDDLE, SCALE = np.float32(127.5), np.float32(0.0078125)
 CHANNELS = 10  # of P-net's first convolution
 PATCH = 5  # side of what P-net's later layers see of the pooled features
+
+
+class FirstLayer(NamedTuple):
+    """P-net's first convolution and its PReLU: weight [10, 3, 3, 3], bias [10], slope [10]."""
+
+    weight: Floats32
+    bias: Floats32
+    slope: Floats32
+
+
+class Cells(NamedTuple):
+    """Where the pixels of a level begin and end in a row of sums, and their widths, [n] each."""
+
+    x0: Ints
+    x1: Ints
+    counts: Floats32
 
 
 @compiled
@@ -50,14 +68,13 @@ def add_up(pixels: npt.NDArray[np.uint8], table: Sums) -> None:
 
 
 @compiled
-def cut(
-    sums: Sums, start: Ints, sizes: Ints, owner: Ints, corners: Ints, side: int, out: Floats32
-) -> None:
+def cut(sums: Sums, start: Ints, sizes: Ints, owner: Ints, corners: Ints, out: Floats32) -> None:
     """Fill `out` float32 [N, 3, side, side] with crops, cells averaged, normalised.
 
     `corners` [N, 4] are x1, y1, x2, y2 of image `owner` [N], the last two exclusive; none may be
     empty or leave its image.
     """
+    side = out.shape[3]
     first, last = np.empty(side, np.int64), np.empty(side, np.int64)
     for n in range(len(corners)):
         image = owner[n]
@@ -81,17 +98,9 @@ def cut(
 
 
 @compiled
-def _level_row(
-    table: Sums,
-    y: int,
-    height: int,
-    x0: Ints,
-    x1: Ints,
-    counts: Floats32,
-    line: Sums,
-    out: Floats32,
-) -> None:
+def _level_row(table: Sums, y: int, height: int, cells: Cells, line: Sums, out: Floats32) -> None:
     """Fill `out` [3, n] with row `y` of a pyramid level of `height` rows, normalised."""
+    x0, x1, counts = cells
     rows = table.shape[0] - 1
     y0, y1 = y * rows // height, ((y + 1) * rows + height - 1) // height
     upper, lower = table[y0], table[y1]
@@ -107,14 +116,14 @@ def _level_row(
 
 @compiled_contracting
 def _convolve(
-    a: Floats32, b: Floats32, c: Floats32, weight: Floats32, bias: Floats32, slope: Floats32,
-    out: Floats32, larger: bool,
-) -> None:  # fmt: skip
+    a: Floats32, b: Floats32, c: Floats32, layer: FirstLayer, out: Floats32, larger: bool
+) -> None:
     """Put one row of the first convolution and its PReLU into `out` [10, n - 2].
 
-    `a`, `b`, `c` [3, n] are three rows of pixels. With `larger`, the larger of the result and of
-    what `out` holds stays. Written out: so the 27 weights of a channel stay in registers.
+    `a`, `b`, `c` [3, n] are three rows of pixels. With `larger`, `out` keeps what is larger, the
+    result or its old value. Written out, so that the 27 weights of a channel stay in registers.
     """
+    weight, bias, slope = layer
     red_a, green_a, blue_a = a[0], a[1], a[2]
     red_b, green_b, blue_b = b[0], b[1], b[2]
     red_c, green_c, blue_c = c[0], c[1], c[2]
@@ -143,15 +152,13 @@ def _convolve(
 
 
 @compiled_contracting
-def _features(
-    table: Sums, height: int, width: int, top: int, left: int, weight: Floats32, bias: Floats32,
-    slope: Floats32, out: Floats32,
-) -> None:  # fmt: skip
-    """Fill `out` [10, rows, columns] with P-net's pooled features of part of a pyramid level.
+def _features(table: Sums, tile: Ints, layer: FirstLayer, out: Floats32) -> None:
+    """Fill `out` [10, rows, columns] with P-net's pooled features of a tile.
 
-    `table` [H + 1, (W + 1) * 3] is of the image, `height` and `width` are the level's, `top` and
-    `left` count pooled cells. Pixels of the level exist three or four rows at a time only.
+    `table` [H + 1, (W + 1) * 3] is of the image, `tile` as of `atlas.TILE_FIELDS`. Pixels of the
+    level exist three or four rows at a time only.
     """
+    height, width, top, left = tile[2:6]
     rows, columns = out.shape[1], out.shape[2]
     image_width = table.shape[1] // 3 - 1
     begin, end = 2 * left, min(2 * (left + columns) + 2, width)
@@ -163,21 +170,21 @@ def _features(
         x1[i] = ((begin + i + 1) * image_width + width - 1) // width
         counts[i] = x1[i] - x0[i]
     first, last = 3 * x0[0], 3 * x1[pixels - 1] + 3
-    x0, x1 = 3 * x0 - first, 3 * x1 - first
+    cells = Cells(3 * x0 - first, 3 * x1 - first, counts)
     part = table[:, first:last]
     line = np.empty(last - first, np.int32)
     ring = np.empty((4, 3, pixels), np.float32)
     convolved = np.empty((CHANNELS, pixels - 2), np.float32)
-    _level_row(part, 2 * top, height, x0, x1, counts, line, ring[0])
-    _level_row(part, 2 * top + 1, height, x0, x1, counts, line, ring[1])
+    _level_row(part, 2 * top, height, cells, line, ring[0])
+    _level_row(part, 2 * top + 1, height, cells, line, ring[1])
     for row in range(rows):
         y, at = 2 * (top + row), 2 * row & 3
         a, b, c, d = ring[at], ring[at + 1], ring[at + 2 & 3], ring[at + 3 & 3]
-        _level_row(part, y + 2, height, x0, x1, counts, line, c)
-        _convolve(a, b, c, weight, bias, slope, convolved, False)
+        _level_row(part, y + 2, height, cells, line, c)
+        _convolve(a, b, c, layer, convolved, False)
         if y + 3 < height:  # the last cell of an odd level pools what there is (ceil_mode)
-            _level_row(part, y + 3, height, x0, x1, counts, line, d)
-            _convolve(b, c, d, weight, bias, slope, convolved, True)
+            _level_row(part, y + 3, height, cells, line, d)
+            _convolve(b, c, d, layer, convolved, True)
         for k in range(CHANNELS):
             source, target = convolved[k], out[k, row]
             for x in range((pixels - 2) // 2):
@@ -189,19 +196,30 @@ def _features(
 
 @compiled
 def fill_atlas(
-    sums: Sums, start: Ints, sizes: Ints, tiles: Ints, weight: Floats32, bias: Floats32,
-    slope: Floats32, atlas: Floats32,
-) -> None:  # fmt: skip
+    sums: Sums, start: Ints, sizes: Ints, tiles: Ints, layer: FirstLayer, atlas: Floats32
+) -> None:
     """Write P-net's pooled features of every tile to its place in `atlas` [10, rows, columns].
 
     `tiles` as of `atlas.TILE_FIELDS`. What lies between tiles stays as it was.
     """
     for t in range(len(tiles)):
-        image, _, height, width, top, left, rows, columns, y, x = tiles[t]
+        image, rows, columns, y, x = tiles[t, 0], tiles[t, 6], tiles[t, 7], tiles[t, 8], tiles[t, 9]
         tall, wide = sizes[image, 0] + 1, 3 * (sizes[image, 1] + 1)
         table = sums[start[image] : start[image] + tall * wide].reshape(tall, wide)
         place = atlas[:, y : y + rows, x : x + columns]
-        _features(table, height, width, top, left, weight, bias, slope, place)
+        _features(table, tiles[t], layer, place)
+
+
+@compiled
+def _count(answer: Floats32, tiles: Ints, least: float) -> int:
+    """Return how many cells of all tiles are at least `least`; see `collect`."""
+    count = 0
+    for t in range(len(tiles)):
+        rows, columns, y, x = tiles[t, 6:]
+        for i in range(y, y + rows - PATCH + 1):
+            for j in range(x, x + columns - PATCH + 1):
+                count += answer[0, i, j] >= least
+    return count
 
 
 @compiled
@@ -220,12 +238,7 @@ def collect(
         int64 [N, 4], image, level, and row and column in the level; float32 [N, 5], the answer
         there; float32 [N, 10, 5, 5], what of the atlas it is the answer to.
     """
-    count = 0
-    for t in range(len(tiles)):
-        rows, columns, y, x = tiles[t, 6:]
-        for i in range(y, y + rows - PATCH + 1):
-            for j in range(x, x + columns - PATCH + 1):
-                count += answer[0, i, j] >= least
+    count = _count(answer, tiles, least)
     cells = np.empty((count, 4), np.int64)
     values = np.empty((count, answer.shape[0]), np.float32)
     patches = np.empty((count, CHANNELS, PATCH, PATCH), np.float32)
@@ -267,12 +280,12 @@ def suppress(
             sorted_boxes[i, j] = boxes[order[i], j]
         x1, y1, x2, y2 = sorted_boxes[i]
         area[i] = (x2 - x1 + last_pixel) * (y2 - y1 + last_pixel)
-    found = 0
+    count_kept = 0
     for i in range(count):
         if not alive[i]:
             continue
-        kept[found] = order[i]
-        found += 1
+        kept[count_kept] = order[i]
+        count_kept += 1
         x1, y1, x2, y2 = sorted_boxes[i]
         for j in range(i + 1, count):
             if group[order[j]] != group[order[i]]:
@@ -288,4 +301,4 @@ def suppress(
             # an empty box overlaps nothing
             if whole > 0 and shared / whole > limit:
                 alive[j] = False
-    return kept[:found]
+    return kept[:count_kept]

@@ -1,4 +1,4 @@
-"""MTCNN's networks as OpenVINO models; the same layers as in `mtcnn_networks`.
+"""MTCNN's networks as OpenVINO models; the same layers as in `networks`.
 
 A softmax of two is the sigmoid of their difference, so each model gives that difference first,
 then what it regresses.

@@ -3,9 +3,9 @@
 Each returns a logit first, then what it regresses. P-net's first layer is not here: it is done
 while levels are made (`kernels.fill_atlas`).
 
-Where the CPU has bfloat16, P-net and R-net look at everything in bfloat16 first, and what comes
-near their threshold is looked at again in float32. So every answer that counts is a float32 one;
-only what bfloat16 puts more than a guard below the threshold is not looked at again.
+Where the CPU has bfloat16, P-net and R-net first judge everything in bfloat16, then whatever is
+near their threshold again in float32. So every answer that counts is a float32 one; only what
+bfloat16 puts more than a guard below the threshold is not judged again.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.arrays import Floats32
+from pipeline.models.mtcnn.kernels import FirstLayer
 from pipeline.models.mtcnn.networks import ONet, PNet, RNet
 from pipeline.models.mtcnn.openvino import decide_model, propose_model, refine_model
 from pipeline.models.openvino.graph import arrays
@@ -24,8 +25,8 @@ from pipeline.models.runtime import Compiled, has_bfloat16, openvino
 Network = Callable[[Floats32], Floats32]
 Weights = Mapping[str, Tensor]
 
-# How far, as logits, bfloat16 may fall below the threshold of P-net and of R-net and still be
-# looked at again. What it was off at most where it mattered: see docs/benchmarks.md.
+# How far below the threshold of P-net and of R-net, as logits, an answer in bfloat16 may be and is
+# still judged again. docs/benchmarks.md has how much bfloat16 was off at most.
 PROPOSE_GUARD, REFINE_GUARD = 0.5, 0.5
 
 
@@ -39,7 +40,7 @@ class Networks:
         decide: O-net, crops [N, 3, 48, 48] to [N, 15]; landmarks are five x, then five y.
         propose_first, refine_first: the same but less exact, to look with first; None: nothing
             is faster than the exact ones.
-        first_layer: weight [10, 3, 3, 3], bias [10] and slope [10] of P-net's first layer.
+        first_layer: of P-net.
     """
 
     propose: Network
@@ -47,7 +48,7 @@ class Networks:
     decide: Network
     propose_first: Network | None
     refine_first: Network | None
-    first_layer: tuple[Floats32, Floats32, Floats32]
+    first_layer: FirstLayer
 
 
 def load_networks(weights: Mapping[str, Weights]) -> Networks:
@@ -63,7 +64,8 @@ def load_networks(weights: Mapping[str, Weights]) -> Networks:
         # pooling is three times faster with channels last on a CPU
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     weight, bias = arrays(pnet.conv1)
-    first_layer = (np.ascontiguousarray(weight), bias, pnet.prelu1.weight.numpy(force=True))
+    slope = pnet.prelu1.weight.numpy(force=True)
+    first_layer = FirstLayer(np.ascontiguousarray(weight), bias, slope)
     if openvino() is None:
         exact = (in_torch(pnet.later), in_torch(rnet.logits), in_torch(onet.logits))
         return Networks(*exact, None, None, first_layer)

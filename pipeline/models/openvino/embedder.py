@@ -83,31 +83,31 @@ class OpenvinoEmbedder:
 
 
 def instead_of(
-    other: OnnxEmbedder, path: Path, threads: int = 1, precision: Precision | None = None
+    onnx: OnnxEmbedder, path: Path, threads: int = 1, precision: Precision | None = None
 ) -> OpenvinoEmbedder | None:
-    """Return an ONNX embedder in OpenVINO, if it gives real faces the vectors that `other` gives.
+    """Return an ONNX embedder in OpenVINO, if it gives real faces the vectors that `onnx` gives.
 
     None where OpenVINO cannot run the graph, or runs it to another end: the file is a stranger's,
     and two runtimes may read it in two ways.
     """
     if openvino() is None:
         return None
-    card = other.card
+    card = onnx.card
     graph = simplify(read_model(path), free_batch=True, cheap_prelu=False)
     try:
         model = core().read_model(graph.SerializeToString())
         model.reshape({0: [-1, 3, card.input_size, card.input_size]})
-        ours = OpenvinoEmbedder(card, other.revision, model, threads, "float32")
+        embedder = OpenvinoEmbedder(card, onnx.revision, model, threads, "float32")
         faces = probe_faces(card.input_size)
-        cosine = lowest_cosine(other.embed(faces)[0], ours.embed(faces)[0])
+        cosine = lowest_cosine(onnx.embed(faces)[0], embedder.embed(faces)[0])
         if cosine < 1 - RUNTIME_NOISE:
             logger.debug("%s stays in ONNX Runtime: cosine %.7f", card.name, cosine)
             return None
         if precision is None:
-            ours.try_bfloat16(model, threads)
+            embedder.try_bfloat16(model, threads)
         if precision == "bfloat16":
-            ours = OpenvinoEmbedder(card, other.revision, model, threads, precision)
+            embedder = OpenvinoEmbedder(card, onnx.revision, model, threads, precision)
     except (RuntimeError, ValueError, WeightsError) as error:
         logger.debug("%s stays in ONNX Runtime: %s", card.name, error)
         return None
-    return ours
+    return embedder

@@ -1,7 +1,8 @@
-"""Writes a network down in OpenVINO's operations, from the weights of torch layers.
+"""Builds a network of OpenVINO's operations from the weights of torch layers.
 
-By hand, because OpenVINO's converter of torch modules goes through TorchScript, which torch has
-given up.
+OpenVINO can also convert what `torch.export` gives, and that agrees to 1e-7. But it takes 3.8 s
+instead of 0.004 s for R-net, 12.8 s instead of 0.18 s for Inception-ResNet, in every process, and
+R-net then runs in 7.7 ms instead of 4.9 ms.
 """
 
 from collections.abc import Sequence
@@ -38,17 +39,17 @@ def folded(layer: nn.Conv2d | nn.Linear, norm: nn.Module) -> tuple[Floats32, Flo
 
 
 class Builder:
-    """A network under construction, of one input float32 `shape`, -1 where any size goes.
+    """A network under construction, with one input float32 `shape`, -1 where any size goes.
 
     Attributes:
         input: the node to begin with.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
-        found = openvino()
-        assert found is not None
-        self._model = found.Model
-        self._ops = found.opset13
+        module = openvino()
+        assert module is not None
+        self._model = module.Model
+        self._ops = module.opset13
         self.input = self._ops.parameter(list(shape), np.float32)
 
     def convolution(

@@ -19,7 +19,7 @@ from pipeline.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
-# called with the bytes that are there so far, and all bytes where the server tells
+# called with the bytes so far, and with all bytes where the server says how many
 Progress = Callable[[int, int | None], None]
 
 ATTEMPTS = 5
@@ -27,7 +27,7 @@ TIMEOUT_S = 30.0  # for a connection and for each read; a live link delivers som
 BACKOFF_S = 0.5  # doubled at each attempt: 0.5, 1, 2, 4
 LONGEST_PAUSE_S = 20.0
 CHUNK = 1 << 20
-# what a later attempt can mend; 4xx else is an answer, not an accident
+# a later attempt may succeed; other 4xx are final
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -47,9 +47,6 @@ def fetch(
     size: int | None = None,
     trusted: bool = False,
     progress: Progress | None = None,
-    attempts: int = ATTEMPTS,
-    backoff_s: float = BACKOFF_S,
-    timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Bring the file at `url` to `part`, going on where an earlier call stopped.
 
@@ -59,17 +56,14 @@ def fetch(
         size: bytes expected; another announced size is refused before the transfer.
         trusted: the caller checks a SHA-256, so resuming without an ETag is safe.
         progress: called now and then, from this thread.
-        attempts: how many before giving up.
-        backoff_s: pause after the first failure, doubled after each.
-        timeout_s: for the connection, and for each read.
 
     Raises:
         WeightsError: with the reason, after the last attempt or at a final answer.
     """
     scheme = urllib.parse.urlsplit(url).scheme.lower()
     if scheme in {"http", "https"}:
-        transfer = _Transfer(url, part, size, trusted, progress or _silent, timeout_s)
-        _with_retries(transfer, attempts, backoff_s)
+        transfer = _Transfer(url, part, size, trusted, progress or _silent)
+        _with_retries(transfer)
     elif scheme in {"", "file"}:
         _copy(url, part, size, progress or _silent)
     else:
@@ -80,15 +74,15 @@ def _silent(done: int, total: int | None) -> None:
     pass
 
 
-def _with_retries(transfer: "_Transfer", attempts: int, backoff_s: float) -> None:
-    for attempt in range(1, attempts + 1):
+def _with_retries(transfer: "_Transfer") -> None:
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             transfer.attempt()
             return
         except _RetryError as error:
-            if attempt == attempts:
-                raise WeightsError(f"{error} (after {attempts} attempts)") from error
-            pause = backoff_s * 2 ** (attempt - 1)
+            if attempt == ATTEMPTS:
+                raise WeightsError(f"{error} (after {ATTEMPTS} attempts)") from error
+            pause = BACKOFF_S * 2 ** (attempt - 1)
             # jitter: many nodes that failed together must not return together
             pause *= random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
             pause = min(max(pause, error.pause_s or 0), LONGEST_PAUSE_S)
@@ -101,13 +95,13 @@ def _copy(url: str, part: Path, size: int | None, progress: Progress) -> None:
     if not url.lower().startswith("file:"):
         source = Path(url)
     try:
-        found = source.stat().st_size
-        if size is not None and found != size:
-            raise WeightsError(f"{source} has {found:,} bytes, not {size:,}")
+        actual = source.stat().st_size
+        if size is not None and actual != size:
+            raise WeightsError(f"{source} has {actual:,} bytes, not {size:,}")
         shutil.copyfile(source, part)
     except OSError as error:
         raise WeightsError(f"Cannot copy {source}: {error}") from error
-    progress(found, found)
+    progress(actual, actual)
 
 
 class _Transfer:
@@ -120,24 +114,23 @@ class _Transfer:
         size: int | None,
         trusted: bool,
         progress: Progress,
-        timeout_s: float,
     ) -> None:
         self.url, self.part, self.size, self.trusted = url, part, size, trusted
-        self.progress, self.timeout_s = progress, timeout_s
+        self.progress = progress
         # the ETag of what lies in `part`: a tail of another version must not be appended
         self.tag = part.with_name(part.name + ".etag")
 
     def attempt(self) -> None:
         have = self.part.stat().st_size if self.part.exists() else 0
         headers = {"User-Agent": "facelake", "Accept-Encoding": "identity"}
-        known = self._known_tag()
-        if have and (known or self.trusted):
+        tag = self._saved_tag()
+        if have and (tag or self.trusted):
             headers["Range"] = f"bytes={have}-"
-            if known:
-                headers["If-Range"] = known
+            if tag:
+                headers["If-Range"] = tag
         request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 (see fetch)
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
                 self._receive(response, have if response.status == 206 else 0)
         except urllib.error.HTTPError as error:
             with error:  # it holds the connection
@@ -192,7 +185,7 @@ class _Transfer:
                 f"{self.url}: the connection ended after {done:,} of {expected:,} bytes"
             )
 
-    def _known_tag(self) -> str | None:
+    def _saved_tag(self) -> str | None:
         try:
             saved = json.loads(self.tag.read_text("utf-8"))
         except (OSError, ValueError):

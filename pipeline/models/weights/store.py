@@ -72,7 +72,7 @@ class WeightStore:
         """Return the checked file of a model of one file, downloading it if need be.
 
         Raises:
-            WeightsError: missing and not to be had, or not what it should be.
+            WeightsError: missing and not available, or not what it should be.
         """
         (path,) = self.paths(card, progress)
         return path
@@ -160,14 +160,14 @@ class WeightStore:
         os.replace(part, path)
         part.with_name(part.name + ".etag").unlink(missing_ok=True)
 
-    def _check_or_remove(self, file: ModelFile, found: Path, path: Path, what: str) -> None:
+    def _check_or_remove(self, file: ModelFile, fetched: Path, path: Path, what: str) -> None:
         """Raise if `found` is not the weights, and move it aside: the next try starts clean."""
         pin = None if file.sha256 else _read_pin(path)
         expected = file.sha256 or pin
-        if expected is None or (actual := sha256(found)) == expected:
+        if expected is None or (actual := sha256(fetched)) == expected:
             return
         aside = path.with_name(path.name + ".rejected")
-        os.replace(found, aside)
+        os.replace(fetched, aside)
         origin = "the card of the model"
         if pin:
             origin = f"{_pin_path(path)}, pinned on first use; remove that to trust the new file"
@@ -219,9 +219,9 @@ def sha256(path: Path, fresh: bool = False) -> str:
     stat = path.stat()
     key = (stat.st_size, stat.st_mtime_ns)
     with _digests_lock:
-        known = _digests.get(path)
-        if not fresh and known is not None and known[:2] == key:
-            return known[2]
+        cached = _digests.get(path)
+        if not fresh and cached is not None and cached[:2] == key:
+            return cached[2]
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         _digests[path] = (*key, digest)

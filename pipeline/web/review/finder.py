@@ -3,9 +3,9 @@
 import threading
 from typing import TYPE_CHECKING
 
-from pipeline.config import DECODE_SIDE
+from pipeline.config import DecodeConfig
 from pipeline.errors import ConfigError, ImageError
-from pipeline.imaging import Sandbox
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 
@@ -36,7 +36,7 @@ class Finder:
         self._store, self._embedder = store, embedder
         self._lock = threading.Lock()
         self._searcher: Searcher | None = None
-        self._sandbox = Sandbox(side=DECODE_SIDE)
+        self._sandbox = Sandbox(DecodeConfig())
 
     def close(self) -> None:
         """End the process that decodes."""

@@ -12,31 +12,31 @@ import pytest
 
 from pipeline.config import PoolConfig
 from pipeline.executor import performance
-from pipeline.executor.performance import Work, bottleneck, measured, phases, share
+from pipeline.executor.performance import StageTimes, bottleneck, measured, phases, share
 from pipeline.executor.resources import size
-from pipeline.timing import WORK, Stopwatch, cpu_seconds, fold, ticks
+from pipeline.timing import TIMING, Stopwatch, cpu_seconds, summed, ticks
 
 
-def spans(*pairs: tuple[float, float], cpu: float = 0.5, handed: int = 10) -> list[dict]:
+def spans(*pairs: tuple[float, float], cpu: float = 0.5, bytes_out: int = 10) -> list[dict]:
     """Work on one image each, from a begin to an end; `cpu` of it on the processor."""
     return [
-        {"began": a, "seconds": b - a, "cpu_seconds": cpu * (b - a), "handed": handed}
+        {"began": a, "seconds": b - a, "cpu_seconds": cpu * (b - a), "bytes_out": bytes_out}
         for a, b in pairs
     ]
 
 
-def work_of(**stages: list[dict]) -> Work:
-    work = Work()
-    work.add(json.dumps({name: fold(rows) for name, rows in stages.items()}))
-    return work
+def times_of(**stages: list[dict]) -> StageTimes:
+    times = StageTimes()
+    times.add(json.dumps({name: summed(rows) for name, rows in stages.items()}))
+    return times
 
 
 WORKERS = {"read": 1, "decode": 2, "detect": 2, "embed": 1, "write": 1}
 
 
-def ten_seconds() -> Work:
+def ten_seconds() -> StageTimes:
     """Two detectors from 10 to 20, one idle for the middle half; embedding from 12 to 21."""
-    return work_of(
+    return times_of(
         read=spans((9, 10)),
         decode=spans((10, 11), (10, 11)),
         detect=spans((11, 20), (11, 13), (18, 20)),
@@ -59,11 +59,13 @@ def test_ticks_of_today_keep_their_sum():
 
 
 def test_a_stage_is_folded_into_sums_and_nulls_are_left_out():
-    rows = pa.chunked_array([pa.array([*spans((1, 3)), None], WORK), pa.array(spans((5, 6)), WORK)])
-    found = fold(rows)
+    rows = pa.chunked_array(
+        [pa.array([*spans((1, 3)), None], TIMING), pa.array(spans((5, 6)), TIMING)]
+    )
+    found = summed(rows)
     assert (found["images"], found["seconds"], found["cpu_seconds"]) == (2, 3, 1.5)
-    assert (found["first"], found["last"], found["handed"]) == (1, 6, 20)
-    assert json.loads(json.dumps(fold([])))["first"] is None
+    assert (found["first"], found["last"], found["bytes_out"]) == (1, 6, 20)
+    assert json.loads(json.dumps(summed([])))["first"] is None
 
 
 def test_busy_shares_of_a_whole_run_and_of_its_steady_state():
@@ -86,10 +88,10 @@ def test_busy_shares_of_a_whole_run_and_of_its_steady_state():
 
 
 def test_the_steady_state_is_told_from_filling_and_drain():
-    work = ten_seconds()
-    work.add(json.dumps({"decode": fold(spans((17, 19)))}))
-    assert work.steady() == (12, 19)
-    figures = measured(work, WORKERS, 2, apart=False, marks={"start": 8}, end=22)
+    times = ten_seconds()
+    times.add(json.dumps({"decode": summed(spans((17, 19)))}))
+    assert times.steady() == (12, 19)
+    figures = measured(times, WORKERS, 2, apart=False, marks={"start": 8}, end=22)
     assert figures["phases"] == {
         "actors": 2, "filling": 2, "steady": 7, "drain": 3, "finish": 0,
     }  # fmt: skip
@@ -123,15 +125,15 @@ def test_the_bottleneck_is_the_busiest_pool_and_its_heaviest_stage():
 
 
 def test_a_long_run_keeps_few_ticks_and_the_same_shares(monkeypatch):
-    fine = Work()
+    fine = StageTimes()
     monkeypatch.setattr(performance, "MAX_TICKS", 50)
-    coarse = Work()
+    coarse = StageTimes()
     for start in range(0, 1000, 10):
-        one = json.dumps({"detect": fold(spans((start, start + 4)))})
+        one = json.dumps({"detect": summed(spans((start, start + 4)))})
         coarse.add(one)
     monkeypatch.undo()
     for start in range(0, 1000, 10):
-        fine.add(json.dumps({"detect": fold(spans((start, start + 4)))}))
+        fine.add(json.dumps({"detect": summed(spans((start, start + 4)))}))
     assert coarse.width > 10
     assert len(coarse._ticks["detect"]) <= 50
     assert fine.seconds_between("detect", 0, 500) == pytest.approx(200)
@@ -145,9 +147,9 @@ def test_a_share_stays_within_0_and_1():
 
 
 def test_a_run_without_work_has_phases_only():
-    figures = measured(Work(), WORKERS, 2, apart=False, marks={"start": 1, "ray": 3}, end=4)
+    figures = measured(StageTimes(), WORKERS, 2, apart=False, marks={"start": 1, "ray": 3}, end=4)
     assert figures == {"phases": {"ray": 2, "finish": 1}, "stages": {}}
-    assert phases(Work(), {"start": 1}, 2) == {"finish": 1}
+    assert phases(StageTimes(), {"start": 1}, 2) == {"finish": 1}
 
 
 def test_a_stopwatch_shares_out_what_was_spent_and_handed_on():
@@ -156,7 +158,7 @@ def test_a_stopwatch_shares_out_what_was_spent_and_handed_on():
     total = sum(i * i for i in range(200_000))
     assert total
     rows = watch.shares(3, 100).to_pylist()
-    assert sum(row["handed"] for row in rows) == 100
+    assert sum(row["bytes_out"] for row in rows) == 100
     assert rows[0]["seconds"] == rows[2]["seconds"] > 0
     assert rows[0]["cpu_seconds"] > 0
     assert abs(rows[0]["began"] - before) < 1

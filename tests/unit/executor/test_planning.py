@@ -25,11 +25,12 @@ from pipeline.executor.planning.prediction import (
     predict,
 )
 from pipeline.executor.planning.sampling import MAX_SHARDS, Reservoir, choose, spread
-from pipeline.executor.planning.timing import Meter, Span, resident, shared_out
+from pipeline.executor.planning.timing import Span, resident, shared_out
 from pipeline.lake.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.plan import plan
 from pipeline.sources.units import Plan, Unit
+from pipeline.timing import Stopwatch
 from tests.support.builders import PHOTOS, jpeg, parquet_bytes, put, tar_bytes, zip_bytes
 
 MB = 10**6
@@ -92,7 +93,7 @@ def test_memory_of_a_node_by_hand():
     expected += 16 * (700 * MB + 100 * MB + 400 * MB)
     assert got.node_bytes == pytest.approx(expected)
     assert got.node_again_bytes == pytest.approx(expected + 36e6)
-    assert node_bytes(ONE, sizing, 10, 16, known=10**9) == pytest.approx(expected + 36e9)
+    assert node_bytes(ONE, sizing, 10, 16, in_lake=10**9) == pytest.approx(expected + 36e9)
 
 
 def test_memory_of_the_driver_by_hand():
@@ -200,10 +201,10 @@ def test_photos_come_from_all_over_a_shard(tmp_path, kind):
     }
     put(tmp_path, {f"s.{kind}": packed[kind]()})
     work = plan([str(tmp_path)], output="", ledger=Ledger.empty(), options={})
-    meter, report = Meter(lambda: None), Report()
+    report = Report()
     random = rng(1)
     (portion,) = choose(work, 20, random)
-    (got,) = fetch(portion, ReadConfig(), report, meter, 10**9, random)
+    (got,) = fetch(portion, ReadConfig(), report, 10**9, random)
     assert len(got.table) == 20
     assert got.weight * 20 == pytest.approx(200)  # the estimate by size would be wrong
     numbers = [int(uri.split("#")[1].removesuffix(".jpg")) for uri in got.table["uri"].to_pylist()]
@@ -212,7 +213,7 @@ def test_photos_come_from_all_over_a_shard(tmp_path, kind):
     assert max(numbers) > 140
     assert report == Report()
     if kind != "zip":  # where nothing is passed over
-        few = list(fetch(portion, ReadConfig(), report, meter, 1, random))
+        few = list(fetch(portion, ReadConfig(), report, 1, random))
         assert len(few[0].table) == 20
         assert report == Report()  # a shard that is left early is no damage
 
@@ -255,11 +256,10 @@ def test_sharing_out_keeps_the_sum(total, weights):
     assert got.sum() == pytest.approx(total if weights else 0)
 
 
-def test_meter_and_memory_see_this_process():
-    meter = Meter(lambda: None)
-    before = meter.now()
+def test_stopwatch_and_memory_see_this_process():
+    watch = Stopwatch()
     sum(range(10**6))
-    spent = meter.now() - before
+    spent = Span.of(watch.spent())
     assert spent.cpu_s > 0
     assert spent.wall_s > 0
     assert 0 < resident().now <= resident().peak

@@ -13,9 +13,14 @@ import simplejpeg
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS, decode, probe
-from pipeline.imaging.formats import unsupported_kind
+from pipeline.imaging.formats import (
+    IMAGE_EXTENSIONS,
+    UNDECODABLE_IMAGE_EXTENSIONS,
+    probe,
+    unsupported_kind,
+)
 from pipeline.imaging.modes import to_rgb
+from tests.support.decoding import decode
 
 PHOTOS = Path(__file__).parents[3] / "examples" / "photos"
 

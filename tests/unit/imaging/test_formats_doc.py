@@ -17,8 +17,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from pipeline.errors import ErrorCode
-from pipeline.imaging import IMAGE_EXTENSIONS, MAX_PIXELS, UNDECODABLE_IMAGE_EXTENSIONS, decode
 from pipeline.imaging import modes as modes_module
+from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
+from tests.support.decoding import DEFAULT, decode
 
 DOC = Path(__file__).parents[3] / "docs" / "formats.md"
 SIDE = 96
@@ -257,7 +258,7 @@ Files with these extensions are looked for: {extensions(IMAGE_EXTENSIONS)}
 Files with these are photos that cannot be read yet; each gets a row with `unsupported_format`, so
 that none is passed over in silence: {extensions(UNDECODABLE_IMAGE_EXTENSIONS)}
 
-Up to {MAX_PIXELS:,} pixels are decoded unless `--max-pixels` says otherwise.
+Up to {DEFAULT.max_pixels:,} pixels are decoded unless `--max-pixels` says otherwise.
 
 ## What comes out
 

@@ -25,12 +25,13 @@ from PIL import Image
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ImageError
-from pipeline.imaging import Sandbox, decode
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import parquet_members
 from pipeline.sources.tars import tar_members
 from pipeline.sources.zips import zip_members
 from tests.support.builders import jpeg, parquet_bytes, planned, put, read_all, tar_bytes, zip_bytes
+from tests.support.decoding import decode
+from tests.support.decoding import sandbox as sandbox_of
 
 MAX_PIXELS = 20_000_000
 MEMORY_BYTES = 256 * 2**20
@@ -54,7 +55,7 @@ SMALL_BOMB = packed_zeros(2 << 20)  # two kilobytes, but more than Pillow unpack
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(MAX_PIXELS, TIMEOUT_S, MEMORY_BYTES) as one:
+    with sandbox_of(max_pixels=MAX_PIXELS, timeout_s=TIMEOUT_S, memory_bytes=MEMORY_BYTES) as one:
         yield one
 
 
@@ -326,7 +327,7 @@ def test_images(sandbox, data, expected):
 
 def test_a_slow_jpeg_is_cut_short():
     began = time.monotonic()
-    with Sandbox(MAX_PIXELS, timeout_s=1) as one:
+    with sandbox_of(max_pixels=MAX_PIXELS, timeout_s=1) as one:
         assert verdict(one, slow_jpeg(4000, 500)) == "timeout"
     assert time.monotonic() - began < 20
 

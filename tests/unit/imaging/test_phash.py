@@ -5,8 +5,8 @@ import pdqhash
 import pytest
 from PIL import Image
 
-from pipeline.imaging import decode
 from pipeline.imaging.phash import HASH_BYTES, MATCH_BITS, MIN_QUALITY, distance, pdq
+from tests.support.decoding import decode
 
 PHOTOS = sorted(
     path

@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.config import DecodeConfig
 from pipeline.errors import ErrorCode, ImageError, ResourceError
-from pipeline.imaging import Sandbox, decode
 from pipeline.imaging.fingerprint import fingerprint
+from pipeline.imaging.sandbox import Sandbox
 from pipeline.sources.read import ENCODED
 from pipeline.stages import decode as stage
 from pipeline.stages.decode import Decode
 from tests.support.builders import PHOTOS, jpeg
+from tests.support.decoding import decode, limits
+from tests.support.decoding import sandbox as sandbox_of
 from tests.support.poison import poison
 
 PHOTO_FILES = sorted(p for p in PHOTOS.iterdir() if p.suffix in (".jpg", ".png"))
@@ -33,13 +36,13 @@ class Poisoned(Sandbox):
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox() as one:
+    with sandbox_of() as one:
         yield one
 
 
 @pytest.fixture
 def poisoned():
-    with Poisoned(timeout_s=TIMEOUT_S, memory_bytes=MEMORY_BYTES) as one:
+    with Poisoned(limits(timeout_s=TIMEOUT_S, memory_bytes=MEMORY_BYTES)) as one:
         yield one
 
 
@@ -72,7 +75,7 @@ def test_gives_what_decoding_here_gives(sandbox, path):
 
 
 def test_the_child_is_started_once_and_when_needed(sandbox):
-    with Sandbox() as one:
+    with sandbox_of() as one:
         assert one._child is None
         one.decode(jpeg())
         first = one._child.process.pid
@@ -104,9 +107,9 @@ def test_errors_are_those_of_decoding_here(sandbox, data, code):
 
 
 def test_the_limit_on_pixels_is_passed_on():
-    with Sandbox(max_pixels=16 * 12 - 1) as one:
+    with sandbox_of(max_pixels=16 * 12 - 1) as one:
         assert failure(one, jpeg()).code == ErrorCode.TOO_LARGE
-    with Sandbox(max_pixels=16 * 12) as one:
+    with sandbox_of(max_pixels=16 * 12) as one:
         one.decode(jpeg())
 
 
@@ -148,13 +151,13 @@ def test_killed_from_outside_is_taken_for_want_of_memory(poisoned):
 
 def test_memory_is_limited_for_real_decoders_too():
     photo = jpeg(width=4000, height=3000)
-    with Sandbox(memory_bytes=8 * 2**20) as one:
+    with sandbox_of(memory_bytes=8 * 2**20) as one:
         assert failure(one, photo).code == ErrorCode.OUT_OF_MEMORY
         one.decode(jpeg())
 
 
 def test_time_is_limited_for_real_decoders_too():
-    with Sandbox(timeout_s=0.02) as one:
+    with sandbox_of(timeout_s=0.02) as one:
         assert failure(one, jpeg(width=6000, height=4000)).code == ErrorCode.TIMEOUT
 
 
@@ -212,10 +215,10 @@ GOOD = {
     "camera": None,
     "holds_more": False,
     "phash": "00" * 32,
-    "quality": 0,
-    "inner": None,
-    "turnable": "00" * 32,
-    "pixels": "00" * 32,
+    "phash_quality": 0,
+    "phash_inner": None,
+    "phash_turnable": "00" * 32,
+    "pixels_sha256": "00" * 32,
     "sharpness": 0.0,
 }
 
@@ -250,14 +253,14 @@ def framed(body):
                 {"format": None},
                 {"format": []},
                 {"orientation": 9},
-                {"quality": 101},
-                {"quality": None},
+                {"phash_quality": 101},
+                {"phash_quality": None},
                 {"phash": "00"},
                 {"phash": "zz" * 32},
                 {"phash": 5},
-                {"inner": "00"},
-                {"turnable": None},
-                {"pixels": "00" * 31},
+                {"phash_inner": "00"},
+                {"phash_turnable": None},
+                {"pixels_sha256": "00" * 31},
                 {"sharpness": -1.0},
                 {"sharpness": float("nan")},
                 {"sharpness": 1},
@@ -276,7 +279,7 @@ def framed(body):
     ],
 )
 def test_a_child_that_lies_is_not_believed(reply):
-    with Poisoned(timeout_s=20) as one:
+    with Poisoned(limits(timeout_s=20)) as one:
         error = failure(one, poison("say " + reply.hex()))
         assert (error.code, error.detail) == (
             ErrorCode.CRASHED,
@@ -322,9 +325,9 @@ def test_threads_take_turns(sandbox):
 
 PARENT = """
 import os, sys
-from pipeline.imaging import Sandbox
 from tests.support.builders import jpeg
-one = Sandbox()
+from tests.support.decoding import sandbox
+one = sandbox()
 one.decode(jpeg())
 print(one._child.process.pid, flush=True)
 {ending}
@@ -374,7 +377,7 @@ def test_the_child_ends_with_its_parent(ending):
 
 def test_no_child_can_be_started(monkeypatch):
     monkeypatch.setattr("pipeline.imaging.sandbox.START_ATTEMPTS", 2)
-    one = Sandbox()
+    one = sandbox_of()
     one.module = "no.such.module"
     with pytest.raises(ResourceError, match=r"ended with status 1.*check that"):
         one.decode(jpeg())
@@ -404,7 +407,8 @@ def test_poison_among_good_images_costs_its_own_rows_only(monkeypatch):
         11: (poison("exit 0"), "crashed"),
     }
     images = [culprits[i][0] if i in culprits else jpeg(i, 20 + i, 30) for i in range(14)]
-    decoding = Decode(table_pixels=2000, timeout_s=TIMEOUT_S, memory_bytes=MEMORY_BYTES)
+    monkeypatch.setattr(stage, "TABLE_PIXELS", 2000)
+    decoding = Decode(DecodeConfig(timeout_s=TIMEOUT_S, memory_bytes=MEMORY_BYTES))
     tables = list(pickle.loads(pickle.dumps(decoding))(batch(images)))
     assert len(tables) > 2
     rows = pa.concat_tables(tables).to_pylist()
@@ -424,14 +428,15 @@ def test_poison_among_good_images_costs_its_own_rows_only(monkeypatch):
 def test_the_stage_decodes_the_same_without_a_child():
     images = [jpeg(1), b"", jpeg(2)[:50], jpeg(3)]
     here, there = (
-        pa.concat_tables(Decode(isolate=isolate)(batch(images))).drop(["decode_work"])
+        pa.concat_tables(Decode(DecodeConfig(), isolate)(batch(images))).drop(["decode_timing"])
         for isolate in (False, True)
     )
     assert here.equals(there)
 
 
 def test_one_child_serves_every_task_of_a_process():
+    config = DecodeConfig(timeout_s=31)
     for _ in range(2):
-        list(Decode(timeout_s=31)(batch([jpeg()])))
+        list(Decode(config)(batch([jpeg()])))
     assert stage._sandbox.cache_info().hits
-    assert Decode(timeout_s=31)._child()._child is not None
+    assert stage._sandbox(config)._child is not None

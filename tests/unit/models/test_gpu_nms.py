@@ -1,3 +1,5 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import geometry
-from pipeline.models.mtcnn.gpu.nms import Overlap, batches, bundles, suppress
+from pipeline.models.mtcnn.gpu import nms
+from pipeline.models.mtcnn.gpu.nms import Overlap, batches, bundles
 from tests.support.devices import DEVICES
 
 rows = st.lists(
@@ -24,10 +27,11 @@ def one_by_one(boxes, scores, group, overlap):
     return kept
 
 
-def at_once(boxes, scores, group, overlap, device, **limits):
+def at_once(boxes, scores, group, overlap, device, side=nms.SIDE, pairs=nms.PAIRS):
     tensors = (torch.from_numpy(x).to(device) for x in (boxes, scores, group))
     groups = int(group.max(initial=-1)) + 2
-    return suppress(*tensors, groups, overlap, **limits).tolist()
+    with mock.patch.multiple(nms, SIDE=side, PAIRS=pairs):
+        return nms.suppress(*tensors, groups, overlap).tolist()
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -47,7 +47,7 @@ def test_sums_past_32_bits_wrap_around_and_crops_stay_exact():
     tables = Tables.of([np.full((4100, 4200, 3), 255, np.uint8)])
     crops = np.empty((1, 3, 24, 24), np.float32)
     corners = np.array([[4000, 4000, 4200, 4100]])
-    kernels.cut(tables.sums, tables.start, tables.sizes, np.zeros(1, np.int64), corners, 24, crops)
+    kernels.cut(tables.sums, tables.start, tables.sizes, np.zeros(1, np.int64), corners, crops)
     assert (crops == (255 - 127.5) * 0.0078125).all()
 
 
@@ -62,7 +62,7 @@ def test_crops_are_torchs_area_interpolation_of_the_slice(side):
     owner = random.integers(0, 2, 40)
     tables = Tables.of(images)
     crops = np.empty((40, 3, side, side), np.float32)
-    kernels.cut(tables.sums, tables.start, tables.sizes, owner, corners, side, crops)
+    kernels.cut(tables.sums, tables.start, tables.sizes, owner, corners, crops)
     for mine, (x1, y1, x2, y2), crop in zip(owner, corners, crops, strict=True):
         wanted = level(images[mine][y1:y2, x1:x2], side, side)[0].numpy()
         assert np.abs(crop - wanted).max() < 1e-6
@@ -93,11 +93,12 @@ def test_an_atlas_gives_what_p_net_gives_on_each_level(pnet, size, sizes):
         for k, (mine, (height, width)) in enumerate((i, s) for i in range(2) for s in sizes)
         for tile in atlas.tiles_of(mine, k, height, width)
     ]
-    first = [t.numpy() for t in (pnet.conv1.weight, pnet.conv1.bias, pnet.prelu1.weight)]
+    weights = (pnet.conv1.weight, pnet.conv1.bias, pnet.prelu1.weight)
+    first = kernels.FirstLayer(*(t.numpy() for t in weights))
     found = {}
     for rows, placed in atlas.pack(tiles):
         features = np.full((10, rows, atlas.COLUMNS), np.nan, np.float32)
-        kernels.fill_atlas(tables.sums, tables.start, tables.sizes, placed, *first, features)
+        kernels.fill_atlas(tables.sums, tables.start, tables.sizes, placed, first, features)
         faces, shift = pnet.later(torch.from_numpy(features[None]))
         answer = torch.cat([faces[:, 1:] - faces[:, :1], shift], 1)[0].numpy()
         cells, values, patches = kernels.collect(answer, features, placed, -np.inf)

@@ -161,9 +161,7 @@ def test_an_etag_allows_or_forbids_to_resume(
 ) -> None:
     card = card_at(server, sha256=None, size=None)
     server.etag, server.cut_after = '"one"', [500_000]
-    monkeypatch.setattr(
-        download.fetch, "__kwdefaults__", download.fetch.__kwdefaults__ | {"attempts": 1}
-    )
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
     with pytest.raises(WeightsError, match="ended after 500,000 of 1,048,576"):
         WeightStore(tmp_path).path(card)
     if changed:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +10,25 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pipeline import geometry
-from pipeline.config import DetectConfig
+from pipeline.config import DecodeConfig, DetectConfig
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import from_rows, salted
 from pipeline.maintenance.check import check
 from pipeline.models.cards.card import find_card
+from pipeline.stages import decode as stage
 from pipeline.stages.decode import Decode
 from pipeline.stages.detect import Detect
 from pipeline.stages.embed import Embed
-from pipeline.stages.records import DECODED, DETECTED, SPENT, embedded
+from pipeline.stages.records import DECODED, DETECTED, TIMINGS, embedded
 from pipeline.stages.write import RESULT, Write
 from tests.support.builders import PHOTOS, planned, put, read_all
 
 NAMES = ["collins-nasa-portrait.png", "cat-no-face.png", "obama-and-biden-composite.jpg"]
 FACES = {"collins-nasa-portrait.png": 1, "cat-no-face.png": 0, "obama-and-biden-composite.jpg": 2}
 MODELS = Models("mtcnn@1", "sface@2", 128)
+WHOLE = DecodeConfig(side=None)  # no JPEG is reduced
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def decoded_by(stage, batch):
 
 @pytest.fixture(scope="module")
 def decoded(encoded):
-    return decoded_by(Decode(), encoded)
+    return decoded_by(Decode(WHOLE), encoded)
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +96,23 @@ def test_decode_keeps_every_row_and_tells_what_is_wrong(encoded, decoded):
         assert (row["error_detail"] is None) is good
         for column in ("width", "height", "format", "orientation", "phash", "phash_quality"):
             assert (row[column] is not None) is good, (name, column)
-        assert row["decode_work"]["seconds"] >= 0
+        assert row["decode_timing"]["seconds"] >= 0
     for name in NAMES:
         pixels = np.asarray(Image.open(PHOTOS / name).convert("RGB"))
         assert (rows[name]["height"], rows[name]["width"]) == pixels.shape[:2]
         assert rows[name]["pixels"] == pixels.tobytes()
 
 
-def test_decode_hands_on_large_photos_in_pieces(encoded, decoded):
-    tables = list(Decode(table_pixels=1)(encoded))
+def test_decode_hands_on_large_photos_in_pieces(encoded, decoded, monkeypatch):
+    monkeypatch.setattr(stage, "TABLE_PIXELS", 1)
+    tables = list(Decode(WHOLE)(encoded))
     assert len(tables) > 3
-    whole = pa.concat_tables(tables).drop_columns(["decode_work"])
-    assert whole.equals(decoded.drop_columns(["decode_work"]))
+    whole = pa.concat_tables(tables).drop_columns(["decode_timing"])
+    assert whole.equals(decoded.drop_columns(["decode_timing"]))
 
 
 def test_decode_refuses_too_many_pixels(encoded):
-    rows = by_name(decoded_by(Decode(max_pixels=600 * 600), encoded))
+    rows = by_name(decoded_by(Decode(replace(WHOLE, max_pixels=600 * 600)), encoded))
     assert {n: rows[n]["error"] for n in NAMES} == {
         NAMES[0]: None, NAMES[1]: None, NAMES[2]: "too_large"
     }  # fmt: skip
@@ -117,14 +121,14 @@ def test_decode_refuses_too_many_pixels(encoded):
 def test_detect_finds_the_faces_and_drops_the_pixels(decoded, detected):
     assert detected.schema.equals(DETECTED)
     rows = by_name(detected)
-    assert {name: len(row["found"]) for name, row in rows.items()} == FACES | {
+    assert {name: len(row["detections"]) for name, row in rows.items()} == FACES | {
         n: 0 for n in rows if n not in FACES
     }
     for name in DETECTED.names:
         if name in decoded.column_names:
             assert detected[name].equals(decoded[name])
     for row in rows.values():
-        for face in row["found"]:
+        for face in row["detections"]:
             x1, y1, x2, y2 = face["box"]
             assert face["size_px"] == pytest.approx(min(x2 - x1, y2 - y1), rel=1e-5)
             assert 0.7 < face["score"] <= 1
@@ -140,7 +144,7 @@ def test_detect_finds_the_faces_and_drops_the_pixels(decoded, detected):
 
 def test_detect_aligns_each_crop_by_its_own_landmarks(detected, photo_pixels):
     for name in NAMES:
-        for face in by_name(detected)[name]["found"]:
+        for face in by_name(detected)[name]["detections"]:
             points = np.array(face["landmarks"], np.float32).reshape(5, 2)
             wanted = geometry.align_five(photo_pixels[name], points, 112)
             assert face["crop"] == wanted.tobytes()
@@ -150,23 +154,23 @@ def test_detect_without_thumbnails_and_with_a_selection(decoded):
     config = DetectConfig(selection="largest")
     stage = Detect(find_card("sface"), config, thumbnails=False)
     rows = by_name(stage(decoded))
-    assert len(rows[NAMES[2]]["found"]) == 1
-    assert all(f["thumbnail"] is None for row in rows.values() for f in row["found"])
+    assert len(rows[NAMES[2]]["detections"]) == 1
+    assert all(f["thumbnail"] is None for row in rows.values() for f in row["detections"])
 
 
 def test_embed_gives_unit_vectors_that_tell_people_apart(detected, vectors):
     assert vectors.schema.equals(embedded(128))
     rows = by_name(vectors)
-    assert {n: len(r["found"]) for n, r in rows.items() if r["found"]} == {
+    assert {n: len(r["detections"]) for n, r in rows.items() if r["detections"]} == {
         n: k for n, k in FACES.items() if k
     }
-    faces = [f for row in rows.values() for f in row["found"]]
+    faces = [f for row in rows.values() for f in row["detections"]]
     matrix_ = np.array([f["embedding"] for f in faces])
     assert np.allclose(np.linalg.norm(matrix_, axis=1), 1, atol=1e-5)
     assert all(f["embedding_norm"] > 0 for f in faces)
     similar = matrix_ @ matrix_.T
     assert np.abs(similar[~np.eye(3, dtype=bool)]).max() < 0.35
-    before = [f for row in by_name(detected).values() for f in row["found"]]
+    before = [f for row in by_name(detected).values() for f in row["detections"]]
     for old, new in zip(before, faces, strict=True):
         assert all(new[k] == old[k] for k in old if k != "crop")
 
@@ -177,7 +181,7 @@ def slices(table):
 
 def plain(table):
     return table.drop_columns(
-        [f.name for f in SPENT if f.name in table.column_names]
+        [f.name for f in TIMINGS if f.name in table.column_names]
     ).combine_chunks()
 
 
@@ -185,12 +189,12 @@ def test_slices_of_a_table_give_what_the_whole_gives(
     encoded, decoded, detect, detected, embed, vectors
 ):
     """Ray cuts and joins batches at will."""
-    parts = [decoded_by(Decode(), part) for part in slices(encoded)]
+    parts = [decoded_by(Decode(WHOLE), part) for part in slices(encoded)]
     assert plain(pa.concat_tables(parts)).equals(plain(decoded))
     parts = [detect(part) for part in slices(decoded)]
     joined = pa.concat_tables(parts)
-    assert [len(f) for f in joined["found"].to_pylist()] == [
-        len(f) for f in detected["found"].to_pylist()
+    assert [len(f) for f in joined["detections"].to_pylist()] == [
+        len(f) for f in detected["detections"].to_pylist()
     ]
     parts = pa.concat_tables([embed(part) for part in slices(detected)])
     assert plain(parts).equals(plain(vectors))
@@ -198,7 +202,7 @@ def test_slices_of_a_table_give_what_the_whole_gives(
 
 
 def test_empty_batches(encoded, decoded, detect, detected, embed, vectors, tmp_path):
-    assert decoded_by(Decode(), encoded.slice(0, 0)).num_rows == 0
+    assert decoded_by(Decode(WHOLE), encoded.slice(0, 0)).num_rows == 0
     assert detect(decoded.slice(0, 0)).equals(DETECTED.empty_table())
     assert embed(detected.slice(0, 0)).equals(embedded(128).empty_table())
     lake = LakeStore(str(tmp_path / "lake"))
@@ -206,15 +210,15 @@ def test_empty_batches(encoded, decoded, detect, detected, embed, vectors, tmp_p
     assert lake.parts() == []
     none = detected.filter(pa.compute.is_valid(detected["error"]))
     assert len(none) == 5
-    assert [len(f) for f in embed(none)["found"].to_pylist()] == [0] * 5
+    assert [len(f) for f in embed(none)["detections"].to_pylist()] == [0] * 5
 
 
 def test_what_was_forgotten_is_not_written(vectors, tmp_path):
     """A photo by its pixels in another file; a face by its place, the others keep their ids."""
     salt = b"s" * 32
-    rows = {row["uri"].rpartition("#")[2]: row for row in vectors.to_pylist() if row["found"]}
-    hidden, partly = sorted(rows.values(), key=lambda row: len(row["found"]))
-    face = partly["found"][0]
+    rows = {row["uri"].rpartition("#")[2]: row for row in vectors.to_pylist() if row["detections"]}
+    hidden, partly = sorted(rows.values(), key=lambda row: len(row["detections"]))
+    face = partly["detections"][0]
     none = dict.fromkeys(f.name for f in schema.FORGOTTEN)
     sides = [partly["width"], partly["height"]] * 2
     known = from_rows(salt, [
@@ -231,7 +235,7 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
     assert hidden["image_id"] not in images["image_id"].to_pylist()
     assert result["images"] == len(images) == len(vectors) - 1
     left = [f for f in faces["face_id"].to_pylist() if f.startswith(partly["image_id"])]
-    ranks = range(1, len(partly["found"]))
+    ranks = range(1, len(partly["detections"]))
     assert left == [f"{partly['image_id']}-{k}" for k in ranks]
     counts = dict(zip(images["image_id"].to_pylist(), images["faces"].to_pylist(), strict=True))
     assert counts[partly["image_id"]] == len(left)
@@ -239,9 +243,9 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
 
 
 def test_stages_do_not_change_their_input(encoded, detect, embed, decoded, detected):
-    for stage, table in ((detect, decoded), (embed, detected)):
+    for run, table in ((detect, decoded), (embed, detected)):
         copy = pa.Table.from_batches(table.to_batches())
-        stage(table)
+        run(table)
         assert table.equals(copy)
 
 
@@ -275,7 +279,7 @@ def test_write_conserves_images_and_faces(encoded, vectors, tmp_path):
     assert set(faces["run_id"].to_pylist()) == set(images["run_id"].to_pylist()) == {"run-1"}
     assert set(faces["detector"].to_pylist()) == {"mtcnn@1"}
     assert set(faces["embedder"].to_pylist()) == {"sface@2"}
-    found = [f for r in vectors.to_pylist() for f in r["found"]]
+    found = [f for r in vectors.to_pylist() for f in r["detections"]]
     assert np.array_equal(
         matrix(faces["embedding"]), np.array([f["embedding"] for f in found], np.float32)
     )
@@ -329,12 +333,12 @@ def test_an_embedder_of_boxes_gets_boxes_with_their_margin(box_embedder, decoded
     table = Embed(str(box_embedder))(found)
     assert table.schema.equals(embedded(4))
     for name in NAMES:
-        for face in by_name(found)[name]["found"]:
+        for face in by_name(found)[name]["detections"]:
             box = np.array(face["box"], np.float32)
             wanted = geometry.crop_box(photo_pixels[name], box, 40, 8)
             assert face["crop"] == wanted.tobytes()
-    assert [len(f) for f in table["found"].to_pylist()] == [
-        len(f) for f in found["found"].to_pylist()
+    assert [len(f) for f in table["detections"].to_pylist()] == [
+        len(f) for f in found["detections"].to_pylist()
     ]
 
 
@@ -345,11 +349,11 @@ def test_faces_of_a_reduced_photo_are_in_pixels_of_the_whole_one(photo_pixels, t
     rows, _ = read_all(planned(tmp_path))
     found = {}
     for side in (None, max(pixels.shape) // 2):
-        decoded = decoded_by(Decode(side=side, isolate=side is None), rows)
+        decoded = decoded_by(Decode(DecodeConfig(side=side), isolate=side is None), rows)
         assert decoded["reduced"].to_pylist() == [1 if side is None else 2]
         assert decoded["width"].to_pylist() == [pixels.shape[1]]
         detect = Detect(find_card("sface"), DetectConfig(selection="most-probable"))
-        (found[side],) = detect(decoded)["found"].to_pylist()[0]
+        (found[side],) = detect(decoded)["detections"].to_pylist()[0]
     whole, half = found.values()
     assert half["box"] == pytest.approx(whole["box"], abs=0.05 * whole["size_px"])
     assert half["landmarks"] == pytest.approx(whole["landmarks"], abs=0.05 * whole["size_px"])

@@ -3,7 +3,7 @@
 The tiles of `atlas.pack` lie in an array of pixels at even places, so that P-net, which pools two
 by two and is convolutional otherwise, gives each the answers that it would give the level alone.
 The last pooled cell of a level with an odd side pools only what there is (ceil_mode); here other
-pixels lie behind it. So what the first convolution makes of them is told apart (`past`), and is
+pixels lie behind it. So the results of the first convolution there are marked (`past`), and are
 taken out before pooling.
 
 An atlas is filled by a few launches whatever is in it: rows and columns of tiles are numbered,
@@ -43,12 +43,12 @@ def fill(
     wide_ = torch.minimum(2 * broad + MARGIN, width - 2 * left)
 
     tile, y = spread(tall_, int(tall.sum()))
-    mine = image[tile]
+    owner = image[tile]
     y_level = 2 * top[tile] + y
-    y0, y1 = bins(y_level, tables.height[mine], height[tile])
-    stride = tables.width[mine] + 1
-    plane = stride * (tables.height[mine] + 1)
-    above, below = tables.start[mine] + y0 * stride, tables.start[mine] + y1 * stride
+    y0, y1 = bins(y_level, tables.height[owner], height[tile])
+    stride = tables.width[owner] + 1
+    plane = stride * (tables.height[owner] + 1)
+    above, below = tables.start[owner] + y0 * stride, tables.start[owner] + y1 * stride
     tall_cell, y_past = y1 - y0, past_end(y_level, height[tile])
 
     of, x = spread(wide_, int(wide.sum()))

@@ -1,6 +1,6 @@
-"""Arithmetic of boxes on a device of torch: what `cascade` and `geometry` have for NumPy.
+"""Arithmetic of boxes on a device of torch: what `cascade` and `geometry` do in NumPy.
 
-In the same order of operations, so that both round alike.
+The order of operations is the same, so that both round alike.
 """
 
 import torch
@@ -50,7 +50,7 @@ def whole_pixels(boxes: Tensor, height: Tensor, width: Tensor) -> tuple[Tensor, 
 def spread(counts: Tensor, total: int) -> tuple[Tensor, Tensor]:
     """Number what `counts` [N] items have: owner and number inside it, int64 [total] each.
 
-    `total` is the sum of `counts`, told so that the host need not wait for the device.
+    `total` is the sum of `counts`, given so that the host need not wait for the device.
     """
     owner = torch.repeat_interleave(counts, output_size=total)
     return owner, torch.arange(total, device=counts.device) - before(counts)[owner]

@@ -114,8 +114,8 @@ def plan(images: Sequence[Pixels], config: DetectConfig, sheet: Sheet) -> Plan:
         np.column_stack([start, sizes]),
         np.array(levels, np.int64).reshape(-1, 4),
         np.array(scales, np.float64),
-        [(rows, len(mine)) for rows, mine in packed],
-        np.concatenate([np.zeros((0, 10), np.int64), *(mine for _, mine in packed)]),
+        [(rows, len(placed)) for rows, placed in packed],
+        np.concatenate([np.zeros((0, 10), np.int64), *(placed for _, placed in packed)]),
     )
 
 
@@ -135,11 +135,11 @@ def upload(images: Sequence[Pixels], planned: Plan, device: torch.device) -> Chu
         target = flat[at : at + images[i].size].reshape(images[i].shape)
         np.copyto(target, images[i])
         at += images[i].size
-    there = buffer.to(device, non_blocking=True)
-    numbers = there[: ends[-1] * 8].view(torch.int64)
+    on_device = buffer.to(device, non_blocking=True)
+    numbers = on_device[: ends[-1] * 8].view(torch.int64)
     return Chunk(
         planned,
-        there[ends[-1] * 8 :],
+        on_device[ends[-1] * 8 :],
         numbers[: ends[0]].view(-1, 3),
         numbers[ends[0] : ends[1]].view(-1, 4),
         numbers[ends[1] : ends[2]].view(-1, 10),

@@ -56,7 +56,7 @@ CPU = Budget(Sheet(128, 512, 16), 1024, 128, 64, torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Candidates:
     """Boxes of several images on the device.
 
     Attributes:
@@ -100,15 +100,17 @@ class DeviceMTCNN:
         `images` are upright RGB, uint8 [H, W, 3], of any sizes. Selection by the config is
         not applied here (see `detector.select`).
         """
-        found: list[Detections] = []
+        detections: list[Detections] = []
         parts = chunks(images, self.config.batch_pixels)
         with exact():
             for chunk in chunks_on(self.device, parts, self.config, self.budget.sheet):
                 tables = DeviceTables.of(chunk.pixels, chunk.plan.runs, chunk.images)
-                found += self._decide(tables, self._refine(tables, self._propose(tables, chunk)))
-        return found
+                detections += self._decide(
+                    tables, self._refine(tables, self._propose(tables, chunk))
+                )
+        return detections
 
-    def _propose(self, tables: DeviceTables, chunk: Chunk) -> Found:
+    def _propose(self, tables: DeviceTables, chunk: Chunk) -> Candidates:
         """P-net over the pyramids: square candidate boxes."""
         level, y, x = self._near(tables, chunk)
         # by level, row and column: what is found does not depend on where tiles were put
@@ -134,7 +136,7 @@ class DeviceMTCNN:
         boxes = torch.cat([(corner + 1) / steps, (corner + PNET_CELL) / steps], dim=1).floor()
         kept = suppress(boxes, scores, level, len(chunk.levels), IN_LEVEL)
         kept = kept[suppress(boxes[kept], scores[kept], image[kept], len(chunk.images), IN_IMAGE)]
-        return Found(square(regress(boxes[kept], shift[passed[kept]], 0)), image[kept])
+        return Candidates(square(regress(boxes[kept], shift[passed[kept]], 0)), image[kept])
 
     def _near(self, tables: DeviceTables, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor]:
         """Return level, row and column of all cells that P-net's first look does not rule out."""
@@ -152,9 +154,9 @@ class DeviceMTCNN:
             return none, none, none
         return cells_of(torch.cat(near).nonzero()[:, 0], chunk.tiles)
 
-    def _refine(self, tables: DeviceTables, found: Found) -> Found:
+    def _refine(self, tables: DeviceTables, candidates: Candidates) -> Candidates:
         """R-net on every candidate: fewer, better square boxes."""
-        boxes, owner = found.boxes, found.owner
+        boxes, owner = candidates.boxes, candidates.owner
         corners, passed = whole_pixels(boxes, tables.height[owner], tables.width[owner])
         least = self.config.thresholds[1]
         for begin in range(0, len(boxes), self.budget.refine):
@@ -173,11 +175,11 @@ class DeviceMTCNN:
         left = (scores > least).nonzero()[:, 0]
         boxes, owner, scores, answer = boxes[left], owner[left], scores[left], answer[left]
         kept = suppress(boxes, scores, owner, len(tables.height), IN_IMAGE)
-        return Found(square(regress(boxes[kept], answer[kept, 1:], 1)), owner[kept])
+        return Candidates(square(regress(boxes[kept], answer[kept, 1:], 1)), owner[kept])
 
-    def _decide(self, tables: DeviceTables, found: Found) -> list[Detections]:
+    def _decide(self, tables: DeviceTables, candidates: Candidates) -> list[Detections]:
         """O-net on every candidate: final boxes, scores and landmarks by image."""
-        boxes, owner = found.boxes, found.owner
+        boxes, owner = candidates.boxes, candidates.owner
         corners, inside = whole_pixels(boxes, tables.height[owner], tables.width[owner])
         answer = torch.empty(len(boxes), 15, device=self.device)
         for begin in range(0, len(boxes), self.budget.decide):

@@ -1,8 +1,8 @@
-"""MTCNN's networks on a device of torch: quick first looks, and float32 where it counts.
+"""MTCNN's networks on a device of torch: a quick first judgement, and float32 where it counts.
 
-P-net and R-net may look at everything in half precision first. What comes near their threshold is
-asked again in float32, so every answer that counts is a float32 one; only what half precision puts
-more than a guard below the threshold is not asked again. O-net sees little, and only float32.
+P-net and R-net may judge everything in half precision first, then whatever is near their threshold
+again in float32. So every answer that counts is a float32 one; only what half precision puts more
+than a guard below the threshold is not judged again. O-net has little to do, all in float32.
 """
 
 from collections.abc import Mapping

@@ -63,15 +63,7 @@ class Overlap:
         return (shared / whole > float(np.float32(self.threshold))) & (whole > 0)
 
 
-def suppress(
-    boxes: Tensor,
-    scores: Tensor,
-    group: Tensor,
-    groups: int,
-    overlap: Overlap,
-    side: int = SIDE,
-    pairs: int = PAIRS,
-) -> Tensor:
+def suppress(boxes: Tensor, scores: Tensor, group: Tensor, groups: int, overlap: Overlap) -> Tensor:
     """Return indices that `geometry.nms` keeps inside each group: by group, best score first.
 
     Args:
@@ -80,8 +72,6 @@ def suppress(
         group: int64 [N].
         groups: number of groups.
         overlap: what may not stay together.
-        side: of a matrix.
-        pairs: compared at once.
     """
     if not len(boxes):
         return group
@@ -91,13 +81,13 @@ def suppress(
     sizes: list[int] = torch.bincount(group, minlength=groups).tolist()
     # one more than boxes: what pads a matrix is written there
     keep = torch.ones(len(boxes) + 1, dtype=torch.bool, device=boxes.device)
-    together, large = bundles(sizes, side)
-    for batch in batches(together, pairs):
+    together, large = bundles(sizes, SIDE)
+    for batch in batches(together, PAIRS):
         _settle(boxes, group, keep, batch, overlap)
     for begin, end in large:
-        for first in range(begin, end, side):
-            last = min(first + side, end)
-            step = max(1, pairs // side)
+        for first in range(begin, end, SIDE):
+            last = min(first + SIDE, end)
+            step = max(1, PAIRS // SIDE)
             for start in range(begin, first, step):
                 prior = slice(start, min(start + step, first))
                 over = overlap.between(boxes[prior], boxes[first:last])
@@ -145,10 +135,10 @@ def _settle(
     index = table[:, :1] + steps
     inside = index < table[:, 1:]
     index = torch.minimum(index, table[:, 1:] - 1)
-    mine, owner = boxes[index], group[index]
-    over = overlap.between(mine, mine)
+    spanned, owner = boxes[index], group[index]
+    over = overlap.between(spanned, spanned)
     over &= owner[:, :, None] == owner[:, None, :]
-    over &= steps[:, None] < steps  # the better one stands first
+    over &= steps[:, None] < steps  # the better one comes first
     start = keep[index] & inside
     over &= start[:, :, None]
     alive = start
