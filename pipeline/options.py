@@ -34,7 +34,7 @@ class Option:
         least, most: bounds of a number, themselves allowed.
         above, below: bounds that are not.
         why: the reason of the bounds, where it is worth a word.
-        none: value on the command line that stands for None.
+        none: number that stands for None.
         unset: what None does, in words.
         repeated: a list is given by repeating the option, else by commas.
         off: help of `--no-NAME`, for what is done unless it is switched off.
@@ -198,7 +198,8 @@ def build(config: type[Config], values: Mapping[str, Any], **given: Any) -> Conf
         node = tree
         for step in inside:
             node = node.setdefault(step, {})
-        node[last] = tuple(value) if isinstance(value, list) else value
+        is_none = known[name].option.none is not None and value == known[name].option.none
+        node[last] = None if is_none else tuple(value) if isinstance(value, list) else value
     return _build(config, tree)
 
 

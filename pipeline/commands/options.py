@@ -70,12 +70,7 @@ def config_of(config: type[Config], options: argparse.Namespace, **given: Any) -
 
 def values_of(config: type, options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options say, by the names that the library has for them."""
-    values = {}
-    for one in settings(config):
-        value = getattr(options, one.name)
-        is_none = one.option.none is not None and value == one.option.none
-        values[one.name] = None if is_none else value
-    return values
+    return {one.name: getattr(options, one.name) for one in settings(config)}
 
 
 def add_lake(parser: Any) -> None:

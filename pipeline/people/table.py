@@ -59,7 +59,7 @@ class PeopleTable:
         self, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
     ) -> Iterator[pa.RecordBatch]:
         """Yield the persons, at most `rows` at once."""
-        yield from self.to_arrow(columns).to_batches(rows)
+        yield from self.to_arrow(columns).combine_chunks().to_batches(rows)
 
     def faces(self, person: str) -> list[dict[str, Any]]:
         """Return the rows of `clusters` of a person, the most central face first."""
