@@ -69,7 +69,7 @@ class Run:
         tasks = TaskRunner(workspace, self.mapper, self.progress)
         resumed_steps = len(workspace.names())
         shards: list[tuple[Any, ...]] = [
-            (lake, parts, None) for parts in plan_shards(lake, past.parts_done)
+            (lake, parts, None) for parts in plan_shards(lake, past.clustered_parts)
         ]
         if past.again:
             shards.append((lake, lake.parts(), past.again))
