@@ -41,8 +41,8 @@ def kept_photos(duplicates: Duplicates, image_id: np.ndarray) -> np.ndarray:
     instead = np.array([kept[group] for group in groups], dtype=image_id.dtype)
     order = np.argsort(ids)
     at = np.minimum(np.searchsorted(ids[order], image_id), len(ids) - 1)
-    there = ids[order][at] == image_id
-    return np.where(there, instead[order][at], image_id)
+    in_table = ids[order][at] == image_id
+    return np.where(in_table, instead[order][at], image_id)
 
 
 def copied_faces(faces: Faces, tiers: Tiers) -> Ints:

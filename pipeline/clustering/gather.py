@@ -76,19 +76,19 @@ class Faces(GatheredFaces):
         return gather_rows(shards, self.starts, rows)
 
 
-def plan_shards(lake: LakeStore, done: frozenset[str]) -> list[list[str]]:
+def plan_shards(lake: LakeStore, clustered_parts: frozenset[str]) -> list[list[str]]:
     """Return the new parts of each shard: about `SHARD_FACES` faces by the size of their files."""
     sizes = lake.folder.child("faces").files()
     shards: list[list[str]] = []
-    room = 0.0
+    bytes_left = 0.0
     models = lake.models()
     face_bytes = 4.0 * (models.dimension if models else 512) + 500
-    for name in (n for n in lake.parts() if n not in done):
-        if room <= 0 or not shards:
+    for name in (n for n in lake.parts() if n not in clustered_parts):
+        if bytes_left <= 0 or not shards:
             shards.append([])
-            room = SHARD_FACES * face_bytes
+            bytes_left = SHARD_FACES * face_bytes
         shards[-1].append(name)
-        room -= sizes.get(name, 0)
+        bytes_left -= sizes.get(name, 0)
     return shards
 
 

@@ -167,8 +167,8 @@ def link_level(
         linked = LinkedBatch(**tasks.workspace.load(f"{prefix}-linked-{number:05}"))
         labels[linked.nodes] = linked.labels
         merges.append(linked.merges)
-    found = recall(graph) if graph.nodes.cells > 1 else None
-    return Level(labels, np.concatenate(merges), nearest_others(graph, labels), found)
+    measured = recall(graph) if graph.nodes.cells > 1 else None
+    return Level(labels, np.concatenate(merges), nearest_others(graph, labels), measured)
 
 
 def find_units(graph: NeighbourGraph) -> Ints:

@@ -31,7 +31,7 @@ class Past:
         people: ids of the persons that are kept as they are and may grow.
         names: their names, None where they have none.
         means, counts: of their core faces, grid vectors [P, D] and float64 [P].
-        parts_done: parts of the lake whose faces they hold.
+        clustered_parts: parts of the lake whose faces they hold.
         again: ids of faces whose persons are made again from their faces.
         clusters: the whole table of the generation before, for ids; None when there is none.
         table: its persons who are kept.
@@ -46,7 +46,7 @@ class Past:
     names: list[str | None] = field(default_factory=list)
     means: Grid = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     counts: Floats64 = field(default_factory=lambda: np.zeros(0))
-    parts_done: frozenset[str] = frozenset()
+    clustered_parts: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
     clusters: pa.Table | None = None
     table: pa.Table | None = None
@@ -76,12 +76,12 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
     clusters = people.clusters()
     from_scratch = Past(run_id=before["run_id"], clusters=clusters, means=nothing.means)
     parts = part_sizes(people.lake)
-    done: Mapping[str, int] = before.get("parts", {})
-    new = sum(size for name, size in parts.items() if name not in done)
+    clustered_parts: Mapping[str, int] = before.get("parts", {})
+    new = sum(size for name, size in parts.items() if name not in clustered_parts)
     if (
         config.full
         or before.get("settings") != settings_of(config)
-        or any(parts.get(name) != size for name, size in done.items())
+        or any(parts.get(name) != size for name, size in clustered_parts.items())
         or new > MOST_NEW * sum(parts.values())
     ):
         return from_scratch
@@ -103,7 +103,7 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         names=table["name"].to_pylist(),
         means=to_grid(matrix(table["mean"])) if len(table) else nothing.means,
         counts=table["core_faces"].to_numpy().astype(np.float64),
-        parts_done=frozenset(done),
+        clustered_parts=frozenset(clustered_parts),
         again=frozenset(faces_again),
         clusters=clusters,
         table=table,

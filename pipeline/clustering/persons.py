@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.outcome import Certainty, Outcome
 from pipeline.clustering.past import Past
 from pipeline.people.constraints import ConfirmedSet
-from pipeline.people.person import EXEMPLARS, Corrected, people_table
+from pipeline.people.person import EXEMPLARS, Corrected, Person, people_table
 
 
 def confirmed_sets(outcome: Outcome, past: Past) -> dict[int, list[ConfirmedSet]]:
@@ -85,29 +85,27 @@ def people_rows(
 ) -> pa.Table:
     """Return a row of `people` for each person."""
     sets = confirmed_sets(outcome, past)
-    past_rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    former: dict[int, list[Person]] = defaultdict(list)
     if past.table is not None:
         columns = [name for name in schema.names if name != "mean"]
-        for person, row in zip(
-            outcome.past_person.tolist(), past.table.select(columns).to_pylist(), strict=True
-        ):
-            past_rows[person].append(row)
+        rows = past.table.select(columns).to_pylist()
+        for number, row in zip(outcome.past_person.tolist(), rows, strict=True):
+            former[number].append(Person(**row))
     members = members_of(outcome)
-    rows: list[tuple[int, dict[str, Any]]] = []
-    for person, person_id in enumerate(ids):
-        faces = members.get(person, np.zeros(0, np.int64))
-        if not len(faces) and not past_rows[person]:
+    persons: dict[int, Person] = {}
+    for number, person_id in enumerate(ids):
+        faces = members.get(number, np.zeros(0, np.int64))
+        if not len(faces) and not former[number]:
             continue
-        if len(faces) == 1 and not past_rows[person] and not sets.get(person):
-            row = described_alone(outcome, int(faces[0]), sure)
+        if len(faces) == 1 and not former[number] and not sets.get(number):
+            person = described_alone(outcome, int(faces[0]), sure)
         else:
-            row = described(outcome, faces, sure, past_rows[person], sets.get(person, []))
-        row |= {"person_id": person_id, "core_faces": int(outcome.sizes[person]),
-                "run_id": run_id}  # fmt: skip
-        rows.append((person, row))
-    rows.sort(key=lambda numbered: numbered[1]["person_id"])
-    means = from_grid(outcome.means[[person for person, _ in rows]])
-    return people_table([row for _, row in rows], means, schema)
+            person = described(outcome, faces, sure, former[number], sets.get(number, []))
+        core_faces = int(outcome.sizes[number])
+        persons[number] = replace(person, person_id=person_id, core_faces=core_faces, run_id=run_id)
+    order = sorted(persons, key=lambda number: ids[number])
+    means = from_grid(outcome.means[order])
+    return people_table([persons[number] for number in order], means, schema)
 
 
 def members_of(outcome: Outcome) -> dict[int, Ints]:
@@ -118,49 +116,47 @@ def members_of(outcome: Outcome) -> dict[int, Ints]:
     return dict(zip(persons.tolist(), np.split(rows, starts[1:]), strict=True))
 
 
-def described_alone(outcome: Outcome, face: int, sure: Certainty) -> dict[str, Any]:
+def described_alone(outcome: Outcome, face: int, sure: Certainty) -> Person:
     """Return what `described` does for somebody seen once: most people of a large archive."""
     name, taken = outcome.faces.face_id[face].decode(), outcome.faces.taken_at[face]
-    when = None if np.isnan(taken) else np.datetime64(int(taken), "ms")
-    return {
-        "name": None, "hidden": False, "faces": 1, "images": 1, "cover_face_id": name,
-        "exemplars": [name], "first_taken_at": when, "last_taken_at": when,
-        "confidence": float(sure.confidence[face]),
-    }  # fmt: skip
+    date = None if np.isnan(taken) else np.datetime64(int(taken), "ms")
+    return Person(
+        "", faces=1, images=1, cover_face_id=name, exemplars=[name], first_taken_at=date,
+        last_taken_at=date, confidence=float(sure.confidence[face]),
+    )  # fmt: skip
 
 
 def described(
-    outcome: Outcome, rows: Ints, sure: Certainty, past_rows: Sequence[dict[str, Any]],
+    outcome: Outcome, rows: Ints, sure: Certainty, former: Sequence[Person],
     sets: Sequence[ConfirmedSet],
-) -> dict[str, Any]:  # fmt: skip
-    """Return most of a person's row, from its faces here and from its earlier rows."""
+) -> Person:  # fmt: skip
+    """Return a person, without its id, from its faces here and from its earlier rows."""
     corrected = Corrected.by(sets)
     exemplars = exemplars_of(outcome, rows, sure)
-    for row in sorted(past_rows, key=lambda row: -row["faces"])[::-1]:
-        exemplars = [*row["exemplars"], *exemplars][:EXEMPLARS]
+    for one in sorted(former, key=lambda one: -one.faces)[::-1]:
+        exemplars = [*one.exemplars, *exemplars][:EXEMPLARS]
     exemplars = corrected.exemplars(exemplars)
-    dates = outcome.faces.taken_at[rows]
-    stamps = [int(date) for date in dates[~np.isnan(dates)]]
-    for row in past_rows:
-        stamps += [
-            int(np.datetime64(row[k], "ms").astype(np.int64))
-            for k in ("first_taken_at", "last_taken_at") if row[k] is not None
-        ]  # fmt: skip
-    count = len(rows) + sum(row["faces"] for row in past_rows)
+    taken = outcome.faces.taken_at[rows]
+    dates = [np.datetime64(int(date), "ms") for date in taken[~np.isnan(taken)]]
+    for one in former:
+        ends = (one.first_taken_at, one.last_taken_at)
+        dates += [np.datetime64(date, "ms") for date in ends if date is not None]
+    faces = len(rows) + sum(one.faces for one in former)
     confidence = float(np.nansum(sure.confidence[rows]))
-    confidence += sum(row["confidence"] * row["faces"] for row in past_rows)
+    confidence += sum(one.confidence * one.faces for one in former)
     photos = len(np.unique(outcome.faces.photo[rows]))
-    return {
-        "name": corrected.name,
-        "hidden": corrected.hidden,
-        "faces": count,
-        "images": photos + sum(row["images"] for row in past_rows),
-        "cover_face_id": exemplars[0],
-        "exemplars": exemplars,
-        "first_taken_at": np.datetime64(min(stamps), "ms") if stamps else None,
-        "last_taken_at": np.datetime64(max(stamps), "ms") if stamps else None,
-        "confidence": min(1.0, confidence / count),
-    }
+    return Person(
+        "",
+        name=corrected.name,
+        hidden=corrected.hidden,
+        faces=faces,
+        images=photos + sum(one.images for one in former),
+        cover_face_id=exemplars[0],
+        exemplars=exemplars,
+        first_taken_at=min(dates, default=None),
+        last_taken_at=max(dates, default=None),
+        confidence=min(1.0, confidence / faces),
+    )
 
 
 def exemplars_of(outcome: Outcome, rows: Ints, sure: Certainty) -> list[str]:

@@ -32,6 +32,8 @@ from pipeline.people.corrections import resolve
 from pipeline.people.store import People
 
 WORKSPACE = "clusters/_work"
+# Of the files that tasks leave there: a run does not go on from those of another layout.
+LAYOUT = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Run:
         tasks = TaskRunner(workspace, self.mapper, self.progress)
         resumed_steps = len(workspace.names())
         shards: list[tuple[Any, ...]] = [
-            (lake, parts, None) for parts in plan_shards(lake, past.parts_done)
+            (lake, parts, None) for parts in plan_shards(lake, past.clustered_parts)
         ]
         if past.again:
             shards.append((lake, lake.parts(), past.again))
@@ -96,7 +98,8 @@ class Run:
         rows = sorted(row.constraint_id for row in constraints)
         copies = Duplicates(lake).current()
         same = [
-            asdict(self.config), part_sizes(lake), rows, past.run_id, copies and copies["run_id"]
+            LAYOUT, asdict(self.config), part_sizes(lake), rows, past.run_id,
+            copies and copies["run_id"],
         ]  # fmt: skip
         key = hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
         return Workspace.only(lake.folder.child(WORKSPACE), key)

@@ -84,19 +84,19 @@ class Corrections:
 
 def ordered(constraints: Iterable[Constraint]) -> list[Constraint]:
     """Return corrections in the order in which they count, each id once."""
-    known = {row.constraint_id: row for row in constraints}
-    return sorted(known.values(), key=lambda row: (row.created_at, row.constraint_id))
+    by_id = {row.constraint_id: row for row in constraints}
+    return sorted(by_id.values(), key=lambda row: (row.created_at, row.constraint_id))
 
 
 def undone(constraints: Iterable[Constraint]) -> frozenset[str]:
     """Return the ids of corrections that an undo which still stands takes back."""
-    gone: set[str] = set()
+    undone_ids: set[str] = set()
     standing: set[str] = set()
     for row in reversed(ordered(constraints)):  # from the last: an undo can itself be undone
-        if row.constraint_id in gone:
+        if row.constraint_id in undone_ids:
             continue
         standing.add(row.constraint_id)
         # What comes after an undo it cannot mean.
         if row.kind == "undo" and row.value is not None and row.value not in standing:
-            gone.add(row.value)
-    return frozenset(gone)
+            undone_ids.add(row.value)
+    return frozenset(undone_ids)

@@ -1,7 +1,7 @@
 """The row of a person in `people`: what clustering, corrections and forgetting all say of one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -38,15 +38,45 @@ class Corrected:
         return list(dict.fromkeys([*first, *faces]))[:EXEMPLARS]
 
 
-def counted(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the columns of a person's row that its rows of `clusters` decide alone."""
-    confidences = [row["confidence"] for row in members if row["confidence"] is not None]
-    return {
-        "faces": len(members),
-        "core_faces": sum(row["tier"] == CORE for row in members),
-        "images": len({row["image_id"] for row in members}),
-        "confidence": sum(confidences) / len(confidences) if confidences else 0.0,
-    }
+@dataclass(frozen=True)
+class Person:
+    """A row of `people` without its mean; dates are whatever Arrow takes for one."""
+
+    person_id: str
+    name: str | None = None
+    hidden: bool = False
+    faces: int = 0
+    core_faces: int = 0
+    images: int = 0
+    cover_face_id: str = ""
+    exemplars: Sequence[str] = ()
+    first_taken_at: Any = None
+    last_taken_at: Any = None
+    confidence: float = 0.0
+    run_id: str = ""
+
+    def recounted(self, members: Sequence[Mapping[str, Any]], dates: Sequence[Any]) -> "Person":
+        """Return the person with these rows of `clusters` for faces, and dates of its photos."""
+        confidences = [row["confidence"] for row in members if row["confidence"] is not None]
+        return replace(
+            self,
+            faces=len(members),
+            core_faces=sum(row["tier"] == CORE for row in members),
+            images=len({row["image_id"] for row in members}),
+            first_taken_at=min(dates, default=None),
+            last_taken_at=max(dates, default=None),
+            confidence=sum(confidences) / len(confidences) if confidences else 0.0,
+        )
+
+    def corrected(self, corrected: Corrected) -> "Person":
+        """Return the person as corrections have it."""
+        return replace(
+            self,
+            name=corrected.name,
+            hidden=corrected.hidden,
+            cover_face_id=corrected.cover or self.cover_face_id,
+            exemplars=corrected.exemplars(self.exemplars),
+        )
 
 
 def central(member: Mapping[str, Any]) -> tuple[float, str]:
@@ -60,12 +90,12 @@ def core_first(member: Mapping[str, Any]) -> tuple[bool, float, str]:
     return (member["tier"] != CORE, *central(member))
 
 
-def people_table(rows: Sequence[Mapping[str, Any]], means: Floats32, schema: pa.Schema) -> pa.Table:
-    """Return persons as a table; `means` [P, D] are of the rows."""
+def people_table(persons: Sequence[Person], means: Floats32, schema: pa.Schema) -> pa.Table:
+    """Return persons as a table; `means` [P, D] are theirs."""
     arrays = []
     for field in schema:
         if field.name != "mean":
-            arrays.append(pa.array([row[field.name] for row in rows], field.type))
+            arrays.append(pa.array([vars(person)[field.name] for person in persons], field.type))
         else:
-            arrays.append(fixed_lists(means, field.type) if rows else pa.array([], field.type))
+            arrays.append(fixed_lists(means, field.type) if persons else pa.array([], field.type))
     return pa.table(arrays, schema=schema)

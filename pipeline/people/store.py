@@ -76,12 +76,12 @@ class People:
             StorageError: a file is damaged.
         """
         folder = self.lake.folder.child("constraints")
-        there = sorted(file for file in folder.files().items() if file[0].endswith(".parquet"))
-        new = [file for file in there if file not in self._files]
+        files = sorted(file for file in folder.files().items() if file[0].endswith(".parquet"))
+        new = [file for file in files if file not in self._files]
         with ThreadPoolExecutor(1 if is_local(folder.fs) else READERS) as pool:
             read = dict(zip(new, pool.map(lambda file: _corrections(folder, file[0]), new),
                             strict=True))  # fmt: skip
-        self._files = {file: read[file] if file in read else self._files[file] for file in there}
+        self._files = {file: read[file] if file in read else self._files[file] for file in files}
         return {name: rows for (name, _), rows in self._files.items()}
 
     def current(self) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ a correction means for other faces is left to clustering.
 import hashlib
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.people.corrections import ConfirmedSet, Corrections, resolve
-from pipeline.people.person import EXEMPLARS, Corrected, central, core_first, counted
+from pipeline.people.person import EXEMPLARS, Corrected, Person, central, core_first
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
 
@@ -246,50 +246,37 @@ def _shown(
         hidden_or_named,
         pc.is_in(people["person_id"], pa.array(sorted(changed | set(sets_of)), pa.string())),
     )
-    known_rows = {row["person_id"]: row for row in people.filter(touched).to_pylist()}
+    former = {row["person_id"]: Person(**row) for row in people.filter(touched).to_pylist()}
     by_person: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for member in members:
         by_person[member["person_id"]].append(member)
-    merged_rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    absorbed: dict[str, list[Person]] = defaultdict(list)
     for old, new in merged.items():
-        if old in known_rows:
-            merged_rows[new].append(known_rows[old])
-    rows = []
-    for person in sorted(known_rows.keys() | by_person.keys()):
-        row: dict[str, Any] | None = known_rows.get(person)
-        if person in changed:
-            if person in merged or not by_person[person]:
+        if old in former:
+            absorbed[new].append(former[old])
+    persons = []
+    for person_id in sorted(former.keys() | by_person.keys()):
+        person = former.get(person_id)
+        if person_id in changed:
+            if person_id in merged or not by_person[person_id]:
                 continue
-            row = _counted(person, row, merged_rows[person], by_person[person])
-        assert row is not None
-        corrected = Corrected.by(sets_of.get(person, []))
-        row["name"], row["hidden"] = corrected.name, corrected.hidden
-        row["cover_face_id"] = corrected.cover or row["cover_face_id"]
-        row["exemplars"] = corrected.exemplars(row["exemplars"])
-        rows.append(row)
+            sources = ([person] if person else []) + absorbed[person_id]
+            person = _recounted(person_id, sources, by_person[person_id])
+        assert person is not None
+        persons.append(vars(person.corrected(Corrected.by(sets_of.get(person_id, [])))))
     untouched = people.filter(pc.invert(touched))
-    return pa.concat_tables([untouched, pa.Table.from_pylist(rows, untouched.schema)])
+    return pa.concat_tables([untouched, pa.Table.from_pylist(persons, untouched.schema)])
 
 
-def _counted(
-    person: str,
-    row: dict[str, Any] | None,
-    merged_rows: list[dict[str, Any]],
-    members: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """Return the person's row for these members; `parts` are persons merged into it."""
-    sources = ([row] if row else []) + merged_rows
-    here = {member["face_id"] for member in members}
-    exemplars = [face for part in sources for face in part["exemplars"] if face in here]
+def _recounted(
+    person_id: str, sources: Sequence[Person], members: Sequence[Mapping[str, Any]]
+) -> Person:
+    """Return the person with these members; `sources` are the persons that it is made of."""
+    face_ids = {member["face_id"] for member in members}
+    exemplars = [face for source in sources for face in source.exemplars if face in face_ids]
     by_rank = [member["face_id"] for member in sorted(members, key=core_first)]
-    exemplars = list(dict.fromkeys(exemplars + by_rank))
-    first = [part["first_taken_at"] for part in sources if part["first_taken_at"]]
-    last = [part["last_taken_at"] for part in sources if part["last_taken_at"]]
-    return counted(members) | {
-        "person_id": person,
-        "cover_face_id": exemplars[0],
-        "exemplars": exemplars[:EXEMPLARS],
-        "first_taken_at": min(first, default=None),
-        "last_taken_at": max(last, default=None),
-        "run_id": sources[0]["run_id"] if sources else "",
-    }
+    exemplars = list(dict.fromkeys(exemplars + by_rank))[:EXEMPLARS]
+    dates = [date for one in sources for date in (one.first_taken_at, one.last_taken_at) if date]
+    run_id = sources[0].run_id if sources else ""
+    person = Person(person_id, cover_face_id=exemplars[0], exemplars=exemplars, run_id=run_id)
+    return person.recounted(members, dates)

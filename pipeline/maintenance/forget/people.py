@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.lake.generations import pieces
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone, strings
-from pipeline.people.person import CORE, EXEMPLARS, core_first, counted, people_table
+from pipeline.people.person import CORE, EXEMPLARS, Person, core_first, people_table
 from pipeline.people.store import People
 from pipeline.people.view import view
 
@@ -110,28 +111,25 @@ def _recounted(
     lake: LakeStore, table: pa.Table, clusters: pa.Table, persons: set[str], run_id: str
 ) -> tuple[pa.Table, bool]:
     """Return the persons' rows counted anew, and whether each still has a core face."""
-    former: dict[str, dict[str, Any]] = {
-        # who was split off since the last clustering has no row yet; corrections have the name
-        person: {"person_id": person, "name": None, "hidden": False, "exemplars": [],
-                 "cover_face_id": "", "run_id": run_id}
-        for person in persons
-    }  # fmt: skip
-    former_rows = table.filter(pc.is_in(table["person_id"], strings(persons))).to_pylist()
-    former |= {row["person_id"]: row for row in former_rows}
+    # Who was split off since the last clustering has no row yet; corrections have the name.
+    former = {person: Person(person, run_id=run_id) for person in persons}
+    columns = [name for name in table.column_names if name != "mean"]
+    rows_of = table.select(columns).filter(pc.is_in(table["person_id"], strings(persons)))
+    former |= {row["person_id"]: Person(**row) for row in rows_of.to_pylist()}
     members: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in clusters.filter(pc.is_in(clusters["person_id"], strings(persons))).to_pylist():
         members[row["person_id"]].append(row)
     faces = [row for rows in members.values() for row in rows]
     vectors = _vectors(lake, {row["face_id"] for row in faces})
     dates = _dates(lake, {row["image_id"] for row in faces})
-    described, means, whole = [], [], True
+    recounted, means, whole = [], [], True
     for person, rows in sorted(members.items()):
         core = [row for row in rows if row["tier"] == CORE]
         whole &= bool(core)
         grid = to_grid(np.stack([vectors[row["face_id"]] for row in core or rows]))
         means.append(from_grid(np.rint(grid.mean(axis=0, keepdims=True)).astype(np.int16))[0])
-        described.append(former[person] | _described(former[person], rows, dates))
-    return people_table(described, np.array(means, np.float32), table.schema), whole
+        recounted.append(_without(former[person], rows, dates))
+    return people_table(recounted, np.array(means, np.float32), table.schema), whole
 
 
 def _vectors(lake: LakeStore, faces: set[str]) -> dict[str, np.ndarray]:
@@ -147,19 +145,13 @@ def _dates(lake: LakeStore, images: set[str]) -> dict[str, Any]:
     return dict(zip(found["image_id"], found["taken_at"], strict=True))
 
 
-def _described(
-    former: Mapping[str, Any], rows: list[dict[str, Any]], dates: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the columns of a person's row that depend on the faces that are left."""
-    face_ids = {row["face_id"] for row in rows}
-    exemplars = [face for face in former["exemplars"] if face in face_ids]
+def _without(former: Person, members: list[dict[str, Any]], dates: Mapping[str, Any]) -> Person:
+    """Return a person with the faces that are left."""
+    face_ids = {row["face_id"] for row in members}
+    exemplars = [face for face in former.exemplars if face in face_ids]
     if not exemplars:
-        exemplars = [row["face_id"] for row in sorted(rows, key=core_first)[:EXEMPLARS]]
-    cover = former["cover_face_id"]
-    taken = [date for row in rows if (date := dates.get(row["image_id"])) is not None]
-    return counted(rows) | {
-        "cover_face_id": cover if cover in face_ids else exemplars[0],
-        "exemplars": exemplars,
-        "first_taken_at": min(taken, default=None),
-        "last_taken_at": max(taken, default=None),
-    }
+        exemplars = [row["face_id"] for row in sorted(members, key=core_first)[:EXEMPLARS]]
+    cover = former.cover_face_id if former.cover_face_id in face_ids else exemplars[0]
+    taken = [date for row in members if (date := dates.get(row["image_id"])) is not None]
+    person = replace(former, cover_face_id=cover, exemplars=exemplars)
+    return person.recounted(members, taken)

@@ -25,22 +25,25 @@ class Places:
 
     def __init__(self, photos: Mapping[str, Mapping[str, Any]]) -> None:
         root = common_root(row["uri"] for row in photos.values())
-        self.inside: dict[str, set[str]] = defaultdict(set)
-        self.whole: dict[str, set[str]] = defaultdict(set)
-        self.alone: dict[str, set[str]] = defaultdict(set)
+        self.by_place: dict[str, set[str]] = defaultdict(set)
+        self.by_path: dict[str, set[str]] = defaultdict(set)
+        self.by_name: dict[str, set[str]] = defaultdict(set)
         for image, row in photos.items():
             parts = parts_of(row["uri"])
             path = "/".join(parts[len(root) :])
             for naming in ("full", "stem"):
-                self.inside[named(path, naming)].add(image)
-                self.whole[named("/" + "/".join(parts), naming)].add(image)
-                self.alone[named(parts[-1] if parts else "", naming)].add(image)
+                self.by_place[named(path, naming)].add(image)
+                self.by_path[named("/" + "/".join(parts), naming)].add(image)
+                self.by_name[named(parts[-1] if parts else "", naming)].add(image)
 
     def image_of(self, file: str, inside: str) -> str | None:
         """Return the image of a sidecar at `file`, `inside` the folder that was named."""
-        tries = (self.whole[os.path.abspath(file)], self.inside[inside],
-                 self.alone[os.path.basename(file)])  # fmt: skip
-        return next((next(iter(found)) for found in tries if len(found) == 1), None)
+        candidates = (
+            self.by_path[os.path.abspath(file)],
+            self.by_place[inside],
+            self.by_name[os.path.basename(file)],
+        )
+        return next((next(iter(images)) for images in candidates if len(images) == 1), None)
 
 
 def common_root(uris: Iterable[str]) -> list[str]:
