@@ -143,10 +143,10 @@ def raw_kind(data: bytes) -> str | None:
 def _raw_of_make(data: bytes, header: Header) -> str:
     tags, _ = read_directory(data, header, header.first)
     make = tags[MAKE].text().upper() if MAKE in tags else ""
-    known = {
+    makers = {
         "NIKON": "Nikon NEF",
         "SONY": "Sony ARW",
         "PENTAX": "Pentax PEF",
         "SAMSUNG": "Samsung SRW",
     }
-    return next((name for start, name in known.items() if make.startswith(start)), "camera RAW")
+    return next((name for start, name in makers.items() if make.startswith(start)), "camera RAW")
