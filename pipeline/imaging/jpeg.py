@@ -53,10 +53,10 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield marker and payload of each segment up to the first scan."""
     at = 2
     while at + 4 <= len(data):
-        found = MARKER.search(data, at)  # there may be stray and filling bytes between segments
-        if found is None or found.end() + 2 > len(data):
+        match = MARKER.search(data, at)  # there may be stray and filling bytes between segments
+        if match is None or match.end() + 2 > len(data):
             return
-        at = found.end() - 2
+        at = match.end() - 2
         marker = data[at + 1]
         if marker in STANDALONE_MARKERS:
             at += 2

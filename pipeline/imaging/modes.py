@@ -136,8 +136,8 @@ def _integers(values: npt.NDArray[np.int32], full_scale: int | None) -> Pixels:
 
 def _floats(values: npt.NDArray[np.float32]) -> Pixels:
     wide = values.astype(np.float64)
-    known = wide[np.isfinite(wide)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    finite = wide[np.isfinite(wide)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     fitting = [full for full in (1.0, 255.0, 65535.0) if low >= 0 and high <= full]
     if fitting:
         low, high = 0.0, fitting[0]

@@ -23,7 +23,7 @@ MAX_MESSAGE_BYTES = 8192
 Message = dict[str, Any]
 
 
-class NonsenseError(Exception):
+class ProtocolError(Exception):
     """The other side did not keep to the protocol."""
 
 
@@ -52,7 +52,7 @@ def receive(pipe: int, timeout_s: float | None = None) -> Message | None:
 
     Raises:
         TimeoutError: nothing whole came in time.
-        NonsenseError: what came is no message.
+        ProtocolError: what came is no message.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     data = b""
@@ -67,7 +67,7 @@ def receive(pipe: int, timeout_s: float | None = None) -> Message | None:
             continue
         missing = LENGTH.size + LENGTH.unpack_from(data)[0] - len(data)
         if missing < 0 or len(data) + missing > LENGTH.size + MAX_MESSAGE_BYTES:
-            raise NonsenseError("a message of a wrong length")
+            raise ProtocolError("a message of a wrong length")
         if missing == 0:
             return _parsed(data[LENGTH.size :])
 
@@ -83,9 +83,9 @@ def _parsed(body: bytes) -> Message:
     try:
         message = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise NonsenseError("a message that is no JSON") from error
+        raise ProtocolError("a message that is no JSON") from error
     if not isinstance(message, dict):
-        raise NonsenseError("a message that is no object")
+        raise ProtocolError("a message that is no object")
     return message
 
 

@@ -1,22 +1,20 @@
 """What is recorded of an image: the one list that decoding, sandbox, stages and the lake share.
 
-`Decoded` says what the file says, `Fingerprint` what its pixels say. Each of their fields that has
-a `Column` is a column of `images`. A new one is declared here, and computed where it belongs.
+`Decoded` says what the file says, `Fingerprint` what its pixels say. Each of their fields that is
+annotated with a `Column` is a column of `images`: a new one is declared here, and computed.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 from pipeline.geometry import Pixels
 from pipeline.imaging.phash import HASH_BYTES
 
 MAX_CAMERA_CHARACTERS = 100
-# A character has at most four bytes in UTF-8.
-MAX_CAMERA_BYTES = 4 * MAX_CAMERA_CHARACTERS
-MAX_FORMAT_BYTES = 16
+CAMERA_BYTES = 4 * MAX_CAMERA_CHARACTERS  # of UTF-8, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,6 @@ class Column:
     unit: str = ""
     optional: bool = False
     stored: bool = True
-
-
-def _column(
-    kind: str, receive: Callable[[Any], Any], doc: str, unit: str = "", optional: bool = False
-) -> dict[str, Column]:
-    return {"column": Column(kind, receive, doc, unit, optional)}
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
@@ -82,17 +74,13 @@ def _hash(value: Any) -> bytes:
     return data
 
 
-def _hex_hash(value: Any) -> str:
-    return _hash(value).hex()
-
-
 def _measure(value: Any) -> float:
     if type(value) is not float or not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{value!r} is no measure")
     return value
 
 
-_SIDE = _whole(1, 2**31 - 1)
+_SIDE = Column("int32", _whole(1, 2**31 - 1), "of the upright image", "pixels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,68 +89,49 @@ class Decoded:
 
     Attributes:
         pixels: uint8 [H, W, 3], RGB, upright, C-contiguous.
-        width, height: of the picture, upright; with `reduced` 1 those of `pixels`.
-        format: Pillow's name: JPEG, PNG, HEIF ...
-        orientation: EXIF orientation that was applied, 1 to 8; for HEIF and AVIF their own turns.
-        taken_at: EXIF time of capture, the camera's local time; None when absent or impossible.
-        camera: EXIF make and model; None when absent.
-        holds_more: whether the file has further pages or frames, or deeper colours.
+        width, height: of the picture; with `reduced` 1 those of `pixels`.
+        orientation: 1 to 8; for HEIF and AVIF their own turns.
+        taken_at: None when absent or impossible.
         reduced: 1, or 2, 4, 8 where a JPEG was decoded at that part of its size; then `pixels` has
             a side of the picture divided by it, rounded up.
     """
 
     pixels: Pixels
-    width: int = field(
-        default=0,
-        kw_only=True,
-        metadata=_column("int32", _SIDE, "of the upright image", "pixels"),
-    )
-    height: int = field(
-        default=0,
-        kw_only=True,
-        metadata=_column("int32", _SIDE, "of the upright image", "pixels"),
-    )
-    format: str = field(
-        metadata=_column(
-            "string",
-            _text(MAX_FORMAT_BYTES),
-            "container format, as Pillow names it: JPEG, PNG, HEIF ...",
-        )
-    )
-    orientation: int = field(
-        metadata=_column("int8", _whole(1, 8), "EXIF orientation that was applied", "1 to 8")
-    )
-    taken_at: datetime | None = field(
-        metadata=_column(
+    width: Annotated[int, _SIDE] = field(default=0, kw_only=True)
+    height: Annotated[int, _SIDE] = field(default=0, kw_only=True)
+    format: Annotated[
+        str,
+        Column("string", _text(16), "container format, as Pillow names it: JPEG, PNG, HEIF ..."),
+    ]
+    orientation: Annotated[
+        int, Column("int8", _whole(1, 8), "EXIF orientation that was applied", "1 to 8")
+    ]
+    taken_at: Annotated[
+        datetime | None,
+        Column(
             "timestamp[ms]",
             _moment,
             "EXIF time of capture, camera's local time; null when absent",
             optional=True,
-        )
-    )
-    camera: str | None = field(
-        default=None,
-        metadata=_column(
-            "string",
-            _text(MAX_CAMERA_BYTES),
-            "EXIF make and model; null when absent",
-            optional=True,
         ),
-    )
-    holds_more: bool = field(
-        default=False,
-        metadata=_column(
+    ]
+    camera: Annotated[
+        str | None,
+        Column(
+            "string", _text(CAMERA_BYTES), "EXIF make and model; null when absent", optional=True
+        ),
+    ] = None
+    holds_more: Annotated[
+        bool,
+        Column(
             "bool",
             _flag,
             "whether the file has further pages or frames, or deeper colours than are looked at",
         ),
-    )
-    reduced: int = field(
-        default=1,
-        metadata={
-            "column": Column("int8", _whole(1, 8), "pixels have this part of a side", stored=False)
-        },
-    )
+    ] = False
+    reduced: Annotated[
+        int, Column("int8", _whole(1, 8), "pixels have this part of a side", stored=False)
+    ] = 1
 
     def __post_init__(self) -> None:
         """Take the size from the pixels where nothing else is said."""
@@ -176,67 +145,73 @@ class Fingerprint:
     """What is kept of the pixels of an image.
 
     Attributes:
-        phash: PDQ hash, 32 bytes.
-        phash_quality: PDQ quality, 0 to 100.
-        phash_inner: PDQ hash of what lies inside bars of one colour; None where there are no bars,
-            or too little inside them for a hash to mean something.
-        phash_turnable: hash that can be mirrored and turned, 32 bytes.
-        pixels_sha256: SHA-256 of the picture's size and of its pixels, 64 hex digits.
+        phash_inner: None where there are no bars, or too little inside them for a hash to mean
+            something.
         sharpness: see `fingerprint.sharpness`.
     """
 
-    phash: bytes = field(
-        metadata=_column("hash", _hash, "PDQ perceptual hash of the upright image", "256 bits")
-    )
-    phash_quality: int = field(
-        metadata=_column(
-            "int8", _whole(0, 100), "PDQ quality; below 50 the hash says little", "0 to 100"
-        )
-    )
-    phash_inner: bytes | None = field(
-        metadata=_column(
+    phash: Annotated[
+        bytes, Column("hash", _hash, "PDQ perceptual hash of the upright image", "256 bits")
+    ]
+    phash_quality: Annotated[
+        int,
+        Column("int8", _whole(0, 100), "PDQ quality; below 50 the hash says little", "0 to 100"),
+    ]
+    phash_inner: Annotated[
+        bytes | None,
+        Column(
             "hash",
             _hash,
             "PDQ hash of what lies inside bars of one colour; null when there are none",
             "256 bits",
             optional=True,
-        )
-    )
-    phash_turnable: bytes = field(
-        metadata=_column(
+        ),
+    ]
+    phash_turnable: Annotated[
+        bytes,
+        Column(
             "hash",
             _hash,
             "like PDQ, but made so that its bits tell the hash of the mirrored or turned image",
             "256 bits",
-        )
-    )
-    pixels_sha256: str = field(
-        metadata=_column(
+        ),
+    ]
+    pixels_sha256: Annotated[
+        str,
+        Column(
             "string",
-            _hex_hash,
+            lambda value: _hash(value).hex(),
             "of size and pixels of the upright image, whatever the container or metadata",
             "64 hex digits",
-        )
-    )
-    sharpness: float = field(
-        metadata=_column(
-            "float32", _measure, "variance of the Laplacian of the grey image, in samples"
-        )
-    )
+        ),
+    ]
+    sharpness: Annotated[
+        float,
+        Column("float32", _measure, "variance of the Laplacian of the grey image, in samples"),
+    ]
 
 
 Record = Decoded | Fingerprint
 
 
-def columns(*kinds: type[Record]) -> Iterator[tuple[str, Column]]:
-    """Yield names and columns of the given records, of both when none is given, in order."""
-    for kind in kinds or (Decoded, Fingerprint):
-        yield from ((f.name, f.metadata["column"]) for f in fields(kind) if f.metadata)
+_COLUMNS = {
+    kind: {
+        name: column
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+        for column in getattr(hint, "__metadata__", ())
+    }
+    for kind in (Decoded, Fingerprint)
+}
+
+
+def columns() -> dict[str, Column]:
+    """Return the columns of both records by name, in the order of the table."""
+    return _COLUMNS[Decoded] | _COLUMNS[Fingerprint]
 
 
 def values(*records: Record) -> dict[str, Any]:
     """Return what records say by column."""
-    return {name: getattr(one, name) for one in records for name, _ in columns(type(one))}
+    return {name: getattr(one, name) for one in records for name in _COLUMNS[type(one)]}
 
 
 def sent(*records: Record) -> dict[str, Any]:
@@ -258,5 +233,5 @@ def received(kind: type[Record], message: Mapping[str, Any]) -> dict[str, Any]:
     """
     return {
         name: None if column.optional and message[name] is None else column.receive(message[name])
-        for name, column in columns(kind)
+        for name, column in _COLUMNS[kind].items()
     }

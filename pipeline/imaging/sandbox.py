@@ -20,7 +20,7 @@ from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS
 from pipeline.imaging.pillow import PLUGINS
 from pipeline.imaging.protocol import (
     Message,
-    NonsenseError,
+    ProtocolError,
     fill,
     put_bytes,
     receive,
@@ -143,7 +143,7 @@ def _start(module: str, limits: Limits) -> "_Child":
         time.sleep(attempt)
         try:
             return _Child(module, limits)
-        except (OSError, NonsenseError) as error:
+        except (OSError, ProtocolError) as error:
             problem = str(error) or type(error).__name__
     raise ResourceError(
         f"No process for decoding can be started: {problem}; check that the node has memory and "
@@ -217,7 +217,7 @@ class _Child:
             raise ImageError(
                 ErrorCode.TIMEOUT, f"decoding took more than {timeout_s:g} s"
             ) from None
-        except (NonsenseError, ValueError, TypeError, KeyError, OverflowError) as error:
+        except (ProtocolError, ValueError, TypeError, KeyError, OverflowError) as error:
             raise ImageError(
                 ErrorCode.CRASHED, "the decoder's process answered nonsense"
             ) from error
@@ -232,18 +232,18 @@ class _Child:
         if "error" in reply:
             detail = reply["detail"]
             if not isinstance(detail, str) or len(detail) > MAX_DETAIL_CHARACTERS:
-                raise NonsenseError("detail")
+                raise ProtocolError("detail")
             raise ImageError(ErrorCode(reply["error"]), detail)
         image = received(Decoded, reply)
         height, width, reduced = image["height"], image["width"], image["reduced"]
         if height * width > self.limits.max_pixels or reduced not in (1, 2, 4, 8):
-            raise NonsenseError("size")
+            raise ProtocolError("size")
         if image["format"] not in FORMATS:
-            raise NonsenseError("format")
+            raise ProtocolError("format")
         marks = Fingerprint(**received(Fingerprint, reply))
         pixels = np.empty((-(-height // reduced), -(-width // reduced), 3), np.uint8)
         if not fill(self.shared, pixels.data):
-            raise NonsenseError("fewer pixels than promised")
+            raise ProtocolError("fewer pixels than promised")
         return Decoded(pixels, **image), marks
 
     def _death(self) -> ImageError:

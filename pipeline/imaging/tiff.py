@@ -18,7 +18,7 @@ MAX_ENTRIES = 1000
 MAX_VALUE_BYTES = 1 << 20
 MAX_DIRECTORIES = 32
 
-MAKE, NEW_SUBFILE_TYPE, COMPRESSION, PHOTOMETRIC, SUB_IFDS = 0x010F, 0x00FE, 0x0103, 0x0106, 0x014A
+MAKE, PHOTOMETRIC, SUB_IFDS = 0x010F, 0x0106, 0x014A
 DNG_VERSION, DNG_PRIVATE_DATA, CFA_PATTERN = 0xC612, 0xC634, 0x828E
 # Photometric interpretations of sensor data (TIFF/EP, DNG 1.7).
 SENSOR_PHOTOMETRICS = {32803, 34892}
@@ -143,10 +143,10 @@ def raw_kind(data: bytes) -> str | None:
 def _raw_of_make(data: bytes, header: Header) -> str:
     tags, _ = read_directory(data, header, header.first)
     make = tags[MAKE].text().upper() if MAKE in tags else ""
-    known = {
+    makers = {
         "NIKON": "Nikon NEF",
         "SONY": "Sony ARW",
         "PENTAX": "Pentax PEF",
         "SAMSUNG": "Samsung SRW",
     }
-    return next((name for start, name in known.items() if make.startswith(start)), "camera RAW")
+    return next((name for start, name in makers.items() if make.startswith(start)), "camera RAW")

@@ -31,7 +31,7 @@ _DECODED_FIELDS = [
         column.doc,
         column.unit,
     )
-    for name, column in columns()
+    for name, column in columns().items()
     if column.stored
 ]
 IMAGES = pa.schema(

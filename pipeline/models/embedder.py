@@ -61,9 +61,9 @@ def load_embedder(
     if card.runtime == FACENET and on_openvino:
         from pipeline.models.facenet.openvino import facenet_embedder
 
-        converted = facenet_embedder(card, path, threads or 1, precision)
+        facenet = facenet_embedder(card, path, threads or 1, precision)
         store.trust(card)
-        return converted
+        return facenet
     if card.runtime == FACENET:
         from pipeline.models.facenet.embedder import FaceNetEmbedder
 
@@ -74,9 +74,9 @@ def load_embedder(
 
     onnx = OnnxEmbedder(card, path, threads or 1, device)
     if on_openvino:
-        from pipeline.models.openvino.embedder import instead_of
+        from pipeline.models.openvino.embedder import converted
 
-        faster = instead_of(onnx, path, threads or 1, precision)
+        faster = converted(onnx, path, threads or 1, precision)
         if faster is not None:
             return faster
     if precision == "bfloat16":

@@ -37,17 +37,17 @@ class NewImages:
     def wanted(self, key: str, index: int = 0) -> bool:
         """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
         plain = image_id(self._place + key)
-        own = self._own(key)
-        row, own_row = self.ledger.find([plain, own]).tolist()
+        salted = self._salted_id(key)
+        row, salted_row = self.ledger.find([plain, salted]).tolist()
         # Which of two roots came first, and has the plain id, may differ from run to run.
-        in_lake = own_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
+        in_lake = salted_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
         identity = plain
         if (
             index in self.unit.salted
             or self._is_taken(plain)
             or (row >= 0 and not in_lake and self._exists(self.ledger.shard_of(row), key))
         ):
-            identity, row = own, -1
+            identity, row = salted, -1
         if in_lake:
             self.report.already_in_lake += 1
             return False
@@ -64,7 +64,7 @@ class NewImages:
             if digest and content_key(digest) == int(self.ledger.content[contested]):
                 self.report.already_in_lake += 1
                 return None
-            identity = self._own(member.key)
+            identity = self._salted_id(member.key)
         if self.ledger.forgotten.hides(printable(address), digest):
             self.report.skipped[REFUSED] += 1
             return None
@@ -84,7 +84,7 @@ class NewImages:
             "error_detail": printable(member.detail) or None,
         }
 
-    def _own(self, key: str) -> str:
+    def _salted_id(self, key: str) -> str:
         """Return the id that an image has by its full address."""
         address = self.unit.base + self._link + key
         own = image_id(self._place + key, address)

@@ -9,10 +9,9 @@ import pyarrow as pa
 from pipeline.arrays import Pixels
 from pipeline.config import DecodeConfig
 from pipeline.errors import ImageError
-from pipeline.imaging import record
 from pipeline.imaging.decode import decode
 from pipeline.imaging.fingerprint import fingerprint
-from pipeline.imaging.record import Decoded, Fingerprint, values
+from pipeline.imaging.record import Decoded, Fingerprint, columns, values
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.columns import binary_views, pixels_column
 from pipeline.stages.records import DECODED
@@ -44,10 +43,10 @@ class Decode:
         watch = Stopwatch(lambda: self.child_pid)
         for i, (data, error) in enumerate(rows):
             watch.restart()
-            pixels, columns = self._decode(data) if error is None else (None, {})
+            pixels, row = self._decode(data) if error is None else (None, {})
             size = 0 if pixels is None else pixels.size
             images.append(pixels)
-            decoded.append(columns | {"decode_timing": watch.spent() | {"bytes_out": size}})
+            decoded.append(row | {"decode_timing": watch.spent() | {"bytes_out": size}})
             total += size // 3
             del pixels  # otherwise a huge photo would stay in memory while it is searched
             if total >= TABLE_PIXELS:
@@ -85,16 +84,16 @@ def _sandbox(config: DecodeConfig) -> Sandbox:
 
 def _table(batch: pa.Table, images: list[Pixels | None], decoded: list[dict[str, Any]]) -> pa.Table:
     """Add the columns of the decoded images to their rows; empties `images` to free memory."""
-    names = [*(name for name, _ in record.columns()), "decode_timing"]
+    names = [*columns(), "decode_timing"]
     fields = pa.schema([DECODED.field(name) for name in names])
-    columns = dict(zip(names, pa.Table.from_pylist(decoded, schema=fields).columns, strict=True))
+    filled = dict(zip(names, pa.Table.from_pylist(decoded, schema=fields).columns, strict=True))
     for name in ("error", "error_detail"):
         before = batch[name].to_pylist()
-        columns[name] = pa.array(
+        filled[name] = pa.array(
             [old or new.get(name) for old, new in zip(before, decoded, strict=True)], pa.string()
         )
-    columns["pixels"] = pixels_column(images)
+    filled["pixels"] = pixels_column(images)
     images.clear()
     return pa.table(
-        [columns[f.name] if f.name in columns else batch[f.name] for f in DECODED], schema=DECODED
+        [filled[f.name] if f.name in filled else batch[f.name] for f in DECODED], schema=DECODED
     )

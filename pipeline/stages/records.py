@@ -21,7 +21,11 @@ _IMAGE = [
 DECODED = pa.schema(
     [
         *_IMAGE,
-        *(pa.field(name, pa.type_for_alias(c.kind)) for name, c in columns() if not c.stored),
+        *(
+            pa.field(name, pa.type_for_alias(c.kind))
+            for name, c in columns().items()
+            if not c.stored
+        ),
         pa.field("pixels", pa.large_binary()),
         *TIMINGS[:2],
     ]

@@ -37,7 +37,7 @@ def is_lasting(error: BaseException) -> bool:
     return isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
 
 
-def attempt(call: Callable[[], T], attempts: int = ATTEMPTS) -> T:
+def attempt(call: Callable[[], T]) -> T:
     """Return what `call` returns, trying again after failures that may pass.
 
     Pauses double from a quarter of a second, each with full jitter (Brooker, "Exponential Backoff
@@ -46,11 +46,11 @@ def attempt(call: Callable[[], T], attempts: int = ATTEMPTS) -> T:
     Raises:
         Whatever `call` raised last.
     """
-    for number in range(1, attempts + 1):
+    for number in range(1, ATTEMPTS + 1):
         try:
             return call()
         except Exception as error:  # back ends raise trees of their own
-            if number == attempts or is_lasting(error):
+            if number == ATTEMPTS or is_lasting(error):
                 raise
             count(type(error).__name__)
             logger.info("try %d failed: %s: %s", number, type(error).__name__, error)

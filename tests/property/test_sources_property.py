@@ -49,20 +49,20 @@ def test_every_file_is_read_once_or_counted(names):
     with tempfile.TemporaryDirectory() as scratch:
         made = build(Path(scratch) / "p", names)
         try:
-            work = planned(Path(scratch) / "p")
+            to_read = planned(Path(scratch) / "p")
         except NoImagesError:
-            work = None
-        if work is None:
+            to_read = None
+        if to_read is None:
             return
-        rows, report = read_all(work)
+        rows, report = read_all(to_read)
         assert len(set(rows["image_id"].to_pylist())) == len(rows)
         assert len(set(rows["uri"].to_pylist())) == len(rows)
-        listed = [n for unit in work.units for n in unit.names]
+        listed = [n for unit in to_read.units for n in unit.names]
         assert len(set(listed)) == len(listed)
         assert set(listed) <= made
         hidden = [n for n in made if any(p in ("@eaDir", ".h") for p in Path(n).parts[:-1])]
         left = made - set(listed) - set(hidden)
-        counted = sum(n for why, n in work.skipped.items() if "folder" not in why)
+        counted = sum(n for why, n in to_read.skipped.items() if "folder" not in why)
         assert counted == len(left)
         assert len(rows) == len(listed) - report.skipped["not an image"]
         assert all(Path(n).suffix.lower() not in (".jpg", ".heic", ".png", ".nef")

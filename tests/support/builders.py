@@ -82,12 +82,16 @@ def planned(*inputs, output="", ledger=None, options=None, parallelism=1):
     )
 
 
-def read_all(work, ledger=None, config=None):
+def read_all(to_read, ledger=None, config=None):
     """Read every unit of a plan; return all rows as one table, and the report."""
     report = Report()
-    known = Ledger.empty() if ledger is None else ledger  # an empty one may know what to refuse
+    checked_ledger = (
+        Ledger.empty() if ledger is None else ledger
+    )  # an empty one may know what to refuse
     tables = [
-        table for unit in work.units for table in read(unit, known, config or ReadConfig(), report)
+        table
+        for unit in to_read.units
+        for table in read(unit, checked_ledger, config or ReadConfig(), report)
     ]
     return pa.concat_tables([ENCODED.empty_table(), *tables]), report
 
@@ -104,9 +108,9 @@ class Archive:
 
     def run(self, *inputs, config=None, **options):
         """Index the inputs; return the rows added, and the report of plan and reading."""
-        work = planned(*inputs, ledger=self.ledger, **options)
-        added, report = read_all(work, self.ledger, config)
-        report.already_in_lake += work.already_in_lake
-        report.skipped.update(work.skipped)
+        to_read = planned(*inputs, ledger=self.ledger, **options)
+        added, report = read_all(to_read, self.ledger, config)
+        report.already_in_lake += to_read.already_in_lake
+        report.skipped.update(to_read.skipped)
         self.rows = pa.concat_tables([self.rows, added])
         return added, report

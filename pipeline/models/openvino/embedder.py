@@ -82,13 +82,13 @@ class OpenvinoEmbedder:
         return np.concatenate(parts)
 
 
-def instead_of(
+def converted(
     onnx: OnnxEmbedder, path: Path, threads: int = 1, precision: Precision | None = None
 ) -> OpenvinoEmbedder | None:
     """Return an ONNX embedder in OpenVINO, if it gives real faces the vectors that `onnx` gives.
 
-    None where OpenVINO cannot run the graph, or runs it to another end: the file is a stranger's,
-    and two runtimes may read it in two ways.
+    None where OpenVINO cannot run the graph, or gives other vectors: two runtimes may understand a
+    stranger's file in two ways.
     """
     if openvino() is None:
         return None

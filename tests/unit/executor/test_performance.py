@@ -46,9 +46,9 @@ def ten_seconds() -> StageTimes:
 
 
 def test_ticks_share_out_what_overlaps_them():
-    found = ticks(np.array([10.05, 10.1]), np.array([0.1, 0.25]), width=0.1)
-    assert [tick for tick, _ in found] == [100, 101, 102, 103]
-    assert [seconds for _, seconds in found] == pytest.approx([0.05, 0.15, 0.1, 0.05], abs=1e-9)
+    sums = ticks(np.array([10.05, 10.1]), np.array([0.1, 0.25]), width=0.1)
+    assert [tick for tick, _ in sums] == [100, 101, 102, 103]
+    assert [seconds for _, seconds in sums] == pytest.approx([0.05, 0.15, 0.1, 0.05], abs=1e-9)
 
 
 def test_ticks_of_today_keep_their_sum():
@@ -62,9 +62,9 @@ def test_a_stage_is_folded_into_sums_and_nulls_are_left_out():
     rows = pa.chunked_array(
         [pa.array([*spans((1, 3)), None], TIMING), pa.array(spans((5, 6)), TIMING)]
     )
-    found = summed(rows)
-    assert (found["images"], found["seconds"], found["cpu_seconds"]) == (2, 3, 1.5)
-    assert (found["first"], found["last"], found["bytes_out"]) == (1, 6, 20)
+    sums = summed(rows)
+    assert (sums["images"], sums["seconds"], sums["cpu_seconds"]) == (2, 3, 1.5)
+    assert (sums["first"], sums["last"], sums["bytes_out"]) == (1, 6, 20)
     assert json.loads(json.dumps(summed([])))["first"] is None
 
 

@@ -60,39 +60,39 @@ def rng(seed=0):
 
 
 def test_hours_core_hours_and_output_by_hand():
-    got = predict(ONE, CLUSTER, 10**6, NONE, 0)
+    result = predict(ONE, CLUSTER, 10**6, NONE, 0)
     rate = 160 * USABLE / 0.1
-    assert got.images_per_s == pytest.approx(rate)
-    assert got.bottleneck == "cores"
-    assert got.hours == pytest.approx((START_S + 1e6 / rate) / 3600)
-    assert got.core_hours == pytest.approx(got.hours * 160)
-    assert got.images_per_s_interval == pytest.approx((rate / 2, rate * 2))
-    assert got.hours_interval[0] < got.hours < got.hours_interval[1]
-    assert got.parts == 489  # of 2,048 photos
-    assert got.output_bytes == pytest.approx(1e6 * (200 + 1.5 * 4000) + 489 * 20_000)
-    assert got.read_bytes_per_s == pytest.approx(rate * 2e6 / 10)
-    assert got.write_bytes_per_s == pytest.approx(rate * got.output_bytes / 1e6 / 10)
+    assert result.images_per_s == pytest.approx(rate)
+    assert result.bottleneck == "cores"
+    assert result.hours == pytest.approx((START_S + 1e6 / rate) / 3600)
+    assert result.core_hours == pytest.approx(result.hours * 160)
+    assert result.images_per_s_interval == pytest.approx((rate / 2, rate * 2))
+    assert result.hours_interval[0] < result.hours < result.hours_interval[1]
+    assert result.parts == 489  # of 2,048 photos
+    assert result.output_bytes == pytest.approx(1e6 * (200 + 1.5 * 4000) + 489 * 20_000)
+    assert result.read_bytes_per_s == pytest.approx(rate * 2e6 / 10)
+    assert result.write_bytes_per_s == pytest.approx(rate * result.output_bytes / 1e6 / 10)
 
 
 def test_what_is_slowest_limits():
     slow = replace(ONE, stages={**ONE.stages, "read": Span(0.001, 5.0)})
-    got = predict(slow, CLUSTER, 10**6, NONE, 0)
-    assert got.bottleneck == "reading"
-    assert got.images_per_s == pytest.approx(80 / 5.0)  # half of the cores read at once
+    result = predict(slow, CLUSTER, 10**6, NONE, 0)
+    assert result.bottleneck == "reading"
+    assert result.images_per_s == pytest.approx(80 / 5.0)  # half of the cores read at once
     few = predict(ONE, CLUSTER, 10**6, PoolConfig(detect_actors=3), 0)
     assert (few.bottleneck, few.images_per_s) == ("detect actors", pytest.approx(3 / 0.09))
 
 
 def test_memory_of_a_node_by_hand():
-    got = predict(ONE, CLUSTER, 10**6, NONE, 0)
-    sizing = got.sizing
+    result = predict(ONE, CLUSTER, 10**6, NONE, 0)
+    sizing = result.sizing
     assert (sizing.detect_actors, sizing.embed_actors) == (160, 160)
     mib = 2**20
     tasks = (sizing.read_tasks + sizing.write_tasks) / 10 * 250 * mib
     expected = 512 * mib + 256 * mib + 16 * 128 * mib + 300 * MB + tasks
     expected += 16 * (700 * MB + 100 * MB + 400 * MB)
-    assert got.node_bytes == pytest.approx(expected)
-    assert got.node_again_bytes == pytest.approx(expected + 36e6)
+    assert result.node_bytes == pytest.approx(expected)
+    assert result.node_again_bytes == pytest.approx(expected + 36e6)
     assert node_bytes(ONE, sizing, 10, 16, in_lake=10**9) == pytest.approx(expected + 36e9)
 
 
@@ -106,9 +106,9 @@ def test_memory_of_the_driver_by_hand():
 
 def test_gpus_and_what_feeds_them():
     gpu = GpuRate(images_per_s=200, faces_per_s=300)  # 1/200 + 1.5/300 s a photo
-    got = predict(ONE, replace(CLUSTER, gpus=1, gpu=gpu), 10**7, NONE, 0)
-    assert got.limits["GPUs"] == pytest.approx(10 * 100)
-    assert got.bottleneck == "GPUs"
+    result = predict(ONE, replace(CLUSTER, gpus=1, gpu=gpu), 10**7, NONE, 0)
+    assert result.limits["GPUs"] == pytest.approx(10 * 100)
+    assert result.bottleneck == "GPUs"
     feed = feeding(ONE, gpu)
     assert feed.images_per_s == pytest.approx(100)
     assert feed.core_images_per_s == pytest.approx(USABLE / 0.02)
@@ -140,11 +140,11 @@ def test_time_is_linear_in_photos_and_inverse_in_nodes(nodes, times, cpus, photo
 
 @given(st.integers(0, 10_000), st.integers(1, 200), st.integers(0, 2**32))
 def test_spread_takes_one_from_each_part(total, wanted, seed):
-    got = spread(total, wanted, rng(seed))
-    assert got == spread(total, wanted, rng(seed))
-    assert len(got) == min(total, wanted)
-    assert got == sorted(set(got))
-    for i, number in enumerate(got[: wanted if wanted < total else 0]):
+    result = spread(total, wanted, rng(seed))
+    assert result == spread(total, wanted, rng(seed))
+    assert len(result) == min(total, wanted)
+    assert result == sorted(set(result))
+    for i, number in enumerate(result[: wanted if wanted < total else 0]):
         assert i * total // wanted <= number < (i + 1) * total // wanted
 
 
@@ -154,13 +154,15 @@ def files(base, number):
 
 
 def test_loose_files_come_from_everywhere_and_by_the_seed():
-    work = Plan(units=[files("/a/", 256), files("/a/", 256), files("/b/", 488)], image_bytes=1000)
-    portions = choose(work, 50, rng(3))
+    to_read = Plan(
+        units=[files("/a/", 256), files("/a/", 256), files("/b/", 488)], image_bytes=1000
+    )
+    portions = choose(to_read, 50, rng(3))
     assert [portion.unit.base for portion in portions] == ["/a/", "/b/"]
     assert sum(portion.wanted for portion in portions) == 50
     assert sum(portion.holds for portion in portions) == pytest.approx(1000, abs=2)
-    assert portions == choose(work, 50, rng(3))
-    assert portions != choose(work, 50, rng(4))
+    assert portions == choose(to_read, 50, rng(3))
+    assert portions != choose(to_read, 50, rng(4))
     names = portions[1].unit.names
     assert max(names) > "00450.jpg"
     assert min(names) < "00050.jpg"
@@ -200,14 +202,16 @@ def test_photos_come_from_all_over_a_shard(tmp_path, kind):
         "parquet": lambda: parquet_bytes(image=[data for _, data in photos]),
     }
     put(tmp_path, {f"s.{kind}": packed[kind]()})
-    work = plan([str(tmp_path)], output="", ledger=Ledger.empty(), options={})
+    to_read = plan([str(tmp_path)], output="", ledger=Ledger.empty(), options={})
     report = Report()
     random = rng(1)
-    (portion,) = choose(work, 20, random)
-    (got,) = fetch(portion, ReadConfig(), report, 10**9, random)
-    assert len(got.table) == 20
-    assert got.weight * 20 == pytest.approx(200)  # the estimate by size would be wrong
-    numbers = [int(uri.split("#")[1].removesuffix(".jpg")) for uri in got.table["uri"].to_pylist()]
+    (portion,) = choose(to_read, 20, random)
+    (result,) = fetch(portion, ReadConfig(), report, 10**9, random)
+    assert len(result.table) == 20
+    assert result.weight * 20 == pytest.approx(200)  # the estimate by size would be wrong
+    numbers = [
+        int(uri.split("#")[1].removesuffix(".jpg")) for uri in result.table["uri"].to_pylist()
+    ]
     assert len(set(numbers)) == 20
     assert min(numbers) < 60
     assert max(numbers) > 140
@@ -229,12 +233,12 @@ def sample(cpu_s, weights):
 
 
 def test_means_are_over_the_inputs_not_the_sample():
-    got = sample(np.array([1.0, 3.0]), np.array([30.0, 10.0]))
-    assert got.archive == 40
-    means = figures(got)
+    result = sample(np.array([1.0, 3.0]), np.array([30.0, 10.0]))
+    assert result.archive == 40
+    means = figures(result)
     assert means.stages["detect"].cpu_s == pytest.approx(1.5)
     assert means.faces == pytest.approx(0.25)
-    assert got.percentile(got.cpu_s["detect"], 50) == 1.0
+    assert result.percentile(result.cpu_s["detect"], 50) == 1.0
     low, high = means.factor
     assert low * 1.5 == pytest.approx(1.0)
     assert high * 1.5 == pytest.approx(3.0)
@@ -251,9 +255,9 @@ def test_an_interval_holds_the_mean_and_is_seeded(values, seed):
 
 @given(st.floats(0, 100), st.lists(st.floats(0, 1e6), max_size=20))
 def test_sharing_out_keeps_the_sum(total, weights):
-    got = shared_out(total, np.array(weights))
-    assert len(got) == len(weights)
-    assert got.sum() == pytest.approx(total if weights else 0)
+    result = shared_out(total, np.array(weights))
+    assert len(result) == len(weights)
+    assert result.sum() == pytest.approx(total if weights else 0)
 
 
 def test_stopwatch_and_memory_see_this_process():
@@ -299,23 +303,25 @@ def test_json_of_a_sample_of_the_examples(capsys, monkeypatch):
     options = ("--embedder", "sface", "--sample", 4, "--json", "--photos", "1e6,1e9")
     code, out, err = run(capsys, PHOTOS, *options, "--nodes", 5, "--cpus", 8, "--memory-gb", 32)
     assert (code, err) == (0, "")
-    got = json.loads(out)
-    assert got["sample"]["photos"] == 4
-    assert got["archive_photos"] == 15
-    assert got["loose_share"] == 1
-    assert [one["photos"] for one in got["predictions"]] == [15, 10**6, 10**9]
-    assert got["cluster"]["memory_bytes"] == 32 * 10**9
-    stages = got["sample"]["stages"]
-    assert sum(stage["cpu_s"] for stage in stages.values()) == pytest.approx(got["sample"]["cpu_s"])
+    result = json.loads(out)
+    assert result["sample"]["photos"] == 4
+    assert result["archive_photos"] == 15
+    assert result["loose_share"] == 1
+    assert [one["photos"] for one in result["predictions"]] == [15, 10**6, 10**9]
+    assert result["cluster"]["memory_bytes"] == 32 * 10**9
+    stages = result["sample"]["stages"]
+    assert sum(stage["cpu_s"] for stage in stages.values()) == pytest.approx(
+        result["sample"]["cpu_s"]
+    )
     for name in ("read", "decode", "detect", "embed", "write"):
         assert stages[name]["wall_s"] > 0
-    assert got["sample"]["face_row_bytes"] > 128 * 4 * 0.9
+    assert result["sample"]["face_row_bytes"] > 128 * 4 * 0.9
     # what a worker adds is 0 in a process that has loaded it all before
-    assert all(value >= 0 for value in got["sample"]["memory_bytes"].values())
-    assert sum(got["sample"]["memory_bytes"].values()) > 0
-    assert got["gpu"]["cores"] is None
-    assert any("driver needs 400 GB" in text for text in got["warnings"])
-    assert any("4 photos are a small sample" in text for text in got["warnings"])
+    assert all(value >= 0 for value in result["sample"]["memory_bytes"].values())
+    assert sum(result["sample"]["memory_bytes"].values()) > 0
+    assert result["gpu"]["cores"] is None
+    assert any("driver needs 400 GB" in text for text in result["warnings"])
+    assert any("4 photos are a small sample" in text for text in result["warnings"])
 
 
 def test_tables_of_a_mixed_input_fit_the_page(tmp_path, capsys, monkeypatch):

@@ -66,8 +66,8 @@ def test_what_is_published_is_read(lake):
         lake.publish_part(images, faces)
     assert len(lake.parts()) == 2
     for table, wanted in zip(("images", "faces"), zip(*parts, strict=True), strict=True):
-        found = lake.read(table).sort_by("image_id")
-        assert found.equals(pa.concat_tables(wanted).sort_by("image_id"))
+        result = lake.read(table).sort_by("image_id")
+        assert result.equals(pa.concat_tables(wanted).sort_by("image_id"))
     assert lake.read("images", ["uri"]).column_names == ["uri"]
     assert (lake.ledger().find([f"{n:032x}" for n in (1, 2, 3, 4)]) >= 0).tolist() == [
         True, True, True, False

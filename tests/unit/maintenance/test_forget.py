@@ -135,8 +135,8 @@ def furnish(lake, tmp_path):
     actions.cover(store, ann, f"{image_id('p0-1.jpg')}-0")
     Build(lake, VectorIndexConfig(kind="flat")).run()
     for name in ("clusters/_work/abc", "duplicates/_work/abc"):
-        work = Workspace(lake.folder.child(name))
-        work.save("gather-00000", {"face_id": np.array([f"{image_id('p0-0.jpg')}-0".encode()])})
+        to_read = Workspace(lake.folder.child(name))
+        to_read.save("gather-00000", {"face_id": np.array([f"{image_id('p0-0.jpg')}-0".encode()])})
     ids = np.array([list(bytes.fromhex(image_id(f"p0-{k}.jpg"))) for k in range(3)], np.uint8)
     Workspace(lake.folder.child("duplicates/_vectors/m")).save(
         "part", {"image_id": ids, "vectors": np.eye(3, 8, dtype=np.float16)}
@@ -479,9 +479,9 @@ def test_damaged_tables_do_not_lock_the_lake(lake, capsys):
 def test_a_lost_salt_is_told_of_and_never_replaced(lake):
     forget(lake, faces=[f"{image_id('p0-0.jpg')}-0"])
     lake.folder.remove("forgotten/_salt")
-    for work in (lake.forgotten, lambda: forget(lake, faces=[f"{image_id('p0-1.jpg')}-0"])):
+    for to_read in (lake.forgotten, lambda: forget(lake, faces=[f"{image_id('p0-1.jpg')}-0"])):
         with pytest.raises(StorageError, match="_salt is missing; restore it"):
-            work()
+            to_read()
 
 
 def test_numbers_that_differ_for_another_reason_are_left_to_check(lake):
@@ -646,8 +646,8 @@ def test_reading_passes_over_forgotten_photos_wherever_they_lie(tmp_path):
     ledger = dataclasses.replace(Ledger.empty(), forgotten=tombstones.from_rows(salt, [tombstone]))
     put(root, {"b/copy.jpg": jpeg(1)})
     other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
-    work = planned(root, other, ledger=ledger)
-    left, report = read_all(work, ledger)
+    to_read = planned(root, other, ledger=ledger)
+    left, report = read_all(to_read, ledger)
     names = sorted(uri.removeprefix(str(tmp_path)) for uri in left["uri"].to_pylist())
     assert names == ["/in/a/two.jpg", "/other/a/one.jpg"]
     assert report.skipped[tombstones.REFUSED] == 2
@@ -693,9 +693,9 @@ def test_a_forgotten_photo_that_cannot_be_read_leaves_no_row(tmp_path):
         "content": tombstones.salted(salt, one["sha256"]),
     }])  # fmt: skip
     ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
-    work = planned(root, ledger=ledger)
+    to_read = planned(root, ledger=ledger)
     (root / "one.jpg").unlink()
-    assert len(read_all(work, ledger)[0]) == 0
+    assert len(read_all(to_read, ledger)[0]) == 0
 
 
 @given(

@@ -19,11 +19,11 @@ rows = st.lists(
 def one_by_one(boxes, scores, group, overlap):
     kept = []
     for one in np.unique(group):
-        mine = np.flatnonzero(group == one)
+        members = np.flatnonzero(group == one)
         alone = geometry.nms(
-            boxes[mine], scores[mine], overlap.threshold, over_smaller=overlap.over_smaller
+            boxes[members], scores[members], overlap.threshold, over_smaller=overlap.over_smaller
         )
-        kept += mine[alone].tolist()
+        kept += members[alone].tolist()
     return kept
 
 
@@ -50,8 +50,8 @@ def test_suppression_is_geometrys_inside_each_group(
     table = np.array(table, np.float32).reshape(-1, 6)
     boxes, scores, group = table[:, :4], table[:, 4], table[:, 5].astype(np.int64)
     overlap = Overlap(threshold, over_smaller)
-    found = at_once(boxes, scores, group, overlap, device, side=side, pairs=pairs)
-    assert found == one_by_one(boxes, scores, group, overlap)
+    kept_at_once = at_once(boxes, scores, group, overlap, device, side=side, pairs=pairs)
+    assert kept_at_once == one_by_one(boxes, scores, group, overlap)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -63,8 +63,8 @@ def test_many_boxes_of_any_numbers(device, over_smaller):
     scores = random.choice(np.linspace(0.6, 1, 50), 3000).astype(np.float32)
     group = random.choice(9, 3000, p=[0.6, *[0.05] * 8]).astype(np.int64)
     overlap = Overlap(0.5, over_smaller)
-    found = at_once(boxes, scores, group, overlap, device, side=256, pairs=1 << 17)
-    assert found == one_by_one(boxes, scores, group, overlap)
+    kept_at_once = at_once(boxes, scores, group, overlap, device, side=256, pairs=1 << 17)
+    assert kept_at_once == one_by_one(boxes, scores, group, overlap)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -74,8 +74,8 @@ def test_a_chain_in_which_each_box_decides_the_next(device, side):
     boxes = np.array([[4 * k, 0, 4 * k + 10, 10] for k in range(200)], np.float32)
     scores = np.linspace(1, 0.5, 200).astype(np.float32)
     group = np.zeros(200, np.int64)
-    found = at_once(boxes, scores, group, Overlap(0.4), device, side=side)
-    assert found == list(range(0, 200, 2))
+    kept_at_once = at_once(boxes, scores, group, Overlap(0.4), device, side=side)
+    assert kept_at_once == list(range(0, 200, 2))
 
 
 def test_groups_share_matrices_or_are_taken_apart():

@@ -201,7 +201,7 @@ def test_only_float32_answers_count(build, device, photo_pixels, wanted):
     def off(x):
         return (torch.rand(x.shape, generator=random) * 0.4 - 0.2).to(x.device)
 
-    look, refine = networks.look, networks.refine
+    look, refine = networks.propose_first, networks.refine
 
     def noisy_look(pixels, past, threshold):
         logits, least = look(pixels, past, threshold)
@@ -211,7 +211,7 @@ def test_only_float32_answers_count(build, device, photo_pixels, wanted):
         logits = refine(crops)[:, 0]
         return logits + off(logits) >= np.log(threshold / (1 - threshold)) - 0.5
 
-    networks.look, networks.glance = noisy_look, noisy_glance
+    networks.propose_first, networks.refine_first = noisy_look, noisy_glance
     assert_same(mtcnn.detect([photo_pixels[TWO]])[0], wanted[TWO])
 
 

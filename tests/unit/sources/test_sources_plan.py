@@ -8,23 +8,23 @@ from tests.support.builders import Archive, jpeg, planned, put, read_all, tar_by
 A, B, C, D = (jpeg(seed) for seed in range(4))
 
 
-def names(work):
-    return [unit.base + name for unit in work.units for name in unit.names or [""]]
+def names(to_read):
+    return [unit.base + name for unit in to_read.units for name in unit.names or [""]]
 
 
-def under(root, work):
-    return sorted(os.path.relpath(name, root) for name in names(work))
+def under(root, to_read):
+    return sorted(os.path.relpath(name, root) for name in names(to_read))
 
 
 def test_a_folder_is_searched_to_any_depth_in_the_order_of_names(tmp_path):
     put(
         tmp_path, {"b.jpg": B, "a/y.PNG": A, "a/b/c/x.jpeg": A, "t.tar": tar_bytes([]), "z/e": None}
     )
-    work = planned(tmp_path)
-    assert under(tmp_path, work) == ["a/b/c/x.jpeg", "a/y.PNG", "b.jpg", "t.tar"]
-    assert (work.images, work.shards) == (3, 1)
-    assert work.bytes == len(A) * 2 + len(B) + len(tar_bytes([]))
-    assert [unit.place for unit in work.units if unit.kind == "tar"] == ["t.tar"]
+    to_read = planned(tmp_path)
+    assert under(tmp_path, to_read) == ["a/b/c/x.jpeg", "a/y.PNG", "b.jpg", "t.tar"]
+    assert (to_read.images, to_read.shards) == (3, 1)
+    assert to_read.bytes == len(A) * 2 + len(B) + len(tar_bytes([]))
+    assert [unit.place for unit in to_read.units if unit.kind == "tar"] == ["t.tar"]
 
 
 def test_what_is_no_photo_is_counted(tmp_path):
@@ -48,9 +48,9 @@ def test_what_is_no_photo_is_counted(tmp_path):
             "bare": A,
         },
     )
-    work = planned(tmp_path)
-    assert under(tmp_path, work) == ["a.jpg", "bare", "raw.CR2"]
-    assert work.skipped == {
+    to_read = planned(tmp_path)
+    assert under(tmp_path, to_read) == ["a.jpg", "bare", "raw.CR2"]
+    assert to_read.skipped == {
         "hidden file": 2,
         "AppleDouble file": 1,
         "not an image (.txt)": 2,
@@ -100,9 +100,9 @@ def test_lists(tmp_path, bom, end):
         b"s.tar",
     ]
     (tmp_path / "l" / "list.TXT").write_bytes(bom + end.join(lines))
-    work = planned(tmp_path / "l" / "list.TXT")
-    assert under(tmp_path, work) == ["c.jpg", "l/b.jpg", "l/d.jpg", "l/in/a.jpg", "l/s.tar"]
-    rows, _ = read_all(work)
+    to_read = planned(tmp_path / "l" / "list.TXT")
+    assert under(tmp_path, to_read) == ["c.jpg", "l/b.jpg", "l/d.jpg", "l/in/a.jpg", "l/s.tar"]
+    rows, _ = read_all(to_read)
     assert sorted(rows["sha256"].to_pylist()) == sorted(set(rows["sha256"].to_pylist()))
     assert rows["error"].null_count == len(rows) == 4
 
@@ -116,10 +116,10 @@ def test_a_list_of_powershell(tmp_path):
 def test_a_list_names_missing_files_folders_and_repeats(tmp_path):
     put(tmp_path, {"a.jpg": A, "in/b.jpg": B, "in/.c.jpg": B})
     put(tmp_path, {"l.txt": "a.jpg\n./a.jpg\nno.jpg\nin\nin//b.jpg\nin/../a.jpg\n"})
-    work = planned(tmp_path / "l.txt")
-    assert under(tmp_path, work) == ["a.jpg", "in/b.jpg", "no.jpg"]
-    assert work.skipped == {"named twice": 3, "hidden file": 1}
-    rows, _ = read_all(work)
+    to_read = planned(tmp_path / "l.txt")
+    assert under(tmp_path, to_read) == ["a.jpg", "in/b.jpg", "no.jpg"]
+    assert to_read.skipped == {"named twice": 3, "hidden file": 1}
+    rows, _ = read_all(to_read)
     assert rows["error"].to_pylist().count("unreadable") == 1
 
 
@@ -160,18 +160,18 @@ def test_a_glob_names_every_file_once_and_skips_as_a_walk_does(tmp_path, pattern
         },
     )
     wanted = ["p/a.jpg", "p/sub-x/c.jpg", "p/sub/b.jpg", "p/sub/deep/d.jpg"]
-    work = planned(f"{tmp_path}/p/{pattern}")
-    assert under(tmp_path, work) == wanted
-    assert work.skipped
+    to_read = planned(f"{tmp_path}/p/{pattern}")
+    assert under(tmp_path, to_read) == wanted
+    assert to_read.skipped
     # the place starts at the part without wildcards: the folder itself gives the same ids
-    ids = read_all(work)[0]["image_id"].to_pylist()
+    ids = read_all(to_read)[0]["image_id"].to_pylist()
     assert sorted(ids) == sorted(read_all(planned(tmp_path / "p"))[0]["image_id"].to_pylist())
 
 
 def test_a_glob_below_a_folder_with_brackets(tmp_path):
     put(tmp_path, {"2020 [best]/a.jpg": A, "2020 [best]/b.png": B, "2020 b/a.jpg": C})
-    work = planned(f"{tmp_path}/2020 [best]/*.jpg")
-    assert under(tmp_path, work) == ["2020 [best]/a.jpg"]
+    to_read = planned(f"{tmp_path}/2020 [best]/*.jpg")
+    assert under(tmp_path, to_read) == ["2020 [best]/a.jpg"]
     put(tmp_path, {"x[1].jpg": A})
     assert under(tmp_path, planned(tmp_path / "x[1].jpg")) == ["x[1].jpg"]
 
@@ -183,9 +183,9 @@ def test_globs_of_the_memory_back_end():
     fs.pipe({"/plan/p/a.jpg": A, "/plan/p/sub/b.jpg": B, "/plan/p/n.txt": b""})
     try:
         for text in ("memory://plan/p", "memory://plan/p/**", "memory://plan/p/*"):
-            work = planned(text)
-            assert names(work) == ["memory://plan/p/a.jpg", "memory://plan/p/sub/b.jpg"]
-            rows, _ = read_all(work)
+            to_read = planned(text)
+            assert names(to_read) == ["memory://plan/p/a.jpg", "memory://plan/p/sub/b.jpg"]
+            rows, _ = read_all(to_read)
             assert rows["error"].null_count == 2
         assert names(planned("memory://plan/p/a.jpg")) == ["memory://plan/p/a.jpg"]
         with pytest.raises(StorageError, match="does not exist"):
@@ -252,9 +252,9 @@ def test_overlapping_inputs_name_a_file_once(tmp_path):
     put(tmp_path, {"p/x.jpg": A, "p/in/y.jpg": B, "p/in/s.zip": zip_bytes([("a.jpg", C)])})
     (tmp_path / "link").symlink_to(tmp_path / "p")
     inputs = ["p", "p/in", "p/in/y.jpg", "p/../p", "link"]
-    work = planned(*(tmp_path / i for i in inputs))
-    assert under(tmp_path, work) == ["p/in/s.zip", "p/in/y.jpg", "p/x.jpg"]
-    assert work.skipped["named twice"] == 9
+    to_read = planned(*(tmp_path / i for i in inputs))
+    assert under(tmp_path, to_read) == ["p/in/s.zip", "p/in/y.jpg", "p/x.jpg"]
+    assert to_read.skipped["named twice"] == 9
 
 
 def test_a_moved_archive_adds_nothing(tmp_path, archive):
@@ -348,21 +348,21 @@ def test_links(tmp_path):
     (tmp_path / "p" / "folder").symlink_to(tmp_path / "other")
     (tmp_path / "p" / "self").symlink_to(tmp_path / "p")
     os.mkfifo(tmp_path / "p" / "pipe.jpg")
-    work = planned(tmp_path / "p")
-    rows, _ = read_all(work)
-    found = {os.path.basename(r["uri"]): r["error"] for r in rows.to_pylist()}
-    assert found == {
+    to_read = planned(tmp_path / "p")
+    rows, _ = read_all(to_read)
+    members = {os.path.basename(r["uri"]): r["error"] for r in rows.to_pylist()}
+    assert members == {
         "a.jpg": None, "broken.jpg": "unreadable", "file.jpg": None, "loop.jpg": "unreadable"
     }  # fmt: skip
-    assert work.skipped == {"link to a folder": 2, "device, socket or pipe": 1}
+    assert to_read.skipped == {"link to a folder": 2, "device, socket or pipe": 1}
 
 
 def test_a_file_that_goes_away_after_planning_is_a_row(tmp_path):
     put(tmp_path, {"a.jpg": A, "b.jpg": B, "s.tar": tar_bytes([("x.jpg", A)])})
-    work = planned(tmp_path)
+    to_read = planned(tmp_path)
     (tmp_path / "a.jpg").unlink()
     (tmp_path / "s.tar").unlink()
-    rows, report = read_all(work)
+    rows, report = read_all(to_read)
     assert rows["error"].to_pylist() == ["unreadable", None]
     assert "FileNotFoundError" in rows["error_detail"][0].as_py()
     assert len(report.damage) == 1
@@ -378,11 +378,11 @@ def test_a_folder_that_goes_away_while_it_is_walked_is_counted(tmp_path):
 
     put(tmp_path, {"a/x.jpg": A, "b/y.jpg": B})
     skipped = Counter()
-    found = walk(LocalFileSystem(), str(tmp_path), skipped)
-    assert next(found).path.endswith("a/x.jpg")
+    members = walk(LocalFileSystem(), str(tmp_path), skipped)
+    assert next(members).path.endswith("a/x.jpg")
     (tmp_path / "b" / "y.jpg").unlink()
     (tmp_path / "b").rmdir()
-    assert list(found) == []
+    assert list(members) == []
     assert sum(skipped.values()) == 1
 
 

@@ -221,7 +221,7 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
     face = partly["detections"][0]
     none = dict.fromkeys(f.name for f in schema.FORGOTTEN)
     sides = [partly["width"], partly["height"]] * 2
-    known = from_rows(salt, [
+    forgotten = from_rows(salt, [
         none | {"kind": "image", "key": bytes(16),
                 "pixels": salted(salt, hidden["pixels_sha256"])},
         none | {"kind": "face", "key": salted(salt, f"{partly['image_id']}-0"),
@@ -230,7 +230,7 @@ def test_what_was_forgotten_is_not_written(vectors, tmp_path):
     ])  # fmt: skip
     lake = LakeStore(str(tmp_path / "lake"))
     lake.claim(MODELS)
-    result = Write(lake, MODELS, "r", known)(vectors).to_pylist()[0]
+    result = Write(lake, MODELS, "r", forgotten)(vectors).to_pylist()[0]
     images, faces = lake.read("images"), lake.read("faces")
     assert hidden["image_id"] not in images["image_id"].to_pylist()
     assert result["images"] == len(images) == len(vectors) - 1
@@ -264,24 +264,24 @@ def test_write_conserves_images_and_faces(encoded, vectors, tmp_path):
     assert images.schema.equals(schema.IMAGES)
     assert faces.schema.equals(schema.faces_schema(128))
     assert images["image_id"].to_pylist() == encoded["image_id"].to_pylist()
-    known = by_name(images)
-    assert {n: known[n]["faces"] for n in NAMES} == FACES
-    assert all((r["faces"] is None) == (r["error"] is not None) for r in known.values())
-    assert sum(r["faces"] or 0 for r in known.values()) == len(faces)
-    for image in known.values():
-        mine = [f for f in faces.to_pylist() if f["image_id"] == image["image_id"]]
-        assert [f["face_id"] for f in mine] == [
+    forgotten = by_name(images)
+    assert {n: forgotten[n]["faces"] for n in NAMES} == FACES
+    assert all((r["faces"] is None) == (r["error"] is not None) for r in forgotten.values())
+    assert sum(r["faces"] or 0 for r in forgotten.values()) == len(faces)
+    for image in forgotten.values():
+        own_faces = [f for f in faces.to_pylist() if f["image_id"] == image["image_id"]]
+        assert [f["face_id"] for f in own_faces] == [
             f"{image['image_id']}-{k}" for k in range(image["faces"] or 0)
         ]
-        assert all(f["uri"] == image["uri"] for f in mine)
-        areas = geometry.areas(np.array([f["box"] for f in mine], np.float32).reshape(-1, 4))
+        assert all(f["uri"] == image["uri"] for f in own_faces)
+        areas = geometry.areas(np.array([f["box"] for f in own_faces], np.float32).reshape(-1, 4))
         assert (np.diff(areas) <= 0).all()
     assert set(faces["run_id"].to_pylist()) == set(images["run_id"].to_pylist()) == {"run-1"}
     assert set(faces["detector"].to_pylist()) == {"mtcnn@1"}
     assert set(faces["embedder"].to_pylist()) == {"sface@2"}
-    found = [f for r in vectors.to_pylist() for f in r["detections"]]
+    detections = [f for r in vectors.to_pylist() for f in r["detections"]]
     assert np.array_equal(
-        matrix(faces["embedding"]), np.array([f["embedding"] for f in found], np.float32)
+        matrix(faces["embedding"]), np.array([f["embedding"] for f in detections], np.float32)
     )
     for table in (images, faces):
         for column in table.schema:
@@ -329,16 +329,16 @@ def box_embedder(tmp_path) -> Path:
 
 def test_an_embedder_of_boxes_gets_boxes_with_their_margin(box_embedder, decoded, photo_pixels):
     card = find_card(str(box_embedder), "embedder")
-    found = Detect(card)(decoded)
-    table = Embed(str(box_embedder))(found)
+    detections = Detect(card)(decoded)
+    table = Embed(str(box_embedder))(detections)
     assert table.schema.equals(embedded(4))
     for name in NAMES:
-        for face in by_name(found)[name]["detections"]:
+        for face in by_name(detections)[name]["detections"]:
             box = np.array(face["box"], np.float32)
             wanted = geometry.crop_box(photo_pixels[name], box, 40, 8)
             assert face["crop"] == wanted.tobytes()
     assert [len(f) for f in table["detections"].to_pylist()] == [
-        len(f) for f in found["detections"].to_pylist()
+        len(f) for f in detections["detections"].to_pylist()
     ]
 
 
@@ -347,14 +347,14 @@ def test_faces_of_a_reduced_photo_are_in_pixels_of_the_whole_one(photo_pixels, t
     pixels = photo_pixels["obama-2012-portrait.jpg"]
     Image.fromarray(pixels).save(tmp_path / "photo.jpg", quality=95)
     rows, _ = read_all(planned(tmp_path))
-    found = {}
+    detections = {}
     for side in (None, max(pixels.shape) // 2):
         decoded = decoded_by(Decode(DecodeConfig(side=side), isolate=side is None), rows)
         assert decoded["reduced"].to_pylist() == [1 if side is None else 2]
         assert decoded["width"].to_pylist() == [pixels.shape[1]]
         detect = Detect(find_card("sface"), DetectConfig(selection="most-probable"))
-        (found[side],) = detect(decoded)["detections"].to_pylist()[0]
-    whole, half = found.values()
+        (detections[side],) = detect(decoded)["detections"].to_pylist()[0]
+    whole, half = detections.values()
     assert half["box"] == pytest.approx(whole["box"], abs=0.05 * whole["size_px"])
     assert half["landmarks"] == pytest.approx(whole["landmarks"], abs=0.05 * whole["size_px"])
     assert half["size_px"] == pytest.approx(whole["size_px"], rel=0.1)

@@ -35,9 +35,9 @@ class Budget:
 
     Attributes:
         sheet: P-net's arrays.
-        cells: cells of P-net asked again at once.
+        cells: cells of P-net judged again at once.
         refine, decide: crops for R-net and O-net.
-        first: type of the first looks of P-net and R-net; float32: no quicker look.
+        first: type of the first judgement of P-net and R-net; float32: none that is quicker.
     """
 
     sheet: Sheet
@@ -113,7 +113,7 @@ class DeviceMTCNN:
     def _propose(self, tables: DeviceTables, chunk: Chunk) -> Candidates:
         """P-net over the pyramids: square candidate boxes."""
         level, y, x = self._near(tables, chunk)
-        # by level, row and column: what is found does not depend on where tiles were put
+        # by level, row and column: the result does not depend on where tiles were put
         image, height, width, first = chunk.levels[level].unbind(1)
         beside = PNET_CELL - PNET_STRIDE
         order = torch.argsort(first + y * ((width - beside + 1) // PNET_STRIDE) + x)
@@ -139,14 +139,14 @@ class DeviceMTCNN:
         return Candidates(square(regress(boxes[kept], shift[passed[kept]], 0)), image[kept])
 
     def _near(self, tables: DeviceTables, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor]:
-        """Return level, row and column of all cells that P-net's first look does not rule out."""
+        """Return level, row and column of all cells that P-net's first judgement leaves."""
         near = []
         begin = 0
         for rows, count in chunk.plan.atlases:
             tiles = chunk.tiles[begin : begin + count]
             planned = chunk.plan.tiles[begin : begin + count]
             pixels, past = fill(tables, tiles, planned, rows, self.budget.sheet.columns)
-            logits, least = self.networks.look(pixels, past, self.config.thresholds[0])
+            logits, least = self.networks.propose_first(pixels, past, self.config.thresholds[0])
             near.append(answers_of(logits, tiles, planned) >= least)
             begin += count
         if not near:  # all are smaller than a face
@@ -161,7 +161,9 @@ class DeviceMTCNN:
         least = self.config.thresholds[1]
         for begin in range(0, len(boxes), self.budget.refine):
             part = slice(begin, begin + self.budget.refine)
-            near = self.networks.glance(tables.crops(owner[part], corners[part], RNET_SIDE), least)
+            near = self.networks.refine_first(
+                tables.crops(owner[part], corners[part], RNET_SIDE), least
+            )
             if near is None:
                 break
             passed[part] &= near

@@ -15,7 +15,7 @@ from pipeline.models.mtcnn.cascade import logit
 from pipeline.models.mtcnn.networks import ONet, PNet, RNet
 from pipeline.models.mtcnn.runtime import PROPOSE_GUARD, REFINE_GUARD
 
-# A first look in float32 differs from asking again by its order of operations only.
+# In float32 the first judgement differs from the second by its order of operations only.
 FLOAT32_GUARD = 1e-3
 
 
@@ -25,8 +25,8 @@ class DeviceNetworks:
     Args:
         weights: state_dicts by network, "pnet", "rnet" and "onet".
         device: where they run.
-        first: type of first looks; float32 looks at P-net's cells in float32 already, and has no
-            first look of R-net.
+        first: type of the first judgement. With float32, P-net's is as exact as the second, and
+            R-net has none.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class DeviceNetworks:
         self._pnet_first = deepcopy(pnet).to(first)
         self._rnet_first = None if first == torch.float32 else deepcopy(rnet).to(first)
 
-    def look(self, pixels: Tensor, past: Tensor, threshold: float) -> tuple[Tensor, float]:
-        """P-net's first look at an atlas: logits [H, W], and from which on to ask again."""
+    def propose_first(self, pixels: Tensor, past: Tensor, threshold: float) -> tuple[Tensor, float]:
+        """P-net on an atlas, less exact: logits [H, W], and from which on to judge again."""
         faces, _ = propose(self._pnet_first, pixels.to(self.first), past)
         guard = FLOAT32_GUARD if self.first == torch.float32 else PROPOSE_GUARD
         return difference(faces)[0], logit(threshold) - guard
@@ -57,8 +57,8 @@ class DeviceNetworks:
         faces, shift = propose(self._pnet, pixels, past)
         return difference(faces)[:, 0, 0], shift[:, :, 0, 0]
 
-    def glance(self, crops: Tensor, threshold: float) -> Tensor | None:
-        """R-net's first look, crops [N, 3, 24, 24]: whom to ask again, bool [N]; None: all."""
+    def refine_first(self, crops: Tensor, threshold: float) -> Tensor | None:
+        """R-net on crops [N, 3, 24, 24], less exact: which to judge again, bool [N]; None: all."""
         if self._rnet_first is None:
             return None
         faces, _ = self._rnet_first.logits(crops.to(self.first))
@@ -82,8 +82,8 @@ def propose(pnet: PNet, pixels: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         pnet: the network.
         pixels: normalised.
         past: bool [N, 1, H - 2, W - 2], positions of the first convolution that do not exist in
-            the level. They are taken out after PReLU, whose slopes have both signs: what is
-            lowest before it may be highest behind it.
+            the level. They are taken out after PReLU, whose slopes have both signs: the lowest
+            value before it may be the highest after it.
     """
     x = pnet.prelu1(pnet.conv1(pixels)).masked_fill_(past, -torch.inf)
     return pnet.later(pnet.pool1(x))
