@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.large import SIDES, Photo, pasted, scenes
 from benchmarks.reference import import_reference
 from pipeline.config import DetectConfig
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 from pipeline.models import load_detector
 from tests.support.decoding import decode
 

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.arrays import Floats32, Floats64, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
 from pipeline.clustering.algorithms.linkage import FORBIDDEN, NOBODY
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 from pipeline.people.constraints import Corrections
 
 # Two boxes that overlap as much hold one face, found twice.

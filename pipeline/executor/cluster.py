@@ -15,7 +15,7 @@ import ray
 from pipeline.errors import ResourceError
 from pipeline.executor.environment import quiet_stderr
 from pipeline.executor.resources import STORE_BYTES, STORE_BYTES_A_CORE
-from pipeline.memory import MALLOC
+from pipeline.imaging.memory import MALLOC
 
 REACH_TIMEOUT_S = 8
 LONGEST_FOLDER = 30

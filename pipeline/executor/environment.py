@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.memory import MALLOC
+from pipeline.imaging.memory import MALLOC
 
 # Ray ends a worker that had nothing to do for a second. Parts are written some seconds apart: each
 # would start a process anew, which takes longer than the writing. Much longer, and workers that

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, get_type_hints
 
-from pipeline.geometry import Pixels
+from pipeline.arrays import Pixels
 from pipeline.imaging.phash import HASH_BYTES
 
 MAX_CAMERA_CHARACTERS = 100

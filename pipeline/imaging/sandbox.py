@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.errors import ErrorCode, ImageError, ResourceError
 from pipeline.imaging.decode import MAX_DETAIL_CHARACTERS
+from pipeline.imaging.memory import MALLOC
 from pipeline.imaging.pillow import PLUGINS
 from pipeline.imaging.protocol import (
     Message,
@@ -28,7 +29,6 @@ from pipeline.imaging.protocol import (
     shared_file,
 )
 from pipeline.imaging.record import Decoded, Fingerprint, received
-from pipeline.memory import MALLOC
 
 # A child starts in half a second; a node that swaps or starts a hundred workers takes its time.
 START_TIMEOUT_S = 120
@@ -39,7 +39,7 @@ DEATH_S = 10
 # ones, and this holds a photo of 20 megapixels.
 KEPT_BYTES = 64 * 2**20
 # A child gives freed memory back beyond this; glibc's own 128 KiB makes every image pay for its
-# pages again. Half a gigabyte, as in `pipeline.memory`, would be kept by a process that may idle.
+# pages again. Half a gigabyte, as in `memory`, would be kept by a process that may idle.
 TRIM_BYTES = 128 * 2**20
 
 FORMATS = frozenset({*PLUGINS, "JPEG", "MPO"})

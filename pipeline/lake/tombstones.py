@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.arrays import Floats32
 from pipeline.errors import StorageError
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 from pipeline.lake.schema import FORGOTTEN
 from pipeline.storage.folder import Folder
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from PIL import Image
 
-from pipeline import geometry
 from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig, Selection
 from pipeline.errors import ConfigError
+from pipeline.imaging import geometry
 from pipeline.models.cards.card import ModelCard, find_card
 from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline import geometry
 from pipeline.arrays import Pixels
+from pipeline.imaging import geometry
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb

@@ -7,10 +7,9 @@ from typing import Any, Literal, TypeAlias, Union
 
 import numpy as np
 
-from pipeline.arrays import Bytes, Floats32
+from pipeline.arrays import Bytes, Floats32, Pixels
 from pipeline.config import DecodeConfig
 from pipeline.errors import ConfigError, ImageError, NoFaceError
-from pipeline.geometry import Pixels
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.models.detector import FaceDetector, select
 from pipeline.models.embedder import Embedder

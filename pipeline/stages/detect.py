@@ -6,9 +6,9 @@ import simplejpeg
 
 from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig
+from pipeline.imaging.memory import give_back
 from pipeline.lake.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.lake.schema import BOX, LANDMARKS
-from pipeline.memory import give_back
 from pipeline.models import quality
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.detections import Detections

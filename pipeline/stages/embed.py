@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
+from pipeline.imaging.memory import give_back
 from pipeline.lake.columns import elements, fixed_lists, lists_of, structs
-from pipeline.memory import give_back
 from pipeline.models.embedder import load_embedder
 from pipeline.models.runtime import Precision
 from pipeline.models.weights.store import WeightStore

@@ -3,7 +3,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
-from pipeline import geometry
+from pipeline.imaging import geometry
 
 FAST = settings(max_examples=150, deadline=None)
 number = st.floats(-1e5, 1e5, width=32)

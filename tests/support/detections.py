@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline import geometry
+from pipeline.imaging import geometry
 
 
 def assert_same(found, wanted, pixels=0.01, probability=1e-4):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 from pipeline.models.detections import Detections
 
 LIMITS = {"box": 0.01, "landmark": 0.01, "probability": 1e-4}

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.arrays import Bools, Floats32, Floats64, Ints
 from pipeline.evaluation.measures.bootstrap import intervals
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 
 IOU = 0.5
 # Heights in pixels, as WIDER FACE divides them: small, medium, large; below 10 not annotated there.

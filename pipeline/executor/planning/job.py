@@ -9,7 +9,6 @@ from typing import Annotated
 
 import numpy as np
 
-from pipeline import memory
 from pipeline.config import IndexConfig
 from pipeline.errors import ConfigError
 from pipeline.executor.index import prepare_models
@@ -17,6 +16,7 @@ from pipeline.executor.planning.figures import Figures, Sample, figures
 from pipeline.executor.planning.prediction import GpuRate, Hardware, Prediction, predict
 from pipeline.executor.planning.sampling import choose
 from pipeline.executor.progress import Watch
+from pipeline.imaging import memory
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.store import LakeStore
 from pipeline.options import Option, check_bounds, require

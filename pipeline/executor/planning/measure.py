@@ -13,8 +13,8 @@ from pipeline.errors import ConfigError, ErrorCode, NoImagesError, StorageError
 from pipeline.executor.planning.batches import Batch
 from pipeline.executor.planning.figures import STAGES, Memory, Sample
 from pipeline.executor.planning.timing import forget_peak, resident, shared_out
+from pipeline.imaging.memory import give_back
 from pipeline.lake.store import LakeStore, Models, parquet_bytes
-from pipeline.memory import give_back
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report

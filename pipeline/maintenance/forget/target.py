@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 from pipeline.lake.columns import matrix
 from pipeline.lake.lookup import find_images
 from pipeline.lake.store import LakeStore

@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from pipeline import geometry
 from pipeline.arrays import Floats32, Ints, Pixels
 from pipeline.config import DetectConfig
+from pipeline.imaging import geometry
 from pipeline.models.detections import Detections
 from pipeline.models.mtcnn import atlas, kernels
 from pipeline.models.mtcnn.cascade import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 
 Box = tuple[float, float, float, float]
 # Of the two sizes, how far their ratios may differ by rounding when programs scale photos.

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline.memory import MALLOC
+from pipeline.imaging.memory import MALLOC
 
 HOLES = """
 from pathlib import Path

@@ -20,7 +20,7 @@ from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run as DedupeRun
 from pipeline.errors import ConfigError, StorageError
-from pipeline.geometry import iou
+from pipeline.imaging.geometry import iou
 from pipeline.lake import schema, tombstones
 from pipeline.lake.checkpoints import Workspace, in_process
 from pipeline.lake.ledger import Ledger

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import geometry
+from pipeline.imaging import geometry
 from pipeline.models.mtcnn.gpu import nms
 from pipeline.models.mtcnn.gpu.nms import Overlap, batches, bundles
 from tests.support.devices import DEVICES

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from pipeline import geometry
+from pipeline.imaging import geometry
 from pipeline.models.mtcnn import atlas, kernels
 from pipeline.models.mtcnn.cascade import suppress
 from pipeline.models.mtcnn.networks import PNet

@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import geometry
 from pipeline.config import DetectConfig
 from pipeline.errors import ConfigError
+from pipeline.imaging import geometry
 from pipeline.models.cards.card import find_card
 from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector, reduced, reduction, select

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from pipeline import geometry
 from pipeline.config import DecodeConfig, DetectConfig
+from pipeline.imaging import geometry
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore, Models

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import geometry
-from pipeline.geometry import ARCFACE_112
+from pipeline.imaging import geometry
+from pipeline.imaging.geometry import ARCFACE_112
 
 
 def boxes(*rows):

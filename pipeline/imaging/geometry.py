@@ -8,10 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.arrays import Floats32, Ints
-from pipeline.arrays import Pixels as Pixels  # for search
-
-Floats = Floats32  # the name that search and web still use
+from pipeline.arrays import Floats32, Ints, Pixels
 
 # Where ArcFace-family models expect the five landmarks in their 112 x 112 input
 # (Deng et al., "ArcFace", CVPR 2019; the positions are those of the published training crops).
