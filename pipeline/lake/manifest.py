@@ -48,7 +48,7 @@ def absolute(text: str) -> str:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of what the figures depend on."""
-    return {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
+    return {"python": platform.pythonversion_of()} | {p: version_of(p) for p in PACKAGES}
 
 
 def redacted(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "***@", url)
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline import __version__
+from pipeline.lake.manifest import version_of
 from pipeline.web.pages import STATIC_POLICY, environment
 from pipeline.web.report.names import page_name, split_name
 from pipeline.web.report.publish import GENERATOR
@@ -49,7 +49,7 @@ class Site:
         ]
         return self.templates.get_template(template).render(
             lake=self.lake, menu=menu, here=here, first=first, policy=POLICY, generator=GENERATOR,
-            version=__version__, made=self.made, **values,
+            version=version_of("facelake") or "of a checkout", made=self.made, **values,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pipeline.imaging.memory import MALLOC
 
 HOLES = """
 from pathlib import Path
-from pipeline import memory
+from pipeline.imaging import memory
 
 def held():
     lines = Path("/proc/self/status").read_text().splitlines()
