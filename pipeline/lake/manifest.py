@@ -48,7 +48,7 @@ def absolute(text: str) -> str:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of what the figures depend on."""
-    return {"python": platform.pythonversion_of()} | {p: version_of(p) for p in PACKAGES}
+    return {"python": platform.python_version()} | {p: version_of(p) for p in PACKAGES}
 
 
 def redacted(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +65,7 @@ def without_password(url: str) -> str:
 
 
 def version_of(package: str) -> str | None:
+    """Return the version of a package, None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
