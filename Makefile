@@ -7,12 +7,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# unit and browser tests run on all cores; integration tests share one Ray, one after another
+# unit and browser tests run on all cores, and beside them those that share one Ray, one by one
 PARALLEL ?= --numprocesses auto --dist worksteal
 # one thread a process: tests and workers share the cores among processes, not inside them
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test check bench format clean
+.PHONY: setup demo test tests-with-ray tests-without check bench format clean
 
 setup: $(READY)
 
@@ -31,15 +31,20 @@ demo: setup
 	$(BIN)/facelake report demo-lake
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/property tests/browser
-	$(BIN)/python -m pytest tests/integration
+	$(MAKE) --jobs 2 --output-sync=line tests-with-ray tests-without
+
+tests-with-ray: setup
+	$(BIN)/python -m pytest --durations 10 tests/integration
+
+tests-without: setup
+	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit tests/property tests/browser
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit
 
 bench: setup
 	$(BIN)/python -m benchmarks.all
