@@ -23,6 +23,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.config import IndexConfig
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
+from pipeline.evaluation import settings as evaluation_settings
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
 from pipeline.executor.progress import Progress, Watch, shown
@@ -52,6 +53,7 @@ from pipeline.web.report.settings import ReportConfig
 if TYPE_CHECKING:
     from pipeline.dedupe.plans import Copy
     from pipeline.dedupe.removal import Moved
+    from pipeline.evaluation.report import Report
     from pipeline.maintenance.check import Result
     from pipeline.maintenance.forget.job import Confirm, Forgetting
     from pipeline.models.cards.calibration import Calibration
@@ -355,6 +357,72 @@ class Lake:
         from pipeline.search.verify import verify_faces
 
         return verify_faces(self.store, first, second, calibration=calibration, **options)
+
+    @takes(evaluation_settings.ClusteringConfig)
+    def evaluate_clustering(self, labels: str | os.PathLike[str], **options: Any) -> "Report":
+        """Compare the people with true identities; `result` of what is returned has the measures.
+
+        Args:
+            labels: CSV or Parquet with the columns face_id,label or image,label.
+            options: see below.
+        """
+        from pipeline.evaluation.clustering import evaluate_clustering
+
+        config = build(evaluation_settings.ClusteringConfig, options)
+        return evaluate_clustering(self.store, os.fspath(labels), config)
+
+    @takes(evaluation_settings.VerificationConfig)
+    def evaluate_verification(self, pairs: str | os.PathLike[str], **options: Any) -> "Report":
+        """Rate pairs of faces: accuracy by folds, ROC, TAR at FAR.
+
+        Args:
+            pairs: pairs.txt of LFW, or CSV or Parquet with the columns a,b,same.
+            options: see below.
+        """
+        from pipeline.evaluation.verification import evaluate_verification
+
+        config = build(evaluation_settings.VerificationConfig, options)
+        embedder = self._models.embedder if config.flip else None
+        return evaluate_verification(self.store, os.fspath(pairs), config, embedder)
+
+    @takes(evaluation_settings.IdentificationConfig)
+    def evaluate_identification(self, labels: str | os.PathLike[str], **options: Any) -> "Report":
+        """Search a gallery of labelled photos for known and unknown people: FNIR at FPIR, CMC.
+
+        Args:
+            labels: as for `evaluate_clustering`.
+            options: see below.
+        """
+        from pipeline.evaluation.identification import evaluate_identification
+
+        config = build(evaluation_settings.IdentificationConfig, options)
+        return evaluate_identification(self.store, os.fspath(labels), config)
+
+    @takes(evaluation_settings.DetectionConfig)
+    def evaluate_detection(self, boxes: str | os.PathLike[str], **options: Any) -> "Report":
+        """Compare the faces with boxes that people drew: average precision, recall by size.
+
+        Args:
+            boxes: CSV or Parquet with the columns image,x1,y1,x2,y2; WIDER FACE's text; COCO JSON.
+            options: see below.
+        """
+        from pipeline.evaluation.detection import evaluate_detection
+
+        config = build(evaluation_settings.DetectionConfig, options)
+        return evaluate_detection(self.store, os.fspath(boxes), config)
+
+    @takes(evaluation_settings.CalibrationConfig)
+    def calibrate(self, pairs: str | os.PathLike[str], **options: Any) -> "Report":
+        """Turn similarity into the probability of one person, and write it into a card if asked.
+
+        Args:
+            pairs: as for `evaluate_verification`.
+            options: see below.
+        """
+        from pipeline.evaluation.calibration import evaluate_calibration
+
+        config = build(evaluation_settings.CalibrationConfig, options)
+        return evaluate_calibration(self.store, os.fspath(pairs), config)
 
     def export_vectors(self, target: str) -> int:
         """Write faces, photos and vectors for LanceDB, and return how many faces there are."""
