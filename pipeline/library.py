@@ -23,7 +23,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.config import IndexConfig
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.evaluation import settings as evaluation_settings
+from pipeline.evaluation import settings as evaluation
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
 from pipeline.executor.progress import Progress, Watch, shown
@@ -358,70 +358,45 @@ class Lake:
 
         return verify_faces(self.store, first, second, calibration=calibration, **options)
 
-    @takes(evaluation_settings.ClusteringConfig)
+    @takes(evaluation.ClusteringConfig)
     def evaluate_clustering(self, labels: str | os.PathLike[str], **options: Any) -> "Report":
-        """Compare the people with true identities; `result` of what is returned has the measures.
-
-        Args:
-            labels: CSV or Parquet with the columns face_id,label or image,label.
-            options: see below.
-        """
+        """Compare the people with a CSV or Parquet file of face_id or image, and label."""
         from pipeline.evaluation.clustering import evaluate_clustering
 
-        config = build(evaluation_settings.ClusteringConfig, options)
+        config = build(evaluation.ClusteringConfig, options)
         return evaluate_clustering(self.store, os.fspath(labels), config)
 
-    @takes(evaluation_settings.VerificationConfig)
+    @takes(evaluation.VerificationConfig)
     def evaluate_verification(self, pairs: str | os.PathLike[str], **options: Any) -> "Report":
-        """Rate pairs of faces: accuracy by folds, ROC, TAR at FAR.
-
-        Args:
-            pairs: pairs.txt of LFW, or CSV or Parquet with the columns a,b,same.
-            options: see below.
-        """
+        """Rate pairs of faces, LFW's pairs.txt or a file of a,b,same: accuracy, TAR at FAR."""
         from pipeline.evaluation.verification import evaluate_verification
 
-        config = build(evaluation_settings.VerificationConfig, options)
+        config = build(evaluation.VerificationConfig, options)
         embedder = self._models.embedder if config.flip else None
         return evaluate_verification(self.store, os.fspath(pairs), config, embedder)
 
-    @takes(evaluation_settings.IdentificationConfig)
+    @takes(evaluation.IdentificationConfig)
     def evaluate_identification(self, labels: str | os.PathLike[str], **options: Any) -> "Report":
-        """Search a gallery of labelled photos for known and unknown people: FNIR at FPIR, CMC.
-
-        Args:
-            labels: as for `evaluate_clustering`.
-            options: see below.
-        """
+        """Search a gallery of labelled photos for known and unknown people: FNIR at FPIR."""
         from pipeline.evaluation.identification import evaluate_identification
 
-        config = build(evaluation_settings.IdentificationConfig, options)
+        config = build(evaluation.IdentificationConfig, options)
         return evaluate_identification(self.store, os.fspath(labels), config)
 
-    @takes(evaluation_settings.DetectionConfig)
+    @takes(evaluation.DetectionConfig)
     def evaluate_detection(self, boxes: str | os.PathLike[str], **options: Any) -> "Report":
-        """Compare the faces with boxes that people drew: average precision, recall by size.
-
-        Args:
-            boxes: CSV or Parquet with the columns image,x1,y1,x2,y2; WIDER FACE's text; COCO JSON.
-            options: see below.
-        """
+        """Compare the faces with boxes that people drew, CSV, WIDER FACE or COCO."""
         from pipeline.evaluation.detection import evaluate_detection
 
-        config = build(evaluation_settings.DetectionConfig, options)
+        config = build(evaluation.DetectionConfig, options)
         return evaluate_detection(self.store, os.fspath(boxes), config)
 
-    @takes(evaluation_settings.CalibrationConfig)
+    @takes(evaluation.CalibrationConfig)
     def calibrate(self, pairs: str | os.PathLike[str], **options: Any) -> "Report":
-        """Turn similarity into the probability of one person, and write it into a card if asked.
-
-        Args:
-            pairs: as for `evaluate_verification`.
-            options: see below.
-        """
+        """Fit the probability of one person to pairs; with `output`, write it into a card."""
         from pipeline.evaluation.calibration import evaluate_calibration
 
-        config = build(evaluation_settings.CalibrationConfig, options)
+        config = build(evaluation.CalibrationConfig, options)
         return evaluate_calibration(self.store, os.fspath(pairs), config)
 
     def export_vectors(self, target: str) -> int:

@@ -29,14 +29,7 @@ TRUTH = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What can be evaluated.
-
-    Attributes:
-        evaluate: the method of the library.
-        config: its settings.
-        truth: the option that names the file of what is true, one of `TRUTH`.
-        summary, description: for the help.
-    """
+    """What can be evaluated: by which method, with which file of `TRUTH`, and the help."""
 
     evaluate: Callable[..., Report]
     config: type

@@ -7,7 +7,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.evaluation.report import Report, number
+from pipeline.evaluation.report import Cell, Report
+from pipeline.storage.folder import visible
 
 
 def show(report: Report) -> None:
@@ -19,16 +20,25 @@ def show(report: Report) -> None:
     for name, meaning in report.meanings.items():
         bounds = intervals.get(name)
         interval = f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
-        table.add_row(name.replace("_", " "), number(report.result[name]), interval, meaning)
+        table.add_row(name.replace("_", " "), cell(report.result[name]), interval, meaning)
     console.print(table)
     for more in report.tables:
         if more.rows:
-            printed = _table(more.title, more.headings)
+            printed = _table(visible(more.title), list(map(visible, more.headings)))
             for row in more.rows:
-                printed.add_row(*row)
+                printed.add_row(*map(cell, row))
             console.print(printed, markup=False)
     for note in report.notes:
         print(note)
+
+
+def cell(value: Cell) -> str:
+    """Return a value as tables show it: counts with commas, rates with four decimals."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return visible(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:

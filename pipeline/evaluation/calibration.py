@@ -1,4 +1,4 @@
-"""How probable is one person at a similarity?"""
+"""Calibrates: how probable is one person at a similarity?"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from pipeline.evaluation.measures.calibrate import calibrate, reliability, score
 from pipeline.evaluation.measures.verification import pair_scores
 from pipeline.evaluation.pairs import load_pairs
 from pipeline.evaluation.plots import Lines, Plot
-from pipeline.evaluation.report import Report, TextTable, number, result_of
+from pipeline.evaluation.report import Report, Table, result_of
 from pipeline.evaluation.settings import CalibrationConfig
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.calibration import Calibration
@@ -88,24 +88,19 @@ def _write(file: str, calibration: Calibration) -> None:
     folder.publish(name, text.encode())
 
 
-def _tables(result: Mapping[str, Any]) -> list[TextTable]:
+def _tables(result: Mapping[str, Any]) -> list[Table]:
     taken = result["calibration"]["method"]
     methods = [
-        [name, *(number(measured[key]) for key in MEANINGS), "taken" if name == taken else ""]
+        [name, *(measured[key] for key in MEANINGS), "taken" if name == taken else ""]
         for name, measured in result["held_out"].items()
     ]
     bins = [
-        [
-            f"{row['from']:g} to {row['to']:g}",
-            f"{row['pairs']:,}",
-            number(row["probability"]),
-            number(row["share"]),
-        ]
+        [f"{row['from']:g} to {row['to']:g}", row["pairs"], row["probability"], row["share"]]
         for row in result["reliability"]
     ]
     return [
-        TextTable("on held-out folds", ("method", "log loss", "Brier", "ECE", ""), methods),
-        TextTable(
+        Table("on held-out folds", ("method", "log loss", "Brier", "ECE", ""), methods),
+        Table(
             "reliability on held-out folds", ("probability", "pairs", "mean", "one person"), bins
         ),
     ]

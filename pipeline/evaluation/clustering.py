@@ -1,4 +1,4 @@
-"""Do the people of a lake agree with true identities?"""
+"""Evaluates clustering: do the people of a lake agree with true identities?"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,12 +6,11 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.clustering import RATES, evaluate
 from pipeline.evaluation.plots import Bars, Plot
-from pipeline.evaluation.report import Report, TextTable, counted, number, result_of
+from pipeline.evaluation.report import Report, Table, counted, result_of
 from pipeline.evaluation.settings import ClusteringConfig
 from pipeline.evaluation.truth.labels import read_labels
 from pipeline.lake.store import LakeStore
 from pipeline.people import People
-from pipeline.storage.folder import visible
 
 MEANINGS = {
     "pairwise_precision": "of pairs put together, those of one person",
@@ -54,11 +53,11 @@ def evaluate_clustering(lake: LakeStore, file: str, config: ClusteringConfig) ->
     }
     result = result_of(lake, "clustering", measured | unused)
     rows = [
-        [visible(group), f"{rates['identities']:,}", *(number(rates[name]) for name in RATES)]
+        [group, rates["identities"], *(rates[name] for name in RATES)]
         for group, rates in result.get("groups", {}).items()
     ]
     headings = ["group", "identities", *(name.replace("_", " ") for name in RATES)]
-    groups = TextTable("", headings, rows)
+    groups = Table("", headings, rows)
     return Report(result, MEANINGS, _notes(result), [groups], lambda: _plots(result))
 
 

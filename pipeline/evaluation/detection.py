@@ -1,12 +1,13 @@
-"""Were the faces found that people have drawn?"""
+"""Evaluates detection: were the faces found that people have drawn?"""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.measures.detection import Detection, Matches, detection, match
+from pipeline.evaluation.measures.detection import detection, match
 from pipeline.evaluation.plots import Lines
-from pipeline.evaluation.report import Report, TextTable, counted, number, result_of
+from pipeline.evaluation.report import Cell, Report, Table, counted, result_of
 from pipeline.evaluation.settings import DetectionConfig
 from pipeline.evaluation.truth.boxes import LakeBoxes, read_boxes
 from pipeline.lake.store import LakeStore
@@ -42,7 +43,12 @@ def evaluate_detection(lake: LakeStore, file: str, config: DetectionConfig) -> R
             "intervals": measured.intervals,
             "iou": config.iou,
             "interpolation": "all points",
-            **_counts(truth, matches),
+            "images": len(truth.pictures),
+            "boxes": len(matches.found),
+            "boxes_ignored": int(sum(picture.ignored.sum() for picture in truth.pictures)),
+            "faces": len(matches.score),
+            "faces_on_ignored": sum(len(p.scores) for p in truth.pictures) - len(matches.score),
+            "least_score": matches.score.min() if len(matches.score) else None,
             "recall_by_height": [
                 {"from": low, "below": high, "boxes": boxes, "recall": recall}
                 for low, high, boxes, recall in measured.bands
@@ -58,25 +64,18 @@ def evaluate_detection(lake: LakeStore, file: str, config: DetectionConfig) -> R
             },
         },
     )
+    bands: list[list[Cell]] = [
+        [f"{low:g} and more" if high == inf else f"{low:g} to below {high:g}", boxes, recall]
+        for low, high, boxes, recall in measured.bands
+    ]
     curve = {"faces": (measured.curve.recall, measured.curve.precision)}
     return Report(
         result,
         MEANINGS,
         _notes(result, truth),
-        [_bands(measured)],
+        [Table("recall by height of the box", ("pixels", "boxes", "recall"), bands)],
         lambda: {"precision-recall": Lines("Detection", "recall", "precision", curve)},
     )
-
-
-def _counts(truth: LakeBoxes, matches: Matches) -> dict[str, Any]:
-    return {
-        "images": len(truth.pictures),
-        "boxes": len(matches.found),
-        "boxes_ignored": int(sum(picture.ignored.sum() for picture in truth.pictures)),
-        "faces": len(matches.score),
-        "faces_on_ignored": sum(len(p.scores) for p in truth.pictures) - len(matches.score),
-        "least_score": float(matches.score.min()) if len(matches.score) else None,
-    }
 
 
 def _notes(result: Mapping[str, Any], truth: LakeBoxes) -> list[str]:
@@ -97,15 +96,3 @@ def _notes(result: Mapping[str, Any], truth: LakeBoxes) -> list[str]:
         *counted(result["images_failed"], "images could not be read: their boxes are missed"),
         *counted(result["images_not_in_file"], "images of the lake are not in the file"),
     ]
-
-
-def _bands(measured: Detection) -> TextTable:
-    rows = [
-        [
-            f"{low:g} and more" if high == float("inf") else f"{low:g} to below {high:g}",
-            f"{boxes:,}",
-            number(recall),
-        ]
-        for low, high, boxes, recall in measured.bands
-    ]
-    return TextTable("recall by height of the box", ("pixels", "boxes", "recall"), rows)

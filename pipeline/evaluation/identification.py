@@ -1,4 +1,4 @@
-"""Who of a gallery is this, or nobody of it?"""
+"""Evaluates identification: who of a gallery is this, or nobody of it?"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.evaluation.measures.identification import (
     split,
 )
 from pipeline.evaluation.plots import Histogram, Lines, Plot
-from pipeline.evaluation.report import Report, TextTable, counted, result_of
+from pipeline.evaluation.report import Cell, Report, Table, counted, result_of
 from pipeline.evaluation.settings import IdentificationConfig
 from pipeline.evaluation.truth.labels import read_labels
 from pipeline.lake.lookup import vectors_of
@@ -62,11 +62,13 @@ def evaluate_identification(lake: LakeStore, file: str, config: IdentificationCo
             "fpir": curve.far, "fnir": 1 - curve.tar, "threshold": curve.thresholds,
         }  # fmt: skip
     result = result_of(lake, "identification", everything)
-    thresholds = [[name.replace("_", " "), f"{t:.4f}"] for name, t in measured.thresholds.items()]
-    ranks = [[str(k), f"{measured.cmc[k - 1]:.4f}"] for k in (1, 2, 5, 10, 20)]
+    thresholds: list[list[Cell]] = [
+        [name.replace("_", " "), t] for name, t in measured.thresholds.items()
+    ]
+    ranks = [[k, result["cmc"][k - 1]] for k in (1, 2, 5, 10, 20)]
     tables = [
-        TextTable("thresholds", ("at", "cosine"), thresholds),
-        TextTable("CMC", ("rank", "share"), ranks),
+        Table("thresholds", ("at", "cosine"), thresholds),
+        Table("CMC", ("rank", "share"), ranks),
     ]
     notes = _notes(result, measured)
     return Report(

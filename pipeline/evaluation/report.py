@@ -8,14 +8,16 @@ from typing import Any
 from pipeline.evaluation.plots import Plot
 from pipeline.lake.store import LakeStore
 
+Cell = str | float | None  # a float is a rate or score, an int counts
+
 
 @dataclass(frozen=True)
-class TextTable:
+class Table:
     """A table to print; without rows it is left out."""
 
     title: str
     headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Report:
     result: Mapping[str, Any]
     meanings: Mapping[str, str]
     notes: Sequence[str]
-    tables: Sequence[TextTable]
+    tables: Sequence[Table]
     plots: Callable[[], Mapping[str, Plot]] = field(repr=False)
 
 
@@ -61,11 +63,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def number(value: float | None) -> str:
-    """Return a rate or score with four decimals; a dash where there is none."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
 def counted(count: int, what: str, always: bool = False) -> list[str]:

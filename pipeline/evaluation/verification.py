@@ -1,4 +1,4 @@
-"""Are two faces one person?"""
+"""Evaluates verification: are two faces one person?"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +14,12 @@ from pipeline.evaluation.measures.verification import (
 )
 from pipeline.evaluation.pairs import LoadedPairs, load_pairs
 from pipeline.evaluation.plots import Histogram, Lines, Plot
-from pipeline.evaluation.report import Report, TextTable, number, result_of
+from pipeline.evaluation.report import Report, Table, result_of
 from pipeline.evaluation.settings import VerificationConfig
 from pipeline.evaluation.truth.groups import read_groups
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.card import known_cards
 from pipeline.models.embedder import Embedder
-from pipeline.storage.folder import visible
 
 MEANINGS = {
     "accuracy": "mean of folds, each at the best threshold of the others",
@@ -76,8 +75,9 @@ def evaluate_verification(
         *loaded.notes("they count as wrong"),
         *(f"FAR {far:g} {problem}" for far, problem in measured.resolved.items()),
     ]
-    tables = [_threshold_rows(result), *_group_rows(result)]
-    return Report(result, MEANINGS, notes, tables, lambda: _plots(loaded, measured, config.metric))
+    return Report(
+        result, MEANINGS, notes, _tables(result), lambda: _plots(loaded, measured, config.metric)
+    )
 
 
 def _thresholds(
@@ -116,30 +116,16 @@ def _shared(values: Mapping[str, str], a: str | None, b: str | None) -> str | No
     return one if one == other else None
 
 
-def _threshold_rows(result: Mapping[str, Any]) -> TextTable:
-    rows = [
-        [*(number(row[name]) for name in ("threshold", "far", "frr", "accuracy")), row["name"]]
-        for row in result["threshold_table"]
-    ]
-    return TextTable("thresholds", (result["metric"], "FAR", "FRR", "accuracy", "where"), rows)
-
-
-def _group_rows(result: Mapping[str, Any]) -> list[TextTable]:
-    return [
-        TextTable(
-            f"by {visible(column)}, one threshold",
-            (visible(column), *GROUP_COLUMNS),
-            [
-                [visible(value), *(_cell(rates[name]) for name in GROUP_COLUMNS)]
-                for value, rates in groups.items()
-            ],
-        )
-        for column, groups in result["groups"].items()
-    ]
-
-
-def _cell(value: float | None) -> str:
-    return f"{value:,}" if isinstance(value, int) else number(value)
+def _tables(result: Mapping[str, Any]) -> list[Table]:
+    columns = ("threshold", "far", "frr", "accuracy", "name")
+    rows = [[row[name] for name in columns] for row in result["threshold_table"]]
+    tables = [Table("thresholds", (result["metric"], "FAR", "FRR", "accuracy", "where"), rows)]
+    for column, groups in result["groups"].items():
+        rows = [
+            [value, *(rates[name] for name in GROUP_COLUMNS)] for value, rates in groups.items()
+        ]
+        tables.append(Table(f"by {column}, one threshold", (column, *GROUP_COLUMNS), rows))
+    return tables
 
 
 def _plots(loaded: LoadedPairs, measured: Verification, metric: str) -> dict[str, Plot]:
