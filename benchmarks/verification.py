@@ -14,9 +14,12 @@ import numpy as np
 
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
+from pipeline.evaluation.pairs import load_pairs
+from pipeline.evaluation.settings import PairsConfig
 from pipeline.lake.lookup import vectors_of
 from pipeline.lake.store import LakeStore
-from tests.support.lfw import named_people, pairs_of
+from pipeline.search.models import LakeModels
+from tests.support.lfw import named_people
 
 
 def show(title: str, measures: dict, intervals: dict) -> None:
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--variants", action="store_true")
     options = parser.parse_args()
     lake = LakeStore(options.lake)
-    loaded = pairs_of(lake, options.pairs)
+    loaded = load_pairs(lake, options.pairs, PairsConfig())
     measured = verification(pair_scores(loaded.vectors, loaded.pairs), loaded.pairs)
     print(loaded.facts())
     print(f"threshold {measured.folds.threshold:.3f}, standard error {measured.folds.error:.4f}")
@@ -57,7 +60,8 @@ def main() -> None:
         for name, low, high in zip(names, np.min(rates, 0), np.max(rates, 0), strict=True):
             print(f"ten divisions: {name} {low:.4f} to {high:.4f}")
         for flip in (False, True):
-            loaded = pairs_of(lake, options.pairs, flip=flip)
+            embedder = LakeModels(lake).embedder if flip else None
+            loaded = load_pairs(lake, options.pairs, PairsConfig(), embedder)
             for mean in (False, True):
                 scores = pair_scores(loaded.vectors, loaded.pairs, subtract_mean=mean)
                 measures = verification(scores, loaded.pairs, bootstrap=0).measures

@@ -23,6 +23,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.config import IndexConfig
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
+from pipeline.evaluation import settings as evaluation
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
 from pipeline.executor.progress import Progress, Watch, shown
@@ -52,6 +53,7 @@ from pipeline.web.report.settings import ReportConfig
 if TYPE_CHECKING:
     from pipeline.dedupe.plans import Copy
     from pipeline.dedupe.removal import Moved
+    from pipeline.evaluation.report import Report
     from pipeline.maintenance.check import Result
     from pipeline.maintenance.forget.job import Confirm, Forgetting
     from pipeline.models.cards.calibration import Calibration
@@ -355,6 +357,47 @@ class Lake:
         from pipeline.search.verify import verify_faces
 
         return verify_faces(self.store, first, second, calibration=calibration, **options)
+
+    @takes(evaluation.ClusteringConfig)
+    def evaluate_clustering(self, labels: str | os.PathLike[str], **options: Any) -> "Report":
+        """Compare the people with a CSV or Parquet file of face_id or image, and label."""
+        from pipeline.evaluation.clustering import evaluate_clustering
+
+        config = build(evaluation.ClusteringConfig, options)
+        return evaluate_clustering(self.store, os.fspath(labels), config)
+
+    @takes(evaluation.VerificationConfig)
+    def evaluate_verification(self, pairs: str | os.PathLike[str], **options: Any) -> "Report":
+        """Rate pairs of faces, LFW's pairs.txt or a file of a,b,same: accuracy, TAR at FAR."""
+        from pipeline.evaluation.verification import evaluate_verification
+
+        config = build(evaluation.VerificationConfig, options)
+        embedder = self._models.embedder if config.flip else None
+        return evaluate_verification(self.store, os.fspath(pairs), config, embedder)
+
+    @takes(evaluation.IdentificationConfig)
+    def evaluate_identification(self, labels: str | os.PathLike[str], **options: Any) -> "Report":
+        """Search a gallery of labelled photos for known and unknown people: FNIR at FPIR."""
+        from pipeline.evaluation.identification import evaluate_identification
+
+        config = build(evaluation.IdentificationConfig, options)
+        return evaluate_identification(self.store, os.fspath(labels), config)
+
+    @takes(evaluation.DetectionConfig)
+    def evaluate_detection(self, boxes: str | os.PathLike[str], **options: Any) -> "Report":
+        """Compare the faces with boxes that people drew, CSV, WIDER FACE or COCO."""
+        from pipeline.evaluation.detection import evaluate_detection
+
+        config = build(evaluation.DetectionConfig, options)
+        return evaluate_detection(self.store, os.fspath(boxes), config)
+
+    @takes(evaluation.CalibrationConfig)
+    def calibrate(self, pairs: str | os.PathLike[str], **options: Any) -> "Report":
+        """Fit the probability of one person to pairs; with `output`, write it into a card."""
+        from pipeline.evaluation.calibration import evaluate_calibration
+
+        config = build(evaluation.CalibrationConfig, options)
+        return evaluate_calibration(self.store, os.fspath(pairs), config)
 
     def export_vectors(self, target: str) -> int:
         """Write faces, photos and vectors for LanceDB, and return how many faces there are."""

@@ -8,46 +8,12 @@ import pyarrow.compute as pc
 import simplejpeg
 
 from pipeline.arrays import Floats64
-from pipeline.errors import ConfigError, LakeMismatchError
+from pipeline.errors import ConfigError
 from pipeline.lake.lookup import vectors_of
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import known_cards
-from pipeline.models.embedder import Embedder, load_embedder
-from pipeline.models.weights.store import WeightStore
+from pipeline.models.embedder import Embedder
 
 FACES_AT_ONCE = 64
-
-
-def lake_embedder(
-    lake: LakeStore, name_or_path: str | None = None, store: WeightStore | None = None
-) -> Embedder:
-    """Load the embedder that made a lake.
-
-    Args:
-        lake: made by it.
-        name_or_path: see `find_card`; needed for a model that Facelake does not know.
-        store: where weights lie.
-
-    Raises:
-        ConfigError: there is no lake, or its model is not known.
-        LakeMismatchError: the lake was made by another revision.
-    """
-    models = lake.models()
-    if models is None:
-        raise ConfigError(f"There is no lake at {lake.folder.url}; check the path")
-    lake_model = models.embedder.split("@")[0]
-    if name_or_path is None and lake_model not in known_cards():
-        raise ConfigError(
-            f"The lake {lake.folder.url} was made by {models.embedder}, which Facelake does not "
-            "know; give the path of the model with --embedder"
-        )
-    embedder = load_embedder(name_or_path or lake_model, store=store)
-    if embedder.revision != models.embedder:
-        raise LakeMismatchError(
-            f"The lake {lake.folder.url} was made by {models.embedder}, not by "
-            f"{embedder.revision}, so their vectors cannot be compared; give the same model"
-        )
-    return embedder
 
 
 def with_mirrored(lake: LakeStore, faces: Sequence[str], embedder: Embedder) -> Floats64:

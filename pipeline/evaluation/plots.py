@@ -113,13 +113,8 @@ def _lines(axes: Any, plot: Lines) -> None:
     log_x, log_y = plot.log_x and some, plot.log_y and some
     for (name, (x, y)), colour in zip(plot.curves.items(), _colours(plot.curves), strict=True):
         shown = ((x > 0) | (not log_x)) & ((y > 0) | (not log_y))
-        axes.plot(
-            x[shown],
-            y[shown],
-            label=name,
-            color=colour,
-            marker="." if len(x) <= 30 else None,
-        )
+        marker = "." if len(x) <= 30 else None
+        axes.plot(x[shown], y[shown], label=name, color=colour, marker=marker)
     if plot.diagonal:
         axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as good as it claims")
     axes.set(
@@ -132,10 +127,10 @@ def _lines(axes: Any, plot: Lines) -> None:
 
 
 def _histogram(axes: Any, plot: Histogram) -> None:
-    known = {name: v[np.isfinite(v)] for name, v in plot.values.items()}
-    every = np.concatenate([np.zeros(0), *known.values()])
+    finite = {name: v[np.isfinite(v)] for name, v in plot.values.items()}
+    every = np.concatenate([np.zeros(0), *finite.values()])
     edges = np.linspace(every.min(), every.max() + 1e-9, 61) if len(every) else [0.0, 1.0]
-    for (name, values), colour in zip(known.items(), _colours(known), strict=True):
+    for (name, values), colour in zip(finite.items(), _colours(finite), strict=True):
         axes.hist(values, edges, alpha=0.6, label=f"{name} ({len(values):,})", color=colour)
     for name, at in plot.marks.items():
         axes.axvline(at, color="black", linestyle="--", linewidth=1, label=f"{name} {at:.3f}")

@@ -16,9 +16,11 @@ ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "examples" / "photos"
 NEEDS = {"lance": "pylance", "onnx": None}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# What the documents suppose: scores to measure, a lake of Lance.
+# What the documents suppose: labels and scores to measure, a lake of Lance.
 BEFORE = {
-    "evaluation.md": "import numpy as np\nscores = np.array([.9, .8, .3, .1])\n"
+    "evaluation.md": "open('truth.csv', 'w').write('image,label\\nobama-blue-room,Obama\\n"
+    "obama-2009-speech,Obama\\nbiden-official-portrait,Biden\\n')\n"
+    "import numpy as np\nscores = np.array([.9, .8, .3, .1])\n"
     "same = np.array([True, True, False, False])\n",
     "search.md": "import pytest\npytest.importorskip('lance')\n"
     "from pipeline import Lake\nLake('demo-lake').export_vectors('faces.lance')\n",

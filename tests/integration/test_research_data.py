@@ -10,12 +10,14 @@ import pytest
 from pipeline.evaluation.measures.calibrate import calibrate
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
+from pipeline.evaluation.pairs import load_pairs
+from pipeline.evaluation.settings import PairsConfig
 from pipeline.lake.lookup import vectors_of
 from pipeline.lake.store import LakeStore
 from pipeline.models import find_card, load_detector
 from tests.support.data import shards
 from tests.support.indexing import index
-from tests.support.lfw import named_people, pairs_of
+from tests.support.lfw import named_people
 from tests.support.parity import Score, stored
 
 pytestmark = pytest.mark.data
@@ -41,7 +43,7 @@ def test_lfw_from_shards_to_verification(cluster, data, tmp_path) -> None:
 
 def check_measures(lake: LakeStore, path: Path) -> None:
     """Check what docs/evaluation.md reports of LFW's development people."""
-    loaded = pairs_of(lake, str(path))
+    loaded = load_pairs(lake, str(path), PairsConfig())
     pairs = loaded.pairs
     scores = pair_scores(loaded.vectors, pairs)
     found = verification(scores, pairs, bootstrap=0)

@@ -1,18 +1,11 @@
-"""LFW in a lake: its verification pairs, and its people by the names of their photos."""
+"""LFW in a lake: its people by the names of their photos."""
 
-import argparse
 import re
 
 import numpy as np
 
-from pipeline.commands.evaluation.pairs import load_pairs
 from pipeline.lake.lookup import chosen_faces
 from pipeline.lake.store import LakeStore
-
-
-def pairs_of(lake: LakeStore, path: str, **options: object):
-    known = {"pairs": path, "face": None, "folds": 10, "flip": False, "embedder": None}
-    return load_pairs(lake, argparse.Namespace(**(known | options)))
 
 
 def named_people(lake: LakeStore) -> tuple[list[str], np.ndarray]:

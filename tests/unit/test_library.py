@@ -11,6 +11,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.config import IndexConfig
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.errors import ConfigError
+from pipeline.evaluation import settings as evaluation
 from pipeline.executor.planning.job import PlanConfig
 from pipeline.search.settings import IdentifyConfig, SearchConfig, VectorIndexConfig, VerifyConfig
 from pipeline.web.report.settings import ReportConfig
@@ -18,7 +19,9 @@ from tests.support import lakes
 
 CONFIGS = [
     IndexConfig, ClusterConfig, DedupeConfig, SearchConfig, IdentifyConfig, VerifyConfig,
-    VectorIndexConfig, ReportConfig, PlanConfig,
+    VectorIndexConfig, ReportConfig, PlanConfig, evaluation.ClusteringConfig,
+    evaluation.VerificationConfig, evaluation.IdentificationConfig, evaluation.DetectionConfig,
+    evaluation.CalibrationConfig,
 ]  # fmt: skip
 
 
@@ -130,6 +133,11 @@ def test_errors_say_what_to_do(lake, call, message):
         (Lake.identify, IdentifyConfig),
         (Lake.build_index, VectorIndexConfig),
         (Lake.report, ReportConfig),
+        (Lake.evaluate_clustering, evaluation.ClusteringConfig),
+        (Lake.evaluate_verification, evaluation.VerificationConfig),
+        (Lake.evaluate_identification, evaluation.IdentificationConfig),
+        (Lake.evaluate_detection, evaluation.DetectionConfig),
+        (Lake.calibrate, evaluation.CalibrationConfig),
         (verify, VerifyConfig),
     ],
 )

@@ -13,18 +13,14 @@ import numpy as np
 
 from pipeline.arrays import Bools, Floats64, Ints
 
-LEVEL = 0.95
+TAILS = ((1 - 0.95) / 2, (1 + 0.95) / 2)
 Interval = tuple[float, float]
 
 
 def intervals(
-    measure: Callable[[Floats64], Mapping[str, float]],
-    units: int,
-    samples: int,
-    seed: int = 0,
-    level: float = LEVEL,
+    measure: Callable[[Floats64], Mapping[str, float]], units: int, samples: int, seed: int = 0
 ) -> dict[str, Interval]:
-    """Return percentile intervals of what `measure` says of weights [units].
+    """Return 95 % percentile intervals of what `measure` says of weights [units].
 
     A measure that a sample cannot tell is NaN there and left out of its interval.
     """
@@ -35,8 +31,7 @@ def intervals(
         for name, value in measure(weights.astype(np.float64)).items():
             if np.isfinite(value):
                 drawn.setdefault(name, []).append(value)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    bounds = {name: np.quantile(values, tails) for name, values in drawn.items()}
+    bounds = {name: np.quantile(values, TAILS) for name, values in drawn.items()}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 

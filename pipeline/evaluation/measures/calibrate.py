@@ -171,11 +171,6 @@ def calibrate(similarity: Floats64, same: Bools, fold: Ints, method: str | None 
     held_out = {name: scores_of(p, same) for name, p in predicted.items()}
     # of equals the one with two numbers
     chosen = method or min((LOGISTIC, ISOTONIC), key=lambda name: held_out[name]["log_loss"])
-    report = held_out[chosen]
-    made = replace(
-        fit(chosen, similarity, same),
-        log_loss=report["log_loss"],
-        brier=report["brier"],
-        ece=report["ece"],
-    )
+    measured: Mapping[str, Any] = held_out[chosen]
+    made = replace(fit(chosen, similarity, same), **measured)
     return Fitted(made, held_out, predicted[chosen])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline.arrays import Floats64, Ints
 from pipeline.errors import ConfigError
+from pipeline.evaluation.measures.bootstrap import Interval, intervals
 
 RATES = ("pairwise_precision", "pairwise_recall", "pairwise_f",
          "bcubed_precision", "bcubed_recall", "bcubed_f")  # fmt: skip
@@ -89,23 +90,15 @@ class Contingency:
         chosen = np.ones(len(self.identities)) if weights is None else weights
         return _rates({name: float(share @ chosen) for name, share in shares.items()})
 
-    def intervals(
-        self, samples: int = 1000, level: float = 0.95, seed: int = 0
-    ) -> dict[str, tuple[float, float]]:
-        """Return a percentile bootstrap interval over identities for each of `RATES`."""
-        size = len(self.identities)
+    def intervals(self, samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+        """Return a bootstrap interval over identities for each of `RATES`."""
         shares = self.shares()
         table = np.stack(list(shares.values()))
-        random = np.random.default_rng(seed)
-        drawn = {name: np.empty(samples) for name in RATES}
-        for k in range(samples):
-            weights = np.bincount(random.integers(0, size, size), minlength=size)
-            sums = dict(zip(shares, (table @ weights).tolist(), strict=True))
-            for name, value in _rates(sums).items():
-                drawn[name][k] = value
-        tail = (1 - level) / 2
-        bounds = {n: np.quantile(values, [tail, 1 - tail]) for n, values in drawn.items()}
-        return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+        def resampled(identities: Floats64) -> dict[str, float]:
+            return _rates(dict(zip(shares, (table @ identities).tolist(), strict=True)))
+
+        return intervals(resampled, len(self.identities), samples, seed)
 
     def nmi(self) -> float:
         """Return normalised mutual information, arithmetic mean; 1 when both are one group."""
@@ -179,8 +172,8 @@ def _by_group(
     """Return the rates over the identities of each group."""
     votes: dict[str, dict[str, int]] = {}
     for label, group in zip(labels, groups, strict=True):
-        mine = votes.setdefault(str(label), {})
-        mine[str(group)] = mine.get(str(group), 0) + 1
+        of_label = votes.setdefault(str(label), {})
+        of_label[str(group)] = of_label.get(str(group), 0) + 1
     of = np.array([max(votes[n], key=lambda g: (votes[n][g], g)) for n in table.names])
     return {
         str(group): table.rates((of == group).astype(np.float64))

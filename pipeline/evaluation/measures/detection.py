@@ -55,14 +55,7 @@ class Matches:
     box_image: Ints
 
 
-NOTHING = Matches(
-    np.zeros(0),
-    np.zeros(0, bool),
-    np.zeros(0, int),
-    np.zeros(0, bool),
-    np.zeros(0),
-    np.zeros(0, int),
-)
+NOTHING = Matches(*(np.zeros(0, kind) for kind in (float, bool, int, bool, float, int)))
 
 
 def match(pictures: Sequence[Picture], threshold: float = IOU) -> Matches:

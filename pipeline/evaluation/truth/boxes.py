@@ -10,11 +10,11 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.detection import Picture
-from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
+from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_file
 from pipeline.lake.columns import matrix
 from pipeline.lake.lookup import find_images
 from pipeline.lake.store import LakeStore
-from pipeline.storage.folder import split_file, visible
+from pipeline.storage.folder import visible
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 INVALID = 7  # column of WIDER's flag
@@ -105,11 +105,9 @@ def parse_boxes(file: str) -> dict[str, DrawnBoxes]:
     Raises:
         ConfigError: it cannot be understood; names the place.
     """
-    folder, name = split_file(file)
-    data = folder.read(name)
-    if data[:4] == b"PAR1":
-        return _table(file, read_rows(file))
-    text = text_of(file, data)
+    text = read_file(file)
+    if not isinstance(text, str):
+        return _table(file, text)
     lines = [line for line in text.splitlines() if line.strip()]
     if text.lstrip().startswith("{"):
         return _coco(file, text)

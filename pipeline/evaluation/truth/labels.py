@@ -47,9 +47,9 @@ def read_labels(
     by = "face_id" if "face_id" in rows[0] else "image"
     wanted = {by, "label", *([groups] if groups else [])}
     if missing := wanted - rows[0].keys():
-        told = "face_id or image" if by in missing else ", ".join(sorted(missing))
+        names = "face_id or image" if by in missing else ", ".join(sorted(missing))
         raise ConfigError(
-            f"{visible(file)} has no column {told}; its columns are {', '.join(rows[0])}"
+            f"{visible(file)} has no column {names}; its columns are {', '.join(rows[0])}"
         )
     rows = [row for row in rows if row["label"] and row[by]]
     find = _faces(lake) if by == "face_id" else _images(lake, which)
@@ -57,11 +57,11 @@ def read_labels(
     attributes: dict[str, str] = {}
     unmatched = ambiguous = 0
     for row in rows:
-        found = find(row[by])
-        face = next(iter(found), None)
-        if len(found) > 1 or face is None:
-            ambiguous += len(found) > 1
-            unmatched += len(found) <= 1
+        matches = find(row[by])
+        face = next(iter(matches), None)
+        if len(matches) > 1 or face is None:
+            ambiguous += len(matches) > 1
+            unmatched += len(matches) <= 1
             continue
         if labels.setdefault(face, row["label"]) != row["label"]:
             raise ConfigError(
@@ -78,8 +78,8 @@ def read_labels(
 
 
 def _faces(lake: LakeStore) -> FindFace:
-    known = face_ids(lake)
-    return lambda face: known & {face}
+    known_ids = face_ids(lake)
+    return lambda face: known_ids & {face}
 
 
 def _images(lake: LakeStore, which: Which) -> FindFace:

@@ -9,10 +9,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_rows, text_of
+from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_file
 from pipeline.lake.lookup import Which, chosen_faces, face_ids, find_images
 from pipeline.lake.store import LakeStore
-from pipeline.storage.folder import split_file, visible
+from pipeline.storage.folder import visible
 
 YES, NO = {"1", "true", "yes", "same"}, {"0", "false", "no", "different"}
 
@@ -134,11 +134,9 @@ def parse_pairs(file: str) -> tuple[list[Row], bool]:
     Raises:
         ConfigError: it cannot be understood; names the line.
     """
-    folder, name = split_file(file)
-    data = folder.read(name)
-    if data[:4] == b"PAR1":
-        return _table(file, read_rows(file)), False
-    text = text_of(file, data)
+    text = read_file(file)
+    if not isinstance(text, str):
+        return _table(file, text), False
     lines = text.splitlines()
     if lines and re.fullmatch(r"\d+(\s+\d+)?\s*", lines[0]):
         return _official(file, lines), True

@@ -16,23 +16,23 @@ def read_rows(file: str) -> list[dict[str, str]]:
     Raises:
         ConfigError: it is neither, or has no rows.
     """
-    folder, name = split_file(file)
-    data = folder.read(name)
-    if data[:4] == b"PAR1":
-        rows = _parquet_rows(folder, name, data)
-    else:
-        rows = csv_rows(file, text_of(file, data))
+    content = read_file(file)
+    rows = csv_rows(file, content) if isinstance(content, str) else content
     if not rows:
         raise ConfigError(f"{visible(file)} has no rows; it needs a header, and then lines")
     return rows
 
 
-def text_of(file: str, data: bytes) -> str:
-    """Return bytes of a file as text.
+def read_file(file: str) -> list[dict[str, str]] | str:
+    """Return the rows of a Parquet file, or the text of another.
 
     Raises:
-        ConfigError: they are not UTF-8.
+        ConfigError: it is neither Parquet nor UTF-8.
     """
+    folder, name = split_file(file)
+    data = folder.read(name)
+    if data[:4] == b"PAR1":
+        return _parquet_rows(folder, name, data)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

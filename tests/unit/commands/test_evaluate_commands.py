@@ -236,16 +236,22 @@ def test_without_matplotlib(facelake, monkeypatch, subject, option, text):
 @pytest.mark.parametrize(
     ("subject", "option", "text", "words", "problem"),
     [
-        ("verification", "pairs", pairs(), ("--folds", "1"), "--folds is 1"),
+        ("verification", "pairs", pairs(), ("--folds", "1"), "folds is 1; give 2 or more"),
         ("verification", "pairs", pairs(), ("--bootstrap", "-1"), "0 or more"),
         ("verification", "pairs", "a,b,same\nP00_0001,P01_0001,0\n", (), "rates need both kinds"),
         ("verification", "pairs", "a,b,same\nnone,bad,0\n", (), "No photo of the pairs has a face"),
         ("verification", "pairs", "a,b,same\nx,y,0\n", (), "None of the 1 pairs"),
         ("calibrate", "pairs", "a,b,same\nP00_0001,P01_0001,0\n", ("--folds", "2"), "both kinds"),
-        ("identification", "labels", labels(), ("--unknown-share", "3"), "from 0 to 1"),
+        ("identification", "labels", labels(), ("--unknown-share", "3"), "between 0 and 1"),
         ("identification", "labels", "image,label\nalone,x\n", (), "two or more photos"),
         ("detection", "boxes", "image,x1,y1,x2,y2\nnone.jpg,,,,\n", (), "No box of"),
-        ("detection", "boxes", "image,x1,y1,x2,y2\nnone.jpg,,,,\n", ("--iou", "0"), "--iou is 0"),
+        (
+            "detection",
+            "boxes",
+            "image,x1,y1,x2,y2\nnone.jpg,,,,\n",
+            ("--iou", "0"),
+            "iou is 0.0; give more than 0",
+        ),
     ],
 )
 def test_what_cannot_be_evaluated(facelake, subject, option, text, words, problem):

@@ -6,9 +6,10 @@ from PIL import Image
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, NoFaceError, StorageError
-from pipeline.evaluation.mirror import lake_embedder
+from pipeline.lake.store import LakeStore
 from pipeline.models.cards.calibration import Calibration
 from pipeline.models.embedder import load_embedder
+from pipeline.search.models import LakeModels
 from pipeline.search.verify import verify, verify_faces
 from tests.support.builders import PHOTOS
 from tests.support.photo_lakes import face, image_id, photo_lake
@@ -148,13 +149,16 @@ def test_the_command_on_photos(capsys):
 
 
 def test_the_embedder_of_a_lake(tmp_path, sface):
-    assert lake_embedder(made(tmp_path / "1", sface.revision)).revision == sface.revision
-    with pytest.raises(ConfigError, match="was made by sface@other, not by"):
-        lake_embedder(made(tmp_path / "2", "sface@other"))
-    with pytest.raises(ConfigError, match="which Facelake does not know"):
-        lake_embedder(made(tmp_path / "3", "mine@1"))
+    def embedder_of(name, revision):
+        return LakeModels(made(tmp_path / name, revision)).embedder
+
+    assert embedder_of("1", sface.revision).revision == sface.revision
+    with pytest.raises(ConfigError, match="has vectors of sface@other, the model here is"):
+        embedder_of("2", "sface@other")
+    with pytest.raises(ConfigError, match="mine@1, which is not known here; give the path"):
+        embedder_of("3", "mine@1")
     with pytest.raises(ConfigError, match="There is no lake"):
-        lake_embedder(type(made(tmp_path / "4", "mine@1"))(str(tmp_path / "5")))
+        _ = LakeModels(LakeStore(str(tmp_path / "5"))).embedder
     assert np.isclose(np.linalg.norm(sface.embed(np.zeros((1, 112, 112, 3), np.uint8))[0]), 1)
 
 

@@ -1,1 +1,0 @@
-"""The subjects of `facelake evaluate`, and what all of them print and write."""
