@@ -15,7 +15,7 @@ MEASURES: dict[str, Callable[[Pictures], Floats64]] = {
     "pixels": lambda p: p.area.astype(float),
     # A PNG made of a JPEG is no better than it: what counts is the smallest file of these pixels.
     "compression": lambda p: np.round(bits_a_pixel(p), 2),
-    "sharpness": lambda p: np.round(np.nan_to_num(p.sharpness)),
+    "sharpness": lambda p: np.round(np.nan_to_num(p.sharpness)).astype(float),
     "older": lambda p: -np.nan_to_num(p.taken_ms, nan=np.inf),
     "smaller": lambda p: -p.bytes.astype(float),
     "path": lambda p: -p.path_length.astype(float),
@@ -24,7 +24,7 @@ MEASURES: dict[str, Callable[[Pictures], Floats64]] = {
 
 def bits_a_pixel(pictures: Pictures) -> Floats64:
     """Return how much of a file a pixel takes."""
-    return 8 * pictures.least_bytes / np.maximum(pictures.area, 1)
+    return np.asarray(8.0 * pictures.least_bytes / np.maximum(pictures.area, 1), np.float64)
 
 
 class Preference:

@@ -292,3 +292,41 @@ def test_another_run_keeps_copies_from_being_moved(archive, tmp_path, capsys):
 def test_telling_and_doing_do_not_mix(archive, capsys):
     assert main(["dedupe", archive.lake.folder.url, "--image", "a.jpg", "--plan", "p.csv"]) == 2
     assert "--image only tells" in capsys.readouterr().err
+
+
+def test_what_was_reviewed_is_what_is_moved(archive, tmp_path, capsys, monkeypatch):
+    lake, photos = archive.lake.folder.url, str(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    before = names(tmp_path / "photos")
+    assert main(["dedupe", lake, "--reference", photos, "--ray", "never"]) == 0
+    assert main(["dedupe", lake, "--plan", "copies.csv"]) == 0
+    out = capsys.readouterr().out
+    assert f"--reference {photos}" in out
+    assert "0 copies planned" in out
+    assert main(["dedupe", lake, "--apply", "move", "aside"]) == 0
+    assert "0 files moved" in capsys.readouterr().out
+    assert names(tmp_path / "photos") == before
+
+
+def test_a_move_with_other_options_than_the_reviewed_ones_is_refused(archive, tmp_path, capsys):
+    lake = archive.lake.folder.url
+    assert main(["dedupe", lake, "--mirrored", "--ray", "never"]) == 0
+    command = ["dedupe", lake, "--apply", "move", str(tmp_path / "aside")]
+    assert main([*command, "--radius", "40"]) == 2
+    assert "not those of the decision of" in capsys.readouterr().err
+    assert main([*command, "--mirrored"]) == 0
+    assert "--mirrored" in capsys.readouterr().out
+
+
+def test_a_lake_that_changed_since_is_refused(archive, tmp_path, capsys):
+    lake = archive.lake
+    assert main(["dedupe", lake.folder.url, "--ray", "never"]) == 0
+    pictures.lake_of(lake.folder.url, [pictures.row("/new/later.jpg")])
+    for action in (["--plan", str(tmp_path / "p.csv")], ["--apply", "move", str(tmp_path / "a")]):
+        assert main(["dedupe", lake.folder.url, *action]) == 2
+        assert "has changed since the decision of" in capsys.readouterr().err
+    assert (
+        main(["dedupe", lake.folder.url, "--radius", "20", "--plan", str(tmp_path / "p.csv")]) == 0
+    )
+    assert main(["dedupe", lake.folder.url, "--apply", "move", str(tmp_path / "a")]) == 0
+    assert "--radius 20" in capsys.readouterr().out
