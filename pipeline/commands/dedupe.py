@@ -176,7 +176,8 @@ def show_copies(console: Console, copies: list[dict[str, Any]], as_json: bool) -
 
 def tell(console: Console, done: str, result: Moved) -> int:
     """Print what became of files, and return the exit code."""
-    lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB"]
+    more = f", with {result.companions:,} that belong to them" if result.companions else ""
+    lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB{more}"]
     lines += [f"  {count:,} left: {why}" for why, count in result.skipped.most_common()]
     if done == "moved" and result.log:
         lines.append(f"undo it with --undo {visible(result.log)}")
