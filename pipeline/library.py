@@ -51,6 +51,7 @@ from pipeline.storage.folder import Folder
 from pipeline.web.report.settings import ReportConfig
 
 if TYPE_CHECKING:
+    from pipeline.dedupe.decision import Decision
     from pipeline.dedupe.plans import Copy
     from pipeline.dedupe.removal import Moved
     from pipeline.evaluation.report import Report
@@ -264,11 +265,24 @@ class Lake:
         config = build(DedupeConfig, options)
         return look_up(self.store, read_probe(photo, self.store.folder.options), config)
 
-    def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
-        """Return what may go by the last `dedupe`: copies of some kinds, all without a choice."""
-        from pipeline.dedupe import plans
+    def decision(self) -> "Decision | None":
+        """Return what the last `dedupe` decided and with which options; None before the first."""
+        from pipeline.dedupe.decision import last_decision
 
-        return plans.copies(Duplicates(self.store), plans.checked_kinds(kinds))
+        return last_decision(Duplicates(self.store))
+
+    def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
+        """Return what may go by the last `dedupe`: copies of some kinds, all without a choice.
+
+        Raises:
+            ConfigError: nobody has decided yet, or the lake has changed since.
+        """
+        from pipeline.dedupe import plans
+        from pipeline.dedupe.decision import current_decision
+
+        chosen, duplicates = plans.checked_kinds(kinds), Duplicates(self.store)
+        current_decision(duplicates)
+        return plans.copies(duplicates, chosen)
 
     def check_target(self, folder: str) -> None:
         """Refuse a folder that `move_copies` could not use.
@@ -283,7 +297,9 @@ class Lake:
     def move_copies(
         self, folder: str, kinds: Sequence[str] | None = None, *, wait: bool = False
     ) -> "Moved":
-        """Move what may go into a folder, each file after its bytes and the kept one's are checked.
+        """Move what may go by the last `dedupe` into a folder.
+
+        Each file goes after its bytes and those of the kept one were checked again.
 
         Returns how many were moved, what was left and why, and the log that `undo_move` takes.
         """

@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from pipeline.commands.output import duration, say
 from pipeline.commands.progress import steps
 from pipeline.dedupe import plans
 from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.gather import with_links
 from pipeline.dedupe.removal import Moved
 from pipeline.dedupe.tables import BURST, COPIES, KEPT
 from pipeline.errors import ConfigError, StorageError
@@ -30,7 +32,9 @@ def add_parser(commands: Any) -> None:
         help="find copies of pictures, and move them aside if asked to",
         description="Find exact and near copies among the pictures of a lake, and say which one "
         "of them to keep and why. Nothing is moved unless --apply asks for it, and nothing is ever "
-        "deleted. Run again after `facelake index`: only what is new is searched for.",
+        "deleted. --plan and --apply act on the last decision and its options, and refuse when the "
+        "lake has changed since. Run again after `facelake index`: only what is new is searched "
+        "for.",
     )
     opt.add_lake(parser)
     opt.add_config_options(parser, DedupeConfig)
@@ -69,10 +73,13 @@ def run(options: argparse.Namespace) -> int:
         return tell(console, "moved back", lake.undo_move(options.undo))
     if options.apply:
         lake.check_target(options.apply[1])
-    began = time.monotonic()
-    with steps(console) as progress:
-        about = lake.dedupe(ray=options.ray, wait=options.wait, progress=progress, **values)
-    show(console, lake.url, about, time.monotonic() - began)
+    if must_decide(lake, options):
+        began = time.monotonic()
+        with steps(console) as progress:
+            about = lake.dedupe(ray=options.ray, wait=options.wait, progress=progress, **values)
+        show(console, lake.url, about, time.monotonic() - began)
+    if options.plan or options.apply:
+        say(console, f"acting on {lake.decision()}")
     if options.plan:
         write_plan(console, lake, options)
     if options.apply:
@@ -94,6 +101,27 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--plan {options.plan}: name a file that ends in .csv or .sh")
     if options.image and (options.plan or options.apply or options.undo):
         raise ConfigError("--image only tells; give --plan, --apply or --undo without it")
+
+
+def must_decide(lake: Lake, options: argparse.Namespace) -> bool:
+    """Return whether to decide anew: what was reviewed is what is planned and moved.
+
+    Raises:
+        ConfigError: `--apply` with other options than those of the decision that was reviewed.
+    """
+    decision = lake.decision()
+    if decision is None or not (options.plan or options.apply):
+        return True
+    config = opt.config_of(DedupeConfig, options)
+    config = replace(config, reference=with_links(config.reference))
+    if config == DedupeConfig():  # no option was given: those of the decision hold
+        return False
+    if options.apply and config != decision.config:
+        raise ConfigError(
+            f"These options are not those of {decision}; run facelake dedupe with them first, look "
+            "at what it finds, and then --apply it without them"
+        )
+    return not options.apply
 
 
 def write_plan(console: Console, lake: Lake, options: argparse.Namespace) -> None:
@@ -148,7 +176,8 @@ def show_copies(console: Console, copies: list[dict[str, Any]], as_json: bool) -
 
 def tell(console: Console, done: str, result: Moved) -> int:
     """Print what became of files, and return the exit code."""
-    lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB"]
+    more = f", with {result.companions:,} that belong to them" if result.companions else ""
+    lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB{more}"]
     lines += [f"  {count:,} left: {why}" for why, count in result.skipped.most_common()]
     if done == "moved" and result.log:
         lines.append(f"undo it with --undo {visible(result.log)}")

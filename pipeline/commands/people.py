@@ -109,6 +109,9 @@ def _name(people: PeopleTable, options: argparse.Namespace) -> None:
     else:
         made = people.name(options.person, options.name)
         _done(made, f"{made.person_id} is called {visible(made.value or '')}")
+        for other in people.now().called(options.name):
+            if other != made.person_id:
+                print(f"so is {other}; if they are one: merge {other} {made.person_id}")
 
 
 def _merge(people: PeopleTable, options: argparse.Namespace) -> None:

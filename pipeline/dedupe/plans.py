@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.dedupe.companions import Companions
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.tables import COPIES, KEPT
 from pipeline.errors import ConfigError
@@ -19,7 +20,9 @@ from pipeline.lake.schema import IMAGES
 from pipeline.sources.units import archive_of
 
 PLACES = ("image_id", "uri", "shard", "sha256", "bytes")
-COLUMNS = ("uri", "sha256", "bytes", "kind", "distance", "kept_uri", "group_id", "reason")
+COLUMNS = (
+    "uri", "sha256", "bytes", "kind", "distance", "kept_uri", "group_id", "reason", "companions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Copy:
     place: Place
     kept: Place
     row: dict[str, Any]
+    companions: tuple[str, ...] = ()  # addresses of files that go where it goes
 
 
 def checked_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
@@ -82,11 +86,16 @@ def copies(duplicates: Duplicates, kinds: Sequence[str]) -> list[Copy]:
         row["image_id"]: Place(row["uri"], row["shard"] or "", row["sha256"], row["bytes"] or 0)
         for row in table.to_pylist()
     }
+    going = {places[row["image_id"]].uri for row in copy_rows if row["image_id"] in places}
+    companions = Companions(lake.folder.options, going)
     return [
-        Copy(places[row["image_id"]], places[best[row["group_id"]]], row)
+        Copy(
+            place := places[row["image_id"]], places[best[row["group_id"]]], row,
+            () if place.archive else companions.of(place.uri),
+        )
         for row in copy_rows
         if row["image_id"] in places and best.get(row["group_id"]) in places
-    ]
+    ]  # fmt: skip
 
 
 def as_csv(copies: Sequence[Copy]) -> str:
@@ -95,8 +104,10 @@ def as_csv(copies: Sequence[Copy]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for copy in copies:
-        row = {"uri": copy.place.uri, "sha256": copy.place.sha256, "bytes": copy.place.bytes,
-                 "kept_uri": copy.kept.uri} | copy.row  # fmt: skip
+        row = copy.row | {
+            "uri": copy.place.uri, "sha256": copy.place.sha256, "bytes": copy.place.bytes,
+            "kept_uri": copy.kept.uri, "companions": " | ".join(copy.companions),
+        }  # fmt: skip
         writer.writerow([row[name] for name in COLUMNS])
     return out.getvalue()
 
@@ -105,19 +116,27 @@ SCRIPT = """#!/bin/sh
 # Moves copies aside; nothing is deleted. Read it, take out what should stay, and run it:
 #     sh THIS_FILE FOLDER
 # A file is moved only if it and the picture kept in its stead still have the bytes that were
-# indexed. Pictures inside archives and on remote storage are listed as comments.
+# indexed. What belongs to it (sidecars, Live Photos, RAW files) goes with it, or it stays. Pictures
+# inside archives and on remote storage are listed as comments.
 set -u
 folder=${1:?name a folder for the copies}
-aside() { # kept, its sha256, copy, its sha256
+aside() { # kept, its sha256, copy, its sha256, what belongs to the copy ...
     for pair in "$2  $1" "$4  $3"; do
         printf '%s\\n' "$pair" | sha256sum --check --status - ||
             { echo "left: $3 (missing or changed: ${pair#*  })"; return; }
     done
     [ ! -L "$3" ] || { echo "left: $3 (a link, not a file)"; return; }
     [ ! "$1" -ef "$3" ] || { echo "left: $3 (another name of the very file to keep)"; return; }
-    target=$folder/${3#/}
-    [ ! -e "$target" ] || { echo "left: $3 (there is a $target)"; return; }
-    mkdir -p "$(dirname "$target")" && mv -n -- "$3" "$target"
+    copy=$3
+    shift 4
+    for file in "$@" "$copy"; do
+        target=$folder/${file#/}
+        [ ! -e "$target" ] || { echo "left: $copy (there is a $target)"; return; }
+    done
+    mkdir -p "$folder/$(dirname "${copy#/}")"
+    for file in "$@" "$copy"; do
+        [ ! -e "$file" ] || mv -n -- "$file" "$folder/${file#/}" || return
+    done
 }
 """
 
@@ -133,6 +152,6 @@ def as_script(copies: Sequence[Copy]) -> str:
                 lines.append(f"# {name}: {what} is not a plain local file; {reason}")
                 break
         else:
-            words = (copy.kept.uri, copy.kept.sha256, copy.place.uri, copy.place.sha256)
-            lines.append(f"# {reason}\naside {shlex.join(words)}")
+            words = [copy.kept.uri, copy.kept.sha256, copy.place.uri, copy.place.sha256]
+            lines.append(f"# {reason}\naside {shlex.join([*words, *copy.companions])}")
     return "\n".join(lines) + "\n"

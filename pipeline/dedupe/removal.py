@@ -1,7 +1,8 @@
 """Moves copies aside, and back.
 
 Nothing is ever deleted. A file is moved only while it is, byte for byte, the one that was indexed,
-and the picture that is kept in its stead is there and unchanged.
+and the picture that is kept in its stead is there and unchanged. What belongs to it, sidecars and
+the like, goes with it, or it stays.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow.compute as pc
@@ -37,6 +38,7 @@ class Moved:
 
     Attributes:
         moved, bytes: how many, and how large.
+        companions: files that belong to them, and went with them.
         skipped: why others stayed, and how many.
         failed: how many of these because storage refused.
         log: where it is written what was moved; empty when nothing was to be.
@@ -44,6 +46,7 @@ class Moved:
 
     moved: int = 0
     bytes: int = 0
+    companions: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     log: str = ""
@@ -71,7 +74,7 @@ def move(
     """
     result = Moved()
     kept = Kept(folder, [copy.kept for copy in copies], config or ReadConfig())
-    movable: list[tuple[Copy, object]] = []
+    movable: list[Movable] = []
     for copy in copies:
         try:
             reason = why_not(copy, folder, kept)
@@ -81,36 +84,87 @@ def move(
         if reason:
             result.skipped[reason] += 1
         else:
-            movable.append((copy, signature(copy)))
+            movable.append(Movable(copy, signature(copy), _steps(copy, folder)))
     if not movable:
         return result
-    steps = [
-        {"from": copy.place.uri, "to": target(copy.place.uri), "sha256": copy.place.sha256,
-         "bytes": copy.place.bytes}
-        for copy, _ in movable
-    ]  # fmt: skip
-    folder.publish(name, "".join(json.dumps(step) + "\n" for step in steps).encode())
+    lines = [step.line() for one in movable for step in one.steps]
+    folder.publish(name, "".join(line + "\n" for line in lines).encode())
     result.log = f"{folder.url}/{name}"
-    for copy, before in movable:
+    for one in movable:
         try:
-            if signature(copy) != before:
+            if signature(one.copy) != one.before:
                 result.skipped["changed while others were checked"] += 1
                 continue
-            source, file = located(copy.place.uri, folder)
-            relocate(source, file, folder, target(copy.place.uri), copy.place.sha256)
+            together(one.steps, folder)
         except (StorageError, OSError) as error:
             result.fail(error)
             continue
         result.moved += 1
-        result.bytes += copy.place.bytes
+        result.bytes += one.copy.place.bytes
+        result.companions += len(one.steps) - 1
     return result
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file that is moved, a line of the log.
+
+    Attributes:
+        uri: where it was.
+        to: where it goes, below the folder of copies.
+        belongs_to: the picture that it goes with; empty for a picture.
+    """
+
+    uri: str
+    to: str
+    sha256: str
+    bytes: int
+    belongs_to: str = ""
+
+    def line(self) -> str:
+        """Return it as the log has it."""
+        return json.dumps(
+            {"from": self.uri} | {k: v for k, v in asdict(self).items() if k != "uri"}
+        )
+
+
+@dataclass(frozen=True)
+class Movable:
+    """A copy that may go, as it was when it was checked, and the files that go, itself the last."""
+
+    copy: Copy
+    before: object
+    steps: list[Step]
+
+
+def _steps(copy: Copy, folder: Folder) -> list[Step]:
+    place, steps = copy.place, []
+    for uri in copy.companions:
+        sha256, size = digest_of(*located(uri, folder))
+        if sha256 is not None:
+            steps.append(Step(uri, target(uri), sha256, size, place.uri))
+    return [*steps, Step(place.uri, target(place.uri), place.sha256, place.bytes)]
+
+
+def together(steps: Sequence[Step], folder: Folder) -> None:
+    """Move files into the folder, all or none."""
+    moved: list[Step] = []
+    try:
+        for step in steps:
+            source, file = located(step.uri, folder)
+            relocate(source, file, folder, step.to, step.sha256)
+            moved.append(step)
+    except (StorageError, OSError):
+        for step in reversed(moved):
+            source, file = located(step.uri, folder)
+            relocate(folder, step.to, source, file, step.sha256)
+        raise
 
 
 def signature(copy: Copy) -> object:
     """Return what changes when a local copy, or the picture kept instead, is written or moved."""
     stats = []
-    for place in (copy.place, copy.kept):
-        path = place.archive or place.uri
+    for path in (copy.place.uri, copy.kept.archive or copy.kept.uri, *copy.companions):
         if "://" not in path:
             stat = os.stat(path)
             stats.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
@@ -139,7 +193,7 @@ def why_not(copy: Copy, folder: Folder, kept: "Kept") -> str | None:
         return "gone already"
     if sha256 != copy.place.sha256:
         return "changed since it was indexed"
-    if folder.exists(target(copy.place.uri)):
+    if any(folder.exists(target(uri)) for uri in (copy.place.uri, *copy.companions)):
         return "there is a file of its name in the folder"
     return None
 
@@ -195,16 +249,23 @@ def located(uri: str, folder: Folder) -> tuple[Folder, str]:
 
 def sha256_of(folder: Folder, name: str) -> str | None:
     """Return the hash of a file's bytes, None when it is not there."""
-    hasher = hashlib.sha256()
+    return digest_of(folder, name)[0]
+
+
+def digest_of(folder: Folder, name: str) -> tuple[str | None, int]:
+    """Return the hash of a file's bytes and their number; None and 0 when it is not there."""
+    hasher, size = hashlib.sha256(), 0
     with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
         if is_local(folder.fs):
             with open(folder.path(name), "rb") as file:
                 while data := file.read(CHUNK_BYTES):
                     hasher.update(data)
-            return hasher.hexdigest()
+                    size += len(data)
+            return hasher.hexdigest(), size
         if folder.exists(name):
-            return hashlib.sha256(folder.read(name)).hexdigest()
-    return None
+            data = folder.read(name)
+            return hashlib.sha256(data).hexdigest(), len(data)
+    return None, 0
 
 
 def relocate(source: Folder, file: str, folder: Folder, name: str, sha256: str) -> None:
@@ -256,27 +317,39 @@ def undo(log: str, options: Mapping[str, Any]) -> Moved:
     """
     folder, name = split_file(log, options)
     try:
-        steps = [json.loads(line) for line in folder.read(name).decode().splitlines()]
-        moves = [(str(s["from"]), str(s["to"]), str(s["sha256"]), int(s["bytes"])) for s in steps]
+        steps = [_step(json.loads(line)) for line in folder.read(name).decode().splitlines()]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{log} is no log of moved copies ({error})") from error
     result = Moved(log=log)
-    for uri, moved, sha256, size in moves:
-        if sha256_of(folder, moved) != sha256:
+    for step in steps:
+        if sha256_of(folder, step.to) != step.sha256:
             result.skipped["not in the folder, or changed there"] += 1
             continue
-        home, file = located(uri, folder)
+        home, file = located(step.uri, folder)
         if home.exists(file):
             result.skipped["there is a file in its old place"] += 1
             continue
         try:
-            relocate(folder, moved, home, file, sha256)
+            relocate(folder, step.to, home, file, step.sha256)
         except (StorageError, OSError) as error:
             result.fail(error)
             continue
+        if step.belongs_to:
+            result.companions += 1
+            continue
         result.moved += 1
-        result.bytes += size
+        result.bytes += step.bytes
     return result
+
+
+def _step(line: Mapping[str, Any]) -> Step:
+    return Step(
+        str(line["from"]),
+        str(line["to"]),
+        str(line["sha256"]),
+        int(line["bytes"]),
+        str(line.get("belongs_to", "")),
+    )
 
 
 def refuse_target(duplicates: Duplicates, folder: Folder) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ class Run:
         about = {
             "resumed_steps": resumed_steps,
             "settings": settings_of(self.config),
+            "config": asdict(self.config) | {"full": False},
+            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "parts": parts,
             "images": len(pictures),
             "new_images": len(pictures) - search.first_new,

@@ -15,6 +15,9 @@ Box = tuple[bytes, bytes]  # type, content
 
 # A real file has a few dozen boxes a level; an iPhone photo of 48 tiles has some 150 items.
 MAX_BOXES = 4096
+# Brands of files that move, and types of items that are pictures (ISO/IEC 23008-12, AVIF 1.1).
+SEQUENCES = frozenset({b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis"})
+PICTURES = frozenset({b"hvc1", b"av01", b"grid", b"iovl", b"iden", b"jpeg", b"avc1", b"j2k1"})
 
 
 def boxes(data: bytes) -> Iterator[Box]:
@@ -78,6 +81,58 @@ def item_types_are_text(data: bytes) -> bool:
             except UnicodeDecodeError:
                 return False
     return True
+
+
+def holds_more(data: bytes) -> bool:
+    """Whether there is more than one picture of 8 bits: frames, pictures, depth, a gain map.
+
+    Thumbnails, the tiles of a grid, hidden items and transparency are no more. In doubt it is yes.
+    """
+    brands = _child(data, b"ftyp")
+    if any(brands[at : at + 4] in SEQUENCES for at in range(0, len(brands), 4)):
+        return True
+    if any(kind == b"moov" for kind, _ in boxes(data)):
+        return True
+    pictures, properties = _pictures(data), _properties(data)
+    return len(pictures) != 1 or any(_is_rich(kind, content) for kind, content in properties)
+
+
+def _is_rich(kind: bytes, content: bytes) -> bool:
+    """Whether a property says more than 8 bits, or an auxiliary picture other than an alpha."""
+    if kind == b"pixi":
+        return any(bits > 8 for bits in content[5:])
+    if kind == b"hvcC":  # ISO/IEC 14496-15, 8.3.3.1
+        return any(byte & 7 for byte in content[17:19])
+    if kind == b"av1C":  # high_bitdepth
+        return bool(content[2:3] and content[2] & 0x40)
+    if kind == b"auxC":
+        return not content[4:].split(b"\0")[0].endswith((b"auxid:1", b"alpha"))
+    return False
+
+
+def _pictures(data: bytes) -> set[int]:
+    """Return the items that are pictures of their own."""
+    meta = _meta(data)
+    iinf = _child(meta, b"iinf")
+    pictures = set()
+    for kind, content in boxes(iinf[8:] if iinf[:1] != b"\0" else iinf[6:]):
+        if kind == b"infe" and len(content) >= 12:
+            wide = content[0] >= 3
+            item = int.from_bytes(content[4:8] if wide else content[4:6], "big")
+            start = 10 if wide else 8
+            is_hidden = bool(content[3] & 1)
+            if content[start : start + 4] in PICTURES and not is_hidden:
+                pictures.add(item)
+    iref = _child(meta, b"iref")
+    width = 4 if iref[:1] != b"\0" else 2
+    for kind, content in boxes(iref[4:]):
+        ids = [int.from_bytes(content[at : at + width], "big")
+               for at in (0, *range(width + 2, len(content), width))]  # fmt: skip
+        if kind in (b"thmb", b"auxl"):
+            pictures -= set(ids[:1])
+        elif kind == b"dimg":  # made of these
+            pictures -= set(ids[1:])
+    return pictures
 
 
 def orientation(data: bytes) -> int:

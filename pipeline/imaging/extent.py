@@ -4,10 +4,12 @@ Only headers are read. In doubt the answer is yes, so that no file is treated as
 first picture.
 """
 
+import re
+
+from pipeline.imaging import boxes
 from pipeline.imaging.tiff import directories, read_header
 
-# Kinds whose files often hold more (depth, motion, ten bits, views) and do not say so in one place.
-RICH = frozenset({"HEIF", "AVIF", "MPO", "JPEG2000", "PPM"})
+PPM_HEADER = re.compile(rb"P[456]\s+(?:#[^\n]*\n\s*)*(\d+)\s+(\d+)(?:\s+(\d+))?\s")
 PNG_DEPTH_AT, WEBP_FLAGS_AT = 24, 20
 WEBP_ANIMATION = 0x02
 GIF_EXTENSION, GIF_IMAGE = 0x21, 0x2C
@@ -16,7 +18,13 @@ BITS_PER_SAMPLE = 258
 
 def holds_more(name: str, data: bytes) -> bool:
     """Return whether a file of format `name` holds more than its first picture in 8 bits."""
-    if name in RICH:
+    if name in ("HEIF", "AVIF"):
+        return boxes.holds_more(data)
+    if name == "JPEG2000":
+        return _jpeg2000_holds_more(data)
+    if name == "PPM":
+        return _ppm_holds_more(data)
+    if name == "MPO":  # several views by its nature
         return True
     if name == "PNG":
         return data[PNG_DEPTH_AT : PNG_DEPTH_AT + 1] == b"\x10" or b"acTL" in data[:4096]
@@ -27,6 +35,25 @@ def holds_more(name: str, data: bytes) -> bool:
     if name == "TIFF":
         return _tiff_holds_more(data)
     return False
+
+
+def _jpeg2000_holds_more(data: bytes) -> bool:
+    """Look at the depth of each component in the SIZ marker (ISO/IEC 15444-1, A.5.1)."""
+    at = data.find(b"\xff\x4f\xff\x51")
+    components = int.from_bytes(data[at + 40 : at + 42], "big") if at >= 0 else 0
+    depths = data[at + 42 : at + 42 + 3 * components : 3]
+    return not depths or any((depth & 0x7F) > 7 for depth in depths)
+
+
+def _ppm_holds_more(data: bytes) -> bool:
+    """Compare the length with that of one picture of 8 bits; text forms are in doubt."""
+    header = PPM_HEADER.match(data)
+    if header is None or (data[1:2] != b"4" and (not header[3] or int(header[3]) > 255)):
+        return True
+    width, height = int(header[1]), int(header[2])
+    row_bytes = {b"4": -(-width // 8), b"5": width, b"6": 3 * width}[data[1:2]]
+    start = header.start(3) if data[1:2] == b"4" and header[3] else header.end()
+    return len(data) - start > row_bytes * height + 1
 
 
 def _gif_holds_more(data: bytes) -> bool:

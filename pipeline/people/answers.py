@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.people.actions import anchors
+from pipeline.people.constraints import same_name
 from pipeline.people.corrections import Constraint, resolve
 from pipeline.people.log import Statement, append
 from pipeline.people.person import EXEMPLARS
@@ -74,7 +75,7 @@ def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
             a, b = (now.merged.get(row[side], row[side]) for side in ("person_a", "person_b"))
             both_names = names.get(a), names.get(b)
             answered = a == b or bool(_pairs([(a, b)]) & apart)
-            answered |= None not in both_names and both_names[0] != both_names[1]
+            answered |= None not in both_names and not same_name(*both_names)
         if a in names and b in names and not answered:
             unanswered.append({**row, "person_a": a, "person_b": b})
     return unanswered

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.people.constraints import ConfirmedSet, Constraint, Corrections
+from pipeline.people.constraints import ConfirmedSet, Constraint, Corrections, same_name
 
 
 @dataclass(slots=True)
@@ -159,7 +159,7 @@ class SetBuilder:
         for key in touched:
             confirmed = self.sets[key]
             faces = [face for face in dict.fromkeys(row.faces) if self.of[face] == key]
-            if confirmed.name is None or confirmed.name == row.value:
+            if confirmed.name is None or same_name(confirmed.name, row.value):
                 continue
             if row.person_id is None:
                 other = len(faces) < len(confirmed.faces)

@@ -4,6 +4,7 @@ Rows are never changed. They speak of faces, so that nothing depends on the ids 
 surviving: a person's id is kept where it can be.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,11 +76,29 @@ class Corrections:
     def must_differ(self, i: int, j: int) -> bool:
         """Return whether two sets must be two people: told apart, or named differently."""
         a, b = self.sets[i].name, self.sets[j].name
-        return (min(i, j), max(i, j)) in self._apart or (a is not None and b not in (None, a))
+        named_apart = a is not None and b is not None and not same_name(a, b)
+        return (min(i, j), max(i, j)) in self._apart or named_apart
 
     @cached_property
     def _apart(self) -> frozenset[tuple[int, int]]:
         return frozenset(self.apart)
+
+
+def name_key(name: str) -> str:
+    """Return what two spellings of one name have in common; names are shown as they were typed.
+
+    Composed and decomposed letters, upper and lower case, and kinds and numbers of spaces are the
+    same (canonical caseless matching, Unicode, section 3.13).
+    """
+    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+    return " ".join(decomposed.split())
+
+
+def same_name(first: str | None, second: str | None) -> bool:
+    """Return whether two names are one; nobody's name is no name."""
+    if first is None or second is None:
+        return first is second
+    return name_key(first) == name_key(second)
 
 
 def ordered(constraints: Iterable[Constraint]) -> list[Constraint]:

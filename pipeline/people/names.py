@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.lake.scan import scan
 from pipeline.lake.schema import faces_schema
 from pipeline.people.actions import checked_name
+from pipeline.people.constraints import name_key, same_name
 from pipeline.people.log import Statement, append, new_id
 from pipeline.people.store import People
 from pipeline.people.view import view
@@ -115,10 +116,12 @@ def _read(text: str) -> dict[str, list[str]]:
     except csv.Error as error:
         raise ConfigError(f"The file is no CSV ({error}); check its quotes") from error
     name_of: dict[str, str] = {}
+    spelling: dict[str, str] = {}
     for line, row in rows:
         if not (row["name"] or "").strip():
             continue  # a face that is nobody yet
         text = checked_name(row["name"])
+        text = spelling.setdefault(name_key(text), text)  # as it was typed first
         if name_of.setdefault(row["face_id"], text) != text:
             raise ConfigError(
                 f"Line {line}: face {visible(row['face_id'])} is called "
@@ -140,9 +143,10 @@ def _owners(
     for name, faces in faces_of.items():
         counts = Counter(persons[face] for face in faces)
         votes += [
-            (name_of.get(person) == name, count, name, person)
+            (same_name(name_of.get(person), name), count, name, person)
             for person, count in counts.items()
-            if person is not None and name_of.get(person) in (None, name)
+            if person is not None
+            and (name_of.get(person) is None or same_name(name_of[person], name))
         ]
     owners: dict[str, str] = {}
     taken: set[str] = set()

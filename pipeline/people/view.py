@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
+from pipeline.people.constraints import same_name
 from pipeline.people.corrections import ConfirmedSet, Corrections, resolve
 from pipeline.people.person import EXEMPLARS, Corrected, Person, central, core_first
 from pipeline.people.store import People
@@ -70,7 +71,7 @@ class View:
         if self.person(text) is not None:
             return text
         ids = self.people["person_id"]
-        matches: list[str] = ids.filter(pc.equal(self.people["name"], text)).to_pylist()
+        matches = self.called(text)
         if not matches and len(text) >= SHORTEST_PREFIX:
             matches = ids.filter(pc.starts_with(ids, text)).to_pylist()
         if len(matches) == 1:
@@ -84,6 +85,12 @@ class View:
             f"There is no person {visible(text)!r}; give an id, the first {SHORTEST_PREFIX} or "
             "more of its digits, or the exact name, as `facelake people LAKE list --all` shows them"
         )
+
+    def called(self, name: str) -> list[str]:
+        """Return the ids of the persons of this name, however it is spelled."""
+        named = self.people.filter(pc.is_valid(self.people["name"]))
+        rows = zip(named["person_id"].to_pylist(), named["name"].to_pylist(), strict=True)
+        return [person_id for person_id, other in rows if same_name(other, name)]
 
     def faces(self, person_id: str) -> list[dict[str, Any]]:
         """Return the person's rows of `clusters`, columns `MEMBERS`, most central first."""
@@ -166,7 +173,8 @@ def _owners(corrections: Corrections, former: Mapping[str, str | None]) -> list[
 
     def free(person: str, number: int) -> bool:
         return not any(
-            other in apart[number] or names[other] not in (None, names[number] or names[other])
+            other in apart[number]
+            or (names[number] and names[other] and not same_name(names[number], names[other]))
             for other in taken[person]
         )
 

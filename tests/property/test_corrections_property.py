@@ -1,8 +1,10 @@
+import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from pipeline.people.constraints import name_key
 from pipeline.people.corrections import KINDS, Constraint, Corrections, resolve
 
 FAST = settings(max_examples=100, deadline=None)
@@ -139,3 +141,15 @@ def test_names_that_differ_must_differ(rows):
         for j, b in enumerate(corrections.sets[:i]):
             if a.name and b.name and a.name != b.name:
                 assert corrections.must_differ(i, j)
+
+
+@FAST
+@given(
+    st.text(max_size=20), st.sampled_from(["NFC", "NFD"]), st.sampled_from([" ", "\u00a0", "\t"])
+)
+def test_a_name_has_one_key_however_it_is_spelled(name, form, space):
+    key = name_key(name)
+    assert name_key(key) == key
+    assert name_key(unicodedata.normalize(form, name)) == key
+    assert name_key(name.replace(" ", 2 * space)) == key
+    assert name_key(f"{space}{name}{space}") == key

@@ -7,19 +7,24 @@ import numpy as np
 from pipeline.arrays import Floats64, Ints
 from pipeline.dedupe.algorithms.pictures import Pictures
 
-# What each rule compares: more is better.
+# What each rule compares: more is better. Figures that people are shown as equal are equal.
 MEASURES: dict[str, Callable[[Pictures], Floats64]] = {
     "more": lambda p: p.holds_more.astype(float),
     "original": lambda p: ((p.camera > 0) & np.isfinite(p.taken_ms)).astype(float),
     "bars": lambda p: (~p.has_inner).astype(float),
     "pixels": lambda p: p.area.astype(float),
     # A PNG made of a JPEG is no better than it: what counts is the smallest file of these pixels.
-    "compression": lambda p: p.least_bytes / np.maximum(p.area, 1),
-    "sharpness": lambda p: np.nan_to_num(p.sharpness),
+    "compression": lambda p: np.round(bits_a_pixel(p), 2),
+    "sharpness": lambda p: np.round(np.nan_to_num(p.sharpness)).astype(float),
     "older": lambda p: -np.nan_to_num(p.taken_ms, nan=np.inf),
     "smaller": lambda p: -p.bytes.astype(float),
     "path": lambda p: -p.path_length.astype(float),
 }
+
+
+def bits_a_pixel(pictures: Pictures) -> Floats64:
+    """Return how much of a file a pixel takes."""
+    return np.asarray(8.0 * pictures.least_bytes / np.maximum(pictures.area, 1), np.float64)
 
 
 class Preference:
@@ -61,7 +66,7 @@ def describe(rule: str, pictures: Pictures, kept: int, other: int) -> str:
         sizes = (f"{pictures.width[i]} x {pictures.height[i]}" for i in (kept, other))
         return "has more pixels ({} against {})".format(*sizes)
     if rule == "compression":
-        bits = (8 * pictures.least_bytes[i] / max(1, pictures.area[i]) for i in (kept, other))
+        bits = bits_a_pixel(pictures)[[kept, other]]
         return "is less compressed ({:.2f} against {:.2f} bits a pixel)".format(*bits)
     if rule == "sharpness":
         return "is sharper ({:.0f} against {:.0f})".format(*pictures.sharpness[[kept, other]])

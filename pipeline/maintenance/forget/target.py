@@ -15,6 +15,7 @@ from pipeline.lake.lookup import find_images
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.maintenance.forget.parts import strings
+from pipeline.people.constraints import name_key
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
@@ -108,12 +109,16 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
         face_ids |= {one["face_id"] for one in now.faces(person_id)}
     others = pc.invert(pc.is_in(now.people["person_id"], strings(target.persons)))
     rest = now.people.filter(others)
-    target.names -= set(rest["name"].to_pylist())
+    others_keys = {name_key(name) for name in rest["name"].drop_null().to_pylist()}
+    target.names = {name for name in target.names if name_key(name) not in others_keys}
+    keys = {name_key(name) for name in target.names}
+    statements = [row for row in now.store.constraints() if row.kind == "name" and row.value]
+    target.names |= {row.value for row in statements if row.value and name_key(row.value) in keys}
     # Who was merged into the person before the last clustering had an id that no table knows.
     alive = set(rest["person_id"].to_pylist())
     target.persons |= {
-        row.person_id for row in now.store.constraints()
-        if row.kind == "name" and row.value in target.names and face_ids.intersection(row.faces)
+        row.person_id for row in statements
+        if row.value in target.names and face_ids.intersection(row.faces)
         and row.person_id is not None and row.person_id not in alive
     }  # fmt: skip
     return face_ids

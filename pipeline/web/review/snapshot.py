@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats32
 from pipeline.lake.columns import matrix
 from pipeline.people.answers import open_suggestions
+from pipeline.people.constraints import same_name
 from pipeline.people.store import People
 from pipeline.people.view import ORDERS, View
 
@@ -81,8 +82,8 @@ class Snapshot:
         return list(dict.fromkeys(str(row["name"]) for row in self.named))[:MOST_NAMES]
 
     def called(self, name: str) -> list[dict[str, Any]]:
-        """Return the persons of this name."""
-        return [row for row in self.named if row["name"] == name]
+        """Return the persons of this name, however it is spelled."""
+        return [row for row in self.named if same_name(row["name"], name)]
 
     def name_of(self, person_id: str | None) -> str | None:
         """Return the name of a person, None if there is none."""

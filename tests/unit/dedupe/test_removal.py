@@ -292,3 +292,111 @@ def test_another_run_keeps_copies_from_being_moved(archive, tmp_path, capsys):
 def test_telling_and_doing_do_not_mix(archive, capsys):
     assert main(["dedupe", archive.lake.folder.url, "--image", "a.jpg", "--plan", "p.csv"]) == 2
     assert "--image only tells" in capsys.readouterr().err
+
+
+def test_what_was_reviewed_is_what_is_moved(archive, tmp_path, capsys, monkeypatch):
+    lake, photos = archive.lake.folder.url, str(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    before = names(tmp_path / "photos")
+    assert main(["dedupe", lake, "--reference", photos, "--ray", "never"]) == 0
+    assert main(["dedupe", lake, "--plan", "copies.csv"]) == 0
+    out = capsys.readouterr().out
+    assert f"--reference {photos}" in out
+    assert "0 copies planned" in out
+    assert main(["dedupe", lake, "--apply", "move", "aside"]) == 0
+    assert "0 files moved" in capsys.readouterr().out
+    assert names(tmp_path / "photos") == before
+
+
+def test_a_move_with_other_options_than_the_reviewed_ones_is_refused(archive, tmp_path, capsys):
+    lake = archive.lake.folder.url
+    assert main(["dedupe", lake, "--mirrored", "--ray", "never"]) == 0
+    command = ["dedupe", lake, "--apply", "move", str(tmp_path / "aside")]
+    assert main([*command, "--radius", "40"]) == 2
+    assert "not those of the decision of" in capsys.readouterr().err
+    assert main([*command, "--mirrored"]) == 0
+    assert "--mirrored" in capsys.readouterr().out
+
+
+def test_a_lake_that_changed_since_is_refused(archive, tmp_path, capsys):
+    lake = archive.lake
+    assert main(["dedupe", lake.folder.url, "--ray", "never"]) == 0
+    pictures.lake_of(lake.folder.url, [pictures.row("/new/later.jpg")])
+    for action in (["--plan", str(tmp_path / "p.csv")], ["--apply", "move", str(tmp_path / "a")]):
+        assert main(["dedupe", lake.folder.url, *action]) == 2
+        assert "has changed since the decision of" in capsys.readouterr().err
+    assert (
+        main(["dedupe", lake.folder.url, "--radius", "20", "--plan", str(tmp_path / "p.csv")]) == 0
+    )
+    assert main(["dedupe", lake.folder.url, "--apply", "move", str(tmp_path / "a")]) == 0
+    assert "--radius 20" in capsys.readouterr().out
+
+
+@pytest.fixture
+def together(tmp_path):
+    """Copies with all that may belong to a photo, and photos that share a stem."""
+    image = photo("obama-blue-room.jpg", 200)
+    files = {
+        "keep/IMG_1.jpg": encoded(image, quality=95),
+        "old/IMG_1.JPG": encoded(image, quality=60),
+        "old/IMG_2.jpg": encoded(image, quality=59),
+        "old/IMG_2.png": encoded(photo("cat-no-face.png", 200), "PNG"),
+    }
+    lake = pictures.indexed(tmp_path / "lake", files, tmp_path / "photos")
+    for name in ("IMG_1.JPG.xmp", "IMG_1.XMP", "IMG_1.mov", "IMG_1.AAE", "IMG_1.cr2", "IMG_1.txt",
+                 "IMG_2.jpg.json", "IMG_2.xmp", "IMG_10.xmp"):  # fmt: skip
+        (tmp_path / "photos" / "old" / name).write_text(name)
+    searched(lake)
+    return Duplicates(lake)
+
+
+def test_what_belongs_together_goes_together_and_comes_back(together, tmp_path, capsys):
+    copies = plans.copies(together, COPIES)
+    assert len(copies) == 2
+    before = names(tmp_path / "photos")
+    listed = next(csv.DictReader(io.StringIO(plans.as_csv(copies))))["companions"].split(" | ")
+    assert len(listed) in (1, 5)
+    result = removal.move(copies, Folder(str(tmp_path / "aside")), "log.jsonl")
+    assert (result.moved, result.companions, result.skipped) == (2, 6, {})
+    gone = {name.rsplit("/", 1)[-1] for name in set(before) - set(names(tmp_path / "photos"))}
+    assert gone == {
+        "IMG_1.JPG", "IMG_1.JPG.xmp", "IMG_1.XMP", "IMG_1.mov", "IMG_1.AAE", "IMG_1.cr2",
+        "IMG_2.jpg", "IMG_2.jpg.json",
+    }  # fmt: skip
+    back = removal.undo(result.log, {})
+    assert (back.moved, back.companions) == (2, 6)
+    assert names(tmp_path / "photos") == before
+
+
+def test_a_photo_stays_where_its_sidecar_cannot_go(together, tmp_path, monkeypatch):
+    copies = plans.copies(together, COPIES)
+    before = names(tmp_path / "photos")
+    taken = tmp_path / "aside" / str(tmp_path / "photos" / "old" / "IMG_1.mov").lstrip("/")
+    taken.parent.mkdir(parents=True)
+    taken.write_text("another")
+    result = removal.move(copies, Folder(str(tmp_path / "aside")), "log.jsonl")
+    assert (result.moved, result.companions) == (1, 1)
+    assert result.skipped == {"there is a file of its name in the folder": 1}
+    removal.undo(result.log, {})
+    real = os.unlink
+
+    def refuses(path, *more, **options):
+        if str(path).endswith("photos/old/IMG_1.JPG"):
+            raise PermissionError(13, "Permission denied", path)
+        real(path, *more, **options)
+
+    taken.unlink()
+    monkeypatch.setattr(os, "unlink", refuses)
+    result = removal.move(copies, Folder(str(tmp_path / "aside")), "again.jsonl")
+    assert (result.moved, result.failed) == (1, 1)
+    monkeypatch.setattr(os, "unlink", real)
+    assert removal.undo(result.log, {}).moved == 1
+    assert names(tmp_path / "photos") == before
+
+
+def test_the_script_moves_what_belongs_together(together, tmp_path):
+    script = tmp_path / "move.sh"
+    script.write_text(plans.as_script(plans.copies(together, COPIES)))
+    subprocess.run(["sh", script, tmp_path / "aside"], check=True)
+    left = {name.rsplit("/", 1)[-1] for name in names(tmp_path / "photos")}
+    assert left == {"IMG_1.jpg", "IMG_2.png", "IMG_1.txt", "IMG_2.xmp", "IMG_10.xmp"}

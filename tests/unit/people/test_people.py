@@ -481,10 +481,10 @@ def test_lookup(store):
     assert now.lookup(A) == A
     assert now.lookup("cccc") == D
     assert now.lookup(C) == C
-    for text in ("Ann", "bbbb"):
+    for text in ("Ann", "ann", "bbbb"):
         with pytest.raises(ConfigError, match="2 persons"):
             now.lookup(text)
-    for text in ("aaa", "ann", "zzzzzz", ""):
+    for text in ("aaa", "zzzzzz", ""):
         with pytest.raises(ConfigError, match="no person"):
             now.lookup(text)
 
@@ -623,3 +623,40 @@ def test_the_user_may_have_no_name(store, monkeypatch):
 
     monkeypatch.setattr("getpass.getuser", fail)
     assert actions.name(store, A, "Ann").made_by is None
+
+
+COMPOSED, DECOMPOSED = "José Álvarez", "Jose\u0301 A\u0301lvarez"
+
+
+@pytest.mark.parametrize(
+    "spelling", [DECOMPOSED, "josé álvarez", "José\u00a0Álvarez", "  José   Álvarez "]
+)
+def test_spellings_of_a_name_are_one_name_shown_as_it_was_typed(store, spelling):
+    actions.name(store, A, COMPOSED)
+    now = view(store)
+    assert now.lookup(spelling) == A
+    assert now.person(A)["name"] == COMPOSED
+    assert now.called(spelling) == [A]
+    actions.name(store, B, spelling)
+    assert view(store).person(B)["name"] == spelling.strip()
+    with pytest.raises(ConfigError, match="2 persons go by"):
+        view(store).lookup(COMPOSED)
+    corrections = resolve(store.constraints())
+    assert not corrections.must_differ(0, 1)
+
+
+def test_an_import_takes_spellings_for_one_name(store):
+    actions.name(store, A, COMPOSED)
+    text = f"face_id,name\n{face(1)},{DECOMPOSED}\n{face(21)},JOSÉ ÁLVAREZ\n"
+    done = import_names(store, text)
+    assert (done.names, done.faces) == (1, 2)
+    now = view(store)
+    assert now.persons_of([face(1), face(21)]) == {face(1): A, face(21): A}
+
+
+def test_the_command_says_who_else_has_the_name(store, capsys):
+    if "://" in store.lake.folder.url:
+        pytest.skip("the command runs on a folder")
+    actions.name(store, A, COMPOSED)
+    assert main(["people", store.lake.folder.url, "name", B, DECOMPOSED]) == 0
+    assert f"so is {A}; if they are one: merge {A} {B}" in capsys.readouterr().out
