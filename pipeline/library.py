@@ -55,11 +55,11 @@ if TYPE_CHECKING:
     from pipeline.maintenance.check import Result
     from pipeline.maintenance.forget.job import Confirm, Forgetting
     from pipeline.models.cards.calibration import Calibration
-    from pipeline.search.find import Searcher
     from pipeline.search.identity import Identity
     from pipeline.search.models import LakeModels
     from pipeline.search.probe import Photo
-    from pipeline.search.results import Found
+    from pipeline.search.results import SearchResult
+    from pipeline.search.searcher import Searcher
     from pipeline.search.store import Manifest
     from pipeline.search.verify import Verdict
     from pipeline.web.report.write import Written
@@ -327,12 +327,12 @@ class Lake:
     @takes(SearchConfig)
     def search(
         self, image: "Photo | None" = None, *, face_id: str | None = None, **options: Any
-    ) -> "Found":
-        """Return the faces that are most like that of a photo, or like one of the lake's own.
+    ) -> "SearchResult":
+        """Return the faces that are most similar to a photo's, or to one of the lake's own.
 
         Args:
             image: photo: path, URL, PIL image, array or tensor.
-            face_id: instead of it, a face of the lake.
+            face_id: a face of the lake instead of a photo.
             options: see below.
         """
         from pipeline.search.results import search
@@ -436,7 +436,7 @@ class Lake:
 
     def _searcher(self, exact: bool = False) -> "Searcher":
         """Return the lake as it is now, open for searching; models are loaded once."""
-        from pipeline.search.find import Searcher
+        from pipeline.search.searcher import Searcher
 
         return Searcher(self.store, exact=exact, models=self._models)
 

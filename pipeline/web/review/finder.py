@@ -10,9 +10,9 @@ from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
-    from pipeline.search.find import Searcher
     from pipeline.search.models import LakeModels
-    from pipeline.search.results import Found
+    from pipeline.search.results import SearchResult
+    from pipeline.search.searcher import Searcher
 
 TOP = 48
 
@@ -42,7 +42,7 @@ class Finder:
         """End the process that decodes."""
         self._sandbox.close()
 
-    def by_face(self, face_id: str) -> "Found":
+    def by_face(self, face_id: str) -> "SearchResult":
         """Return what is most like a face of the lake.
 
         Raises:
@@ -53,7 +53,7 @@ class Finder:
         with self._lock:
             return search(self._open(), face_id=face_id, top=TOP)
 
-    def by_picture(self, data: bytes) -> "Found":
+    def by_picture(self, data: bytes) -> "SearchResult":
         """Return what is most like the largest face of a picture.
 
         Raises:
@@ -72,8 +72,8 @@ class Finder:
 
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""
-        from pipeline.search.find import Searcher
         from pipeline.search.models import LakeModels
+        from pipeline.search.searcher import Searcher
         from pipeline.search.vectors import sizes_of
 
         if self._models is None:

@@ -108,8 +108,8 @@ def test_models_without_calibration_or_threshold(tmp_path):
     facenet = made(tmp_path / "2", "facenet-vggface2@1")
     found = verify_faces(facenet, "a", "b")
     assert (found.probability, found.prior, found.threshold, found.same) == (None,) * 4
-    mine = Calibration("logistic", 0.5, "mine", slope=10, intercept=-5)
-    assert verify_faces(facenet, "a", "b", calibration=mine).same
+    own = Calibration("logistic", 0.5, "mine", slope=10, intercept=-5)
+    assert verify_faces(facenet, "a", "b", calibration=own).same
     unknown = verify_faces(made(tmp_path / "3", "mine@1"), "a", "b")
     assert unknown.card is None
     assert unknown.revision == "mine@1"
@@ -124,9 +124,9 @@ def test_the_command_on_a_lake(tmp_path, capsys):
                  "facenet-vggface2@1", "MIT code", "a has 2 faces; compared was"):  # fmt: skip
         assert part in shown
     assert main([*words, "--json", "--threshold", "0.9"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["same"], told["probability"]) == (False, None)
-    assert told["model"]["licence"] == "MIT code, research-data weights"
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["same"], answer["probability"]) == (False, None)
+    assert answer["model"]["licence"] == "MIT code, research-data weights"
     for more, message in (
         (["--embedder", "sface"], "--embedder is for photos"),
         (["--select", "most-probable"], "largest or central"),
