@@ -25,9 +25,10 @@ from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
-from pipeline.executor.progress import Progress, Watch, shown
+from pipeline.executor.progress import Watch, shown
 from pipeline.executor.tasks import WhereRay
 from pipeline.lake import schema
+from pipeline.lake.checkpoints import Progress
 from pipeline.lake.lock import RunLock
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
@@ -73,7 +74,7 @@ DEDUPE_IMAGES_FOR_RAY = 300_000
 IMAGE_ROW_BYTES = 250  # of a row of `images` in a file, about
 FACE_ROW_BYTES = 500  # of one of `faces`, about, without its vector
 
-Told = Progress | bool | None
+ProgressOption = Progress | bool | None
 
 
 @takes(IndexConfig)
@@ -81,7 +82,7 @@ def index(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    progress: Told = None,
+    progress: ProgressOption = None,
     wait: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     **options: Any,
@@ -111,15 +112,15 @@ def index(
         output=os.fspath(output),
         storage_options=dict(storage_options or {}),
     )
-    with shown(progress) as tell:
-        outcome = run_index(config, Watch(tell), wait)
+    with shown(progress) as report:
+        outcome = run_index(config, Watch(report), wait)
     if outcome.interrupted:
         raise KeyboardInterrupt
     return Lake(config.output, config.storage_options)
 
 
 def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
-    """Index as `index` does, tell `watch` how it gets on, and return what became of the run.
+    """Index as `index` does, with progress for `watch`, and return the outcome of the run.
 
     Raises:
         FacelakeError: what cannot be done, and what to do about it.
@@ -208,7 +209,7 @@ class Lake:
         *,
         ray: WhereRay = "auto",
         wait: bool = False,
-        progress: Told = None,
+        progress: ProgressOption = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Group the faces into people, and return the figures of the run.
@@ -235,7 +236,7 @@ class Lake:
         *,
         ray: WhereRay = "auto",
         wait: bool = False,
-        progress: Told = None,
+        progress: ProgressOption = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Find copies of pictures, say which one to keep and why, and return the figures.
@@ -306,7 +307,7 @@ class Lake:
         *,
         ray: WhereRay = "auto",
         wait: bool = False,
-        progress: Told = None,
+        progress: ProgressOption = None,
         **options: Any,
     ) -> "Manifest":
         """Build the vector index that makes searching quick, or add what it lacks.

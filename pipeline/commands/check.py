@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration
+from pipeline.commands.output import duration, say
 from pipeline.errors import EXIT_UNSOUND
 from pipeline.maintenance.check import Result
 from pipeline.maintenance.finding import KINDS, Finding
@@ -49,12 +49,10 @@ def run(options: argparse.Namespace) -> int:
 def show(lake: str, result: Result, seconds: float) -> None:
     """Print what was verified and what is wrong."""
     console = Console()
-    console.print(
-        f"{visible(lake)}: {result.parts:,} parts, {result.images:,} images, "
+    say(
+        console,
+        f"{lake}: {result.parts:,} parts, {result.images:,} images, "
         f"{result.faces:,} faces verified in {duration(seconds)}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     if not result.findings:
         print("sound: nothing is missing, doubled or damaged")

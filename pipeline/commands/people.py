@@ -97,54 +97,59 @@ def _list(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _show(people: PeopleTable, options: argparse.Namespace) -> None:
-    now = people.now()
-    people_tables.show_person(people.store, now, now.lookup(options.person), options.json)
+    view = people.now()
+    people_tables.show_person(people.store, view, view.lookup(options.person), options.json)
 
 
 def _name(people: PeopleTable, options: argparse.Namespace) -> None:
     if (options.name is None) != options.remove:
         raise ConfigError("Give either a name or --remove")
     if options.remove:
-        _done(people.unname(options.person), "name removed")
+        _print_done(people.unname(options.person), "name removed")
     else:
-        made = people.name(options.person, options.name)
-        _done(made, f"{made.person_id} is called {visible(made.value or '')}")
+        correction = people.name(options.person, options.name)
+        _print_done(
+            correction, f"{correction.person_id} is called {visible(correction.value or '')}"
+        )
 
 
 def _merge(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.merge(*options.persons)
-    _done(made, f"{len(set(options.persons))} persons are one, {made.person_id}")
+    correction = people.merge(*options.persons)
+    _print_done(correction, f"{len(set(options.persons))} persons are one, {correction.person_id}")
 
 
 def _split(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.split(options.person, options.faces)
+    correction = people.split(options.person, options.faces)
     number = len(set(options.faces))
-    _done(made, f"{number} faces of {visible(options.person)} are a new person, {made.person_id}")
+    _print_done(
+        correction,
+        f"{number} faces of {visible(options.person)} are a new person, {correction.person_id}",
+    )
 
 
 def _move(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.move(options.faces, options.to)
-    _done(made, f"{len(set(options.faces))} faces are {made.person_id} now")
+    correction = people.move(options.faces, options.to)
+    _print_done(correction, f"{len(set(options.faces))} faces are {correction.person_id} now")
 
 
 def _not_a_face(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.not_a_face(options.faces)
-    _done(made, f"{len(made.faces)} faces rejected")
+    correction = people.not_a_face(options.faces)
+    _print_done(correction, f"{len(correction.faces)} faces rejected")
 
 
 def _hide(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.hide(options.person)
-    _done(made, f"{made.person_id} is hidden")
+    correction = people.hide(options.person)
+    _print_done(correction, f"{correction.person_id} is hidden")
 
 
 def _unhide(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.unhide(options.person)
-    _done(made, f"{made.person_id} is shown")
+    correction = people.unhide(options.person)
+    _print_done(correction, f"{correction.person_id} is shown")
 
 
 def _cover(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.cover(options.person, options.face)
-    _done(made, f"{visible(options.face)} stands for {made.person_id}")
+    correction = people.cover(options.person, options.face)
+    _print_done(correction, f"{visible(options.face)} stands for {correction.person_id}")
 
 
 def _history(people: PeopleTable, options: argparse.Namespace) -> None:
@@ -152,9 +157,9 @@ def _history(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _undo(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.undo(options.correction)
-    print(f"taken back: {made.value}; to bring it back: undo {made.constraint_id}")
+    correction = people.undo(options.correction)
+    print(f"taken back: {correction.value}; to bring it back: undo {correction.constraint_id}")
 
 
-def _done(made: Constraint, what: str) -> None:
-    print(f"{what}; to take it back: undo {made.constraint_id}")
+def _print_done(correction: Constraint, text: str) -> None:
+    print(f"{text}; to take it back: undo {correction.constraint_id}")

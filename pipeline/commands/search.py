@@ -1,4 +1,4 @@
-"""`facelake search`: faces of a lake that are like one."""
+"""`facelake search`: similar faces of a lake."""
 
 import argparse
 import json
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(result), indent=2))
         return 0
     if result.probe is not None:
-        tell_choice(console, result.probe, options.select)
+        show_choice(console, result.probe, options.select)
     show(console, result)
     if options.html:
         say(console, f"pictures in {options.html}/{PAGE}")
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_json(result: "SearchResult") -> dict[str, Any]:
-    """Return the answer as JSON has it."""
+    """Return the result for JSON."""
     query: dict[str, Any] = {}
     if result.probe is not None:
         query = probe_as_json(result.probe)
@@ -79,7 +79,7 @@ def as_json(result: "SearchResult") -> dict[str, Any]:
 
 
 def probe_as_json(probe: "Probe") -> dict[str, Any]:
-    """Return the face of a photo as JSON has it."""
+    """Return the face of a photo for JSON."""
     return {"photo": probe.name, "box": list(probe.box), "faces": probe.faces}
 
 
@@ -88,8 +88,8 @@ def _match_as_json(match: "Match") -> dict[str, Any]:
             "box": list(match.box), "person_id": match.person_id, "name": match.name}  # fmt: skip
 
 
-def tell_choice(console: Console, probe: "Probe", choice: str) -> None:
-    """Say which face was taken of a photo that has several."""
+def show_choice(console: Console, probe: "Probe", choice: str) -> None:
+    """Print which face of a photo was taken if it has several."""
     if probe.faces > 1:
         box = ", ".join(f"{value:.0f}" for value in probe.box)
         say(console, f"{probe.name} has {probe.faces} faces; taken was the {choice}, box {box}")

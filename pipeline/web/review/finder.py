@@ -18,12 +18,12 @@ TOP = 48
 
 
 class Finder:
-    """Searches; models and index are loaded when somebody searches first.
+    """Searches; models and index are loaded by the first search.
 
     Pictures are decoded in a process of their own and never stored.
 
     Args:
-        lake: what is searched.
+        lake: to search.
         store: where weights lie.
         embedder: path of the lake's embedder, if Facelake does not know it by name.
     """
@@ -43,7 +43,7 @@ class Finder:
         self._sandbox.close()
 
     def by_face(self, face_id: str) -> "SearchResult":
-        """Return what is most like a face of the lake.
+        """Return the faces most similar to a face of the lake.
 
         Raises:
             ConfigError: the lake has no such face.
@@ -54,10 +54,10 @@ class Finder:
             return search(self._open(), face_id=face_id, top=TOP)
 
     def by_picture(self, data: bytes) -> "SearchResult":
-        """Return what is most like the largest face of a picture.
+        """Return the faces most similar to the largest face of a picture.
 
         Raises:
-            ConfigError: it is no picture, or has no face.
+            ConfigError: it is not a picture, or has no face.
         """
         from pipeline.search.results import search
 

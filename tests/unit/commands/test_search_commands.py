@@ -93,18 +93,19 @@ def persons(lake, named):
     rows = lake.read("faces", ["face_id", "image_id", "uri", "embedding"]).to_pylist()
     clusters, people = [], []
     for number, start in enumerate(named):
-        rows_of_person = [row for row in rows if Path(row["uri"]).name.startswith(start)]
+        own_rows = [row for row in rows if Path(row["uri"]).name.startswith(start)]
         person = f"{number + 1:016x}"
-        mean = np.mean([row["embedding"] for row in rows_of_person], axis=0)
+        mean = np.mean([row["embedding"] for row in own_rows], axis=0)
         clusters += [
             {"face_id": row["face_id"], "image_id": row["image_id"], "person_id": person,
              "tier": "core", "similarity": 0.9, "confidence": 0.9, "confirmed": False,
-             "run_id": "c"} for row in rows_of_person
+             "run_id": "c"} for row in own_rows
         ]  # fmt: skip
         people.append(
-            {"person_id": person, "hidden": False, "faces": len(rows_of_person), "core_faces": len(rows_of_person),
-             "images": len(rows_of_person), "cover_face_id": rows_of_person[0]["face_id"],
-             "exemplars": [row["face_id"] for row in rows_of_person][:8], "confidence": 0.9,
+            {"person_id": person, "hidden": False, "faces": len(own_rows),
+             "core_faces": len(own_rows), "images": len(own_rows),
+             "cover_face_id": own_rows[0]["face_id"],
+             "exemplars": [row["face_id"] for row in own_rows][:8], "confidence": 0.9,
              "mean": mean.tolist(), "run_id": "c"}
         )  # fmt: skip
     store = People(lake)
@@ -398,8 +399,6 @@ def test_another_model_is_told(lake, models, tmp_path, monkeypatch):
     about.write_text(about.read_text().replace(models[1].revision, "sface@000000000000"))
     with pytest.raises(LakeMismatchError, match=r"vectors of sface@0+, the model here is sface@"):
         search(other, image=PHOTOS / "obama-2012-closeup.jpg")
-    about.write_text(about.read_text().replace("sface@000000000000", "rows_of_person@000000000000"))
-    with pytest.raises(
-        ConfigError, match=r"rows_of_person@0+, which is not known here.*--embedder"
-    ):
+    about.write_text(about.read_text().replace("sface@000000000000", "own_rows@000000000000"))
+    with pytest.raises(ConfigError, match=r"own_rows@0+, which is not known here.*--embedder"):
         search(other, image=PHOTOS / "obama-2012-closeup.jpg")

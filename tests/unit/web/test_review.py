@@ -85,7 +85,7 @@ def forgotten_in(client, images=(), faces=()):
     """Forget in the lake of a running server, and wait until it lists the parts again."""
     lake = client.review.lake
     forget(lake, find(lake, (), images, faces), f"f{time.monotonic_ns()}")
-    time.sleep(max(0.0, client.review.lookup._rests_until - time.monotonic()))
+    time.sleep(max(0.0, client.review.lookup._next_refresh - time.monotonic()))
 
 
 def send(client, path, **fields):
@@ -241,7 +241,7 @@ def test_the_way_back_is_ours(pages, target):
     person = persons(pages)[0]
     answer = send(pages, f"/people/{person}/flag", next=target)
     assert answer.status_code == 303
-    assert answer.headers["location"].startswith("/?said=")
+    assert answer.headers["location"].startswith("/?message=")
 
 
 # what can be seen

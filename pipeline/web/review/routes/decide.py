@@ -1,4 +1,4 @@
-"""Pages of decisions: is this one person, and who is this."""
+"""Pages of decisions: Same person? and Who is this?"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -18,8 +18,8 @@ from pipeline.web.review.web import (
     PERSON_ID,
     Page,
     act,
-    called,
     chosen,
+    display_name,
     form_of,
     paged,
     render,
@@ -27,11 +27,11 @@ from pipeline.web.review.web import (
 )
 
 router = APIRouter()
-# One picture is not enough to tell, and more than ten are not looked at.
+# One picture is not enough to decide, and nobody looks at more than ten.
 EXEMPLARS = 10
 UNKNOWN_SHOWN = 12
 FACES_OF_UNKNOWN = 6
-# Of a person that may be two, this many faces are compared to tell the sides.
+# Faces of a person that may be two that are compared to split them.
 MOST_COMPARED = 2_000
 
 Kind = Literal["all", "groups", "singles"]
@@ -55,7 +55,7 @@ def suggestions(request: Request, at: Annotated[int, Query(ge=0, le=1_000_000)] 
 
 @router.post("/suggestions")
 def answer(request: Request) -> Response:
-    """Take an answer: yes makes or keeps them one, no keeps or makes them two."""
+    """Take an answer: yes makes or keeps them one person, no two."""
     review, form = review_of(request), form_of(request)
     persons = chosen(form, "person", PERSON_ID)
     same, note = form.one("answer") == "yes", f"review: answer {form.one('answer')[:3]}"
@@ -72,7 +72,7 @@ def answer(request: Request) -> Response:
     if same:
         return act(request, lambda: together(review.people, persons[0], faces[:2], note),
                    "Yes: one person")  # fmt: skip
-    _, other = _parted(review, persons[0], faces[0], faces[1])
+    _, other = _split_faces(review, persons[0], faces[0], faces[1])
     return act(request, lambda: actions.split(review.people, persons[0], other, note),
                f"No: two people; a new person has {len(other)} of the faces")  # fmt: skip
 
@@ -81,7 +81,7 @@ def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return both sides of a suggestion: person, name, number of faces, some of them."""
     now = review.now()
     if row["kind"] == "merged":
-        parted = _parted(review, row["person_a"], row["face_a"], row["face_b"])
+        parted = _split_faces(review, row["person_a"], row["face_a"], row["face_b"])
         persons = (row["person_a"], row["person_a"])
         faces = [list(side) for side in parted]
     else:
@@ -89,8 +89,8 @@ def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
         faces = [[face["face_id"] for face in now.view.faces(person)] for person in persons]
     sides = []
     for person, of_side, first in zip(persons, faces, (row["face_a"], row["face_b"]), strict=True):
-        known = now.view.person(person)
-        good = [*(known["exemplars"] if known else []), *of_side]
+        row_of_person = now.view.person(person)
+        good = [*(row_of_person["exemplars"] if row_of_person else []), *of_side]
         shown = [first, *(face for face in good if face in set(of_side))]
         sides.append({
             "person_id": person, "name": now.name_of(person), "count": len(of_side),
@@ -99,26 +99,26 @@ def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
     return sides
 
 
-def _parted(
+def _split_faces(
     review: Review, person_id: str, first: str, second: str
 ) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the faces of a person that are more like the first face, and like the second.
+    """Return the faces of a person that are more similar to the first face, and to the second.
 
     Raises:
         ConfigError: one of the two is not a face of the person any more.
     """
-    mine = [face["face_id"] for face in review.now().view.faces(person_id)]
-    asked = [first, second, *(f for f in mine if f not in (first, second))][:MOST_COMPARED]
-    table = review.lookup.faces(asked, ["embedding"])
+    own = [face["face_id"] for face in review.now().view.faces(person_id)]
+    compared = [first, second, *(f for f in own if f not in (first, second))][:MOST_COMPARED]
+    table = review.lookup.faces(compared, ["embedding"])
     vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
-    if not {first, second} <= vectors.keys() & set(mine):
+    if not {first, second} <= vectors.keys() & set(own):
         raise ConfigError("These faces are not of one person any more; load the page again")
     like = [
         (
             float(np.dot(vectors[face], vectors[first]) - np.dot(vectors[face], vectors[second])),
             face,
         )
-        for face in mine
+        for face in own
         if face in vectors
     ]
     return ([face for lead, face in like if lead >= 0], [face for lead, face in like if lead < 0])
@@ -126,7 +126,7 @@ def _parted(
 
 @router.get("/unknown")
 def unknown(request: Request, kind: Kind = "all", page: Page = 1) -> Response:
-    """Ask who people without a name are, those of most faces first."""
+    """Ask who people without a name are; those with most faces come first."""
     now = review_of(request).now()
     table = now.unnamed(kind)
     at = paged(len(table), page, UNKNOWN_SHOWN)
@@ -138,14 +138,14 @@ def unknown(request: Request, kind: Kind = "all", page: Page = 1) -> Response:
 
 
 @router.post("/unknown")
-def tell(request: Request) -> Response:
-    """Say who somebody is: a known person, or a new name."""
+def name_unknown(request: Request) -> Response:
+    """Give a person without a name one, or merge it into a person who has that name."""
     review, form = review_of(request), form_of(request)
     person = chosen(form, "person", PERSON_ID)[0]
     into = form.one("into")
     if not into:
         text = actions.checked_name(form.one("name"))
-        others = [row for row in review.now().called(text) if row["person_id"] != person]
+        others = [row for row in review.now().with_name(text) if row["person_id"] != person]
         if not others:
             return act(request, lambda: actions.name(review.people, person, text,
                                                      f"review: name {person} {text}"),
@@ -153,7 +153,7 @@ def tell(request: Request) -> Response:
         into = str(others[0]["person_id"])
     if not PERSON_ID.fullmatch(into):
         raise ConfigError("The form holds something that is no id; load the page again")
-    name = called(review.now().name_of(into), into)
+    name = display_name(review.now().name_of(into), into)
     return act(request, lambda: actions.merge(review.people, [into, person],
                                               f"review: merge {into} {person}"),
                f"Added to {visible(name)}")  # fmt: skip

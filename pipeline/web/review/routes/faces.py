@@ -10,7 +10,7 @@ from pipeline.people.log import Statement, append, new_id
 from pipeline.storage.folder import visible
 from pipeline.web.review.lookup import ID_DIGITS
 from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
-from pipeline.web.review.routes.people import found, is_new, shown
+from pipeline.web.review.routes.people import find_person, is_new_name, person_label
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import FaceId, ImageId, act, form_of, render, review_of
 
@@ -54,21 +54,23 @@ def change(request: Request, face_id: FaceId) -> Response:
                    "The cover was set")  # fmt: skip
     if what == "move":
         text = form.one("to").strip()
-        if is_new(review.now(), text):
-            return act(request, lambda: _told(review, owner, face_id, text, note),
+        if is_new_name(review.now(), text):
+            return act(request, lambda: _make_new_person(review, owner, face_id, text, note),
                        f"A new person, {visible(text)}")  # fmt: skip
-        to = found(review.now(), text)
+        to = find_person(review.now(), text)
         return act(request, lambda: actions.move(review.people, [face_id], to, note),
-                   f"Moved to {shown(review.now(), to)}")  # fmt: skip
+                   f"Moved to {person_label(review.now(), to)}")  # fmt: skip
     raise ConfigError("This cannot be done with a face of nobody; say who it is instead")
 
 
-def _told(review: Review, owner: str | None, face_id: str, text: str, note: str) -> Constraint:
+def _make_new_person(
+    review: Review, owner: str | None, face_id: str, text: str, note: str
+) -> Constraint:
     """Make a face a new person of this name."""
     if owner is not None:
         return actions.split(review.people, owner, [face_id], note, text)
-    said = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
-    return append(review.people, [said], note)
+    statement = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
+    return append(review.people, [statement], note)
 
 
 @router.get("/photos/{image_id}")
@@ -115,7 +117,7 @@ def thumb(request: Request, face_id: FaceId) -> Response:
 def _jpeg(request: Request, image_id: str, side: int) -> Response:
     try:
         data = review_of(request).pictures.photo(image_id, side)
-    except FacelakeError:  # the page says why
+    except FacelakeError:  # the page itself shows the reason
         data = None
     return _picture(data)
 
