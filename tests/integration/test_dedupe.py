@@ -34,7 +34,7 @@ def rows_of_families(count, seed=0):
     return rows
 
 
-def found(lake):
+def rows_found(lake):
     rows = Duplicates(lake).table().drop_columns(["run_id"])
     return rows.to_pylist()
 
@@ -48,8 +48,8 @@ def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> Non
     config = DedupeConfig(mirrored=True)
     Run(Duplicates(one), config, in_process, "one").dedupe()
     Run(Duplicates(two), config, RayMapper(), "two").dedupe()
-    assert found(one) == found(two)
-    assert len(found(one)) > 1500
+    assert rows_found(one) == rows_found(two)
+    assert len(rows_found(one)) > 1500
 
 
 def test_dedupe_job(cluster, tmp_path) -> None:
@@ -59,7 +59,7 @@ def test_dedupe_job(cluster, tmp_path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "groups of copies" in done.stdout
-    assert len(found(lake)) > 30
+    assert len(rows_found(lake)) > 30
 
 
 def test_the_example_photos_have_the_groups_that_a_person_would_make(cluster, tmp_path) -> None:
@@ -101,7 +101,7 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert main(["dedupe", str(tmp_path / "lake")]) == 0
-    assert found(lake) == found(reference)
+    assert rows_found(lake) == rows_found(reference)
     assert not (tmp_path / "lake" / "duplicates" / "_work").exists()
 
 

@@ -11,8 +11,8 @@ from pipeline.lake.store import LakeStore
 
 
 def pairs_of(lake: LakeStore, path: str, **options: object):
-    known = {"pairs": path, "face": None, "folds": 10, "flip": False, "embedder": None}
-    return load_pairs(lake, argparse.Namespace(**(known | options)))
+    defaults = {"pairs": path, "face": None, "folds": 10, "flip": False, "embedder": None}
+    return load_pairs(lake, argparse.Namespace(**(defaults | options)))
 
 
 def named_people(lake: LakeStore) -> tuple[list[str], np.ndarray]:

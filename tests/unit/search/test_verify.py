@@ -87,11 +87,11 @@ def made(tmp_path, embedder):
 
 def test_faces_of_a_lake(tmp_path):
     lake = made(tmp_path, "sface@fb143eea0783")
-    found = verify_faces(lake, "a.jpg", f"{image_id('b.jpg')}-0")
-    assert found.similarity == pytest.approx(0.8)
-    assert found.same
-    assert found.probability > 0.99
-    assert (found.first.faces, found.first.face_id) == (2, f"{image_id('a.jpg')}-0")
+    verdict = verify_faces(lake, "a.jpg", f"{image_id('b.jpg')}-0")
+    assert verdict.similarity == pytest.approx(0.8)
+    assert verdict.same
+    assert verdict.probability > 0.99
+    assert (verdict.first.faces, verdict.first.face_id) == (2, f"{image_id('a.jpg')}-0")
     with pytest.raises(NoFaceError, match="none has no face"):
         verify_faces(lake, "a", "none")
     with pytest.raises(ConfigError, match="no face or photo called c"):
@@ -103,11 +103,11 @@ def test_faces_of_a_lake(tmp_path):
 
 def test_models_without_calibration_or_threshold(tmp_path):
     # other weights of that name: the threshold is the card's, the calibration is not for them
-    found = verify_faces(made(tmp_path / "1", "sface@other"), "a", "b")
-    assert (found.probability, found.threshold, found.same) == (None, 0.333, True)
+    verdict = verify_faces(made(tmp_path / "1", "sface@other"), "a", "b")
+    assert (verdict.probability, verdict.threshold, verdict.same) == (None, 0.333, True)
     facenet = made(tmp_path / "2", "facenet-vggface2@1")
-    found = verify_faces(facenet, "a", "b")
-    assert (found.probability, found.prior, found.threshold, found.same) == (None,) * 4
+    verdict = verify_faces(facenet, "a", "b")
+    assert (verdict.probability, verdict.prior, verdict.threshold, verdict.same) == (None,) * 4
     own = Calibration("logistic", 0.5, "mine", slope=10, intercept=-5)
     assert verify_faces(facenet, "a", "b", calibration=own).same
     unknown = verify_faces(made(tmp_path / "3", "mine@1"), "a", "b")
