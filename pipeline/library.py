@@ -8,8 +8,8 @@
     lake.faces.to_pandas(columns=["uri", "box"])
 
 Jobs take the options of their command as keywords, with _ for -, and raise the exceptions of
-`pipeline.errors`. `progress` is True for a bar, or a function of a step's name, how much of it is
-done, and how much there is (0: nobody knows).
+`pipeline.errors`. `progress` is True for a bar, or a function that is called with a step's name,
+how much of it is done, and how much there is (0: not known).
 """
 
 import logging
@@ -89,7 +89,7 @@ def index(
 ) -> "Lake":
     """Read photos, find and embed their faces, and return the lake that has a row for each.
 
-    What the lake has is not done again: call it again after a stop, or to add new photos.
+    Call it again after a stop, or to add new photos: photos in the lake are not done again.
 
     Args:
         inputs: folders, globs, images, .tar, .zip and .parquet shards, .txt lists of paths; local
@@ -101,8 +101,8 @@ def index(
         options: see below.
 
     Raises:
-        FacelakeError: what cannot be done, and what to do about it.
-        KeyboardInterrupt: what is written is kept.
+        FacelakeError: something cannot be done; the message says what to do about it.
+        KeyboardInterrupt: it was interrupted; rows that are written are kept.
     """
     several = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     config = build(
@@ -123,7 +123,7 @@ def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
     """Index as `index` does, with progress for `watch`, and return the outcome of the run.
 
     Raises:
-        FacelakeError: what cannot be done, and what to do about it.
+        FacelakeError: something cannot be done; the message says what to do about it.
     """
     lake = LakeStore(config.output, config.storage_options)
     lake.folder.reach()
@@ -214,7 +214,7 @@ class Lake:
     ) -> dict[str, Any]:
         """Group the faces into people, and return the figures of the run.
 
-        Ids, names and corrections survive; after new photos only what they touch is done again.
+        Ids, names and corrections survive; after new photos only people whom they touch are done.
         """
         # It takes torch, a second to import, that nothing else should wait for.
         from pipeline.clustering.past import settings_of
@@ -239,7 +239,7 @@ class Lake:
         progress: ProgressOption = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Find copies of pictures, say which one to keep and why, and return the figures.
+        """Find copies of pictures, choose which ones to keep, and return the figures.
 
         Nothing is moved; `move_copies` does.
         """
@@ -264,7 +264,7 @@ class Lake:
         return look_up(self.store, read_probe(photo, self.store.folder.options), config)
 
     def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
-        """Return what may go by the last `dedupe`: copies of some kinds, all without a choice."""
+        """Return the copies that may go by the last `dedupe`, of some kinds or of all."""
         from pipeline.dedupe import plans
 
         return plans.copies(Duplicates(self.store), plans.checked_kinds(kinds))
@@ -310,7 +310,7 @@ class Lake:
         progress: ProgressOption = None,
         **options: Any,
     ) -> "Manifest":
-        """Build the vector index that makes searching quick, or add what it lacks.
+        """Build the vector index that makes searching fast, or add the faces that it lacks.
 
         Raises:
             ConfigError: FAISS is not installed.
@@ -343,7 +343,7 @@ class Lake:
 
     @takes(IdentifyConfig)
     def identify(self, image: "Photo", **options: Any) -> "Identity":
-        """Tell which person the face of a photo is, or why nobody."""
+        """Return which person the face of a photo is, or why nobody."""
         from pipeline.search.identity import identify
 
         return identify(self._searcher(), image, **options)
@@ -352,7 +352,7 @@ class Lake:
     def verify(
         self, first: str, second: str, *, calibration: "Calibration | None" = None, **options: Any
     ) -> "Verdict":
-        """Tell whether two faces of the lake are one person: face ids, or photos by any name."""
+        """Return whether two faces of the lake are one person: face ids, or photos by any name."""
         from pipeline.search.verify import verify_faces
 
         return verify_faces(self.store, first, second, calibration=calibration, **options)
@@ -415,16 +415,16 @@ class Lake:
     ) -> "Forgetting":
         """Remove people, photos or faces from every table, for good; photos are not touched.
 
-        Without a person, photo or face it goes on with what was stopped, and removes again what a
-        backup brought back.
+        Without a person, photo or face it finishes a run that was stopped, and removes again what
+        a backup brought back.
 
         Args:
             person: id, start of one, or exact name; or several.
             image: image_id, uri or name of a photo; or several.
             face: face id; or several.
-            prove: read every file, and say what is left of all that was ever forgotten.
+            prove: read every file, and report what is left of what was ever forgotten.
             wait: for another run on the lake.
-            confirm: is shown what would go, and says whether it may; None: it may.
+            confirm: called with what would be removed, returns whether to do it; None: do it.
         """
         from pipeline.maintenance.forget.job import Wanted, run
 
@@ -436,7 +436,7 @@ class Lake:
         return Size("faces", faces * row_bytes, gpus)
 
     def _searcher(self, exact: bool = False) -> "Searcher":
-        """Return the lake as it is now, open for searching; models are loaded once."""
+        """Open the lake as it is now for searching; models are loaded once."""
         from pipeline.search.searcher import Searcher
 
         return Searcher(self.store, exact=exact, models=self._models)

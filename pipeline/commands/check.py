@@ -23,12 +23,12 @@ def add_parser(commands: Any) -> None:
         "check",
         help="verify a lake, and repair it",
         description="Read every part of a lake and verify checksums, columns, unique ids, twins, "
-        "numbers of faces and vectors. With --repair, leftovers of crashes and second rows go, "
-        "and parts that cannot be trusted move to quarantine/: the next run does their images "
+        "numbers of faces and vectors. With --repair, leftovers of crashes and second rows are "
+        "removed, and damaged parts move to quarantine/: the next run does their images "
         f"again. Exit code 0 for a sound lake, {EXIT_UNSOUND} when something is wrong.",
     )
     opt.add_lake(parser)
-    parser.add_argument("--repair", action="store_true", help="mend what is found")
+    parser.add_argument("--repair", action="store_true", help="repair what is wrong")
     opt.add_storage_options(parser)
     parser.set_defaults(func=run)
 

@@ -19,8 +19,8 @@ def add_parser(commands: Any) -> None:
         "cluster",
         help="group the faces of a lake into people",
         description="Group the faces of a lake into people. Ids and corrections survive every "
-        "run; after new photos were indexed only what they touch is done again; a run that was "
-        "stopped goes on where it was.",
+        "run; after new photos were indexed, only people whom they touch are done again; a run "
+        "that was stopped resumes.",
     )
     opt.add_lake(parser)
     opt.add_task_options(parser, CLUSTER_FACES_FOR_RAY, "faces")

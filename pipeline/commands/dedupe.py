@@ -30,13 +30,15 @@ def add_parser(commands: Any) -> None:
         help="find copies of pictures, and move them aside if asked to",
         description="Find exact and near copies among the pictures of a lake, and say which one "
         "of them to keep and why. Nothing is moved unless --apply asks for it, and nothing is ever "
-        "deleted. Run again after `facelake index`: only what is new is searched for.",
+        "deleted. Run it again after `facelake index`: only new pictures are searched for.",
     )
     opt.add_lake(parser)
     opt.add_config_options(parser, DedupeConfig)
     actions = parser.add_argument_group("what is done")
     actions.add_argument(
-        "--image", metavar="PHOTO", help="only tell which pictures of the lake are copies of this"
+        "--image",
+        metavar="PHOTO",
+        help="only list the pictures of the lake that are copies of this",
     )
     actions.add_argument("--json", action="store_true", help="with --image: as JSON")
     actions.add_argument(

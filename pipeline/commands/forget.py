@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
         help="remove people, photos or faces for good",
         description="Remove people, photos or faces from every table of a lake, for good: vectors, "
         "thumbnails, names, index, duplicates, checkpoints, pages. A later run does not bring them "
-        "back. The photos themselves are not touched. Without a person, photo or face it goes on "
-        "with what was stopped, and removes again what a backup brought back.",
+        "back. The photos themselves are not touched. Without a person, photo or face it finishes "
+        "a run that was stopped, and removes again what a backup brought back.",
     )
     opt.add_lake(parser)
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         "--face", action="append", default=[], metavar="FACE",
         help="face id; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--prove", action="store_true",

@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
         "index",
         help="read photos, find and embed faces, write tables",
         description="Read photos from any mix of inputs, find and embed their faces, and add a "
-        "row for every photo and every face to a lake. Run again to go on after a stop, or to "
-        "add new photos: what the lake has is not done again.",
+        "row for every photo and every face to a lake. Run it again to resume after a stop, or to "
+        "add new photos: photos that are in the lake are not done again.",
     )
     opt.add_inputs(parser)
     parser.add_argument("--output", required=True, metavar="LAKE", help="the lake to add to")

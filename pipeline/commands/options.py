@@ -122,8 +122,8 @@ def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
     parser.add_argument("--verbose", action="store_true", help="log what is going on")
     parser.add_argument(
         "--ray", choices=("auto", "always", "never"), default="auto",
-        help="whether tasks run on a Ray cluster; auto: on one that is named by RAY_ADDRESS, and "
-        f"on this machine's cores from {rows_for_ray:,} {of_what}; default: %(default)s",
+        help="whether tasks run on a Ray cluster; auto: on the one that RAY_ADDRESS names, else "
+        f"on this machine's cores from {rows_for_ray:,} {of_what} on; default: %(default)s",
     )  # fmt: skip
     add_storage_options(parser)
 

@@ -20,8 +20,8 @@ def add_parser(commands: Any) -> None:
         help="list the people of a lake, name and correct them",
         description="List the people that `facelake cluster` found, and correct them. PERSON is "
         "an id, the first digits of one (4 or more), or an exact name; FACE is a face id. "
-        "Corrections show at once, are kept apart from the tables, beat the machine in every "
-        "later clustering, and can be taken back.",
+        "Corrections are visible at once, are stored apart from the tables, win over every later "
+        "clustering, and can be undone.",
     )
     opt.add_lake(parser)
     parser.set_defaults(func=run)

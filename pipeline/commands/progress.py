@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -49,13 +48,8 @@ class Live(Watch):
         self._interrupts.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._interrupts.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._interrupts.__exit__()
         if self._bar:
             self._bar.stop()
 

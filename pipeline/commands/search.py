@@ -26,15 +26,15 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "search",
-        help="find faces of a lake that are like one",
-        description="Find the faces of a lake that are most similar to that of a photo, or to one "
-        "of its own. An index (facelake search-index) makes it quick; what the index lacks, or all "
-        "without one, is compared face by face, so that the answer misses nothing the lake has.",
+        help="find similar faces in a lake",
+        description="Find the faces of a lake that are most similar to the face of a photo, or "
+        "to one of its own. An index (facelake search-index) makes it fast; faces that the index "
+        "lacks are compared one by one, so that nothing is missed.",
     )
     opt.add_lake(parser)
     query = parser.add_mutually_exclusive_group(required=True)
-    query.add_argument("--image", metavar="PHOTO", help="photo whose face is searched for")
-    query.add_argument("--face-id", metavar="ID", help="face of the lake that is searched for")
+    query.add_argument("--image", metavar="PHOTO", help="photo with the face to search for")
+    query.add_argument("--face-id", metavar="ID", help="face of the lake to search for")
     opt.add_config_options(parser, SearchConfig)
     opt.add_own_embedder_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -19,9 +19,9 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "search-index",
-        help="build or update the index that makes searching quick",
+        help="build or update the index that makes searching fast",
         description="Build the vector index of a lake, or bring it up to date after `facelake "
-        "index`: only what is new is read. Its recall is measured on faces of the lake.",
+        "index`: only new faces are read. Its recall is measured on faces of the lake.",
     )
     opt.add_lake(parser)
     opt.add_config_options(parser, VectorIndexConfig)

@@ -17,7 +17,7 @@ FLAT_BELOW = 1_000_000
 IVF_BELOW = 50_000_000
 MOST_CELLS = 65_536
 
-Choice = Annotated[OneFace, Option("which face speaks for a photo that has several", name="select")]
+Choice = Annotated[OneFace, Option("which face to take of a photo that has several", name="select")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,7 @@ class SearchConfig:
 class IdentifyConfig:
     """When a face is accepted as a person; see docs/search.md."""
 
-    among: Annotated[
-        Literal["named", "all"], Option("persons with a name, or all that clustering made")
-    ] = "named"
+    among: Annotated[Literal["named", "all"], Option("persons with a name, or all")] = "named"
     threshold: Annotated[
         float | None,
         Option(
@@ -98,13 +96,13 @@ class IdentifyConfig:
             "T",
             least=-1,
             most=1,
-            unset="what clustering asked of two faces, else the model's",
+            unset="clustering's threshold for two faces, else the model's",
         ),
     ] = None
     margin: Annotated[
         float, Option("by how much the best person must lead the next", "M", least=0, most=2)
     ] = 0.05
-    min_face_px: Annotated[float, Option("smaller faces are nobody", "PX", least=0)] = (
+    min_face_px: Annotated[float, Option("smaller faces are not identified", "PX", least=0)] = (
         TierConfig().attach_px
     )
     choice: Choice = "largest"
@@ -125,7 +123,7 @@ class VerifyConfig:
     prior: Annotated[
         float | None,
         Option(
-            "how likely one person is before looking",
+            "probability of one person before the comparison",
             "X",
             above=0,
             below=1,

@@ -2,10 +2,8 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from pipeline.dedupe.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.store import LakeStore
 from tests.support.indexing import EXAMPLES, index
+from tests.support.killing import kill_in
 from tests.support.pictures import encoded, flipped, indexed, lake_of, photo, row
 
 ROOT = Path(__file__).parents[2]
@@ -92,17 +91,12 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", rows, part=5000)
     reference = lake_of(tmp_path / "reference", rows, part=5000)
     Run(Duplicates(reference), DedupeConfig(), in_process, "reference").dedupe()
-    command = [sys.executable, "-m", "pipeline.commands.main", "dedupe", str(tmp_path / "lake")]
+    arguments, work = ["dedupe", str(tmp_path / "lake")], tmp_path / "lake" / "duplicates" / "_work"
     for step in ("gather", "hashes", "pairs"):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        work = tmp_path / "lake" / "duplicates" / "_work"
-        while process.poll() is None and not list(work.glob(f"*/{step}-*")):
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert main(["dedupe", str(tmp_path / "lake")]) == 0
+        kill_in(step, arguments, work)
+    assert main(arguments) == 0
     assert rows_found(lake) == rows_found(reference)
-    assert not (tmp_path / "lake" / "duplicates" / "_work").exists()
+    assert not work.exists()
 
 
 @pytest.mark.s3
