@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         config = ReviewConfig(token, options.host, port, allowed, options.read_only)
         storage, weights = opt.storage_of(options), opt.weight_store(options)
         review = Review(lake, config, storage, weights, options.embedder)
-        review.now()
+        review.snapshot()
         name = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{name}:{port}/?token={token}"
 

@@ -105,20 +105,20 @@ def shown_people(store: People, config: ReportConfig) -> ShownPeople | None:
     """Return the persons to show; None when nobody has clustered the lake yet."""
     if store.current() is None:
         return None
-    now = view(store)
-    people = now.people.filter(pc.invert(now.people["hidden"])).sort_by(ORDER)
+    current = view(store)
+    people = current.people.filter(pc.invert(current.people["hidden"])).sort_by(ORDER)
     paged = pc.or_(pc.greater(people["faces"], 1), pc.is_valid(people["name"]))
     many, once = people.filter(paged), people.filter(pc.invert(paged))
     on_pages = pa.concat_tables([many.slice(0, config.people), once.slice(0, config.people)])
     members = store.clusters(MEMBERS)
-    owner = _owners(now, members, on_pages["person_id"].combine_chunks())
+    owner = _owners(current, members, on_pages["person_id"].combine_chunks())
     faces = members.filter(pa.array(owner >= 0))
     owner = owner[owner >= 0]
     similarity = faces["similarity"].to_numpy().astype(np.float64)
     order = np.lexsort((-np.nan_to_num(similarity, nan=-1.0), owner))
     ends = np.searchsorted(owner[order], np.arange(len(on_pages) + 1))
     doubt = doubtful(faces)
-    alike, mixed = _suggested(store, now, set(people["person_id"].to_pylist()))
+    alike, mixed = _suggested(store, current, set(people["person_id"].to_pylist()))
     place = dict(zip(faces["face_id"].to_pylist(), range(len(faces)), strict=True))
     persons = []
     for number, row in enumerate(on_pages.to_pylist()):
@@ -135,8 +135,8 @@ def shown_people(store: People, config: ReportConfig) -> ShownPeople | None:
         persons[first_once:],
         len(many),
         len(once),
-        len(now.people) - len(people),
-        _ungrouped(now, members),
+        len(current.people) - len(people),
+        _ungrouped(current, members),
         {
             one.id: (one.label, _address(one, number - first_once))
             for number, one in enumerate(persons)
@@ -154,15 +154,15 @@ def doubtful(faces: pa.Table) -> Bools:
     return doubtful_faces
 
 
-def _owners(now: View, members: pa.Table, persons: pa.Array) -> Ints:
+def _owners(current: View, members: pa.Table, persons: pa.Array) -> Ints:
     """Return which of `persons` each face belongs to now, int64 [faces]; -1: none of them."""
     numbers = dict(zip(persons.to_pylist(), range(len(persons)), strict=True))
     owner = _index(members["person_id"], persons)
-    for column, moved in (("person_id", now.merged), ("face_id", now.assigned)):
+    for column, moved in (("person_id", current.merged), ("face_id", current.assigned)):
         at = _index(members[column], pa.array(list(moved), pa.string()))
         target = np.array([numbers.get(person, -1) for person in moved.values()], np.int64)
         owner[at >= 0] = target[at[at >= 0]]
-    owner[_index(members["face_id"], pa.array(list(now.rejected), pa.string())) >= 0] = -1
+    owner[_index(members["face_id"], pa.array(list(current.rejected), pa.string())) >= 0] = -1
     return owner
 
 
@@ -173,7 +173,7 @@ def _index(values: pa.ChunkedArray, among: pa.Array) -> Ints:
 
 
 def _suggested(
-    store: People, now: View, visible: AbstractSet[str]
+    store: People, current: View, visible: AbstractSet[str]
 ) -> tuple[dict[str, list[tuple[str, float]]], set[str]]:
     """Return who each person might also be, and who might be two; hidden people are left out."""
     alike: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -181,7 +181,7 @@ def _suggested(
     rows = store.suggestions()
     rows = rows.filter(pc.greater_equal(rows["doubt"], DOUBTFUL_PERSON))
     for row in rows.sort_by([("doubt", "descending")]).to_pylist():
-        a, b = (now.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
+        a, b = (current.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
         if row["kind"] == "merged":
             mixed.add(a)
         elif a != b and {a, b} <= visible:
@@ -191,15 +191,15 @@ def _suggested(
     return alike, mixed
 
 
-def _ungrouped(now: View, members: pa.Table) -> list[tuple[str, int]]:
+def _ungrouped(current: View, members: pa.Table) -> list[tuple[str, int]]:
     nobody = members.filter(pc.is_null(members["person_id"]))
     nobody = nobody.filter(
-        pc.invert(pc.is_in(nobody["face_id"], pa.array(list(now.assigned), pa.string())))
+        pc.invert(pc.is_in(nobody["face_id"], pa.array(list(current.assigned), pa.string())))
     )
     counts = {
         one["values"] or "no reason was noted": one["counts"]
         for one in pc.value_counts(nobody["reason"]).to_pylist()
     }
-    if now.rejected:
-        counts["somebody said that it is no face"] = len(now.rejected)
+    if current.rejected:
+        counts["somebody said that it is no face"] = len(current.rejected)
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))

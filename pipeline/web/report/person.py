@@ -138,18 +138,18 @@ class Album:
     def _photos(self, person: Person) -> list[dict[str, Any]]:
         firsts = self._firsts(person)
         rows = self.photos.take(pa.array(self.place[person.rows][firsts])).to_pylist()
-        made = []
+        pictures = []
         for number, (first, row) in enumerate(zip(firsts, rows, strict=True), start=1):
             if not self.previews.requested(row["image_id"]):
                 continue
             picture, why = self.previews.get(row["image_id"])
             box = self.faces.boxes[person.rows[first]]
-            made.append({
+            pictures.append({
                 "picture": picture, "why": why, "row": row, "date": day(row["taken_at"]),
                 "name": short_name(row["uri"], self.folder), "box": _percent(box, row),
                 "alt": f"photo {number} with {person.label} in a frame",
             })  # fmt: skip
-        return made
+        return pictures
 
 
 def _neighbour(persons: Sequence[Person], number: int) -> tuple[str, str] | None:

@@ -45,10 +45,10 @@ class Previews:
             if photo["image_id"] not in self._results:
                 chosen.setdefault(photo["image_id"], photo)
         self.budget -= len(chosen)
-        for photo, made, why in self.originals.try_jpegs(chosen.values(), SIDE):
-            self.made += made is not None
+        for photo, jpeg, why in self.originals.try_jpegs(chosen.values(), SIDE):
+            self.made += jpeg is not None
             why = why.replace(visible(self.folder), "") if self.folder else why
-            self._results[photo["image_id"]] = (self.spool.add(made) if made else None, why)
+            self._results[photo["image_id"]] = (self.spool.add(jpeg) if jpeg else None, why)
             if time.monotonic() > self._deadline:
                 return
 

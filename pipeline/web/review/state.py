@@ -58,7 +58,7 @@ class Review:
         self.originals.close()
         self.finder.close()
 
-    def now(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return who is who, corrections included; read again when anything has changed.
 
         Raises:
@@ -81,11 +81,11 @@ class Review:
     def act(self, action: Callable[[], Constraint], message: str) -> str:
         """Do an action, one at a time, and return the id under which `message` is kept."""
         with self._lock:
-            made = action()
-            self._messages[made.constraint_id] = message
+            correction = action()
+            self._messages[correction.constraint_id] = message
             while len(self._messages) > KEPT_MESSAGES:
                 self._messages.popitem(last=False)
-            return made.constraint_id
+            return correction.constraint_id
 
     def message(self, constraint_id: str) -> str | None:
         """Return the message of an action of this run."""

@@ -441,7 +441,7 @@ def test_any_action_of_the_history_can_be_undone(pages):
         send(pages, f"/people/{person}/name", name=name)
     ids = re.findall(r'name="id" value="([0-9a-f]{32})"', pages.get("/history").text)
     send(pages, "/undo", id=ids[1])
-    names = {row["name"] for row in pages.review.now().named}
+    names = {row["name"] for row in pages.review.snapshot().named}
     assert names == {"Bob"}
     text = pages.get("/history").text
     assert "taken back" in text
@@ -456,7 +456,7 @@ def test_a_name_that_somebody_has_asks_first(pages):
     assert "same" in answer.text
     assert rows(pages) == 1
     send(pages, f"/people/{b}/name", name="Ann", same="no")
-    assert [row["name"] for row in pages.review.now().named] == ["Ann", "Ann"]
+    assert [row["name"] for row in pages.review.snapshot().named] == ["Ann", "Ann"]
     send(pages, "/undo")
     send(pages, f"/people/{b}/name", name="Ann", same="yes")
     assert len(faces(pages, a)) == 12
@@ -469,7 +469,7 @@ def test_two_names_ask_which_is_right(pages):
     assert "Which name" in send(pages, "/merge", person=[a, b]).text
     assert rows(pages) == 2
     send(pages, "/merge", person=[a, b], keep=b)
-    assert [row["name"] for row in pages.review.now().named] == ["Bob"]
+    assert [row["name"] for row in pages.review.snapshot().named] == ["Bob"]
 
 
 def test_who_is_this(pages):
@@ -499,7 +499,7 @@ def test_faces_become_a_new_person_by_their_name(pages, folder):
     own_faces = faces(pages, a)
     send(pages, f"/people/{a}/faces", do="move", face=own_faces[:1], to="Zoë")
     send(pages, f"/faces/{own_faces[2]}", do="move", to="Yan")
-    assert sorted(row["name"] for row in pages.review.now().named) == ["Yan", "Zoë"]
+    assert sorted(row["name"] for row in pages.review.snapshot().named) == ["Yan", "Zoë"]
     assert send(pages, f"/people/{a}/faces", do="move", face=own_faces[3], to="").status_code == 400
     short = send(pages, f"/people/{a}/faces", do="move", face=own_faces[3], to="Zo")
     assert "Zo" in pages.get(short.headers["location"]).text
@@ -507,7 +507,7 @@ def test_faces_become_a_new_person_by_their_name(pages, folder):
     send(pages, f"/people/{a}/faces", do="move", face=own_faces[3], to=b[:6])
     assert sorted(faces(pages, a)) == sorted([own_faces[1], *own_faces[4:]])
     assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
-    assert sorted(row["name"] for row in pages.review.now().named) == ["Yan", "Zoë"]
+    assert sorted(row["name"] for row in pages.review.snapshot().named) == ["Yan", "Zoë"]
     assert sorted(faces(pages, a)) == sorted([own_faces[1], *own_faces[4:]])
     ids = re.findall(r'name="id" value="([0-9a-f]{32})"', pages.get("/history").text)
     assert len(ids) == 4, "each is one action, and the undo is one"
@@ -521,11 +521,11 @@ def test_faces_become_a_new_person_by_their_name(pages, folder):
 def test_clustering_meanwhile_is_noticed(pages, folder):
     a = persons(pages)[0]
     send(pages, f"/people/{a}/name", name="Ann")
-    before = pages.review.now().key[0]
+    before = pages.review.snapshot().key[0]
     assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
     text = pages.get("/").text
     assert "Ann" in text
-    assert pages.review.now().key[0] != before
+    assert pages.review.snapshot().key[0] != before
 
 
 def suggested(store, kind, persons, faces):

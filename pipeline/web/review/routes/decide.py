@@ -41,8 +41,8 @@ Kind = Literal["all", "groups", "singles"]
 def suggestions(request: Request, at: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
     """Ask whether two groups of faces are one person, the most doubtful first."""
     review = review_of(request)
-    now = review.now()
-    rows = now.suggestions
+    snapshot = review.snapshot()
+    rows = snapshot.suggestions
     at = at if at < len(rows) else 0
     if not rows:
         return render(request, "suggestions.html", "Same person?", row=None, at=0, total=0)
@@ -61,7 +61,7 @@ def answer(request: Request) -> Response:
     same, note = form.one("answer") == "yes", f"review: answer {form.one('answer')[:3]}"
     if len(persons) == 2:
         if same:
-            rows = [r for p in persons if (r := review.now().view.person(p)) is not None]
+            rows = [r for p in persons if (r := review.snapshot().view.person(p)) is not None]
             rows.sort(key=lambda row: (row["name"] is None, -row["faces"]))
             ids = [row["person_id"] for row in rows]
             return act(request, lambda: actions.merge(review.people, ids, note),
@@ -79,21 +79,21 @@ def answer(request: Request) -> Response:
 
 def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return both sides of a suggestion: person, name, number of faces, some of them."""
-    now = review.now()
+    snapshot = review.snapshot()
     if row["kind"] == "merged":
         parted = _split_faces(review, row["person_a"], row["face_a"], row["face_b"])
         persons = (row["person_a"], row["person_a"])
         faces = [list(side) for side in parted]
     else:
         persons = (row["person_a"], row["person_b"])
-        faces = [[face["face_id"] for face in now.view.faces(person)] for person in persons]
+        faces = [[face["face_id"] for face in snapshot.view.faces(person)] for person in persons]
     sides = []
     for person, of_side, first in zip(persons, faces, (row["face_a"], row["face_b"]), strict=True):
-        row_of_person = now.view.person(person)
+        row_of_person = snapshot.view.person(person)
         good = [*(row_of_person["exemplars"] if row_of_person else []), *of_side]
         shown = [first, *(face for face in good if face in set(of_side))]
         sides.append({
-            "person_id": person, "name": now.name_of(person), "count": len(of_side),
+            "person_id": person, "name": snapshot.name_of(person), "count": len(of_side),
             "faces": list(dict.fromkeys(shown))[:EXEMPLARS],
         })  # fmt: skip
     return sides
@@ -107,7 +107,7 @@ def _split_faces(
     Raises:
         ConfigError: one of the two is not a face of the person any more.
     """
-    own = [face["face_id"] for face in review.now().view.faces(person_id)]
+    own = [face["face_id"] for face in review.snapshot().view.faces(person_id)]
     compared = [first, second, *(f for f in own if f not in (first, second))][:MOST_COMPARED]
     table = review.lookup.faces(compared, ["embedding"])
     vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
@@ -127,13 +127,14 @@ def _split_faces(
 @router.get("/unknown")
 def unknown(request: Request, kind: Kind = "all", page: Page = 1) -> Response:
     """Ask who people without a name are; those with most faces come first."""
-    now = review_of(request).now()
-    table = now.unnamed(kind)
+    snapshot = review_of(request).snapshot()
+    table = snapshot.unnamed(kind)
     at = paged(len(table), page, UNKNOWN_SHOWN)
     rows = table.slice(at["first"], UNKNOWN_SHOWN).to_pylist()
     return render(
-        request, "unknown.html", "Who is this?", rows=rows, kind=kind, names=now.names,
-        proposals=now.proposals([row["person_id"] for row in rows]), shown=FACES_OF_UNKNOWN, **at,
+        request, "unknown.html", "Who is this?", rows=rows, kind=kind, names=snapshot.names,
+        proposals=snapshot.proposals([row["person_id"] for row in rows]), shown=FACES_OF_UNKNOWN,
+        **at,
     )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def name_unknown(request: Request) -> Response:
     into = form.one("into")
     if not into:
         text = actions.checked_name(form.one("name"))
-        others = [row for row in review.now().with_name(text) if row["person_id"] != person]
+        others = [row for row in review.snapshot().with_name(text) if row["person_id"] != person]
         if not others:
             return act(request, lambda: actions.name(review.people, person, text,
                                                      f"review: name {person} {text}"),
@@ -153,7 +154,7 @@ def name_unknown(request: Request) -> Response:
         into = str(others[0]["person_id"])
     if not PERSON_ID.fullmatch(into):
         raise ConfigError("The form holds something that is no id; load the page again")
-    name = display_name(review.now().name_of(into), into)
+    name = display_name(review.snapshot().name_of(into), into)
     return act(request, lambda: actions.merge(review.people, [into, person],
                                               f"review: merge {into} {person}"),
                f"Added to {visible(name)}")  # fmt: skip

@@ -42,8 +42,8 @@ def people(
     page: Page = 1,
 ) -> Response:
     """List the people."""
-    now = review_of(request).now()
-    table = now.listed(sort, text.strip(), hidden)
+    snapshot = review_of(request).snapshot()
+    table = snapshot.listed(sort, text.strip(), hidden)
     at = paged(len(table), page, PERSONS_SHOWN)
     return render(
         request, "people.html", "People", rows=table.slice(at["first"], PERSONS_SHOWN).to_pylist(),
@@ -54,16 +54,17 @@ def people(
 @router.get("/people/{person_id}")
 def person(request: Request, person_id: PersonId, page: Page = 1) -> Response:
     """Show a person and the faces."""
-    now = review_of(request).now()
-    person_id = now.view.merged.get(person_id, person_id)  # links from before a merge still work
-    row = now.view.person(person_id)
+    snapshot = review_of(request).snapshot()
+    # links from before a merge still work
+    person_id = snapshot.view.merged.get(person_id, person_id)
+    row = snapshot.view.person(person_id)
     if row is None:
         raise HTTPException(404, "There is no such person any more")
-    faces = now.view.faces(person_id)
+    faces = snapshot.view.faces(person_id)
     at = paged(len(faces), page, FACES_SHOWN)
     return render(
-        request, "person.html", display_name(row["name"], person_id), person=row, names=now.names,
-        faces=faces[at["first"] : at["first"] + FACES_SHOWN], **at,
+        request, "person.html", display_name(row["name"], person_id), person=row,
+        names=snapshot.names, faces=faces[at["first"] : at["first"] + FACES_SHOWN], **at,
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def name(request: Request, person_id: PersonId) -> Response:
         return act(request, lambda: actions.unname(review.people, person_id, "review: no name"),
                    "The name was taken away")  # fmt: skip
     text = actions.checked_name(text)
-    others = [row for row in review.now().with_name(text) if row["person_id"] != person_id]
+    others = [row for row in review.snapshot().with_name(text) if row["person_id"] != person_id]
     answer = form.one("same")
     if others and answer == "yes":
         into = others[0]["person_id"]
@@ -122,12 +123,12 @@ def faces(request: Request, person_id: PersonId) -> Response:
                    "The cover was set")  # fmt: skip
     if what == "move":
         text = form.one("to").strip()
-        if is_new_name(review.now(), text):
+        if is_new_name(review.snapshot(), text):
             return act(request, lambda: actions.split(review.people, person_id, ids, note, text),
                        f"{count} taken out: a new person, {visible(text)}")  # fmt: skip
-        to = find_person(review.now(), text)
+        to = find_person(review.snapshot(), text)
         return act(request, lambda: actions.move(review.people, ids, to, note),
-                   f"{count} moved to {person_label(review.now(), to)}")  # fmt: skip
+                   f"{count} moved to {person_label(review.snapshot(), to)}")  # fmt: skip
     raise ConfigError("Nothing was asked for; use the buttons of the page")
 
 
@@ -137,11 +138,11 @@ def merge(request: Request) -> Response:
     review, form = review_of(request), form_of(request)
     ids = chosen(form, "person", PERSON_ID)
     if text := form.one("into"):
-        ids = [find_person(review.now(), text), *ids]
+        ids = [find_person(review.snapshot(), text), *ids]
     ids = list(dict.fromkeys(ids))
     if len(ids) < 2:
         raise ConfigError("Merging needs two different persons; tick two or more")
-    rows = [row for one in ids if (row := review.now().view.person(one)) is not None]
+    rows = [row for one in ids if (row := review.snapshot().view.person(one)) is not None]
     if len(rows) < len(ids):
         raise ConfigError("One of these persons is not there any more; load the page again")
     keep = form.one("keep")
@@ -169,7 +170,7 @@ def undo(request: Request) -> Response:
     return go(form.one("next"), undone)
 
 
-def find_person(now: Snapshot, text: str) -> str:
+def find_person(snapshot: Snapshot, text: str) -> str:
     """Return the person with this name, id or start of one.
 
     Raises:
@@ -177,16 +178,16 @@ def find_person(now: Snapshot, text: str) -> str:
     """
     if not text.strip():
         raise ConfigError("Nobody was named; give the name or id of a person")
-    return now.view.lookup(text.strip())
+    return snapshot.view.lookup(text.strip())
 
 
-def is_new_name(now: Snapshot, text: str) -> bool:
+def is_new_name(snapshot: Snapshot, text: str) -> bool:
     """Return whether this is a name that nobody has, and not an id or the start of one."""
-    ids = now.view.people["person_id"]
+    ids = snapshot.view.people["person_id"]
     begins = len(text) >= SHORTEST_PREFIX and pc.any(pc.starts_with(ids, text)).as_py()
-    return bool(text) and not begins and not now.with_name(text)
+    return bool(text) and not begins and not snapshot.with_name(text)
 
 
-def person_label(now: Snapshot, person_id: str) -> str:
+def person_label(snapshot: Snapshot, person_id: str) -> str:
     """Return the name of a person, safe to show."""
-    return visible(display_name(now.name_of(person_id), person_id))
+    return visible(display_name(snapshot.name_of(person_id), person_id))
