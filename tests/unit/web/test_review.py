@@ -398,7 +398,7 @@ def test_errors_inside_are_not_told(shared_pages, monkeypatch):
     def broken(*_):
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(shared_pages.review, "now", broken)
+    monkeypatch.setattr(shared_pages.review, "snapshot", broken)
     answer = shared_pages.get("/")
     assert answer.status_code == 500
     assert "secret" not in answer.text
