@@ -53,18 +53,18 @@ def labelled(lake: LakeStore, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
         rows.setdefault(image, []).append(i)
     label = np.full(len(owner), None, object)
     for image in images:
-        mine = np.array(rows.get(image["image_id"], []), int)
-        if not len(mine):
+        rows_of_image = np.array(rows.get(image["image_id"], []), int)
+        if not len(rows_of_image):
             continue
         if name == "lfw-dev":
-            centre = (box[mine, :2] + box[mine, 2:]) / 2
+            centre = (box[rows_of_image, :2] + box[rows_of_image, 2:]) / 2
             best = np.linalg.norm(
                 centre - [image["width"] / 2, image["height"] / 2], axis=1
             ).argmin()
         else:
-            best = np.prod(box[mine, 2:] - box[mine, :2], axis=1).argmax()
+            best = np.prod(box[rows_of_image, 2:] - box[rows_of_image, :2], axis=1).argmax()
         key = image["uri"].rsplit("#", 1)[-1].rsplit("/", 1)[-1].removesuffix(".jpg")
-        label[mine[best]] = truth[key]
+        label[rows_of_image[best]] = truth[key]
     return np.array(faces["face_id"].to_pylist()), matrix(faces["embedding"]), label
 
 
@@ -85,7 +85,7 @@ def cluster(lake: str, *options: str) -> dict[str, Any]:
     return about | {"wall_s": time.monotonic() - began, "peak": peak}
 
 
-def found(lake: LakeStore, face_ids: np.ndarray) -> list[str | None]:
+def clusters_of(lake: LakeStore, face_ids: np.ndarray) -> list[str | None]:
     """Return the person of each face."""
     rows = People(lake).clusters(["face_id", "person_id"]).to_pydict()
     by_id = dict(zip(rows["face_id"], rows["person_id"], strict=True))
@@ -93,8 +93,8 @@ def found(lake: LakeStore, face_ids: np.ndarray) -> list[str | None]:
 
 
 def rates(label: np.ndarray, clusters: list[Any]) -> Contingency:
-    known = np.array([one is not None for one in label])
-    return Contingency.of(label[known].tolist(), np.array(clusters, object)[known].tolist())
+    has_label = np.array([one is not None for one in label])
+    return Contingency.of(label[has_label].tolist(), np.array(clusters, object)[has_label].tolist())
 
 
 def line(name: str, table: Contingency, more: str = "") -> str:
@@ -117,7 +117,7 @@ def dev(options: argparse.Namespace) -> None:
         print(f"\n### {name}: {len(face_ids):,} faces\n")
         print("| method | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|")
         cluster(path, "--full")
-        table = rates(label, found(lake, face_ids))
+        table = rates(label, clusters_of(lake, face_ids))
         print(line("Facelake, defaults, no labels", table), flush=True)
         print({k: tuple(round(x, 4) for x in v) for k, v in table.intervals().items()})
         for kind in ALGORITHMS:
@@ -132,7 +132,7 @@ def dev(options: argparse.Namespace) -> None:
         )
         for fn in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
             cluster(path, "--full", "--false-neighbours", str(fn))
-            print(line(str(fn), rates(label, found(lake, face_ids))), flush=True)
+            print(line(str(fn), rates(label, clusters_of(lake, face_ids))), flush=True)
     print("\n### One setting for both: BCubed F\n")
     for kind in ALGORITHMS:
         means = {t: [np.mean([f[1] for f in others[n, kind][t]]) for n in names]
@@ -164,8 +164,8 @@ def distractors(options: argparse.Namespace) -> None:
     from benchmarks.clustering_baselines import ALGORITHMS
 
     _, vectors, label = labelled(LakeStore(options.lake), "lfw-dev")
-    known = np.array([one is not None for one in label])
-    vectors, label = vectors[known], label[known]
+    has_label = np.array([one is not None for one in label])
+    vectors, label = vectors[has_label], label[has_label]
     print("| distractors | threshold | pairwise F | BCubed P / R / F | clusters | minutes |")
     for factor in (0, *options.factors):
         with tempfile.TemporaryDirectory() as folder:
@@ -178,7 +178,7 @@ def distractors(options: argparse.Namespace) -> None:
             lake = LakeStore(folder)
             rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
             place = dict(zip(rows["uri"], rows["face_id"], strict=True))
-            persons = found(lake, [place[f"synthetic/{n}"] for n in names])
+            persons = clusters_of(lake, [place[f"synthetic/{n}"] for n in names])
             t = about["threshold"]["single_faces"]
             print(line(f"{factor}x | {t:.3f}", rates(label, persons),
                        f" {about['wall_s'] / 60:.1f} |"), flush=True)  # fmt: skip
@@ -213,7 +213,7 @@ def scale(options: argparse.Namespace) -> None:
             lake = LakeStore(folder)
             rows = lake.read("faces", ["face_id", "uri"]).to_pydict()
             truth = person[[int(u.rsplit("/f", 1)[1]) for u in rows["uri"]]]
-            table = Contingency.of(truth.tolist(), found(lake, rows["face_id"]))
+            table = Contingency.of(truth.tolist(), clusters_of(lake, rows["face_id"]))
             r = table.rates()
             growth = "" if last is None else (
                 f"{np.log(about['wall_s'] / last[1]) / np.log(count / last[0]):.2f}"
@@ -248,7 +248,7 @@ def incremental(options: argparse.Namespace) -> None:
         write_lake(Path(whole), vectors[order], [names[i] for i in order])
         full = cluster(whole)
         ids = LakeStore(folder).read("faces", ["face_id"])["face_id"].to_pylist()
-        one, two = found(LakeStore(folder), ids), found(LakeStore(whole), ids)
+        one, two = clusters_of(LakeStore(folder), ids), clusters_of(LakeStore(whole), ids)
         agree = Contingency.of([str(p or f) for p, f in zip(two, ids, strict=True)], one)
         after = dict(zip(ids, one, strict=True))
         moved = sum(after[f] != p for f, p in zip(*before.values(), strict=True) if p)

@@ -100,9 +100,9 @@ def agglomerative(vectors: Floats32, threshold: float) -> Ints:
     used = 0
     for rows in np.split(order, np.flatnonzero(np.diff(components[order])) + 1):
         if len(rows) > 1:
-            mine = vectors[rows].astype(np.float64)
+            members = vectors[rows].astype(np.float64)
             # scipy wants the distances above the diagonal, row by row.
-            parts = [1 - mine[i + 1 :] @ mine[i] for i in range(len(rows) - 1)]
+            parts = [1 - members[i + 1 :] @ members[i] for i in range(len(rows) - 1)]
             tree = hierarchy.linkage(np.clip(np.concatenate(parts), 0, None), "average")
             labels[rows] = used + hierarchy.fcluster(tree, 1 - threshold, "distance")
         elif len(rows):
@@ -156,10 +156,10 @@ def _threshold_graph(vectors: Floats32, threshold: float) -> Any:
 
 def _numbered(labels: npt.NDArray[Any]) -> Ints:
     """Return labels from 0 on in order of first appearance; each noise face, -1, its own."""
-    known = np.asarray(labels, dtype=np.int64).copy()
-    noise = np.flatnonzero(known < 0)
-    known[noise] = known.max(initial=-1) + 1 + np.arange(len(noise))
-    _, first, inverse = np.unique(known, return_index=True, return_inverse=True)
+    labelled = np.asarray(labels, dtype=np.int64).copy()
+    noise = np.flatnonzero(labelled < 0)
+    labelled[noise] = labelled.max(initial=-1) + 1 + np.arange(len(noise))
+    _, first, inverse = np.unique(labelled, return_index=True, return_inverse=True)
     place = np.empty(len(first), np.int64)
     place[np.argsort(first)] = np.arange(len(first))
     return place[inverse]

@@ -98,17 +98,17 @@ def report(lake: LakeStore, made: Counter[float], what: str) -> None:
         )
         if kind == "kept"
     }
-    found: Counter[float] = Counter()
+    right: Counter[float] = Counter()
     wrong = set()
     for row in rows.to_pylist():
         if row["kind"] in ("kept", "burst"):
             continue
-        mine, _, share = name[row["image_id"]].partition("-")
-        if kept[row["group_id"]].partition("-")[0] != mine:
-            wrong.add((row["kind"], mine, kept[row["group_id"]]))
+        original, _, share = name[row["image_id"]].partition("-")
+        if kept[row["group_id"]].partition("-")[0] != original:
+            wrong.add((row["kind"], original, kept[row["group_id"]]))
         elif share:
-            found[float(share)] += 1
-    cells = [f"{found[s]} of {made[s]} ({found[s] / max(1, made[s]):.1%})" for s in SHARES]
+            right[float(share)] += 1
+    cells = [f"{right[s]} of {made[s]} ({right[s] / max(1, made[s]):.1%})" for s in SHARES]
     print(f"| {what} | {' | '.join(cells)} | {len(wrong)} |", flush=True)
     for one in sorted(wrong):
         print("  different photos in one group:", *one)

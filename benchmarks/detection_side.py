@@ -51,9 +51,9 @@ def main() -> None:
             pixels = decode(photo.data).pixels
             for side, detector in detectors.items():
                 began = time.process_time()
-                found = detector.detect(pixels)
+                detections = detector.detect(pixels)
                 seconds[side] += time.process_time() - began
-                boxes.setdefault((kind, side), []).append(found.boxes)
+                boxes.setdefault((kind, side), []).append(detections.boxes)
     count = sum(map(len, kinds.values()))
     for side, total in seconds.items():
         print(f"detection side {side or 'full':>5}: {1000 * total / count:7.1f} ms a photo")
@@ -100,20 +100,22 @@ def table(kinds: dict[str, list[Photo]], boxes: dict[tuple[str, int | None], lis
 
 def compare(photos: list[Photo], detectors: dict, wheel: Path | None) -> None:
     reference = import_reference(wheel).MTCNN(keep_all=True)
-    theirs = 0.0
+    upstream = 0.0
     ours = dict.fromkeys(detectors, 0.0)
     for photo in photos:
         pixels = decode(photo.data).pixels
         image = Image.fromarray(pixels)
         began = time.process_time()
         reference.detect(image, landmarks=True)
-        theirs += time.process_time() - began
+        upstream += time.process_time() - began
         for side, detector in detectors.items():
             began = time.process_time()
             detector.detect(pixels)
             ours[side] += time.process_time() - began
-    print(f"\nfacenet-pytorch: {theirs / max(1, len(photos)):.2f} s a photo; ours, times as fast:")
-    print("  ".join(f"{side or 'full'}: {theirs / took:.1f}" for side, took in ours.items()))
+    print(
+        f"\nfacenet-pytorch: {upstream / max(1, len(photos)):.2f} s a photo; ours, times as fast:"
+    )
+    print("  ".join(f"{side or 'full'}: {upstream / took:.1f}" for side, took in ours.items()))
 
 
 if __name__ == "__main__":

@@ -74,9 +74,9 @@ def known_copies(names: list[str]) -> np.ndarray:
 def threshold_at(counts: Counts, precision: float) -> int:
     """Return the largest threshold whose pairs are true to at least that share; -1 for none."""
     bits = len(counts.false) - 2
-    found = np.bincount(counts.true.ravel(), minlength=bits + 2)[: bits + 1].cumsum()
+    correct = np.bincount(counts.true.ravel(), minlength=bits + 2)[: bits + 1].cumsum()
     wrong = counts.false[: bits + 1].cumsum()
-    good = np.flatnonzero((found > 0) & (found >= precision * (found + wrong)))
+    good = np.flatnonzero((correct > 0) & (correct >= precision * (correct + wrong)))
     return int(good.max(initial=-1))
 
 

@@ -73,10 +73,10 @@ def main() -> None:
         print(lines[-1], flush=True)
     if options.write:
         before, rest = options.write.read_text().split(BEGIN, 1)
-        said = (
+        summary = (
             "`python -m benchmarks.forget`, one process, two shared cores; memory with clustering."
         )
-        text = "\n".join([said, "", *lines])
+        text = "\n".join([summary, "", *lines])
         options.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}")
 
 

@@ -58,15 +58,15 @@ def collage(photos: Sequence[Pixels], height: int, width: int) -> Pixels:
 
 def inputs(images: int) -> dict[str, list[Pixels]]:
     """Return photos by kind."""
-    found = {"LFW": [pixels for _, pixels in islice(shards("lfw-dev"), images)]}
+    photos_by_set = {"LFW": [pixels for _, pixels in islice(shards("lfw-dev"), images)]}
     wild = [pixels for _, pixels in islice(shards("wild-dev"), 64)]
     for name, (height, width, fewer) in SIZES.items():
         count = max(1, images // fewer)
-        found[name] = [
+        photos_by_set[name] = [
             collage(wild[k % len(wild) :] + wild[: k % len(wild)], height, width)
             for k in range(count)
         ]
-    return found
+    return photos_by_set
 
 
 class Busy:
@@ -125,23 +125,27 @@ def peak(device: torch.device) -> str:
 
 
 def detection(
-    name: str, photos: list[Pixels], detector: FaceDetector, theirs: object, seconds: float
+    name: str,
+    photos: list[Pixels],
+    detector: FaceDetector,
+    reference_detector: object,
+    seconds: float,
 ) -> bool:
     """Print speed and parity on photos of one kind; return whether parity holds."""
     device = detector._mtcnn.device
-    found: list[Detections] = []
+    detections: list[Detections] = []
 
     def ours() -> None:
-        found[:] = detector.detect(photos)
+        detections[:] = detector.detect(photos)
 
     runs, busy = rate(ours, device, seconds)
-    faces = sum(map(len, found))
+    faces = sum(map(len, detections))
     print(
         f"{name}: {len(photos)} photos, {faces} faces: {runs * len(photos):.1f} images/s, "
         f"{runs * faces:.1f} faces/s, busy {busy}, peak {peak(device)}",
         flush=True,
     )
-    reference, _ = rate(lambda: batches(theirs, photos), device, seconds)
+    reference, _ = rate(lambda: batches(reference_detector, photos), device, seconds)
     print(
         f"    facenet-pytorch: {reference * len(photos):.1f} images/s, peak {peak(device)}; "
         f"ours is {runs / reference:.1f} times as fast",
@@ -153,8 +157,8 @@ def detection(
         Score("    against theirs"),
     )
     for k, pixels in enumerate(photos[:CHECKED]):
-        score.add(f"{name} {k}", cpu.detect(pixels), found[k])
-        live.add(f"{name} {k}", of_reference(theirs, pixels), found[k])
+        score.add(f"{name} {k}", cpu.detect(pixels), detections[k])
+        live.add(f"{name} {k}", of_reference(reference_detector, pixels), detections[k])
     score.show()
     live.show()
     return not score.outside
@@ -210,10 +214,10 @@ def main() -> int:
     print(f"torch {torch.__version__}")
     if not use_torchvision():
         print("torchvision is not installed: a stand-in slows facenet-pytorch down on a GPU")
-    theirs = import_reference(options.wheel).MTCNN(keep_all=True, device=device)
+    reference_detector = import_reference(options.wheel).MTCNN(keep_all=True, device=device)
     detector = on_device(options.device)
     good = [
-        detection(name, photos, detector, theirs, options.seconds)
+        detection(name, photos, detector, reference_detector, options.seconds)
         for name, photos in inputs(options.images).items()
     ]
     good.append(embedding(device, options.images, options.seconds))

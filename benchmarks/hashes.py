@@ -112,7 +112,9 @@ def found_pairs(lake: LakeStore) -> set[bytes]:
     return {b"".join(sorted(pair)) for pair in ends}
 
 
-def recall(hashes: np.ndarray, copies: np.ndarray, originals: np.ndarray, found: set[bytes]) -> str:
+def recall(
+    hashes: np.ndarray, copies: np.ndarray, originals: np.ndarray, pairs_found: set[bytes]
+) -> str:
     """Tell how many planted pairs were found, and whether a sample has any others."""
     bits = np.bitwise_count(hashes[copies] ^ hashes[originals]).sum(axis=1, dtype=np.int64)
     near = bits <= MATCH_BITS
@@ -126,8 +128,10 @@ def recall(hashes: np.ndarray, copies: np.ndarray, originals: np.ndarray, found:
         apart = np.bitwise_count(words ^ words[row]).sum(axis=1, dtype=np.int64)
         for other in np.flatnonzero((apart <= MATCH_BITS) & (apart > 0)).tolist():
             pair = b"".join(sorted((hashes[row].tobytes(), hashes[other].tobytes())))
-            missed += pair not in found
-    return f"{len(wanted & found) / len(wanted):.6f} of {len(wanted):,}, sample misses {missed}"
+            missed += pair not in pairs_found
+    return (
+        f"{len(wanted & pairs_found) / len(wanted):.6f} of {len(wanted):,}, sample misses {missed}"
+    )
 
 
 def main() -> None:

@@ -74,16 +74,16 @@ def _faces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield patches with exactly one face of at least 100 pixels, and its box in the patch."""
     detector = load_detector()
     for _, pixels in shards("wild-dev"):
-        found = detector.detect(pixels)
-        if len(found) != 1 or found.scores[0] < 0.99:
+        detections = detector.detect(pixels)
+        if len(detections) != 1 or detections.scores[0] < 0.99:
             continue
-        x1, y1, x2, y2 = found.boxes[0]
+        x1, y1, x2, y2 = detections.boxes[0]
         side = max(x2 - x1, y2 - y1)
         if side < 100:
             continue
         left, top = (int(max(0, v - CONTEXT * side)) for v in (x1, y1))
         patch = pixels[top : int(y2 + CONTEXT * side), left : int(x2 + CONTEXT * side)]
-        yield patch, found.boxes[0] - [left, top, left, top]
+        yield patch, detections.boxes[0] - [left, top, left, top]
 
 
 def scenes(count: int) -> Iterator[Photo]:

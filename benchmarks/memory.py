@@ -78,12 +78,12 @@ def pss(pid: int) -> tuple[int, int]:
 
 def sample(root: int) -> Counter[str]:
     """Return the memory of a process and all below it, by kind."""
-    found: Counter[str] = Counter()
+    bytes_by_kind: Counter[str] = Counter()
     for pid, name in [(root, DRIVER), *((pid, kind(title)) for pid, title in children(root))]:
         total, shared = pss(pid)
-        found[name] += total - shared
-        found[STORE] += shared
-    return found
+        bytes_by_kind[name] += total - shared
+        bytes_by_kind[STORE] += shared
+    return bytes_by_kind
 
 
 def report(series: list[tuple[float, Counter[str]]]) -> str:

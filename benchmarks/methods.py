@@ -71,10 +71,10 @@ def facelake(pixels: Pixels) -> Hashes:
 
 def in_any_turn(hashes: np.ndarray) -> np.ndarray:
     """Look a picture up as it is, mirrored and turned: uint8 [N, 3, 32] to [N, 10, 32]."""
-    asked = hashes[:, 2]
-    ways = [turned(asked, turn) for turn in turns(True, True)]
+    own = hashes[:, 2]
+    ways = [turned(own, turn) for turn in turns(True, True)]
     quarter = turns(False, True)[1]  # and the quarter turn the other way
-    ways.append(turned(turned(turned(asked, quarter), quarter), quarter))
+    ways.append(turned(turned(turned(own, quarter), quarter), quarter))
     return np.concatenate([hashes, np.stack(ways, axis=1)], axis=1)
 
 

@@ -53,16 +53,16 @@ def main() -> None:
     score.show()
     mixed.show()
 
-    known = dict(
+    stored_rows = dict(
         list(pd.read_parquet(data_folder() / "lfw-dev" / "mtcnn-reference.parquet").groupby("key"))
     )
     score, live = Score("LFW dev, stored reference"), Score("LFW dev, live sample")
     seconds = {"reference": 0.0, "ours": 0.0}
     source = shards("lfw-dev")
     while batch := list(islice(source, 32)):
-        found = ours.detect([pixels for _, pixels in batch])
-        for (name, _), faces in zip(batch, found, strict=True):
-            score.add(name, stored(known.get(name)), faces)
+        detections = ours.detect([pixels for _, pixels in batch])
+        for (name, _), faces in zip(batch, detections, strict=True):
+            score.add(name, stored(stored_rows.get(name)), faces)
         if live.photos < options.live_lfw:
             compare_live(reference, ours, batch, live, seconds)
     score.show()
@@ -87,13 +87,13 @@ def compare_live(reference, ours, batch, score, seconds) -> list[Detections]:
     alone = []
     for name, pixels in batch:
         began = time.process_time()
-        theirs = of_reference(reference, pixels)
+        expected = of_reference(reference, pixels)
         middle = time.process_time()
-        mine = ours.detect(pixels)
+        detected = ours.detect(pixels)
         seconds["reference"] += middle - began
         seconds["ours"] += time.process_time() - middle
-        score.add(name, theirs, mine)
-        alone.append(mine)
+        score.add(name, expected, detected)
+        alone.append(detected)
     return alone
 
 

@@ -40,11 +40,11 @@ def main() -> None:
         source.mkdir()
         make(source, options.images)
         for _ in range(options.rounds):
-            for nodes, found in rates.items():
+            for nodes, measured in rates.items():
                 with tempfile.TemporaryDirectory() as folder:
-                    found.append(measure(source, Path(folder), nodes, options.images))
-                print(f"{nodes} node(s): {found[-1]:.1f} images/s", flush=True)
-    one, two = (statistics.median(found) for found in rates.values())
+                    measured.append(measure(source, Path(folder), nodes, options.images))
+                print(f"{nodes} node(s): {measured[-1]:.1f} images/s", flush=True)
+    one, two = (statistics.median(measured) for measured in rates.values())
     print(f"two nodes against one: {two / one:.2f} times ({two:.1f} / {one:.1f} images/s)")
 
 

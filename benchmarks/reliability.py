@@ -109,11 +109,11 @@ def children(root: int) -> Iterator[tuple[int, str]]:
 
 def signal_one(root: int, words: str, number: int) -> bool:
     """Send a signal to one process below `root` whose title has `words`."""
-    found = [pid for pid, title in children(root) if words in title]
-    if not found:
+    pids = [pid for pid, title in children(root) if words in title]
+    if not pids:
         return False
     with suppress(ProcessLookupError):
-        os.kill(random.choice(found), number)
+        os.kill(random.choice(pids), number)
         return True
     return False
 
@@ -155,11 +155,11 @@ def added(output: str) -> int:
 
 def compare(row: Row, reference: LakeStore, lake: LakeStore) -> None:
     """Add up what differs between a lake and that of the undisturbed run."""
-    known, found = (x.read("images", ["image_id", "error", "faces"]) for x in (reference, lake))
-    ids, mine = known["image_id"].to_pylist(), found["image_id"].to_pylist()
+    expected, actual = (x.read("images", ["image_id", "error", "faces"]) for x in (reference, lake))
+    ids, actual_ids = expected["image_id"].to_pylist(), actual["image_id"].to_pylist()
     row.images += len(ids)
-    row.lost += len(set(ids) - set(mine))
-    row.doubled += len(mine) - len(set(mine))
+    row.lost += len(set(ids) - set(actual_ids))
+    row.doubled += len(actual_ids) - len(set(actual_ids))
     columns = ["face_id", "box", "embedding"]
     left, right = (x.read("faces", columns).sort_by("face_id") for x in (reference, lake))
     if left["face_id"].to_pylist() != right["face_id"].to_pylist():
@@ -406,8 +406,8 @@ def write(document: Path, bench: Bench) -> None:
     """Put the table between the marks of a document."""
     before, rest = document.read_text().split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    said = f"An undisturbed run takes {bench.undisturbed:.0f} s."
-    document.write_text(f"{before}{BEGIN}\n{table(bench)}\n\n{said}\n{END}{after}")
+    footnote = f"An undisturbed run takes {bench.undisturbed:.0f} s."
+    document.write_text(f"{before}{BEGIN}\n{table(bench)}\n\n{footnote}\n{END}{after}")
 
 
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"

@@ -67,13 +67,13 @@ def make(folder, count, suggested):
     starts = np.searchsorted(owner[order], np.arange(len(ids) + 1))
     rows = []
     for one, name in enumerate(ids):
-        mine = order[starts[one] : starts[one + 1]]
-        some = [faces[at] for at in mine[:8]]
+        own_rows = order[starts[one] : starts[one + 1]]
+        some = [faces[at] for at in own_rows[:8]]
         rows.append({
             "person_id": name, "name": f"Person {one}" if one % 10 == 0 else None, "hidden": False,
-            "faces": len(mine), "core_faces": len(mine), "images": len(mine),
+            "faces": len(own_rows), "core_faces": len(own_rows), "images": len(own_rows),
             "cover_face_id": some[0], "exemplars": some, "confidence": 0.9, "run_id": "made",
-            "mean": vectors[number[mine]].mean(axis=0).tolist(),
+            "mean": vectors[number[own_rows]].mean(axis=0).tolist(),
         })  # fmt: skip
     people = pa.Table.from_pylist(rows, schema.people_schema(DIMENSION))
     random = np.random.default_rng(1)
@@ -110,15 +110,15 @@ def opened(client, path):
 
 def main():
     """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--faces", type=int, default=100_000)
-    options.add_argument("--suggestions", type=int, default=5_000)
-    options.add_argument("--folder", help="keep the lake here, use it if it is there")
-    told = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=100_000)
+    parser.add_argument("--suggestions", type=int, default=5_000)
+    parser.add_argument("--folder", help="keep the lake here, use it if it is there")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as aside:
-        folder = Path(told.folder or aside) / "lake"
+        folder = Path(options.folder or aside) / "lake"
         if not folder.exists():
-            make(folder, told.faces, told.suggestions)
+            make(folder, options.faces, options.suggestions)
         measure(folder)
 
 

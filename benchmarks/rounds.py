@@ -68,7 +68,7 @@ def compete(
         if isinstance(run, str):
             contest.results.append(Result(name, note=run))
             continue
-        ratios = [mine / theirs for mine, theirs in zip(rates[name], rates[first], strict=True)]
+        ratios = [own / base for own, base in zip(rates[name], rates[first], strict=True)]
         contest.results.append(
             Result(
                 name,

@@ -61,14 +61,14 @@ def timed(search, queries, threads, alone=SINGLE):
     """Return answers, queries a second, and milliseconds of one query."""
     search(queries[:8], threads)  # files are mapped, threads are there
     began = time.perf_counter()
-    found = search(queries, threads)
+    hits_found = search(queries, threads)
     rate = len(queries) / (time.perf_counter() - began)
     single = []
     for query in queries[:alone]:
         began = time.perf_counter()
         search(query[None], threads)
         single.append(time.perf_counter() - began)
-    return found, rate, 1000 * float(np.median(single))
+    return hits_found, rate, 1000 * float(np.median(single))
 
 
 def ours(lake, kind, queries, folder):
@@ -141,14 +141,14 @@ def lancedb(lake, kind, queries, folder):
     size = sum(f.stat().st_size for f in target.rglob("*") if f.is_file()) / 1e6
 
     def search(wanted, threads):
-        found = []
+        answers = []
         for query in wanted:
-            asked = table.search(query, vector_column_name="embedding").metric("dot")
+            request = table.search(query, vector_column_name="embedding").metric("dot")
             if kind != "flat":
-                asked = asked.nprobes(manifest["nprobe"]).refine_factor(10)
-            asked = asked.select(["face_id", "_distance"]).limit(TOP + 1)
-            found.append(asked.to_arrow()["face_id"].to_pylist())
-        return found
+                request = request.nprobes(manifest["nprobe"]).refine_factor(10)
+            request = request.select(["face_id", "_distance"]).limit(TOP + 1)
+            answers.append(request.to_arrow()["face_id"].to_pylist())
+        return answers
 
     return built, memory, size, search
 
@@ -188,12 +188,12 @@ def measure(name, folder, kind, threads):
     wanted = (1, 2) if threads is None else (threads,)
     for count in wanted:
         slow = name == "no index"
-        found, rate, single = timed(search, queries[: 8 if slow else None], count,
+        answers, rate, single = timed(search, queries[: 8 if slow else None], count,
                                     3 if slow else SINGLE)  # fmt: skip
         figures[f"rate_{count}"], figures[f"ms_{count}"] = rate, single
         shares = [
             len((set(a) & set(b)) - {me}) / TOP
-            for a, b, me in zip(found, expected, own, strict=False)
+            for a, b, me in zip(answers, expected, own, strict=False)
         ]
         figures["recall"] = float(np.mean(shares))
     figures["peak_mb"] = peak_mb()

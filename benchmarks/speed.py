@@ -188,10 +188,10 @@ def embedding(sets: dict[str, list[bytes]], rounds: int, wheel: Path | None) -> 
     """Compare embedders, on crops of real faces."""
     detector = load_detector()
     photos = [decode(data).pixels for data in sets["LFW"][:48]]
-    found = detector.detect(photos)
+    detections = detector.detect(photos)
     crops = {
         name: np.concatenate(
-            [face_crops(p, f, find_card(name)) for p, f in zip(photos, found, strict=True)]
+            [face_crops(p, f, find_card(name)) for p, f in zip(photos, detections, strict=True)]
         )[:48]
         for name in ("facenet-vggface2", "sface")
     }
@@ -200,9 +200,9 @@ def embedding(sets: dict[str, list[bytes]], rounds: int, wheel: Path | None) -> 
 
 def facenet(crops: Pixels, rounds: int, wheel: Path | None) -> Contest:
     torch.manual_seed(0)
-    theirs = import_reference(wheel).InceptionResnetV1().eval()
+    upstream = import_reference(wheel).InceptionResnetV1().eval()
     ours = InceptionResnetV1()
-    ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if "logits" not in k})
+    ours.load_state_dict({k: v for k, v in upstream.state_dict().items() if "logits" not in k})
     card = find_card("facenet-vggface2")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pt"
@@ -213,7 +213,7 @@ def facenet(crops: Pixels, rounds: int, wheel: Path | None) -> Contest:
 
     @torch.inference_mode()
     def reference() -> Any:
-        return [theirs(x[i : i + 16]) for i in range(0, len(x), 16)]
+        return [upstream(x[i : i + 16]) for i in range(0, len(x), 16)]
 
     contenders: dict[str, Any] = {
         "facenet-pytorch, float32, batches of 16": reference,

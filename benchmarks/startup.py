@@ -62,8 +62,8 @@ def index(folder: Path) -> tuple[float, dict[str, float]]:
         )  # fmt: skip
         wall = time.monotonic() - began
         (path,) = (Path(lake) / "runs").glob("*.json")
-        found = json.loads(path.read_text())
-        return wall, found.get("performance", {}).get("phases", {})
+        manifest = json.loads(path.read_text())
+        return wall, manifest.get("performance", {}).get("phases", {})
 
 
 def steps(actor: str, **others: str) -> dict[str, tuple[float, float]]:
@@ -85,10 +85,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--other", type=Path, help="folder of another version of this repository")
     options = parser.parse_args()
-    ours, theirs = [], []
+    ours, other_times = [], []
     for _ in range(options.rounds):
         if options.other:
-            theirs.append(index(options.other.resolve())[0])
+            other_times.append(index(options.other.resolve())[0])
         ours.append(index(HERE))
     print("whole runs, seconds\n\n| phase | median |\n|---|---|")
     for name in ours[0][1]:
@@ -96,10 +96,10 @@ def main() -> None:
     around = median(wall - sum(phases.values()) for wall, phases in ours)
     print(f"| interpreter, imports, exit | {around:.2f} |")
     print(f"| whole process | {median(wall for wall, _ in ours):.2f} |")
-    if theirs:
-        ratios = sorted(a / b[0] for a, b in zip(theirs, ours, strict=True))
+    if other_times:
+        ratios = sorted(a / b[0] for a, b in zip(other_times, ours, strict=True))
         print(
-            f"\nthe other version {median(theirs):.2f} s: {median(ratios):.2f} times ours "
+            f"\nthe other version {median(other_times):.2f} s: {median(ratios):.2f} times ours "
             f"({ratios[0]:.2f} to {ratios[-1]:.2f} by pair)"
         )
     with tempfile.TemporaryDirectory() as empty:
@@ -109,8 +109,8 @@ def main() -> None:
             "embed": steps("embed"),
         }
     print("\nactors, seconds\n\n| actor | step | wall | CPU |\n|---|---|---|---|")
-    for actor, found in runs.items():
-        for name, (wall, cpu) in found.items():
+    for actor, seconds_by_module in runs.items():
+        for name, (wall, cpu) in seconds_by_module.items():
             print(f"| {actor} | {name} | {wall:.2f} | {cpu:.2f} |")
 
 

@@ -46,17 +46,17 @@ def main() -> None:
     probes = np.concatenate([parts.known, parts.unknown])
     for template in ("mean", "best"):
         searches = search(vectors, person, parts.gallery, probes, template)
-        told = identification(searches, person[probes])
-        show(f"identification, template {template}", told.measures, told.intervals)
+        result = identification(searches, person[probes])
+        show(f"identification, template {template}", result.measures, result.intervals)
     if options.variants:
         rates = []
         for seed in range(10):
             parts = split(person, seed=seed)
             probes = np.concatenate([parts.known, parts.unknown])
             searches = search(vectors, person, parts.gallery, probes)
-            told = identification(searches, person[probes], bootstrap=0)
-            rates.append(list(told.measures.values()))
-        names = list(told.measures)
+            result = identification(searches, person[probes], bootstrap=0)
+            rates.append(list(result.measures.values()))
+        names = list(result.measures)
         for name, low, high in zip(names, np.min(rates, 0), np.max(rates, 0), strict=True):
             print(f"ten divisions: {name} {low:.4f} to {high:.4f}")
         for flip in (False, True):

@@ -34,8 +34,8 @@ with tempfile.TemporaryDirectory() as aside:
     for row in rows:
         faces = [face["face_id"] for face in view(people).faces(row["person_id"])]
         photos = [uri.rsplit("/", 1)[-1] for uri in uris_of(people, faces).values()]
-        told = Counter(word for word in NAMES for photo in photos if word in photo)
-        actions.name(people, row["person_id"], NAMES[told.most_common(1)[0][0]])
+        names = Counter(word for word in NAMES for photo in photos if word in photo)
+        actions.name(people, row["person_id"], NAMES[names.most_common(1)[0][0]])
     write_report(lake)
     pages = ["index.html", f"{person_stem(rows[0]['person_id'])}.html"]
     with sync_playwright() as playwright:

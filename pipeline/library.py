@@ -8,8 +8,8 @@
     lake.faces.to_pandas(columns=["uri", "box"])
 
 Jobs take the options of their command as keywords, with _ for -, and raise the exceptions of
-`pipeline.errors`. `progress` is True for a bar, or a function of a step's name, how much of it is
-done, and how much there is (0: nobody knows).
+`pipeline.errors`. `progress` is True for a bar, or a function that is called with a step's name,
+how much of it is done, and how much there is (0: not known).
 """
 
 import logging
@@ -26,9 +26,10 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.evaluation import settings as evaluation
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
-from pipeline.executor.progress import Progress, Watch, shown
+from pipeline.executor.progress import Watch, shown
 from pipeline.executor.tasks import WhereRay
 from pipeline.lake import schema
+from pipeline.lake.checkpoints import Progress
 from pipeline.lake.lock import RunLock
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
@@ -58,11 +59,11 @@ if TYPE_CHECKING:
     from pipeline.maintenance.check import Result
     from pipeline.maintenance.forget.job import Confirm, Forgetting
     from pipeline.models.cards.calibration import Calibration
-    from pipeline.search.find import Searcher
     from pipeline.search.identity import Identity
     from pipeline.search.models import LakeModels
     from pipeline.search.probe import Photo
-    from pipeline.search.results import Found
+    from pipeline.search.results import SearchResult
+    from pipeline.search.searcher import Searcher
     from pipeline.search.store import Manifest
     from pipeline.search.verify import Verdict
     from pipeline.web.report.write import Written
@@ -76,7 +77,7 @@ DEDUPE_IMAGES_FOR_RAY = 300_000
 IMAGE_ROW_BYTES = 250  # of a row of `images` in a file, about
 FACE_ROW_BYTES = 500  # of one of `faces`, about, without its vector
 
-Told = Progress | bool | None
+ProgressOption = Progress | bool | None
 
 
 @takes(IndexConfig)
@@ -84,14 +85,14 @@ def index(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    progress: Told = None,
+    progress: ProgressOption = None,
     wait: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> "Lake":
     """Read photos, find and embed their faces, and return the lake that has a row for each.
 
-    What the lake has is not done again: call it again after a stop, or to add new photos.
+    Call it again after a stop, or to add new photos: photos in the lake are not done again.
 
     Args:
         inputs: folders, globs, images, .tar, .zip and .parquet shards, .txt lists of paths; local
@@ -103,8 +104,8 @@ def index(
         options: see below.
 
     Raises:
-        FacelakeError: what cannot be done, and what to do about it.
-        KeyboardInterrupt: what is written is kept.
+        FacelakeError: something cannot be done; the message says what to do about it.
+        KeyboardInterrupt: it was interrupted; rows that are written are kept.
     """
     several = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     config = build(
@@ -114,18 +115,18 @@ def index(
         output=os.fspath(output),
         storage_options=dict(storage_options or {}),
     )
-    with shown(progress) as tell:
-        outcome = run_index(config, Watch(tell), wait)
+    with shown(progress) as report:
+        outcome = run_index(config, Watch(report), wait)
     if outcome.interrupted:
         raise KeyboardInterrupt
     return Lake(config.output, config.storage_options)
 
 
 def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
-    """Index as `index` does, tell `watch` how it gets on, and return what became of the run.
+    """Index as `index` does, with progress for `watch`, and return the outcome of the run.
 
     Raises:
-        FacelakeError: what cannot be done, and what to do about it.
+        FacelakeError: something cannot be done; the message says what to do about it.
     """
     lake = LakeStore(config.output, config.storage_options)
     lake.folder.reach()
@@ -211,12 +212,12 @@ class Lake:
         *,
         ray: WhereRay = "auto",
         wait: bool = False,
-        progress: Told = None,
+        progress: ProgressOption = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Group the faces into people, and return the figures of the run.
 
-        Ids, names and corrections survive; after new photos only what they touch is done again.
+        Ids, names and corrections survive; after new photos only people whom they touch are done.
         """
         # It takes torch, a second to import, that nothing else should wait for.
         from pipeline.clustering.past import settings_of
@@ -238,10 +239,10 @@ class Lake:
         *,
         ray: WhereRay = "auto",
         wait: bool = False,
-        progress: Told = None,
+        progress: ProgressOption = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Find copies of pictures, say which one to keep and why, and return the figures.
+        """Find copies of pictures, choose which ones to keep, and return the figures.
 
         Nothing is moved; `move_copies` does.
         """
@@ -324,10 +325,10 @@ class Lake:
         *,
         ray: WhereRay = "auto",
         wait: bool = False,
-        progress: Told = None,
+        progress: ProgressOption = None,
         **options: Any,
     ) -> "Manifest":
-        """Build the vector index that makes searching quick, or add what it lacks.
+        """Build the vector index that makes searching fast, or add the faces that it lacks.
 
         Raises:
             ConfigError: FAISS is not installed.
@@ -345,12 +346,12 @@ class Lake:
     @takes(SearchConfig)
     def search(
         self, image: "Photo | None" = None, *, face_id: str | None = None, **options: Any
-    ) -> "Found":
-        """Return the faces that are most like that of a photo, or like one of the lake's own.
+    ) -> "SearchResult":
+        """Return the faces that are most similar to a photo's, or to one of the lake's own.
 
         Args:
             image: photo: path, URL, PIL image, array or tensor.
-            face_id: instead of it, a face of the lake.
+            face_id: a face of the lake instead of a photo.
             options: see below.
         """
         from pipeline.search.results import search
@@ -360,7 +361,7 @@ class Lake:
 
     @takes(IdentifyConfig)
     def identify(self, image: "Photo", **options: Any) -> "Identity":
-        """Tell which person the face of a photo is, or why nobody."""
+        """Return which person the face of a photo is, or why nobody."""
         from pipeline.search.identity import identify
 
         return identify(self._searcher(), image, **options)
@@ -369,7 +370,7 @@ class Lake:
     def verify(
         self, first: str, second: str, *, calibration: "Calibration | None" = None, **options: Any
     ) -> "Verdict":
-        """Tell whether two faces of the lake are one person: face ids, or photos by any name."""
+        """Return whether two faces of the lake are one person: face ids, or photos by any name."""
         from pipeline.search.verify import verify_faces
 
         return verify_faces(self.store, first, second, calibration=calibration, **options)
@@ -473,16 +474,16 @@ class Lake:
     ) -> "Forgetting":
         """Remove people, photos or faces from every table, for good; photos are not touched.
 
-        Without a person, photo or face it goes on with what was stopped, and removes again what a
-        backup brought back.
+        Without a person, photo or face it finishes a run that was stopped, and removes again what
+        a backup brought back.
 
         Args:
             person: id, start of one, or exact name; or several.
             image: image_id, uri or name of a photo; or several.
             face: face id; or several.
-            prove: read every file, and say what is left of all that was ever forgotten.
+            prove: read every file, and report what is left of what was ever forgotten.
             wait: for another run on the lake.
-            confirm: is shown what would go, and says whether it may; None: it may.
+            confirm: called with what would be removed, returns whether to do it; None: do it.
         """
         from pipeline.maintenance.forget.job import Wanted, run
 
@@ -494,8 +495,8 @@ class Lake:
         return Size("faces", faces * row_bytes, gpus)
 
     def _searcher(self, exact: bool = False) -> "Searcher":
-        """Return the lake as it is now, open for searching; models are loaded once."""
-        from pipeline.search.find import Searcher
+        """Open the lake as it is now for searching; models are loaded once."""
+        from pipeline.search.searcher import Searcher
 
         return Searcher(self.store, exact=exact, models=self._models)
 

@@ -1,8 +1,8 @@
-"""Amounts as a person reads them."""
+"""Amounts in words: counts, hours and bytes."""
 
 
 def count(number: float) -> str:
-    """Return a number as a person reads it: 0.42, 53, 1,512, 1e8."""
+    """Return a number in words: 0.42, 53, 1,512, 1e8."""
     if number >= 1e6:
         text = f"{number:.3g}"
         mantissa, _, power = text.partition("e+")
@@ -11,7 +11,7 @@ def count(number: float) -> str:
 
 
 def time(hours: float) -> str:
-    """Return hours as a person says them: 42 s, 3.5 min, 12 h, 40 d."""
+    """Return hours in words: 42 s, 3.5 min, 12 h, 40 d."""
     for limit, unit, factor in ((1 / 60, "s", 3600), (1, "min", 60), (100, "h", 1)):
         if hours < limit:
             value = hours * factor
@@ -20,7 +20,7 @@ def time(hours: float) -> str:
 
 
 def size(number: float) -> str:
-    """Return bytes as a person reads them: 74 KB, 3.1 GB, 540 TB."""
+    """Return bytes in words: 74 KB, 3.1 GB, 540 TB."""
     for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
         if number >= factor:
             value = number / factor

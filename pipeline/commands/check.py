@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration
+from pipeline.commands.output import duration, say
 from pipeline.errors import EXIT_UNSOUND
 from pipeline.maintenance.check import Result
 from pipeline.maintenance.finding import KINDS, Finding
@@ -23,12 +23,12 @@ def add_parser(commands: Any) -> None:
         "check",
         help="verify a lake, and repair it",
         description="Read every part of a lake and verify checksums, columns, unique ids, twins, "
-        "numbers of faces and vectors. With --repair, leftovers of crashes and second rows go, "
-        "and parts that cannot be trusted move to quarantine/: the next run does their images "
+        "numbers of faces and vectors. With --repair, leftovers of crashes and second rows are "
+        "removed, and damaged parts move to quarantine/: the next run does their images "
         f"again. Exit code 0 for a sound lake, {EXIT_UNSOUND} when something is wrong.",
     )
     opt.add_lake(parser)
-    parser.add_argument("--repair", action="store_true", help="mend what is found")
+    parser.add_argument("--repair", action="store_true", help="repair what is wrong")
     opt.add_storage_options(parser)
     parser.set_defaults(func=run)
 
@@ -49,12 +49,10 @@ def run(options: argparse.Namespace) -> int:
 def show(lake: str, result: Result, seconds: float) -> None:
     """Print what was verified and what is wrong."""
     console = Console()
-    console.print(
-        f"{visible(lake)}: {result.parts:,} parts, {result.images:,} images, "
+    say(
+        console,
+        f"{lake}: {result.parts:,} parts, {result.images:,} images, "
         f"{result.faces:,} faces verified in {duration(seconds)}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     if not result.findings:
         print("sound: nothing is missing, doubled or damaged")

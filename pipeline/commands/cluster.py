@@ -5,14 +5,12 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration
+from pipeline.commands.output import duration, say, show_facts
 from pipeline.commands.progress import steps
 from pipeline.library import CLUSTER_FACES_FOR_RAY
-from pipeline.storage.folder import visible
 
 
 def add_parser(commands: Any) -> None:
@@ -21,8 +19,8 @@ def add_parser(commands: Any) -> None:
         "cluster",
         help="group the faces of a lake into people",
         description="Group the faces of a lake into people. Ids and corrections survive every "
-        "run; after new photos were indexed only what they touch is done again; a run that was "
-        "stopped goes on where it was.",
+        "run; after new photos were indexed, only people whom they touch are done again; a run "
+        "that was stopped resumes.",
     )
     opt.add_lake(parser)
     opt.add_task_options(parser, CLUSTER_FACES_FOR_RAY, "faces")
@@ -31,24 +29,23 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Cluster, print what was found, and return the exit code."""
+    """Cluster, print the figures, and return the exit code."""
     values = opt.values_of(ClusterConfig, options)
     console, began = Console(), time.monotonic()
     lake = opt.open_lake(options)
-    with steps(console) as tell:
-        about = lake.cluster(ray=options.ray, wait=options.wait, progress=tell, **values)
+    with steps(console) as progress:
+        about = lake.cluster(ray=options.ray, wait=options.wait, progress=progress, **values)
     show(console, lake.url, about, time.monotonic() - began)
     return 0
 
 
 def show(console: Console, lake: str, about: dict[str, Any], seconds: float) -> None:
-    """Print what was found."""
-    table = Table(title=f"people of {visible(lake)}", show_header=False)
+    """Print the figures of the run."""
     threshold = about["threshold"]
     tiers = about["tiers"]
     groups = about["threshold_of_groups"]["equal_groups"]
     kind = "asked for" if threshold["fixed"] is not None else "calibrated"
-    rows = {
+    facts = {
         "people": f"{about['people']:,}, {about['people_of_one_face']:,} of them seen once",
         "faces": f"{about['faces']:,}: {tiers.get('core', 0):,} core, {tiers.get('attach', 0):,} "
         f"weak, {tiers.get('rejected', 0):,} left out",
@@ -60,13 +57,8 @@ def show(console: Console, lake: str, about: dict[str, Any], seconds: float) -> 
         "seconds": f"{seconds:.1f}",
     }
     if about.get("recall") is not None:
-        rows["neighbours found"] = f"{about['recall']:.2%} of those above the threshold (sample)"
+        facts["neighbours found"] = f"{about['recall']:.2%} of those above the threshold (sample)"
     if about["ids_changed"]:
-        rows["changed person"] = f"{about['ids_changed']:,} faces"
-    for name, text in rows.items():
-        table.add_row(name, text)
-    console.print(table)
-    console.print(
-        f"look at them with `facelake people {visible(lake)} list`, took "
-        f"{duration(seconds)}", highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+        facts["changed person"] = f"{about['ids_changed']:,} faces"
+    show_facts(console, f"people of {lake}", facts)
+    say(console, f"look at them with `facelake people {lake} list`, took {duration(seconds)}")

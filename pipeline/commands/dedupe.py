@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration, say
+from pipeline.commands.output import duration, say, show_facts
 from pipeline.commands.progress import steps
 from pipeline.dedupe import plans
 from pipeline.dedupe.algorithms.settings import DedupeConfig
@@ -38,31 +38,33 @@ def add_parser(commands: Any) -> None:
     )
     opt.add_lake(parser)
     opt.add_config_options(parser, DedupeConfig)
-    do = parser.add_argument_group("what is done")
-    do.add_argument(
-        "--image", metavar="PHOTO", help="only tell which pictures of the lake are copies of this"
+    actions = parser.add_argument_group("what is done")
+    actions.add_argument(
+        "--image",
+        metavar="PHOTO",
+        help="only list the pictures of the lake that are copies of this",
     )
-    do.add_argument("--json", action="store_true", help="with --image: as JSON")
-    do.add_argument(
+    actions.add_argument("--json", action="store_true", help="with --image: as JSON")
+    actions.add_argument(
         "--plan", metavar="FILE",
         help="write what may go to a .csv, or a .sh that moves it aside",
     )  # fmt: skip
-    do.add_argument(
+    actions.add_argument(
         "--apply", nargs=2, metavar=("move", "FOLDER"),
         help="move what may go into a folder, each file after its bytes and those of the kept "
         "one were checked again",
     )  # fmt: skip
-    do.add_argument(
+    actions.add_argument(
         "--kinds", type=opt.comma_separated, default=COPIES, metavar="KINDS",
         help=f"what --plan and --apply act on; default: {','.join(COPIES)}",
     )  # fmt: skip
-    do.add_argument("--undo", metavar="LOG", help="move back what --apply moved")
+    actions.add_argument("--undo", metavar="LOG", help="move back what --apply moved")
     opt.add_task_options(parser, DEDUPE_IMAGES_FOR_RAY, "images")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Search, print what was found, do what was asked for, and return the exit code."""
+    """Find copies, print the figures, plan or move if asked to, and return the exit code."""
     values = opt.values_of(DedupeConfig, options)
     check(options)
     console, lake = Console(), opt.open_lake(options)
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         show_copies(console, lake.copies_of(options.image, **values), options.json)
         return 0
     if options.undo:
-        return tell(console, "moved back", lake.undo_move(options.undo))
+        return show_moved(console, "moved back", lake.undo_move(options.undo))
     if options.apply:
         lake.check_target(options.apply[1])
     if must_decide(lake, options):
@@ -84,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         write_plan(console, lake, options)
     if options.apply:
         moved = lake.move_copies(options.apply[1], options.kinds, wait=options.wait)
-        return tell(console, "moved", moved)
+        return show_moved(console, "moved", moved)
     return 0
 
 
@@ -134,26 +136,21 @@ def write_plan(console: Console, lake: Lake, options: argparse.Namespace) -> Non
 
 
 def show(console: Console, lake: str, about: dict[str, Any], seconds: float) -> None:
-    """Print what was found."""
+    """Print the figures of the run."""
     kinds = about["kinds"]
-    table = Table(title=Text(f"duplicates in {visible(lake)}"), show_header=False)
     copies = sum(kinds.get(kind, 0) for kind in COPIES)
     size = about["bytes_of_copies"]
-    table.add_row("pictures", f"{about['images']:,}, {about['new_images']:,} of them new")
-    table.add_row("groups of copies", f"{kinds.get(KEPT, 0):,}")
-    table.add_row("copies", f"{copies:,}, {size / 1e6:,.1f} MB")
-    for kind in COPIES:
-        if kinds.get(kind):
-            table.add_row(f"  {kind}", f"{kinds[kind]:,}")
+    facts = {
+        "pictures": f"{about['images']:,}, {about['new_images']:,} of them new",
+        "groups of copies": f"{kinds.get(KEPT, 0):,}",
+        "copies": f"{copies:,}, {size / 1e6:,.1f} MB",
+        **{f"  {kind}": f"{kinds[kind]:,}" for kind in COPIES if kinds.get(kind)},
+    }
     if kinds.get(BURST):
-        table.add_row("shots in bursts", f"{kinds[BURST]:,}, all kept")
-    table.add_row("time", duration(seconds))
-    console.print(table)
+        facts["shots in bursts"] = f"{kinds[BURST]:,}, all kept"
+    show_facts(console, f"duplicates in {lake}", facts | {"time": duration(seconds)})
     if copies:
-        console.print(
-            f"see them with `facelake dedupe {visible(lake)} --plan copies.csv`",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        say(console, f"see them with `facelake dedupe {lake} --plan copies.csv`")
 
 
 def show_copies(console: Console, copies: list[dict[str, Any]], as_json: bool) -> None:
@@ -174,12 +171,12 @@ def show_copies(console: Console, copies: list[dict[str, Any]], as_json: bool) -
     console.print(table)
 
 
-def tell(console: Console, done: str, result: Moved) -> int:
-    """Print what became of files, and return the exit code."""
+def show_moved(console: Console, action: str, result: Moved) -> int:
+    """Print how many files were moved, and which not, and return the exit code."""
     more = f", with {result.companions:,} that belong to them" if result.companions else ""
-    lines = [f"{result.moved:,} files {done}, {result.bytes / 1e6:,.1f} MB{more}"]
-    lines += [f"  {count:,} left: {why}" for why, count in result.skipped.most_common()]
-    if done == "moved" and result.log:
-        lines.append(f"undo it with --undo {visible(result.log)}")
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    say(console, f"{result.moved:,} files {action}, {result.bytes / 1e6:,.1f} MB{more}")
+    for why, count in result.skipped.most_common():
+        say(console, f"  {count:,} left: {why}")
+    if action == "moved" and result.log:
+        say(console, f"undo it with --undo {result.log}")
     return StorageError.exit_code if result.failed else 0

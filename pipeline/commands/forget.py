@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
         help="remove people, photos or faces for good",
         description="Remove people, photos or faces from every table of a lake, for good: vectors, "
         "thumbnails, names, index, duplicates, checkpoints, pages. A later run does not bring them "
-        "back. The photos themselves are not touched. Without a person, photo or face it goes on "
-        "with what was stopped, and removes again what a backup brought back.",
+        "back. The photos themselves are not touched. Without a person, photo or face it finishes "
+        "a run that was stopped, and removes again what a backup brought back.",
     )
     opt.add_lake(parser)
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         "--face", action="append", default=[], metavar="FACE",
         help="face id; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--prove", action="store_true",
@@ -86,14 +86,14 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(outcome), indent=2))
     else:
         if outcome.removed is not None:
-            show_done(console, lake.store, outcome.removed)
+            show_removed(console, lake.store, outcome.removed)
         if outcome.proof is not None:
             show_proof(console, lake.store, outcome.proof)
     return EXIT_UNSOUND if outcome.proof is not None and outcome.proof.findings else 0
 
 
 def as_json(outcome: "Forgetting") -> dict[str, Any]:
-    """Return what was meant, removed and proved, as JSON has it."""
+    """Return the target, what was removed, and the proof, for JSON."""
     facts: dict[str, Any] = {}
     if (target := outcome.target) is not None:
         facts["forgotten"] = {
@@ -138,43 +138,43 @@ def confirm(options: argparse.Namespace) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError("This cannot be undone; look at --dry-run, then give --yes")
-    print("This cannot be undone. Type yes to go on: ", end="", flush=True, file=sys.stderr)
+    print("This cannot be unremoved. Type yes to go on: ", end="", flush=True, file=sys.stderr)
     if input().strip().lower() != "yes":
         raise ConfigError("Nothing was forgotten")
 
 
-def show_done(console: Console, lake: LakeStore, done: "Removed") -> None:
+def show_removed(console: Console, lake: LakeStore, removed: "Removed") -> None:
     """Print what was removed, and what to run next."""
     table = Table(title=f"forgotten in {visible(lake.folder.url)}", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("parts rewritten", f"{done.parts:,}")
-    table.add_row("faces out of clusters", f"{done.clustered:,}")
-    table.add_row("corrections removed", f"{done.corrections:,}")
-    table.add_row("rows of duplicates", f"{done.duplicates:,}")
-    if done.vectors:
-        table.add_row("vectors of pictures", f"{done.vectors:,}")
-    table.add_row("vector index", done.index or "not concerned")
-    table.add_row("report", "removed" if done.report else "there was none")
-    table.add_row("manifests of runs changed", f"{done.runs:,}")
-    if done.leftovers:
-        table.add_row("leftovers removed", f"{done.leftovers:,}")
-    known = lake.forgotten()
-    kinds = {"face": known.faces, "image": known.images, "person": known.persons}
+    table.add_row("parts rewritten", f"{removed.parts:,}")
+    table.add_row("faces out of clusters", f"{removed.clustered:,}")
+    table.add_row("corrections removed", f"{removed.corrections:,}")
+    table.add_row("rows of duplicates", f"{removed.duplicates:,}")
+    if removed.vectors:
+        table.add_row("vectors of pictures", f"{removed.vectors:,}")
+    table.add_row("vector index", removed.index or "not concerned")
+    table.add_row("report", "removed" if removed.report else "there was none")
+    table.add_row("manifests of runs changed", f"{removed.runs:,}")
+    if removed.leftovers:
+        table.add_row("leftovers removed", f"{removed.leftovers:,}")
+    tombstones = lake.forgotten()
+    kinds = {"face": tombstones.faces, "image": tombstones.images, "person": tombstones.persons}
     in_all = ", ".join(f"{len(keys):,} {kind}" for kind, keys in kinds.items() if keys)
     table.add_row("tombstones in all", in_all or "none")
     console.print(table)
-    again = [
-        *(["facelake search-index"] if done.index else []),
-        *(["facelake dedupe"] if done.duplicates else []),
-        *(["facelake report"] if done.report else []),
+    commands = [
+        *(["facelake search-index"] if removed.index else []),
+        *(["facelake dedupe"] if removed.duplicates else []),
+        *(["facelake report"] if removed.report else []),
     ]
-    if again:
-        console.print(f"to make again what was removed whole: {', '.join(again)}")
+    if commands:
+        console.print(f"to make again what was removed whole: {', '.join(commands)}")
 
 
 def show_proof(console: Console, lake: LakeStore, proof: "Proof") -> None:
-    """Print what a search for what should be gone came to."""
+    """Print whether anything is left of what was forgotten."""
     if not proof.findings:
         console.print(
             f"proved: {proof.files:,} files with {proof.rows:,} rows hold nothing of what was "

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pipeline.commands import options as opt
 from pipeline.commands.output import say
-from pipeline.commands.search import probe_as_json, tell_choice
+from pipeline.commands.search import probe_as_json, show_choice
 from pipeline.search.settings import IdentifyConfig
 from pipeline.storage.folder import visible
 
@@ -38,41 +38,41 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Identify and print."""
     values = opt.values_of(IdentifyConfig, options)
-    found = opt.open_lake(options).identify(options.image, **values)
+    identity = opt.open_lake(options).identify(options.image, **values)
     if options.json:
-        print(json.dumps(as_json(found), indent=2))
+        print(json.dumps(as_json(identity), indent=2))
         return 0
     console = Console()
-    tell_choice(console, found.probe, options.select)
-    show(console, found)
+    show_choice(console, identity.probe, options.select)
+    show(console, identity)
     return 0
 
 
-def as_json(found: "Identity") -> dict[str, Any]:
-    """Return the answer as JSON has it."""
+def as_json(identity: "Identity") -> dict[str, Any]:
+    """Return the answer for JSON."""
     return {
-        "query": probe_as_json(found.probe) | {"size_px": found.probe.size_px},
-        "person": asdict(found.person) if found.person else None,
-        "reason": found.reason,
-        "margin": found.margin,
-        "threshold": found.threshold,
-        "candidates": [asdict(one) for one in found.candidates],
+        "query": probe_as_json(identity.probe) | {"size_px": identity.probe.size_px},
+        "person": asdict(identity.person) if identity.person else None,
+        "reason": identity.reason,
+        "margin": identity.margin,
+        "threshold": identity.threshold,
+        "candidates": [asdict(one) for one in identity.candidates],
     }
 
 
-def show(console: Console, found: "Identity") -> None:
-    """Print who it is."""
-    if found.person is not None:
-        who = visible(found.person.name or found.person.person_id)
-        lead = "nobody else is known" if found.margin is None else (
-            f"{found.margin:.3f} before the next"
+def show(console: Console, identity: "Identity") -> None:
+    """Print who it is, or why nobody, and the candidates."""
+    if identity.person is not None:
+        who = visible(identity.person.name or identity.person.person_id)
+        lead = "nobody else is known" if identity.margin is None else (
+            f"{identity.margin:.3f} before the next"
         )  # fmt: skip
-        say(console, f"{who}: similarity {found.person.similarity:.3f}, {lead}")
+        say(console, f"{who}: similarity {identity.person.similarity:.3f}, {lead}")
     else:
-        say(console, f"nobody: {found.reason}")
-    if found.candidates:
+        say(console, f"nobody: {identity.reason}")
+    if identity.candidates:
         table = Table("similarity", "person", "name", "faces", "most similar face")
-        for one in found.candidates:
+        for one in identity.candidates:
             name, face = Text(visible(one.name or "")), Text(visible(one.face_id), overflow="fold")
             table.add_row(f"{one.similarity:.3f}", one.person_id, name, f"{one.faces:,}", face)
         console.print(table)

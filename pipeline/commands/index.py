@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
         "index",
         help="read photos, find and embed faces, write tables",
         description="Read photos from any mix of inputs, find and embed their faces, and add a "
-        "row for every photo and every face to a lake. Run again to go on after a stop, or to "
-        "add new photos: what the lake has is not done again.",
+        "row for every photo and every face to a lake. Run it again to resume after a stop, or to "
+        "add new photos: photos that are in the lake are not done again.",
     )
     opt.add_inputs(parser)
     parser.add_argument("--output", required=True, metavar="LAKE", help="the lake to add to")
@@ -84,8 +84,8 @@ def dry_run(config: IndexConfig, console: Console) -> int:
     """List what a run would read, without starting anything."""
     lake = LakeStore(config.output, config.storage_options)
     lake.folder.reach()
-    known = lake.ledger(config.retried_codes()) if lake.models() else Ledger.empty()
-    inputs = planned(config, known)
+    ledger = lake.ledger(config.retried_codes()) if lake.models() else Ledger.empty()
+    inputs = planned(config, ledger)
     for unit in inputs.units:
         if unit.kind == "files":
             for name in unit.names:
@@ -97,7 +97,7 @@ def dry_run(config: IndexConfig, console: Console) -> int:
 
 
 def plan_line(inputs: Plan) -> str:
-    """Return in one line what a plan holds."""
+    """Return a plan in one line."""
     parts = [f"{inputs.images:,} loose images", f"{inputs.shards:,} shards"]
     parts.append(f"{inputs.bytes / 1e6:,.1f} MB")
     if inputs.already_in_lake:
@@ -109,7 +109,7 @@ def plan_line(inputs: Plan) -> str:
 
 
 def summary(console: Console, lake: str, outcome: Indexed) -> None:
-    """Print the table that ends a run."""
+    """Print the figures of the run."""
     tally, report, seconds = outcome.tally, outcome.report, outcome.seconds
     say(console, f"Lake {LakeStore(lake).folder.url}")
     table = Table(show_header=False)

@@ -1,8 +1,8 @@
-"""Ctrl-C that is not lost."""
+"""Ctrl-C that stops a run even where native code drops the exception."""
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 
@@ -11,33 +11,28 @@ class Interrupts:
 
     Python raises KeyboardInterrupt in whatever runs at that moment. Where that is a callback of
     native code, as Ray has many, the exception is dropped and the run would go on. `check` raises
-    it again. Outside the main thread, which alone hears signals, this does nothing.
+    it again. Outside the main thread, the only one that gets signals, this does nothing.
     """
 
     def __init__(self) -> None:
-        self.came = False
-        self._before: Any = None
-        self._hears = threading.current_thread() is threading.main_thread()
+        self.pressed = False
+        self._previous: Any = None
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> "Interrupts":
-        if self._hears:
-            self._before = signal.signal(signal.SIGINT, self._hear)
+        if self._in_main_thread:
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        if self._hears:
-            signal.signal(signal.SIGINT, self._before)
+    def __exit__(self, *_: object) -> None:
+        if self._in_main_thread:
+            signal.signal(signal.SIGINT, self._previous)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
         raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed."""
-        if self.came:
+        if self.pressed:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Options of commands, made from the fields of the configs that they become."""
+"""Options of commands; most are made from the fields of configs."""
 
 import argparse
 from typing import Any, TypeVar, get_args, get_origin
@@ -15,10 +15,11 @@ Config = TypeVar("Config")
 def add_config_options(parser: argparse.ArgumentParser, config: type) -> None:
     """Add an option for each field of a config that says so; `config_of` reads them."""
     groups: dict[str, Any] = {}
-    for one in settings(config):
-        if one.group is not None and one.group not in groups:
-            groups[one.group] = parser.add_argument_group(one.group)
-        _add(groups.get(one.group or "", parser), one)
+    for setting in settings(config):
+        group = setting.group
+        if group is not None and group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        _add(groups.get(group or "", parser), setting)
 
 
 def _add(parser: Any, one: Setting) -> None:
@@ -55,21 +56,21 @@ def _without_none(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
-    """Return the words of a list that is joined by commas."""
+    """Return the words of a list with commas."""
     return tuple(filter(None, text.replace(" ", "").split(",")))
 
 
-def config_of(config: type[Config], options: argparse.Namespace, **given: Any) -> Config:
+def config_of(config: type[Config], options: argparse.Namespace, **fixed: Any) -> Config:
     """Return the checked config that the options ask for.
 
     Raises:
         ConfigError: an option out of its range.
     """
-    return build(config, values_of(config, options), **given)
+    return build(config, values_of(config, options), **fixed)
 
 
 def values_of(config: type, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say, by the names that the library has for them."""
+    """Return the values of the options by the names of the config's fields."""
     return {one.name: getattr(options, one.name) for one in settings(config)}
 
 
@@ -99,7 +100,7 @@ def add_storage_options(
 
 
 def add_weights_options(parser: Any) -> None:
-    """Add where weights are cached and fetched from, as indexing has it."""
+    """Add the options of `index` that say where weights are cached and fetched from."""
     for one in settings(IndexConfig):
         if one.name in ("weights_dir", "weights_url"):
             _add(parser, one)
@@ -116,13 +117,13 @@ def add_wait_option(parser: Any) -> None:
 
 
 def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
-    """Add what says where tasks run, and for whom they wait."""
+    """Add the options that say where tasks run, and whether to wait for other runs."""
     add_wait_option(parser)
     parser.add_argument("--verbose", action="store_true", help="log what is going on")
     parser.add_argument(
         "--ray", choices=("auto", "always", "never"), default="auto",
-        help="whether tasks run on a Ray cluster; auto: on one that is named by RAY_ADDRESS, and "
-        f"on this machine's cores from {rows_for_ray:,} {of_what}; default: %(default)s",
+        help="whether tasks run on a Ray cluster; auto: on the one that RAY_ADDRESS names, else "
+        f"on this machine's cores from {rows_for_ray:,} {of_what} on; default: %(default)s",
     )  # fmt: skip
     add_storage_options(parser)
 
@@ -140,7 +141,7 @@ def open_lake(options: argparse.Namespace) -> Lake:
 
 
 def add_own_embedder_options(parser: Any) -> None:
-    """Add what a command needs to embed photos as a lake that is there already does."""
+    """Add the options for embedding photos with the lake's own model."""
     parser.add_argument(
         "--embedder",
         metavar="PATH",

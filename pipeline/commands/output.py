@@ -1,6 +1,10 @@
-"""Lines on the terminal: what comes from outside is shown as it is, never as markup."""
+"""Lines and tables on the terminal; text from outside is never read as markup."""
+
+from collections.abc import Mapping
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.storage.folder import visible
 
@@ -10,8 +14,16 @@ def say(console: Console, text: str) -> None:
     console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
 
+def show_facts(console: Console, title: str, facts: Mapping[str, str]) -> None:
+    """Print a table of names and values."""
+    table = Table(title=Text(visible(title), style="table.title"), show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
 def duration(seconds: float) -> str:
-    """Return seconds as a person says it: 42 s, 3 min 20 s, 2 h 5 min."""
+    """Return seconds in words: 42 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -20,8 +20,8 @@ def add_parser(commands: Any) -> None:
         help="list the people of a lake, name and correct them",
         description="List the people that `facelake cluster` found, and correct them. PERSON is "
         "an id, the first digits of one (4 or more), or an exact name; FACE is a face id. "
-        "Corrections show at once, are kept apart from the tables, beat the machine in every "
-        "later clustering, and can be taken back.",
+        "Corrections are visible at once, are stored apart from the tables, win over every later "
+        "clustering, and can be undone.",
     )
     opt.add_lake(parser)
     parser.set_defaults(func=run)
@@ -97,57 +97,62 @@ def _list(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _show(people: PeopleTable, options: argparse.Namespace) -> None:
-    now = people.now()
-    people_tables.show_person(people.store, now, now.lookup(options.person), options.json)
+    view = people.now()
+    people_tables.show_person(people.store, view, view.lookup(options.person), options.json)
 
 
 def _name(people: PeopleTable, options: argparse.Namespace) -> None:
     if (options.name is None) != options.remove:
         raise ConfigError("Give either a name or --remove")
     if options.remove:
-        _done(people.unname(options.person), "name removed")
+        _print_done(people.unname(options.person), "name removed")
     else:
-        made = people.name(options.person, options.name)
-        _done(made, f"{made.person_id} is called {visible(made.value or '')}")
+        correction = people.name(options.person, options.name)
+        _print_done(
+            correction, f"{correction.person_id} is called {visible(correction.value or '')}"
+        )
         for other in people.now().called(options.name):
-            if other != made.person_id:
-                print(f"so is {other}; if they are one: merge {other} {made.person_id}")
+            if other != correction.person_id:
+                print(f"so is {other}; if they are one: merge {other} {correction.person_id}")
 
 
 def _merge(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.merge(*options.persons)
-    _done(made, f"{len(set(options.persons))} persons are one, {made.person_id}")
+    correction = people.merge(*options.persons)
+    _print_done(correction, f"{len(set(options.persons))} persons are one, {correction.person_id}")
 
 
 def _split(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.split(options.person, options.faces)
+    correction = people.split(options.person, options.faces)
     number = len(set(options.faces))
-    _done(made, f"{number} faces of {visible(options.person)} are a new person, {made.person_id}")
+    _print_done(
+        correction,
+        f"{number} faces of {visible(options.person)} are a new person, {correction.person_id}",
+    )
 
 
 def _move(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.move(options.faces, options.to)
-    _done(made, f"{len(set(options.faces))} faces are {made.person_id} now")
+    correction = people.move(options.faces, options.to)
+    _print_done(correction, f"{len(set(options.faces))} faces are {correction.person_id} now")
 
 
 def _not_a_face(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.not_a_face(options.faces)
-    _done(made, f"{len(made.faces)} faces rejected")
+    correction = people.not_a_face(options.faces)
+    _print_done(correction, f"{len(correction.faces)} faces rejected")
 
 
 def _hide(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.hide(options.person)
-    _done(made, f"{made.person_id} is hidden")
+    correction = people.hide(options.person)
+    _print_done(correction, f"{correction.person_id} is hidden")
 
 
 def _unhide(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.unhide(options.person)
-    _done(made, f"{made.person_id} is shown")
+    correction = people.unhide(options.person)
+    _print_done(correction, f"{correction.person_id} is shown")
 
 
 def _cover(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.cover(options.person, options.face)
-    _done(made, f"{visible(options.face)} stands for {made.person_id}")
+    correction = people.cover(options.person, options.face)
+    _print_done(correction, f"{visible(options.face)} stands for {correction.person_id}")
 
 
 def _history(people: PeopleTable, options: argparse.Namespace) -> None:
@@ -155,9 +160,9 @@ def _history(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _undo(people: PeopleTable, options: argparse.Namespace) -> None:
-    made = people.undo(options.correction)
-    print(f"taken back: {made.value}; to bring it back: undo {made.constraint_id}")
+    correction = people.undo(options.correction)
+    print(f"taken back: {correction.value}; to bring it back: undo {correction.constraint_id}")
 
 
-def _done(made: Constraint, what: str) -> None:
-    print(f"{what}; to take it back: undo {made.constraint_id}")
+def _print_done(correction: Constraint, text: str) -> None:
+    print(f"{text}; to take it back: undo {correction.constraint_id}")

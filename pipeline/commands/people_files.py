@@ -17,7 +17,7 @@ from pipeline.storage.folder import split_file, visible
 def add_parsers(
     add: Callable[[str, Callable[[PeopleTable, argparse.Namespace], None], str], Any],
 ) -> None:
-    """Add both; `add` makes a parser of a name, the work, and what it is about."""
+    """Add both; `add` makes a parser from a name, a function and a help text."""
     exporting = add(
         "export", _export,
         "write who is on which photo: a CSV file, or XMP sidecars with face regions that digiKam, "
@@ -56,7 +56,7 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
             raise ConfigError("Give either a folder for the sidecars or --beside")
         written = export_sidecars(people.store, options.file, options.naming, options.replace)
         print(f"{written.sidecars:,} sidecars written, with {written.faces:,} faces")
-        _tell(written.skipped)
+        _show_skipped(written.skipped)
         return
     if options.file is None or options.replace or options.naming != "full":
         raise ConfigError("Give a CSV file to write, or --xmp with a folder or --beside")
@@ -68,11 +68,13 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
 
 def _import(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.file.lower().endswith(ENDING) or os.path.isdir(options.file):
-        done = import_sidecars(people.store, options.file, note("import", options.file))
-        names, faces = (done.imported.names, done.imported.faces) if done.imported else (0, 0)
-        print(f"{names:,} names given to {faces:,} faces, from {done.sidecars:,} sidecars")
-        unknown = done.imported.unknown if done.imported else 0
-        _tell(done.skipped + Counter({"faces that are not in the clusters of this lake": unknown}))
+        result = import_sidecars(people.store, options.file, note("import", options.file))
+        names, faces = (result.imported.names, result.imported.faces) if result.imported else (0, 0)
+        print(f"{names:,} names given to {faces:,} faces, from {result.sidecars:,} sidecars")
+        unknown = result.imported.unknown if result.imported else 0
+        _show_skipped(
+            result.skipped + Counter({"faces that are not in the clusters of this lake": unknown})
+        )
         return
     folder, name = split_file(options.file)
     data = folder.read(name)
@@ -80,13 +82,13 @@ def _import(people: PeopleTable, options: argparse.Namespace) -> None:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{visible(options.file)} is not UTF-8; save it as UTF-8") from error
-    result = import_names(people.store, text, note("import", options.file))
-    print(f"{result.names:,} names given to {result.faces:,} faces")
-    if result.unknown:
-        print(f"{result.unknown:,} faces of the file are not in the clusters of this lake")
+    imported = import_names(people.store, text, note("import", options.file))
+    print(f"{imported.names:,} names given to {imported.faces:,} faces")
+    if imported.unknown:
+        print(f"{imported.unknown:,} faces of the file are not in the clusters of this lake")
 
 
-def _tell(left: Counter[str]) -> None:
-    for why, count in sorted(left.items()):
+def _show_skipped(skipped: Counter[str]) -> None:
+    for why, count in sorted(skipped.items()):
         if count:
             print(f"passed over: {count:,} {why}")

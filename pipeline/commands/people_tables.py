@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipeline.people import People
 from pipeline.people.corrections import Constraint, undone
-from pipeline.people.log import action
+from pipeline.people.log import by_action
 from pipeline.people.names import uris_of
 from pipeline.people.view import ORDERS, View
 from pipeline.storage.folder import visible
@@ -50,11 +50,11 @@ def show_list(
     _print(table)
 
 
-def show_person(people: People, now: View, person_id: str, as_json: bool) -> None:
+def show_person(people: People, view: View, person_id: str, as_json: bool) -> None:
     """Print a person and all their faces."""
-    person = now.person(person_id)
+    person = view.person(person_id)
     assert person is not None
-    faces = now.faces(person_id)
+    faces = view.faces(person_id)
     uris = uris_of(people, [face["face_id"] for face in faces])
     for face in faces:
         face["uri"] = uris.get(face["face_id"])
@@ -83,9 +83,6 @@ def show_person(people: People, now: View, person_id: str, as_json: bool) -> Non
 def show_history(rows: list[Constraint], as_json: bool) -> None:
     """Print all corrections, the corrections of one action in one line."""
     gone = undone(rows)
-    actions: dict[str, list[Constraint]] = {}
-    for row in rows:
-        actions.setdefault(action(row), []).append(row)
     lines: list[dict[str, Any]] = [
         {
             "id": of[-1].constraint_id,
@@ -97,7 +94,7 @@ def show_history(rows: list[Constraint], as_json: bool) -> None:
             "note": of[-1].note,
             "undone": all(row.constraint_id in gone for row in of),
         }
-        for of in actions.values()
+        for of in by_action(rows)
     ]
     if as_json:
         print(json.dumps(lines, indent=2))

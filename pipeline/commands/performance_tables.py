@@ -1,4 +1,4 @@
-"""What `facelake index` tells of its own speed, in its manifest and at the end."""
+"""The tables of its own speed that `facelake index` prints at the end."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ NOT_KNOWN = "not known"
 
 
 def show(console: Console, figures: Mapping[str, Any]) -> None:
-    """Print how busy each stage's workers were, and what held the run up."""
+    """Print how busy each stage's workers were, and what slowed the run down."""
     table = Table(box=SIMPLE, pad_edge=False)
     heads = ("stage", "workers", "seconds", "CPU", "busy", "steady", "images/s a worker")
     for i, head in enumerate(heads):
@@ -39,12 +39,12 @@ def show(console: Console, figures: Mapping[str, Any]) -> None:
 
 
 def percent(share: float | None) -> str:
-    """Return a share as people read it; nothing for one that there is not."""
+    """Return a share in percent, empty for None."""
     return "" if share is None else f"{share:.0%}"
 
 
 def size(count: int | None) -> str:
-    """Return bytes as people read them."""
+    """Return bytes in words."""
     if count is None:
         return NOT_KNOWN
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"

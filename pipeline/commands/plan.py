@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
         help="predict hours, memory and output size from a sample",
-        description="Take a sample of the photos through the stages of `facelake index`, in one "
+        description="Run a sample of the photos through the stages of `facelake index`, in one "
         "thread, and predict the hours, memory and output of whole archives on a cluster, and how "
         "many cores feed one GPU. Starts no Ray and writes no lake.",
     )

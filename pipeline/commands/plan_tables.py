@@ -21,14 +21,14 @@ from pipeline.executor.planning.prediction import (
 )
 
 PERCENTILES = (50, 95)
-# What else wants memory on a node: the system, and peaks that the sample did not see.
+# The rest of a node's memory is for the system, and for peaks that the sample did not show.
 MEMORY_SHARE = 0.9
-# Below it an interval from drawing the same photos again says little.
+# With fewer photos, an interval from resampling them says little.
 FEW_PHOTOS = 30
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Return everything as plain values, seconds and bytes unrounded."""
+    """Return everything for JSON, seconds and bytes unrounded."""
     sample, figures = outcome.sample, outcome.figures
     return {
         "archive_photos": sample.archive,
@@ -69,7 +69,7 @@ def _stage(sample: Sample, name: str) -> dict[str, float]:
 
 
 def warnings(outcome: Outcome) -> list[str]:
-    """Return what a reader should know before they rely on the numbers."""
+    """Return warnings about the numbers."""
     sample, hardware = outcome.sample, outcome.hardware
     lines = []
     if len(sample) < FEW_PHOTOS:
@@ -103,7 +103,7 @@ def warnings(outcome: Outcome) -> list[str]:
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print what was measured, what follows, and what to beware of."""
+    """Print the measurements, the predictions, and the warnings."""
     sample, figures, hardware = outcome.sample, outcome.figures, outcome.hardware
     console.print(measured(sample, figures))
     errors = ", ".join(f"{n} {code}" for code, n in sorted(sample.errors.items()))
@@ -148,7 +148,7 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def measured(sample: Sample, figures: Figures) -> Table:
-    """Return the table of what a photo takes in each stage."""
+    """Return the table of the time that a photo takes in each stage."""
     table = _table(
         f"{len(sample)} photos in one thread, milliseconds a photo",
         ("stage", "CPU", "half below", "95 % below", "share", "clock"),
@@ -164,7 +164,7 @@ def measured(sample: Sample, figures: Figures) -> Table:
 
 
 def times(predictions: Sequence[Prediction]) -> Table:
-    """Return the table of what is predicted of time."""
+    """Return the table of predicted times."""
     table = _table(
         "predicted time",
         ("photos", "time", f"{INTERVAL_PERCENT} % interval", "core hours", "photos/s", "limit"),
@@ -182,7 +182,7 @@ def times(predictions: Sequence[Prediction]) -> Table:
 
 
 def needs(predictions: Sequence[Prediction]) -> Table:
-    """Return the table of what is predicted of storage and memory."""
+    """Return the table of predicted output and memory."""
     table = _table(
         "predicted output and memory",
         ("photos", "output", "files", "node reads", "node", "driver", "node later", "driver later"),

@@ -1,25 +1,24 @@
-"""Shows how a run gets on: a live bar on a terminal, plain lines in a job log."""
+"""Shows the progress of a run: a live bar on a terminal, plain lines in a job log."""
 
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from pipeline.commands.interrupts import Interrupts
-from pipeline.commands.output import duration
-from pipeline.executor.progress import Progress as Tell
+from pipeline.commands.output import duration, say
 from pipeline.executor.progress import Watch
+from pipeline.lake import checkpoints
 
 LINE_EVERY_S = 10
 
 
 class Live(Watch):
-    """Shows an indexing run, and hears Ctrl-C; use as a context manager.
+    """Shows the progress of an indexing run, and handles Ctrl-C; use as a context manager.
 
     Args:
         plain: print lines instead of drawing, whatever the terminal.
@@ -29,8 +28,8 @@ class Live(Watch):
         super().__init__()
         self.console = console
         self._interrupts = Interrupts()
-        self._last = self.began
-        self._said = ""
+        self._last_line = self.began
+        self._last_text = ""
         self._bar: Progress | None = None
         if console.is_terminal and not plain:
             self._bar = Progress(
@@ -49,13 +48,8 @@ class Live(Watch):
         self._interrupts.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._interrupts.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._interrupts.__exit__()
         if self._bar:
             self._bar.stop()
 
@@ -69,9 +63,9 @@ class Live(Watch):
         if self._bar:
             share = done / total if total else 0.0
             self._bar.update(self._task, description=text, completed=share)
-        elif text != self._said:
-            self._said = text
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        elif text != self._last_text:
+            self._last_text = text
+            say(self.console, text)
 
     def part(self, result: Mapping[str, Any]) -> None:
         """Count one published part and show it."""
@@ -79,13 +73,13 @@ class Live(Watch):
         share = self.share()
         if self._bar:
             self._bar.update(self._task, description="indexing", completed=share, text=self.line())
-        elif time.monotonic() - self._last >= LINE_EVERY_S:
-            self._last = time.monotonic()
-            self.console.print(f"{share:4.0%} {self.line()}", highlight=False, soft_wrap=True)
+        elif time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            say(self.console, f"{share:4.0%} {self.line()}")
         self._interrupts.check()
 
     def stopping(self) -> None:
-        """Let no second Ctrl-C stop what leaves the lake tidy."""
+        """Ignore a second Ctrl-C while the lake is left tidy."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def finished(self) -> None:
@@ -93,23 +87,23 @@ class Live(Watch):
         if self._bar and self.tally.parts:
             self._bar.update(self._task, completed=1.0, text=self.line(left=False))
         elif self.tally.parts:
-            self.console.print(f"100% {self.line(left=False)}", highlight=False, soft_wrap=True)
+            say(self.console, f"100% {self.line(left=False)}")
 
     def line(self, left: bool = True) -> str:
-        """Return counts, speed, errors and, while some is left, the time that it takes."""
+        """Return counts, speed and errors, and with `left` the time that is left."""
         elapsed = max(1e-6, time.monotonic() - self.began)
         share = self.share()
-        rest = elapsed * (1 - share) / share if share > 0 else 0
+        time_left = elapsed * (1 - share) / share if share > 0 else 0
         errors = ", ".join(f"{n} {code}" for code, n in sorted(self.tally.errors.items()))
         return (
             f"{self.tally.images:,} images ({self.tally.images / elapsed:.1f}/s), "
             f"{self.tally.faces:,} faces, {errors or 'no errors'}"
-            + (f", {duration(rest)} left" if left else "")
+            + (f", {duration(time_left)} left" if left else "")
         )
 
 
 @contextmanager
-def steps(console: Console) -> Iterator[Tell]:
+def steps(console: Console) -> Iterator[checkpoints.Progress]:
     """Give a function that shows the steps of a job in one line."""
     with console.status("reading the lake") as status:
         yield lambda step, done, total: status.update(f"{step} {done} of {total}")

@@ -58,12 +58,12 @@ def run(options: argparse.Namespace) -> int:
 
     token, allowed = secrets.token_urlsafe(32), tuple(options.allow_host)
     ReviewConfig(token, options.host, options.port, allowed)  # refuse before the port is taken
-    with listening(options.host, options.port) as made:
-        port = made.getsockname()[1]
+    with listening(options.host, options.port) as listener:
+        port = listener.getsockname()[1]
         config = ReviewConfig(token, options.host, port, allowed, options.read_only)
         storage, weights = opt.storage_of(options), opt.weight_store(options)
         review = Review(lake, config, storage, weights, options.embedder)
-        review.now()
+        review.snapshot()
         name = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{name}:{port}/?token={token}"
 
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             if not options.no_browser and sys.stdout.isatty() and _has_display():
                 webbrowser.open(address)
 
-        serve(review, made, ready)
+        serve(review, listener, ready)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`facelake search`: faces of a lake that are like one."""
+"""`facelake search`: similar faces of a lake."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from pipeline.storage.folder import Folder, visible
 
 if TYPE_CHECKING:
     from pipeline.search.probe import Probe
-    from pipeline.search.results import Found, Match
+    from pipeline.search.results import Match, SearchResult
 
 PAGE = "index.html"
 
@@ -26,15 +26,15 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "search",
-        help="find faces of a lake that are like one",
-        description="Find the faces of a lake that are most similar to that of a photo, or to one "
-        "of its own. An index (facelake search-index) makes it quick; what the index lacks, or all "
-        "without one, is compared face by face, so that the answer misses nothing the lake has.",
+        help="find similar faces in a lake",
+        description="Find the faces of a lake that are most similar to the face of a photo, or "
+        "to one of its own. An index (facelake search-index) makes it fast; faces that the index "
+        "lacks are compared one by one, so that nothing is missed.",
     )
     opt.add_lake(parser)
     query = parser.add_mutually_exclusive_group(required=True)
-    query.add_argument("--image", metavar="PHOTO", help="photo whose face is searched for")
-    query.add_argument("--face-id", metavar="ID", help="face of the lake that is searched for")
+    query.add_argument("--image", metavar="PHOTO", help="photo with the face to search for")
+    query.add_argument("--face-id", metavar="ID", help="face of the lake to search for")
     opt.add_config_options(parser, SearchConfig)
     opt.add_own_embedder_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -49,37 +49,37 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger("pipeline.search").setLevel(logging.WARNING)
     values = opt.values_of(SearchConfig, options)
     lake = opt.open_lake(options)
-    found = lake.search(options.image, face_id=options.face_id, **values)
+    result = lake.search(options.image, face_id=options.face_id, **values)
     console = Console()
     if options.html:
-        from pipeline.web.found import page
+        from pipeline.web.search_page import page
 
-        Folder(options.html).publish(PAGE, page(found, lake.url).encode())
+        Folder(options.html).publish(PAGE, page(result, lake.url).encode())
     if options.json:
-        print(json.dumps(as_json(found), indent=2))
+        print(json.dumps(as_json(result), indent=2))
         return 0
-    if found.probe is not None:
-        tell_choice(console, found.probe, options.select)
-    show(console, found)
+    if result.probe is not None:
+        show_choice(console, result.probe, options.select)
+    show(console, result)
     if options.html:
         say(console, f"pictures in {options.html}/{PAGE}")
     return 0
 
 
-def as_json(found: "Found") -> dict[str, Any]:
-    """Return the answer as JSON has it."""
+def as_json(result: "SearchResult") -> dict[str, Any]:
+    """Return the result for JSON."""
     query: dict[str, Any] = {}
-    if found.probe is not None:
-        query = probe_as_json(found.probe)
-    elif found.asked is not None:
-        query = _match_as_json(found.asked)
+    if result.probe is not None:
+        query = probe_as_json(result.probe)
+    elif result.query_face is not None:
+        query = _match_as_json(result.query_face)
         del query["similarity"]
-    return {"query": query, "searched": asdict(found.how),
-            "matches": [_match_as_json(match) for match in found.matches]}  # fmt: skip
+    return {"query": query, "searched": asdict(result.searched),
+            "matches": [_match_as_json(match) for match in result.matches]}  # fmt: skip
 
 
 def probe_as_json(probe: "Probe") -> dict[str, Any]:
-    """Return the face of a photo as JSON has it."""
+    """Return the face of a photo for JSON."""
     return {"photo": probe.name, "box": list(probe.box), "faces": probe.faces}
 
 
@@ -88,24 +88,24 @@ def _match_as_json(match: "Match") -> dict[str, Any]:
             "box": list(match.box), "person_id": match.person_id, "name": match.name}  # fmt: skip
 
 
-def tell_choice(console: Console, probe: "Probe", choice: str) -> None:
-    """Say which face was taken of a photo that has several."""
+def show_choice(console: Console, probe: "Probe", choice: str) -> None:
+    """Print which face of a photo was taken if it has several."""
     if probe.faces > 1:
         box = ", ".join(f"{value:.0f}" for value in probe.box)
         say(console, f"{probe.name} has {probe.faces} faces; taken was the {choice}, box {box}")
 
 
-def show(console: Console, found: "Found") -> None:
-    """Print what was found."""
-    how = found.how
-    where = f"index ({how.kind})" if how.kind != "exact" else "all faces"
-    if how.kind != "exact" and how.compared:
-        where += f" and {how.compared:,} newer parts"
-    if not found.matches:
+def show(console: Console, result: "SearchResult") -> None:
+    """Print the matches, and what was searched."""
+    searched = result.searched
+    where = f"index ({searched.kind})" if searched.kind != "exact" else "all faces"
+    if searched.kind != "exact" and searched.compared:
+        where += f" and {searched.compared:,} newer parts"
+    if not result.matches:
         say(console, f"no face is similar enough; searched: {where}")
         return
     table = Table("similarity", "person", "face_id", "box", "photo", caption=f"searched: {where}")
-    for match in found.matches:
+    for match in result.matches:
         table.add_row(
             f"{match.similarity:.3f}",
             Text(visible(match.name or match.person_id or "")),

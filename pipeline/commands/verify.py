@@ -120,14 +120,13 @@ def _show(verdict: Any, choice: str) -> None:
     table = Table(box=SIMPLE, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    facts = _as_json(verdict)
     if verdict.probability is None:
         probability = "not calibrated"
     else:
-        made = verdict.calibration
+        calibration = verdict.calibration
         probability = (
-            f"{verdict.probability:.6f} at a prior of {verdict.prior:g} ({made.method}, from "
-            f"{visible(made.labelled_set)})"
+            f"{verdict.probability:.6f} at a prior of {verdict.prior:g} ({calibration.method}, "
+            f"from {visible(calibration.labelled_set)})"
         )
     threshold = "none: give --threshold" if verdict.threshold is None else f"{verdict.threshold:g}"
     decision = {True: "one person", False: "two people", None: "none: there is no threshold"}
@@ -135,7 +134,7 @@ def _show(verdict: Any, choice: str) -> None:
     table.add_row("probability", probability)
     table.add_row("threshold", threshold)
     table.add_row("decision", decision[verdict.same])
-    model = facts["model"]
+    model = _as_json(verdict)["model"]
     table.add_row("model", visible(model["revision"]))
     table.add_row("licence", model["licence"] or "not known here")
     table.add_row("accuracy", model["accuracy"] or "not known here")

@@ -100,10 +100,10 @@ def _fetch(store: WeightStore, names: list[str], everything: bool) -> int:
 def fetch_cards(
     store: WeightStore, cards: Sequence[ModelCard]
 ) -> list[tuple[ModelCard, tuple[Path, ...]]]:
-    """Return the checked files of each model, downloaded if need be, with a bar on a terminal.
+    """Return the checked files of each model, downloaded if needed, with a bar on a terminal.
 
     Raises:
-        WeightsError: a file cannot be had, or is not what it should be.
+        WeightsError: a file cannot be downloaded, or is not the right one.
     """
     columns = (
         TextColumn("{task.description}"),

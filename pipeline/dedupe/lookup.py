@@ -10,18 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.arrays import Bools, Bytes, Ints
-from pipeline.config import DecodeConfig
 from pipeline.dedupe.algorithms.banding import distances, spread
 from pipeline.dedupe.algorithms.dihedral import turned, turns
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.gather import binary
 from pipeline.dedupe.tables import EXACT, MIRRORED, NEAR, PIXELS, ROTATED
-from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
 from pipeline.imaging.record import Fingerprint
-from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.store import LakeStore
-from pipeline.storage.folder import split_file, visible
+from pipeline.sources.photo import decode_photo
 
 READ = ["image_id", "uri", "width", "height", "bytes", "sha256", "pixels_sha256", "phash",
         "phash_quality", "phash_inner", "phash_turnable"]  # fmt: skip
@@ -42,13 +39,7 @@ def read_probe(path: str, options: Mapping[str, Any]) -> Probe:
         ConfigError: it cannot be decoded.
         StorageError: it cannot be read.
     """
-    folder, name = split_file(path, options if "://" in path else {})
-    data = folder.read(name)
-    try:
-        with Sandbox(DecodeConfig()) as sandbox:  # as `index` does by default
-            _, marks = sandbox.decode(data)
-    except ImageError as error:
-        raise ConfigError(f"{visible(path)} cannot be looked up: {error}") from error
+    data, _, marks = decode_photo(path, options)
     return Probe(hashlib.sha256(data).hexdigest(), marks)
 
 

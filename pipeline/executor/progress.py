@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.executor.performance import StageTimes
-
-# A step in words, how much of it is done, and how much there is; 0 where nobody knows.
-Progress = Callable[[str, int, int], None]
+from pipeline.lake.checkpoints import Progress
 
 
 class Tally:

@@ -12,7 +12,7 @@ from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import Folder, is_local
 
 Arrays = dict[str, npt.NDArray[Any]]
-# Called with a step, how many of its tasks are finished, and how many there are.
+# Called with a step, how much of it is finished, and how much there is; 0 if that is not known.
 Progress = Callable[[str, int, int], None]
 
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.executor.progress import Progress, shown
+from pipeline.executor.progress import shown
 from pipeline.executor.tasks import WhereRay, mapper, on_ray
-from pipeline.lake.checkpoints import Mapper
+from pipeline.lake.checkpoints import Mapper, Progress
 from pipeline.lake.manifest import versions
 from pipeline.lake.store import LakeStore
 from pipeline.maintenance.hold import held, new_run_id

@@ -93,3 +93,11 @@ def undo(people: People, constraint_id: str | None = None, note: str | None = No
 def action(row: Constraint) -> str:
     """Return what the corrections of one action have in common."""
     return row.constraint_id[:-PLACE_DIGITS] or row.constraint_id
+
+
+def by_action(rows: Iterable[Constraint]) -> list[list[Constraint]]:
+    """Return the corrections of each action, in their order."""
+    actions: dict[str, list[Constraint]] = {}
+    for row in rows:
+        actions.setdefault(action(row), []).append(row)
+    return list(actions.values())

@@ -1,9 +1,9 @@
-"""Search: faces like one, who somebody is, and the vector index that makes it quick.
+"""Search: similar faces, who somebody is, and the vector index that makes both quick.
 
     from pipeline.search import Searcher, identify, search
 
-    found = search("~/faces", image="photo.jpg")
-    [(match.similarity, match.uri, match.name) for match in found.matches]
+    result = search("~/faces", image="photo.jpg")
+    [(match.similarity, match.uri, match.name) for match in result.matches]
     identify("~/faces", image="photo.jpg").person
 
 Names are imported when they are first used: torch alone takes seconds.
@@ -13,11 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.search.find import Searcher
     from pipeline.search.identity import identify
     from pipeline.search.results import search
+    from pipeline.search.searcher import Searcher
 
-_HOMES = {"Searcher": "find", "identify": "identity", "search": "results"}
+_HOMES = {"Searcher": "searcher", "identify": "identity", "search": "results"}
 
 __all__ = ["Searcher", "identify", "search"]
 

@@ -1,11 +1,11 @@
-"""Builds the vector index of a lake: what is new becomes shards, what has gone goes."""
+"""Builds the vector index of a lake: new parts become shards, parts that are gone are dropped."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.errors import ConfigError, LakeMismatchError
-from pipeline.lake.checkpoints import Mapper, in_process
+from pipeline.lake.checkpoints import Mapper, Progress, in_process
 from pipeline.lake.store import LakeStore
 from pipeline.search.measure import measure
 from pipeline.search.reader import Reader
@@ -15,21 +15,21 @@ from pipeline.search.store import IndexStore, Manifest
 from pipeline.search.training import Recipe, train
 from pipeline.search.vectors import rows_of, sizes_of
 
-# Trained for so many faces, cells are too large or too few for more than four times as many.
+# Cells are trained for some number of faces; more than four times as many need new ones.
 RETRAIN = 4
 # Recall is measured again when there are a tenth more or fewer faces.
 REMEASURE = 0.1
 
 
 class Build:
-    """One run of building; who calls holds the lake's lock.
+    """One run of building; the caller holds the lake's lock.
 
     Args:
         lake: to index.
         config: how.
-        mapper: runs the shards.
+        mapper: runs the tasks that build shards.
         run_id: of the run.
-        progress: is told step, done and total.
+        progress: called with step, done and total.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Build:
         config: VectorIndexConfig | None = None,
         mapper: Mapper = in_process,
         run_id: str = "search-index",
-        progress: Callable[[str, int, int], None] = lambda *_: None,
+        progress: Progress = lambda *_: None,
     ) -> None:
         self.lake = lake
         self.store = IndexStore(lake)
@@ -59,11 +59,11 @@ class Build:
         models = self.lake.existing_models()
         live = sizes_of(self.lake)
         old = self._old(models.embedder)
-        known = old.covered(live) if old else set()
-        fresh = rows_of(self.lake, [name for name in live if name not in known])
-        counts = fresh | {
+        indexed = old.covered(live) if old else set()
+        new_rows = rows_of(self.lake, [name for name in live if name not in indexed])
+        counts = new_rows | {
             name: rows for shard in (old.shards if old else ())
-            for name, (_, rows) in shard.parts.items() if name in known
+            for name, (_, rows) in shard.parts.items() if name in indexed
         }  # fmt: skip
         total = sum(counts.values())
         if not total:
@@ -71,7 +71,7 @@ class Build:
         kind = self.config.kind_for(total)
         cells = 0 if kind == FLAT else self.config.cells_for(total)
         if old is not None and self._retrain(old, kind, cells, total):
-            old, fresh = None, counts
+            old, new_rows = None, counts
         if old is None:
             self.progress("training", 0, 1)
             salt = self.run_id if self.config.full else ""
@@ -79,11 +79,11 @@ class Build:
             trained = train(self.lake, counts, live, recipe)
         else:
             trained, cells = old.trained, old.cells
-        kept, wanted = plan(old.shards if old else (), live, fresh, self.config, trained)
-        arguments = [(self.lake, shard, kind, trained) for shard in wanted]
+        kept, to_build = plan(old.shards if old else (), live, new_rows, self.config, trained)
+        arguments = [(self.lake, shard, kind, trained) for shard in to_build]
         for done, _ in enumerate(self.mapper(build_shard, arguments), start=1):
-            self.progress("shards", done, len(wanted))
-        shards = (*kept, *wanted)
+            self.progress("shards", done, len(to_build))
+        shards = (*kept, *to_build)
         manifest = Manifest(
             self.run_id, models.embedder, models.dimension, kind, trained,
             old.trained_rows if old else total, cells, 0, self.config.recall, None, {}, 0, 0,
@@ -113,8 +113,8 @@ class Build:
     ) -> Manifest:
         """Return the manifest with its recall, and the fewest cells that reach it.
 
-        While the lake has grown little since it was measured, that is taken over: what an addition
-        costs shall follow what is new.
+        While the lake has grown little since the last measurement, its figures stay: adding a few
+        photos should cost little.
         """
         total = sum(rows.values())
         grown = abs(total - old.measured_rows) / max(1, old.measured_rows) if old else 1.0
@@ -125,10 +125,10 @@ class Build:
             )  # fmt: skip
         self.progress("measuring", 0, 1)
         reader = Reader(self.store, manifest, sizes_of(self.lake))
-        got = measure(self.lake, reader, rows, self.config, self.mapper)
+        measured = measure(self.lake, reader, rows, self.config, self.mapper)
         return replace(
-            manifest, nprobe=got.nprobe, recall=got.recall, recalls=got.recalls,
-            queries=got.queries, measured_rows=total,
+            manifest, nprobe=measured.nprobe, recall=measured.recall, recalls=measured.recalls,
+            queries=measured.queries, measured_rows=total,
         )  # fmt: skip
 
 

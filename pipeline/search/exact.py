@@ -13,7 +13,7 @@ def search_parts(
 ) -> list[list[Hit]]:
     """Return the `k` faces of the named parts that are most similar to each query [Q, D].
 
-    With `into`, hits that it has already stay among them.
+    With `into`, they are added to the hits that it has already.
     """
     top = into or TopK(queries, k)
     for name in names:

@@ -1,4 +1,4 @@
-"""Hands the vectors of a lake over to Lance, a table format with its own vector indexes."""
+"""Writes the vectors of a lake as a Lance dataset, a format with vector indexes of its own."""
 
 import os
 from collections.abc import Iterator

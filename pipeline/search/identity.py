@@ -1,4 +1,4 @@
-"""Which known person a face is, or why none: templates of persons, a threshold and a margin."""
+"""Which person of a lake a face is, or why none: templates of persons, a threshold and a margin."""
 
 import os
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from pipeline.options import build, require, takes
 from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
 from pipeline.people.view import View
-from pipeline.search.find import Searcher
 from pipeline.search.probe import Photo, Probe
 from pipeline.search.results import people_of
+from pipeline.search.searcher import Searcher
 from pipeline.search.settings import IdentifyConfig
 
 Among = Literal["named", "all"]
@@ -31,7 +31,7 @@ class Candidate:
 
     Attributes:
         similarity: the greatest cosine to the person's exemplars and mean.
-        person_id, name: name is None for nobody has given one.
+        person_id, name: None for a person without a name.
         face_id: the exemplar that is most similar.
         faces: how many the person has.
     """
@@ -49,11 +49,11 @@ class Identity:
 
     Attributes:
         person: who it is; None when that was rejected.
-        reason: of a rejection, for people; None when there is a person.
-        margin: by how much the best leads the next; None if there is only one.
-        threshold: least similarity that was asked for.
+        reason: why nobody was accepted, in words; None when there is a person.
+        margin: how far the best candidate leads the next; None if there is only one.
+        threshold: the least similarity that was accepted.
         candidates: the most similar persons, accepted or not.
-        probe: the face.
+        probe: the face of the photo.
     """
 
     person: Candidate | None
@@ -85,13 +85,13 @@ class Templates:
         scores = (self.vectors.astype(np.float64) * vector.astype(np.float64)).sum(axis=1)
         best = np.full(len(self.persons), -np.inf)
         np.maximum.at(best, self.owner, scores)
-        likest: dict[int, tuple[float, str]] = {}
+        nearest: dict[int, tuple[float, str]] = {}
         for row, (owner, face) in enumerate(zip(self.owner.tolist(), self.faces, strict=True)):
             if face is not None:
-                likest[owner] = max(likest.get(owner, (-2.0, "")), (float(scores[row]), face))
+                nearest[owner] = max(nearest.get(owner, (-2.0, "")), (float(scores[row]), face))
         ranked = [
             Candidate(float(best[i]), one["person_id"], one["name"],
-                      likest.get(i, (0.0, one["cover_face_id"]))[1], one["faces"])
+                      nearest.get(i, (0.0, one["cover_face_id"]))[1], one["faces"])
             for i, one in enumerate(self.persons) if np.isfinite(best[i])
         ]  # fmt: skip
         return sorted(ranked, key=lambda one: (-one.similarity, one.person_id))
@@ -101,7 +101,7 @@ class Templates:
 def identify(
     lake: Searcher | LakeStore | str | os.PathLike[str], image: Photo, **options: Any
 ) -> Identity:
-    """Tell which person of a lake the face of a photo is.
+    """Return which person of a lake the face of a photo is, or why nobody.
 
     Args:
         lake: path, URL, lake, or an open `Searcher`.
@@ -114,7 +114,7 @@ def identify(
     """
     config = build(IdentifyConfig, options)
     searcher = lake if isinstance(lake, Searcher) else Searcher(lake)
-    probe = searcher.take(image, config.choice)
+    probe = searcher.take_face(image, config.choice)
     threshold = config.threshold
     if threshold is None:
         threshold = default_threshold(searcher.lake)
@@ -124,9 +124,9 @@ def identify(
     reason = None
     if not ranked:
         what = "with a name " if people and config.among == "named" else ""
-        how = ("give names with facelake people, or look among all" if people
-               else f"run facelake cluster {searcher.lake.folder.url}")  # fmt: skip
-        reason = f"the lake has no people {what}yet: {how}"
+        advice = ("give names with facelake people, or look among all" if people
+                  else f"run facelake cluster {searcher.lake.folder.url}")  # fmt: skip
+        reason = f"the lake has no people {what}yet: {advice}"
     elif probe.size_px < config.min_face_px:
         reason = (f"the face is too small: {probe.size_px:.0f} pixels, {config.min_face_px:g} "
                   "are needed")  # fmt: skip
@@ -141,7 +141,7 @@ def identify(
 
 
 def default_threshold(lake: LakeStore) -> float:
-    """Return from which similarity two faces are one person, as far as is known."""
+    """Return the least similarity of one person: clustering's threshold, else the model's."""
     about = People(lake).current_or_none() or {}
     calibrated = about.get("threshold", {}).get("single_faces")
     if calibrated is not None:
@@ -165,11 +165,11 @@ def templates(searcher: Searcher, people: View, among: Among = "named") -> Templ
     means = _means(searcher.lake, persons)
     rows: list[tuple[int, str | None, Floats32]] = []
     for at, one in enumerate(persons):
-        mine = [(face, vectors[face]) for face in one["exemplars"][:EXEMPLARS] if face in vectors]
-        rows += [(at, face, vector) for face, vector in mine]
+        exemplars = [face for face in one["exemplars"][:EXEMPLARS] if face in vectors]
+        rows += [(at, face, vectors[face]) for face in exemplars]
         mean = means.get(one["person_id"])
-        if mean is None and mine:
-            mean = np.mean([vector for _, vector in mine], axis=0)
+        if mean is None and exemplars:
+            mean = np.mean([vectors[face] for face in exemplars], axis=0)
         if mean is not None and (norm := float(np.linalg.norm(mean))) > 0:
             rows.append((at, None, (mean / norm).astype(np.float32)))
     stacked = [vector for *_, vector in rows]
@@ -180,12 +180,12 @@ def templates(searcher: Searcher, people: View, among: Among = "named") -> Templ
 
 
 def _means(lake: LakeStore, persons: list[dict[str, Any]]) -> dict[str, Floats32]:
-    """Return the means that clustering made of persons who have the same faces since."""
+    """Return the means that clustering computed, of persons whose faces did not change since."""
     ids = pa.array([one["person_id"] for one in persons], pa.string())
     if not len(ids):
         return {}
     table = People(lake).people(["person_id", "faces", "mean"], pc.field("person_id").isin(ids))
-    now = {one["person_id"]: one["faces"] for one in persons}
+    face_counts = {one["person_id"]: one["faces"] for one in persons}
     means: list[Floats32] = list(matrix(table["mean"])) if len(table) else []
     rows = zip(table["person_id"].to_pylist(), table["faces"].to_pylist(), means, strict=True)
-    return {person: mean for person, faces, mean in rows if now[person] == faces}
+    return {person: mean for person, faces, mean in rows if face_counts[person] == faces}

@@ -1,4 +1,4 @@
-"""Measures how many of the nearest faces a search in the index finds, and how far it must look."""
+"""Measures the recall of an index, and how many cells a search must look into to reach it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from pipeline.search.topk import Hit, TopK
 from pipeline.search.training import sample
 
 NEAREST = 10
-# A sample of 5,000 neighbours misjudges 0.95 by 0.003; three times that is added to the aim.
-AIM_ABOVE = 0.01
+# A recall of 0.95 measured on 5,000 neighbours is off by 0.003; three times that is added to it.
+RECALL_MARGIN = 0.01
 # Faces that one task compares.
 TASK_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a measurement found.
+    """The result of a measurement.
 
     Attributes:
         nprobe: fewest cells, within a quarter, that reach the recall; 0 for flat.
         recall: share of the 10 nearest that are found with them; None if there are no others.
         recalls: the same by number of cells, for all that were tried.
-        queries: faces that were asked for.
+        queries: faces that were searched for.
     """
 
     nprobe: int
@@ -51,16 +51,18 @@ def measure(
         lake: whose parts are searched exactly.
         reader: the open index.
         rows: faces of each part.
-        config: its recall should be reached, on so many `queries`, drawn with its seed.
+        config: the recall to reach, the number of queries, and the seed that draws them.
         mapper: runs the exact search.
     """
-    names, vectors = sample(lake, rows, config.queries, config.seed + 1, reader.manifest.dimension)
-    own = [face.decode() for face in names.tolist()]
+    face_ids, vectors = sample(
+        lake, rows, config.queries, config.seed + 1, reader.manifest.dimension
+    )
+    own = [face.decode() for face in face_ids.tolist()]
     exact = TopK(vectors, NEAREST + 1)
     arguments = [(lake, group, vectors) for group in _groups(rows)]
     for hits in mapper(_exact, arguments):
-        for query, found in enumerate(hits):
-            exact.merge(query, found)
+        for query, query_hits in enumerate(hits):
+            exact.merge(query, query_hits)
     truth = _others(exact.hits, own)
     total = sum(map(len, truth))
     if not total:
@@ -68,12 +70,12 @@ def measure(
     recalls: dict[int, float] = {}
 
     def recall(probes: int) -> float:
-        close = _others(reader.search(vectors, NEAREST + 1, probes).hits, own)
-        hit = sum(len(a & b) for a, b in zip(close, truth, strict=True))
-        recalls[probes] = round(hit / total, 4)
+        indexed = _others(reader.search(vectors, NEAREST + 1, probes).hits, own)
+        correct = sum(len(a & b) for a, b in zip(indexed, truth, strict=True))
+        recalls[probes] = round(correct / total, 4)
         return recalls[probes]
 
-    nprobe = fewest(recall, reader.manifest.cells, min(1.0, config.recall + AIM_ABOVE))
+    nprobe = fewest(recall, reader.manifest.cells, min(1.0, config.recall + RECALL_MARGIN))
     tried = {str(probes): recalls[probes] for probes in sorted(recalls)}
     return Measured(nprobe, recalls[nprobe], tried, len(own))
 
@@ -104,8 +106,8 @@ def _exact(lake: LakeStore, names: Sequence[str], queries: Floats32) -> list[lis
 def _others(hits: list[list[Hit]], own: Sequence[str]) -> list[set[str]]:
     """Return the ten best faces of each query that are not itself."""
     return [
-        set([hit.face_id for hit in found if hit.face_id != face][:NEAREST])
-        for found, face in zip(hits, own, strict=True)
+        set([hit.face_id for hit in query_hits if hit.face_id != face][:NEAREST])
+        for query_hits, face in zip(hits, own, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The detector and the embedder that made a lake, loaded when somebody needs them first."""
+"""The detector and the embedder that made a lake, loaded when they are first needed."""
 
 from functools import cached_property
 
@@ -14,7 +14,7 @@ class LakeModels:
     """A lake's own models.
 
     Args:
-        lake: whose they are.
+        lake: that they made.
         embedder: path of the embedder, if Facelake does not know it by name.
         weights: where weights lie; None: the default store.
     """
@@ -36,22 +36,22 @@ class LakeModels:
         """The lake's embedder.
 
         Raises:
-            LakeMismatchError: the one that is here has other weights.
-            ConfigError: it is not known by its name.
+            LakeMismatchError: the one on this machine has other weights.
+            ConfigError: Facelake has no model of that name.
         """
-        made_by = self.lake.existing_models()
-        name = self._embedder_path or made_by.names[1]
+        models = self.lake.existing_models()
+        name = self._embedder_path or models.names[1]
         try:
             find_card(name, "embedder")
         except ConfigError as error:
             raise ConfigError(
-                f"The lake {self.lake.folder.url} was made with {made_by.embedder}, which is "
+                f"The lake {self.lake.folder.url} was made with {models.embedder}, which is "
                 "not known here; give the path of its ONNX file or card with --embedder"
             ) from error
         embedder = load_embedder(name, store=self._weights)
-        if embedder.revision != made_by.embedder:
+        if embedder.revision != models.embedder:
             raise LakeMismatchError(
-                f"The lake {self.lake.folder.url} has vectors of {made_by.embedder}, the model "
+                f"The lake {self.lake.folder.url} has vectors of {models.embedder}, the model "
                 f"here is {embedder.revision}; vectors of different models cannot be compared"
             )
         return embedder

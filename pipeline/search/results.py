@@ -1,4 +1,4 @@
-"""What is found: faces with their photos and persons."""
+"""The answer of a search: similar faces, with their photos and persons."""
 
 import os
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from pipeline.lake.store import LakeStore
 from pipeline.options import build, takes
 from pipeline.people.store import People
 from pipeline.people.view import View, view
-from pipeline.search.find import How, Searcher
 from pipeline.search.probe import Photo, Probe
+from pipeline.search.searcher import Searched, Searcher
 from pipeline.search.settings import SearchConfig
 from pipeline.search.topk import Hit
 from pipeline.search.vectors import rows_by_id
@@ -20,7 +20,7 @@ from pipeline.search.vectors import rows_by_id
 
 @dataclass(frozen=True)
 class Match:
-    """A face of the lake that is like the one asked for.
+    """A face of the lake that is similar to the query.
 
     Attributes:
         similarity: cosine, from -1 to 1.
@@ -40,20 +40,20 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The answer of a search.
 
     Attributes:
         matches: the most similar first.
-        probe: the face of the photo, None when a face of the lake was asked for.
-        asked: that face, None when a photo was.
-        how: what was searched.
+        probe: the face of the query photo; None when the query is a face of the lake.
+        query_face: that face of the lake; None when the query is a photo.
+        searched: how much was searched through the index, and how much without.
     """
 
     matches: list[Match]
     probe: Probe | None
-    asked: Match | None
-    how: How
+    query_face: Match | None
+    searched: Searched
 
 
 @takes(SearchConfig)
@@ -63,13 +63,13 @@ def search(
     *,
     face_id: str | None = None,
     **options: Any,
-) -> Found:
-    """Return the faces of a lake that are most like that of a photo, or like one of its own.
+) -> SearchResult:
+    """Return the faces of a lake that are most similar to a photo's, or to one of its own.
 
     Args:
         lake: path, URL, lake, or a `Searcher`, which keeps models and index for the next search.
         image: photo: path, URL, PIL image, array or tensor.
-        face_id: instead of it, a face of the lake; it is not among its own matches.
+        face_id: a face of the lake instead of a photo; it is not among its own matches.
         options: see below.
 
     Raises:
@@ -85,24 +85,25 @@ def search(
         vector = searcher.vector(face_id)
     else:
         assert image is not None
-        probe = searcher.take(image, config.choice)
+        probe = searcher.take_face(image, config.choice)
         vector = probe.vector
     hits = searcher.nearest(vector[np.newaxis], config.top + (face_id is not None))[0]
     query = [hit for hit in hits if hit.face_id == face_id]
     similar = [hit for hit in hits if hit.face_id != face_id][: config.top]
     if config.threshold is not None:
         similar = [hit for hit in similar if hit.similarity >= config.threshold]
-    matches = described(searcher.lake, [*query, *similar])
-    return Found(matches[len(query) :], probe, matches[0] if query else None, searcher.how)
+    matches = describe(searcher.lake, [*query, *similar])
+    query_face = matches[0] if query else None
+    return SearchResult(matches[len(query) :], probe, query_face, searcher.searched)
 
 
-def described(lake: LakeStore, hits: list[Hit]) -> list[Match]:
-    """Return hits with what the lake knows of them; faces that have gone are left out."""
-    where = {hit.face_id: hit.part for hit in hits}
-    table = rows_by_id(lake, where, ["uri", "box", "thumbnail"])
+def describe(lake: LakeStore, hits: list[Hit]) -> list[Match]:
+    """Return hits with their photos and persons; faces that are gone are left out."""
+    parts = {hit.face_id: hit.part for hit in hits}
+    table = rows_by_id(lake, parts, ["uri", "box", "thumbnail"])
     rows = {row["face_id"]: row for row in table.to_pylist()}
     people = people_of(lake)
-    persons = people.persons_of(where) if people and where else {}
+    persons = people.persons_of(parts) if people and parts else {}
     names: dict[str, str | None] = {}
     if people is not None:
         columns = people.people.select(["person_id", "name"]).to_pydict()

@@ -1,4 +1,4 @@
-"""What searching and a vector index can be told, and the library that an index needs."""
+"""Settings of searching and of the vector index, and whether FAISS is there."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -10,20 +10,24 @@ from pipeline.options import Option, check_bounds, require
 
 FLAT, IVF, IVF_PQ = "flat", "ivf", "ivf-pq"
 KINDS = (FLAT, IVF, IVF_PQ)
-# Up to here all vectors are looked at: a million of 512 half floats are 1 GB, read in a moment.
+# Below this all vectors are compared: a million of 512 half floats are 1 GB, read in a moment.
 FLAT_BELOW = 1_000_000
-# Up to here they fit into the memory of one machine as half floats; above, codes of D / 8 bytes do
+# Below this half floats fit into the memory of one machine; above it, codes of D / 8 bytes do
 # (Jegou, Douze, Schmid, "Product quantization for nearest neighbor search", PAMI 2011).
 IVF_BELOW = 50_000_000
 MOST_CELLS = 65_536
+
+Choice = Annotated[OneFace, Option("which face to take of a photo that has several", name="select")]
 
 
 @dataclass(frozen=True, slots=True)
 class VectorIndexConfig:
     """How an index is built.
 
-    `gone_share` of a shard's faces may be gone before it is built anew; recall is measured on
-    `queries` faces of the lake; `seed` is of every choice by chance.
+    Attributes:
+        gone_share: of a shard's faces that may be gone before the shard is built again.
+        queries: faces of the lake on which recall is measured.
+        seed: of everything that is drawn by chance.
     """
 
     kind: Annotated[
@@ -66,16 +70,14 @@ class VectorIndexConfig:
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """Which faces of a lake are like one."""
+    """Which faces of a lake a search returns."""
 
     top: Annotated[int, Option("faces at most", "N", least=1)] = 20
     threshold: Annotated[
         float | None, Option("least similarity, -1 to 1", "T", least=-1, most=1)
     ] = None
     exact: Annotated[bool, Option("compare every face even where there is an index")] = False
-    choice: Annotated[
-        OneFace, Option("which face speaks for a photo that has several", name="select")
-    ] = "largest"
+    choice: Choice = "largest"
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -84,11 +86,9 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True)
 class IdentifyConfig:
-    """Which known person a face is; see docs/search.md."""
+    """When a face is accepted as a person; see docs/search.md."""
 
-    among: Annotated[
-        Literal["named", "all"], Option("persons with a name, or all that clustering made")
-    ] = "named"
+    among: Annotated[Literal["named", "all"], Option("persons with a name, or all")] = "named"
     threshold: Annotated[
         float | None,
         Option(
@@ -96,18 +96,16 @@ class IdentifyConfig:
             "T",
             least=-1,
             most=1,
-            unset="what clustering asked of two faces, else the model's",
+            unset="clustering's threshold for two faces, else the model's",
         ),
     ] = None
     margin: Annotated[
         float, Option("by how much the best person must lead the next", "M", least=0, most=2)
     ] = 0.05
-    min_face_px: Annotated[float, Option("smaller faces are nobody", "PX", least=0)] = (
+    min_face_px: Annotated[float, Option("smaller faces are not identified", "PX", least=0)] = (
         TierConfig().attach_px
     )
-    choice: Annotated[
-        OneFace, Option("which face speaks for a photo that has several", name="select")
-    ] = "largest"
+    choice: Choice = "largest"
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -116,18 +114,16 @@ class IdentifyConfig:
 
 @dataclass(frozen=True, slots=True)
 class VerifyConfig:
-    """When two faces are one person."""
+    """When two faces count as one person."""
 
-    choice: Annotated[
-        OneFace, Option("which face speaks for a photo that has several", name="select")
-    ] = "largest"
+    choice: Choice = "largest"
     threshold: Annotated[
         float | None, Option("least similarity", "X", least=-1, most=1, unset="the card's")
     ] = None
     prior: Annotated[
         float | None,
         Option(
-            "how likely one person is before looking",
+            "probability of one person before the comparison",
             "X",
             above=0,
             below=1,

@@ -1,4 +1,4 @@
-"""Shards: which parts of a lake go together, and the files that are made of them."""
+"""Shards of the index: which parts of a lake go into which, and writing their files."""
 
 import hashlib
 import json
@@ -14,9 +14,8 @@ from pipeline.search.settings import IVF_PQ, VectorIndexConfig, faiss
 from pipeline.search.store import HALVES, ROWS, VECTORS, IndexStore, Shard
 from pipeline.search.vectors import batches
 
-# A shard at most this many times as large as what is added is built again together with it: each
-# face is written log N times, and the number of shards stays log N (as in log-structured trees,
-# O'Neil et al. 1996).
+# A shard at most this many times as large as what is added is merged with it, so that each face is
+# written log N times and there are log N shards (as in log-structured trees, O'Neil et al. 1996).
 ABSORB = 2
 
 
@@ -28,36 +27,36 @@ def plan(
 
     Args:
         old: the shards there are.
-        live: name to bytes of the parts of the lake.
-        rows: faces of the parts that are in no shard.
+        live: bytes of each part of the lake by name.
+        rows: faces of each part that is in no shard yet.
         config: how large shards may be.
         trained: file of the quantiser.
     """
     kept: list[Shard] = []
-    fresh = dict(rows)
+    unplaced = dict(rows)
 
     def dissolve(shard: Shard) -> None:
         gone = set(shard.gone(live))
-        fresh.update({n: r for n, (_, r) in shard.parts.items() if n not in gone})
+        unplaced.update({n: r for n, (_, r) in shard.parts.items() if n not in gone})
 
     for shard in old:
         if shard.rows - shard.live_rows(live) > config.gone_share * shard.rows:
             dissolve(shard)
         else:
             kept.append(shard)
-    if not fresh:
+    if not unplaced:
         return kept, []
     for shard in sorted(kept, key=lambda one: (one.rows, one.name)):
-        count = sum(fresh.values())
+        count = sum(unplaced.values())
         if shard.rows <= ABSORB * count and shard.rows + count <= config.shard_rows:
             dissolve(shard)
             kept.remove(shard)
     groups: list[list[str]] = [[]]
-    for name in sorted(fresh):
-        if groups[-1] and sum(fresh[n] for n in groups[-1]) + fresh[name] > config.shard_rows:
+    for name in sorted(unplaced):
+        if groups[-1] and sum(unplaced[n] for n in groups[-1]) + unplaced[name] > config.shard_rows:
             groups.append([])
         groups[-1].append(name)
-    return kept, [shard_of({n: (live[n], fresh[n]) for n in group}, trained) for group in groups]
+    return kept, [shard_of({n: (live[n], unplaced[n]) for n in group}, trained) for group in groups]
 
 
 def shard_of(parts: Mapping[str, tuple[int, int]], trained: str) -> Shard:
@@ -68,22 +67,22 @@ def shard_of(parts: Mapping[str, tuple[int, int]], trained: str) -> Shard:
 
 
 def build_shard(lake: LakeStore, shard: Shard, kind: str, trained: str) -> None:
-    """Write the files of a shard, the last of which says that all are there."""
+    """Write the files of a shard; the rows come last, so that with them all files are there."""
     store = IndexStore(lake)
     if shard.name + ROWS in store.folder.files():
         return
-    index = training.empty(store, trained)
+    index = training.empty_index(store, trained)
     names: list[bytes] = []
     part_of = np.zeros(shard.rows, np.int32)
     halves = np.empty((shard.rows if kind == IVF_PQ else 0, index.d), np.float16)
     for number, part in enumerate(shard.parts):
         for face_ids, vectors in batches(lake, part):
-            mine = slice(len(names), len(names) + len(vectors))
+            span = slice(len(names), len(names) + len(vectors))
             index.add(np.ascontiguousarray(vectors))
             names += [face.encode() for face in face_ids.to_pylist()]
-            part_of[mine] = number
+            part_of[span] = number
             if kind == IVF_PQ:
-                halves[mine] = vectors
+                halves[span] = vectors
     width = max(map(len, names), default=1)
     rows = np.zeros(len(names), [("face_id", f"S{width}"), ("part", "i4")])
     rows["face_id"], rows["part"] = names, part_of

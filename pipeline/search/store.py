@@ -1,8 +1,8 @@
-"""The files of a vector index in a lake's `index/`, and the pointer that says which count.
+"""The files of a vector index in a lake's `index/`, and the pointer that names the current ones.
 
-Names of files are hashes of what they are made from, so they never change; the pointer
+Files are named by a hash of what they are made from, so their content never changes; the pointer
 `_current.json` is replaced in one step. A build that was stopped leaves the old pointer, and files
-that the next build takes over or removes.
+that the next build uses or removes.
 """
 
 import json
@@ -27,7 +27,7 @@ class Shard:
     Attributes:
         name: stem of its files.
         rows: faces.
-        parts: name to bytes and faces of each part, in the order of the rows.
+        parts: bytes and faces of each part by name, in the order of the rows.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Shard:
     parts: Mapping[str, tuple[int, int]]
 
     def gone(self, live: Mapping[str, int]) -> list[str]:
-        """Return the parts that the lake, name to bytes, no longer has as they were."""
+        """Return the parts that are gone or changed; `live` gives bytes of the lake's parts."""
         return [name for name, (size, _) in self.parts.items() if live.get(name) != size]
 
     def live_rows(self, live: Mapping[str, int]) -> int:
@@ -55,13 +55,13 @@ class Manifest:
         kind: "flat", "ivf" or "ivf-pq".
         trained: file with the quantiser of all shards.
         trained_rows: faces when it was trained.
-        cells, nprobe: of the IVF kinds, and how many cells a search looks into; else 0.
-        target: recall that was asked for.
+        cells, nprobe: cells of the IVF kinds, and how many a search looks into; else 0.
+        target: recall to reach.
         recall: share of the 10 nearest that a search with `nprobe` finds.
         recalls: the same for each number of cells that was tried.
-        queries: faces on which it was measured.
+        queries: faces on which recall was measured.
         measured_rows: faces of the lake at that time.
-        rows: faces, those of parts that are gone included.
+        rows: faces in the index, also of parts that are gone.
         seconds: that building took.
         versions: of the libraries.
     """
@@ -86,7 +86,7 @@ class Manifest:
     format: int = FORMAT
 
     def facts(self) -> dict[str, Any]:
-        """Return what the manifest of the run that made it says."""
+        """Return what goes into the manifest of the run that built it."""
         facts = {k: v for k, v in asdict(self).items() if k not in ("shards", "versions")}
         return facts | {"shards": len(self.shards), "versions": versions() | dict(self.versions)}
 
@@ -110,7 +110,7 @@ class IndexStore:
         self.folder = lake.folder.child(FOLDER)
 
     def manifest(self) -> Manifest | None:
-        """Return what is known of the index, None when there is none.
+        """Return the manifest of the index, None when there is none.
 
         Raises:
             StorageError: the pointer is damaged, or of another version of Facelake.
@@ -140,11 +140,11 @@ class IndexStore:
     def publish(self, manifest: Manifest) -> None:
         """Make a manifest the current one in one step, and remove files that it does not name.
 
-        Only for who holds the lake's lock: what another build is writing would be removed.
+        The caller holds the lake's lock: files that another build is writing would be removed.
         """
         raw = asdict(manifest)
         raw["shards"] = [
-            # a list, for the order of the parts is that of the rows
+            # a list: the order of the parts is that of the rows
             {"name": one.name, "rows": one.rows, "parts": [[n, list(v)] for n, v in
                                                            one.parts.items()]}
             for one in manifest.shards

@@ -7,13 +7,13 @@ import pyarrow as pa
 
 from pipeline.arrays import Floats32
 
-# What float32 may misjudge a similarity of unit vectors by; within it float64 decides.
+# How far off float32 may be in a similarity of unit vectors; float64 decides within it.
 SLACK = 1e-5
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Hit:
-    """A face that was found; hits order by falling similarity, then by face id.
+    """A similar face; hits sort by falling similarity, then by face id.
 
     Attributes:
         distance: similarity with its sign changed, so that the best come first.
@@ -32,14 +32,14 @@ class Hit:
 
 
 class TopK:
-    """Keeps the `k` best faces of each query, whatever the blocks they come in.
+    """Keeps the `k` best faces of each query; how the faces are split into blocks does not matter.
 
-    Products in float32 choose the candidates, sums in float64 rank them: those of a row do not
-    depend on its neighbours, so that neither does the answer.
+    Products in float32 choose the candidates, sums in float64 rank them: the sum of a row does not
+    depend on the rows beside it.
 
     Args:
         queries: float32 [Q, D], unit vectors.
-        k: faces of each.
+        k: faces to keep of each.
     """
 
     def __init__(self, queries: Floats32, k: int) -> None:

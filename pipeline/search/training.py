@@ -1,15 +1,16 @@
-"""What all shards of an index share: the trained quantiser; and faces drawn by chance."""
+"""Trains the quantiser that all shards of an index share, on faces that are drawn by chance."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from pipeline.arrays import Floats32, Ints
+from pipeline.arrays import Floats32
 from pipeline.lake.store import LakeStore
 from pipeline.search.settings import FLAT, IVF, faiss
 from pipeline.search.store import FORMAT, IndexStore
@@ -18,13 +19,13 @@ from pipeline.search.vectors import batches
 # FAISS asks for 39 to 256 faces a cell, and 39 a centroid of a product quantiser's 256.
 FACES_A_CELL = 40
 FACES_FOR_CODES = 65_536
-# Read no more parts than hold so many times the sample; they are drawn by chance.
+# No more parts are read than hold this many times the sample; they are drawn by chance.
 SPREAD = 4
 CODE_BITS = 8
 
 
-def empty(store: IndexStore, name: str) -> Any:
-    """Return an empty index of a file to add vectors to."""
+def empty_index(store: IndexStore, name: str) -> Any:
+    """Return the trained, empty index of a file, to which vectors are added."""
     return faiss().deserialize_index(np.frombuffer(store.folder.read(name), np.uint8))
 
 
@@ -36,8 +37,8 @@ class Recipe:
         kind: of the index, one of `settings.KINDS`.
         cells: of the IVF kinds.
         dimension: of the vectors.
-        seed: of every choice by chance.
-        salt: makes another file of the same training.
+        seed: of everything that is drawn by chance.
+        salt: gives the same training another file name.
     """
 
     kind: str
@@ -48,7 +49,7 @@ class Recipe:
 
     @property
     def faces(self) -> int:
-        """How many faces training wants."""
+        """How many faces training needs."""
         if self.kind == FLAT:
             return 0
         return max(FACES_A_CELL * self.cells, FACES_FOR_CODES if self.kind != IVF else 0)
@@ -62,14 +63,14 @@ class Recipe:
             return library.IndexScalarQuantizer(self.dimension, half, inner)
         coarse = library.IndexFlatIP(self.dimension)
         if self.kind == IVF:
-            # not residuals: half floats lose nothing that matters, and need no centroid to be read
+            # not residuals: half floats are exact enough, and can be read without the centroid
             index = library.IndexIVFScalarQuantizer(
                 coarse, self.dimension, self.cells, half, inner, False
             )
         else:
             # 8 numbers in a byte: 64 bytes for 512
-            wanted = range(max(1, self.dimension // 8), 0, -1)
-            codes = next(m for m in wanted if self.dimension % m == 0)
+            sizes = range(max(1, self.dimension // 8), 0, -1)
+            codes = next(size for size in sizes if self.dimension % size == 0)
             index = library.IndexIVFPQ(coarse, self.dimension, self.cells, codes, CODE_BITS, inner)
             index.pq.cp.min_points_per_centroid = 1
             index.pq.cp.seed = self.seed + 1
@@ -119,12 +120,7 @@ def sample(
     for name in chosen:
         for face_ids, block in batches(lake, name):
             inside = drawn[(drawn >= start) & (drawn < start + len(block))] - start
-            ids += [face.encode() for face in _take(face_ids, inside)]
+            ids += [face.encode() for face in face_ids.take(pa.array(inside)).to_pylist()]
             vectors.append(block[inside])
             start += len(block)
     return np.array(ids, np.bytes_), np.concatenate(vectors)
-
-
-def _take(face_ids: Any, rows: Ints) -> Sequence[str]:
-    taken: Sequence[str] = face_ids.take(rows).to_pylist()
-    return taken

@@ -25,7 +25,7 @@ READERS = 16
 def sizes_of(lake: LakeStore) -> dict[str, int]:
     """Return the complete parts of a lake, in order, and the bytes of their faces.
 
-    A part is written once; should another version of it appear, its size tells.
+    A part is written once; if it was rewritten after all, its size differs.
     """
     faces = lake.folder.child("faces").files()
     return {name: faces[name] for name in sorted(lake.folder.child("images").files())
@@ -60,32 +60,32 @@ def table_batches(lake: LakeStore, name: str, columns: list[str]) -> Iterator[pa
 
 
 def locate(lake: LakeStore, face_ids: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return in which part each face is; those in none of `names` are left out."""
+    """Return the part of each face; faces in none of `names` are left out."""
     wanted = pa.array(face_ids, pa.string())
-    found: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for name in names:
-        if len(found) == len(wanted):
+        if len(part_of) == len(wanted):
             break
         for batch in table_batches(lake, name, ["face_id"]):
-            here = batch["face_id"].filter(pc.is_in(batch["face_id"], wanted))
-            found |= dict.fromkeys(here.to_pylist(), name)
-    return found
+            matches = batch["face_id"].filter(pc.is_in(batch["face_id"], wanted))
+            part_of |= dict.fromkeys(matches.to_pylist(), name)
+    return part_of
 
 
-def rows_by_id(lake: LakeStore, where: Mapping[str, str], columns: Sequence[str]) -> pa.Table:
-    """Return columns of faces, `face_id` first; `where` names the part of each."""
+def rows_by_id(lake: LakeStore, part_of: Mapping[str, str], columns: Sequence[str]) -> pa.Table:
+    """Return columns of faces, `face_id` first; `part_of` names the part of each."""
     return scan(
         lake.folder.child("faces"),
-        sorted(set(where.values())),
+        sorted(set(part_of.values())),
         schema.faces_schema(lake.existing_models().dimension),
         ["face_id", *columns],
-        pc.field("face_id").isin(pa.array(list(where), pa.string())),
+        pc.field("face_id").isin(pa.array(list(part_of), pa.string())),
     )
 
 
-def vectors_by_id(lake: LakeStore, where: Mapping[str, str]) -> dict[str, Floats32]:
+def vectors_by_id(lake: LakeStore, part_of: Mapping[str, str]) -> dict[str, Floats32]:
     """Return the vector of each face."""
-    table = rows_by_id(lake, where, ["embedding"])
+    table = rows_by_id(lake, part_of, ["embedding"])
     vectors = matrix(table["embedding"]) if len(table) else np.zeros((0, 1), np.float32)
     return dict(zip(table["face_id"].to_pylist(), vectors, strict=True))
 

@@ -33,7 +33,7 @@ class Side:
     """One of the two faces.
 
     Attributes:
-        name: the photo or face as it was given.
+        name: the photo or face as the caller named it.
         face_id: in the lake; None for a photo.
         box: x1, y1, x2, y2 in the photo; None for a face of a lake.
         faces: how many the photo has.
@@ -47,16 +47,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What two faces say.
+    """The answer of `verify`: how similar two faces are, and whether that is one person.
 
     Attributes:
         similarity: cosine of their vectors, from -1 to 1.
-        probability: of one person, at `prior`; None: the model is not calibrated.
-        prior: share of pairs of one person that the probability supposes; None without it.
+        probability: that they are one person, given `prior`; None: the model is not calibrated.
+        prior: how likely one person is before looking; None without a probability.
         threshold: least similarity of one person; None: there is none.
-        same: the decision, by threshold, without one by a probability of a half; None: neither.
-        card: the embedder; None where the lake's is not known here.
-        revision: of its weights.
+        same: by the threshold, or else by a probability of at least a half; None without either.
+        card: of the embedder; None for a lake's model that Facelake has no card of.
+        revision: of the embedder's weights.
     """
 
     similarity: float
@@ -89,7 +89,7 @@ def verify(
         second: a photo.
         embedder: name, path of an ONNX model with its card, or a loaded one.
         detector: name, or a loaded one.
-        calibration: instead of the card's.
+        calibration: to use instead of the card's.
         storage_options: for photos at URLs.
         options: see below.
 
@@ -98,14 +98,16 @@ def verify(
         ConfigError: a photo cannot be decoded, or an option is not possible.
     """
     config = build(VerifyConfig, options)
-    finder = load_detector(detector) if isinstance(detector, str) else detector
-    network = load_embedder(embedder) if isinstance(embedder, str) else embedder
+    if isinstance(detector, str):
+        detector = load_detector(detector)
+    if isinstance(embedder, str):
+        embedder = load_embedder(embedder)
     probes = [
-        take_face(photo, finder, network, config.choice, storage_options)
+        take_face(photo, detector, embedder, config.choice, storage_options)
         for photo in (first, second)
     ]
     sides = [Side(probe.name, None, probe.box, probe.faces) for probe in probes]
-    scale = _Scale.of(network.card, network.revision, config, calibration)
+    scale = _Scale.of(embedder.card, embedder.revision, config, calibration)
     return scale.verdict([probe.vector for probe in probes], sides)
 
 
@@ -118,7 +120,7 @@ def verify_faces(
     calibration: Calibration | None = None,
     **options: Any,
 ) -> Verdict:
-    """Compare two faces of a lake by the vectors that it has: face ids, or photos by any name.
+    """Compare two faces of a lake by their stored vectors: face ids, or photos by any name.
 
     Raises:
         NoFaceError: a photo of the lake has no face.
@@ -147,16 +149,16 @@ def _side(lake: LakeStore, name: str, choice: Literal["largest", "central"]) -> 
             "image_id or uri"
         )
     image = next(iter(images))
-    mine = pc.field("image_id") == image
-    face = chosen_faces(lake, choice, mine).get(image)
+    of_image = pc.field("image_id") == image
+    face = chosen_faces(lake, choice, of_image).get(image)
     if face is None:
         raise NoFaceError(f"{visible(name)} has no face in {lake.folder.url}; give another photo")
-    return Side(name, face, None, len(lake.read("faces", ["face_id"], mine)))
+    return Side(name, face, None, len(lake.read("faces", ["face_id"], of_image)))
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """What similarities of one model mean."""
+    """What the similarities of one model mean: its threshold and calibration."""
 
     card: ModelCard | None
     revision: str
@@ -171,13 +173,13 @@ class _Scale:
         config: VerifyConfig,
         calibration: Calibration | None,
     ) -> "_Scale":
-        """Take a calibration, or that of the card.
+        """Use a calibration, or else the card's.
 
         Raises:
             ConfigError: it was made for other weights.
         """
         if calibration is None and card is not None and card.calibration is not None:
-            # a lake of other weights of that name is not what the card speaks of
+            # the card's calibration does not hold for other weights of the same name
             if card.calibration.embedder in ("", revision):
                 calibration = card.calibration
         elif calibration is not None and calibration.embedder not in ("", revision):
@@ -191,8 +193,8 @@ class _Scale:
         """Compare two vectors, unit vectors up to float32."""
         first, second = (np.asarray(vector, np.float64) for vector in vectors)
         similarity = float(np.clip(first @ second, -1, 1))
-        made, prior = self.calibration, self.config.prior
-        probability = made.probability(similarity, prior) if made else None
+        calibration, prior = self.calibration, self.config.prior
+        probability = calibration.probability(similarity, prior) if calibration else None
         threshold = self.config.threshold
         if threshold is None and self.card is not None:
             threshold = self.card.thresholds.get("verify")
@@ -204,10 +206,10 @@ class _Scale:
         return Verdict(
             similarity,
             probability,
-            (prior or made.prior) if made else None,
+            (prior or calibration.prior) if calibration else None,
             threshold,
             same,
-            made,
+            calibration,
             self.card,
             self.revision,
             *sides,

@@ -1,9 +1,7 @@
-"""What pages have in common: one look, and templates that escape whatever they are given."""
+"""What all pages share: one style, and templates in which every value is escaped."""
 
 import base64
-from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -13,29 +11,26 @@ from pipeline.storage.folder import visible
 # Nothing is fetched and nothing runs, even if something slipped through the escaping.
 STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 NAME_SHOWN = 400
-# Not printable by themselves, but emoji and Persian names are made with them.
+# Not printable by themselves, but parts of emoji and of Persian names.
 JOINERS = "\u200c\u200d"
 
 
 def environment(package: str) -> jinja2.Environment:
-    """Return the templates in the folder `templates` of a package; every value is escaped.
+    """Return the templates of a package, and those that all pages share; every value is escaped.
 
     Filters: `name` (text from outside: control characters shown, cut when endless), `data_uri`
     (JPEG bytes), `count` (1,234), `size` (bytes in words).
     """
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader(package),
+    templates = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(p) for p in (package, __package__)]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: Mapping[str, Any] = {
-        "name": shown, "data_uri": data_uri, "count": count, "size": size
-    }  # fmt: skip
-    made.filters.update(filters)
-    made.globals["base_css"] = css()
-    return made
+    templates.filters |= {"name": shown, "data_uri": data_uri, "count": count, "size": size}
+    templates.globals["base_css"] = css()
+    return templates
 
 
 def css() -> str:

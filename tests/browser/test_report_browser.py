@@ -33,11 +33,11 @@ def page(browser):
     """A page at a phone's width that notes what it should not do."""
     context = browser.new_context(viewport={"width": 390, "height": 800})
     made = context.new_page()
-    made.troubles = []
-    made.on("console", lambda message: made.troubles.append(message.text))
-    made.on("pageerror", lambda error: made.troubles.append(str(error)))
-    made.on("dialog", lambda dialog: (made.troubles.append("dialog"), dialog.dismiss()))
-    made.on("request", lambda request: made.troubles.extend(
+    made.problems = []
+    made.on("console", lambda message: made.problems.append(message.text))
+    made.on("pageerror", lambda error: made.problems.append(str(error)))
+    made.on("dialog", lambda dialog: (made.problems.append("dialog"), dialog.dismiss()))
+    made.on("request", lambda request: made.problems.extend(
         [request.url] if urlsplit(request.url).scheme not in ("file", "data") else []))  # fmt: skip
     yield made
     context.close()
@@ -66,7 +66,7 @@ def test_all_pages_open_and_lead_to_each_other(page, which, request):
             assert path.parent == folder, link
             assert path.exists(), link
             left |= {path.name} - seen
-    assert page.troubles == []
+    assert page.problems == []
     assert seen == {path.name for path in folder.glob("*.html")}
 
 
@@ -85,10 +85,10 @@ def test_axe_finds_nothing_serious(browser, report, bare, scheme):
         made.goto(path.as_uri())
         response = axe.run(made).response
         assert response["passes"]
-        found = response["violations"]
+        violations = response["violations"]
         serious = [
             (one["id"], [node["html"][:200] for node in one["nodes"]][:3])
-            for one in found if one["impact"] in SERIOUS
+            for one in violations if one["impact"] in SERIOUS
         ]  # fmt: skip
         assert serious == [], path
     context.close()
@@ -101,11 +101,11 @@ def test_the_watch_would_see_a_script(page, report, tmp_path):
     for name, policy in (("open", text.replace("default-src", "no-src")), ("shut", text)):
         (tmp_path / f"{name}.html").write_text(policy.replace("</main>", f"{evil}</main>"))
     page.goto((tmp_path / "open.html").as_uri())
-    assert "dialog" in page.troubles
-    page.troubles.clear()
+    assert "dialog" in page.problems
+    page.problems.clear()
     page.goto((tmp_path / "shut.html").as_uri())
-    assert "dialog" not in page.troubles
-    refused = [trouble for trouble in page.troubles if "Content Security Policy" in trouble]
+    assert "dialog" not in page.problems
+    refused = [problem for problem in page.problems if "Content Security Policy" in problem]
     assert len(refused) == 2
 
 

@@ -25,22 +25,24 @@ PHONE = {"width": 390, "height": 844}
 @pytest.fixture
 def enter(browser):
     """Open the pages at an address as a new visitor; what goes wrong there fails the test."""
-    contexts, troubles = [], []
+    contexts, errors = [], []
     # a picture that was still under way when the server ended, and a page that says what is wrong
     expected = ("ERR_CONNECTION_REFUSED", "400 (Bad Request)")
 
-    def hear(said):
-        if said.type == "error" and not any(words in said.text for words in expected):
-            troubles.append(said.text)
+    def hear(console_message):
+        if console_message.type == "error" and not any(
+            words in console_message.text for words in expected
+        ):
+            errors.append(console_message.text)
 
     def enter(base, token=TOKEN, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", hear)
-        page.on("dialog", lambda dialog: troubles.append(dialog.message))
+        page.on("dialog", lambda dialog: errors.append(dialog.message))
         page.goto(f"{base}/?token={token}")
         assert page.url == f"{base}/"
         return page
@@ -48,7 +50,7 @@ def enter(browser):
     yield enter
     for context in contexts:
         context.close()
-    assert troubles == []
+    assert errors == []
 
 
 def people(page):
@@ -89,17 +91,17 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
         assert len(people(page)) == 5
 
         page.goto(base + dora)
-        mine = faces(page)
+        own_faces = faces(page)
         for box in page.locator("input[name=face]").all()[:2]:
             box.check()
         page.get_by_role("button", name="Split off").click()
         says(page, "2 faces taken out")
-        assert faces(page) == mine[2:]
+        assert faces(page) == own_faces[2:]
 
         page.locator("input[name=face]").first.check()
         page.get_by_role("button", name="Not a face").click()
         says(page, "1 marked as no face")
-        assert faces(page) == mine[3:]
+        assert faces(page) == own_faces[3:]
 
         page.get_by_role("button", name="Hide").click()
         status(page).get_by_role("button", name="Undo").click()
@@ -111,12 +113,12 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
         assert page.get_by_text("Ann", exact=True).is_visible()
         assert len(people(page)) == 6, "6 people, one merged, one split"
         page.goto(base + dora)
-        assert sorted(faces(page)) == sorted(mine[3:])
+        assert sorted(faces(page)) == sorted(own_faces[3:])
         page.goto(base + ann)
         assert page.get_by_role("heading", name="Ann").is_visible()
     where = persons_of(store)
-    assert where[mine[0]] == where[mine[1]] != where[mine[3]] == dora[8:]
-    assert where[mine[2]] is None
+    assert where[own_faces[0]] == where[own_faces[1]] != where[own_faces[3]] == dora[8:]
+    assert where[own_faces[2]] is None
     groups = {person for person in where.values() if person in (bob[8:], carl[8:])}
     assert len(groups) == 1
     assert len(undone(store.constraints())) == 1
@@ -189,17 +191,17 @@ def test_pages_keep_nobody_out(tmp_path, browser):
         page.goto(base + person)
         page.get_by_label("Name", exact=True).fill(HOSTILE[8])
         page.get_by_role("button", name="Name", exact=True).click()
-        said = page.url.removeprefix(base)
-        for path in [*all_pages(page, base), said]:
+        shown_path = page.url.removeprefix(base)
+        for path in [*all_pages(page, base), shown_path]:
             page.goto(base + path)
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= PHONE["width"], path
             # colours alone differ between the schemes
             for scheme, rules in (("light", None), ("dark", {"runOnly": ["color-contrast"]})):
                 page.emulate_media(color_scheme=scheme)
-                found = axe.Axe().run(page, options=rules).response
-                assert found["passes"], "nothing was looked at"
-                bad = [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]
+                axe_result = axe.Axe().run(page, options=rules).response
+                assert axe_result["passes"], "nothing was looked at"
+                bad = [(one["id"], one["nodes"][0]["html"]) for one in axe_result["violations"]
                        if one["impact"] in ("serious", "critical")]  # fmt: skip
                 assert bad == [], (path, scheme)
         context.close()

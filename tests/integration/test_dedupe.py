@@ -2,10 +2,8 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from pipeline.dedupe.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.store import LakeStore
 from tests.support.indexing import EXAMPLES, index
+from tests.support.killing import kill_in
 from tests.support.pictures import encoded, flipped, indexed, lake_of, photo, row
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +33,7 @@ def rows_of_families(count, seed=0):
     return rows
 
 
-def found(lake):
+def rows_found(lake):
     rows = Duplicates(lake).table().drop_columns(["run_id"])
     return rows.to_pylist()
 
@@ -48,8 +47,8 @@ def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> Non
     config = DedupeConfig(mirrored=True)
     Run(Duplicates(one), config, in_process, "one").dedupe()
     Run(Duplicates(two), config, RayMapper(), "two").dedupe()
-    assert found(one) == found(two)
-    assert len(found(one)) > 1500
+    assert rows_found(one) == rows_found(two)
+    assert len(rows_found(one)) > 1500
 
 
 def test_dedupe_job(cluster, tmp_path) -> None:
@@ -59,7 +58,7 @@ def test_dedupe_job(cluster, tmp_path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "groups of copies" in done.stdout
-    assert len(found(lake)) > 30
+    assert len(rows_found(lake)) > 30
 
 
 def test_the_example_photos_have_the_groups_that_a_person_would_make(cluster, tmp_path) -> None:
@@ -92,17 +91,12 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", rows, part=5000)
     reference = lake_of(tmp_path / "reference", rows, part=5000)
     Run(Duplicates(reference), DedupeConfig(), in_process, "reference").dedupe()
-    command = [sys.executable, "-m", "pipeline.commands.main", "dedupe", str(tmp_path / "lake")]
+    arguments, work = ["dedupe", str(tmp_path / "lake")], tmp_path / "lake" / "duplicates" / "_work"
     for step in ("gather", "hashes", "pairs"):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        work = tmp_path / "lake" / "duplicates" / "_work"
-        while process.poll() is None and not list(work.glob(f"*/{step}-*")):
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert main(["dedupe", str(tmp_path / "lake")]) == 0
-    assert found(lake) == found(reference)
-    assert not (tmp_path / "lake" / "duplicates" / "_work").exists()
+        kill_in(step, arguments, work)
+    assert main(arguments) == 0
+    assert rows_found(lake) == rows_found(reference)
+    assert not work.exists()
 
 
 @pytest.mark.s3

@@ -57,10 +57,10 @@ def test_every_photo_has_one_row_and_every_face_is_found(lake) -> None:
     assert sorted(images.uri.str.rsplit("/", n=1).str[-1]) == sorted(FACES)
     assert images.image_id.is_unique
     assert images.error.isna().all()
-    found = dict(zip(images.uri.str.rsplit("/", n=1).str[-1], images.faces, strict=True))
+    face_counts = dict(zip(images.uri.str.rsplit("/", n=1).str[-1], images.faces, strict=True))
     # One pattern beside a chair passes MTCNN as a face (the reference finds it too).
     false_alarms = {"obama-2012-portrait.jpg": 1}
-    assert found == {name: count + false_alarms.get(name, 0) for name, count in FACES.items()}
+    assert face_counts == {name: count + false_alarms.get(name, 0) for name, count in FACES.items()}
     faces = pd.read_parquet(lake / "faces")
     assert faces.groupby("image_id").size().to_dict() == {
         row.image_id: row.faces for row in images.itertuples() if row.faces
@@ -152,8 +152,8 @@ def test_all_kinds_of_shards_give_the_same_faces(cluster, lake, tmp_path) -> Non
     assert images.groupby("sha256").size().tolist() == [4, 4, 4]
     assert len(faces) == 8
     vectors = np.stack(faces.embedding)
-    known = np.stack(tables(lake)[1].embedding)
-    assert ((vectors @ known.T).max(axis=1) > 0.9999).all()
+    stored = np.stack(tables(lake)[1].embedding)
+    assert ((vectors @ stored.T).max(axis=1) > 0.9999).all()
 
 
 def test_a_tar_cut_in_half_keeps_what_is_before_the_cut(cluster, tmp_path, capsys) -> None:

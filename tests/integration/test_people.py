@@ -1,10 +1,8 @@
 """Clustering on a real Ray: as without it, killed and started again, and on S3."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from pipeline.lake.checkpoints import in_process
 from pipeline.lake.store import LakeStore
 from pipeline.people.store import People
 from tests.support import lakes
+from tests.support.killing import kill_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,17 +58,12 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
     people = lakes.make(tmp_path / "lake", vectors)
     reference = lakes.make(tmp_path / "reference", vectors)
     Run(reference, ClusterConfig(), in_process, "reference").cluster()
-    command = [sys.executable, "-m", "pipeline.commands.main", "cluster", str(tmp_path / "lake")]
+    arguments, work = ["cluster", str(tmp_path / "lake")], tmp_path / "lake" / "clusters" / "_work"
     for step in ("gather", "faces-edges", "groups-sorted"):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        work = tmp_path / "lake" / "clusters" / "_work"
-        while process.poll() is None and not list(work.glob(f"*/{step}-*")):
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert main(["cluster", str(tmp_path / "lake")]) == 0
+        kill_in(step, arguments, work)
+    assert main(arguments) == 0
     assert lakes.persons(people) == lakes.persons(reference)
-    assert not (tmp_path / "lake" / "clusters" / "_work").exists()
+    assert not work.exists()
     assert sum(name.startswith("part-") for name in os.listdir(tmp_path / "lake" / "clusters")) == 1
 
 

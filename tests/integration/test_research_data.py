@@ -46,38 +46,38 @@ def check_measures(lake: LakeStore, path: Path) -> None:
     loaded = load_pairs(lake, str(path), PairsConfig())
     pairs = loaded.pairs
     scores = pair_scores(loaded.vectors, pairs)
-    found = verification(scores, pairs, bootstrap=0)
-    assert found.measures["accuracy"] >= 0.990
-    assert found.measures["auc"] >= 0.997
-    assert found.measures["eer"] <= 0.010
-    assert found.measures["tar_at_far_1e-03"] >= 0.980
-    known = np.isfinite(scores[0])
-    fitted = calibrate(scores[0][known], pairs.same[known], pairs.fold[known])
+    result = verification(scores, pairs, bootstrap=0)
+    assert result.measures["accuracy"] >= 0.990
+    assert result.measures["auc"] >= 0.997
+    assert result.measures["eer"] <= 0.010
+    assert result.measures["tar_at_far_1e-03"] >= 0.980
+    scored = np.isfinite(scores[0])
+    fitted = calibrate(scores[0][scored], pairs.same[scored], pairs.fold[scored])
     assert fitted.calibration.log_loss < 0.04
     shipped = find_card("sface").calibration
     assert shipped is not None
     at = np.linspace(-0.1, 0.8, 50)
-    ours, theirs = fitted.calibration.probabilities(at), shipped.probabilities(at)
-    assert np.abs(ours - theirs).max() < 0.1
+    calibrated, bundled = fitted.calibration.probabilities(at), shipped.probabilities(at)
+    assert np.abs(calibrated - bundled).max() < 0.1
     faces, person = named_people(lake)
     parts = split(person)
     probes = np.concatenate([parts.known, parts.unknown])
     searches = search(vectors_of(lake, faces), person, parts.gallery, probes)
-    told = identification(searches, person[probes], bootstrap=0).measures
-    assert told["rank_1"] >= 0.985
-    assert told["fnir_at_fpir_0.01"] <= 0.04
-    assert told["fnir_at_fpir_0.1"] <= 0.02
+    measures = identification(searches, person[probes], bootstrap=0).measures
+    assert measures["rank_1"] >= 0.985
+    assert measures["fnir_at_fpir_0.01"] <= 0.04
+    assert measures["fnir_at_fpir_0.1"] <= 0.02
 
 
 def test_mtcnn_finds_what_the_reference_found_in_lfw(data) -> None:
     frame = pd.read_parquet(data / "lfw-dev" / "mtcnn-reference.parquet")
-    known = dict(list(frame.groupby("key")))
+    stored_rows = dict(list(frame.groupby("key")))
     score = Score("one shard")
     detector = load_detector()
     batch = [photo for photo, _ in zip(shards("lfw-dev"), range(640), strict=False)]
-    found = detector.detect([pixels for _, pixels in batch])
-    for (name, _), faces in zip(batch, found, strict=True):
-        score.add(name, stored(known.get(name)), faces)
+    detections = detector.detect([pixels for _, pixels in batch])
+    for (name, _), faces in zip(batch, detections, strict=True):
+        score.add(name, stored(stored_rows.get(name)), faces)
     assert score.photos == 640
     assert score.faces > 640
     # Near-ties in suppression may fall the other way, once in thousands of photos.

@@ -25,7 +25,7 @@ def test_ray_builds_what_one_process_builds(cluster, tmp_path, monkeypatch) -> N
     monkeypatch.setattr(synthetic, "PART", 100)
     vectors, _ = archive(60, 10)
     config = VectorIndexConfig(kind="ivf", cells=12, shard_rows=200)
-    found = []
+    results = []
     for name, mapper in (("one", None), ("two", RayMapper())):
         make(tmp_path / name, vectors)
         lake = LakeStore(str(tmp_path / name))
@@ -33,8 +33,8 @@ def test_ray_builds_what_one_process_builds(cluster, tmp_path, monkeypatch) -> N
         manifest = Build(lake, config, run_id=name, **given).run()
         assert len(manifest.shards) == 3
         hits = Searcher(lake).nearest(vectors, 5)
-        found.append((manifest.recalls, [[hit.face_id for hit in row] for row in hits]))
-    assert found[0] == found[1]
+        results.append((manifest.recalls, [[hit.face_id for hit in row] for row in hits]))
+    assert results[0] == results[1]
 
 
 def test_index_job(cluster, tmp_path) -> None:

@@ -32,8 +32,8 @@ def assert_same_tables(left, right) -> None:
     vectors = [np.stack(side[1].pop("embedding")) for side in (left, right)]
     boxes = [np.stack(side[1].pop("box")) for side in (left, right)]
     points = [np.stack(side[1].pop("landmarks")) for side in (left, right)]
-    for ours, theirs in (vectors, boxes, points):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    for actual, expected in (vectors, boxes, points):
+        np.testing.assert_allclose(actual, expected, atol=1e-3)
     thumbnails = [side[1].pop("thumbnail").notna() for side in (left, right)]
     assert thumbnails[0].equals(thumbnails[1])
     pd.testing.assert_frame_equal(left[1], right[1], atol=1e-3)

@@ -42,7 +42,7 @@ def exif(camera="Canon EOS R5", taken="2024:05:01 10:00:00", sub=None):
     return block.tobytes()
 
 
-def row(uri, **known):
+def row(uri, **columns):
     """Return a row of `images`; what is not given is as unlike others as can be."""
     image_id = hashlib.blake2b(uri.encode(), digest_size=16).hexdigest()
     base = {
@@ -63,7 +63,7 @@ def row(uri, **known):
         "faces": 0,
         "run_id": "test",
     }
-    return base | known
+    return base | columns
 
 
 def random_hash(seed):
@@ -80,7 +80,7 @@ def flipped(phash, bits, seed=0):
 def read_row(path, root):
     """Return the row of a file, as `index` would write it."""
     data = Path(path).read_bytes()
-    known = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    columns = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     try:
         image = decode(data)
     except ImageError as error:
@@ -88,13 +88,13 @@ def read_row(path, root):
             ["pixels_sha256", "width", "height", "format", "orientation", "phash", "phash_quality",
              "phash_turnable", "sharpness", "faces"]
         )  # fmt: skip
-        known |= nothing | {"error": error.code.value, "error_detail": error.detail}
-        return row(str(path), **known)
+        columns |= nothing | {"error": error.code.value, "error_detail": error.detail}
+        return row(str(path), **columns)
     marks = fingerprint(image.pixels)
     height, width = image.pixels.shape[:2]
     return row(
         str(path),
-        **known,
+        **columns,
         width=width,
         height=height,
         format=image.format,

@@ -109,10 +109,11 @@ def _people(lake, faces):
     ]  # fmt: skip
     persons = []
     for person in dict.fromkeys(filter(None, owners.values())):
-        mine = [row["face_id"] for row in members if row["person_id"] == person]
+        face_ids = [row["face_id"] for row in members if row["person_id"] == person]
         persons.append(
-            {"person_id": person, "hidden": False, "faces": len(mine), "core_faces": len(mine),
-             "images": len(mine), "cover_face_id": mine[0], "exemplars": mine[:8],
+            {"person_id": person, "hidden": False, "faces": len(face_ids),
+             "core_faces": len(face_ids),
+             "images": len(face_ids), "cover_face_id": face_ids[0], "exemplars": face_ids[:8],
              "confidence": 0.9, "mean": [0.0] * 4, "run_id": "r"}
         )  # fmt: skip
     suggestions = [

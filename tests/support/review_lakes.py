@@ -18,7 +18,7 @@ HOSTILE = [
     '"><img src=x onerror="document.title=\'ran\'">',
     "'; alert(1) //",
     "../../etc/passwd",
-    "{{ 7 * 7 }} {% raw %} ${7*7}",
+    "{{ 7777 * 7777 }} {% raw %} ${7777*7777}",
     "javascript:alert(1)",
     "שלום עולם",
     "👩‍👧‍👦 Zoë",

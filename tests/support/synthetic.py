@@ -39,14 +39,15 @@ class Archive:
         centres /= np.linalg.norm(centres, axis=1, keepdims=True)
         out = np.empty((len(person), self.turn.shape[1]), np.float32)
         for start in range(0, len(person), 50_000):
-            mine = person[start : start + 50_000]
-            noise = self.random.standard_normal((len(mine), EFFECTIVE), dtype=np.float32)
+            owners = person[start : start + 50_000]
+            noise = self.random.standard_normal((len(owners), EFFECTIVE), dtype=np.float32)
             noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-            share = np.clip(self.random.normal(GENUINE, SPREAD, (len(mine), 1)), 0.3, 0.97)
+            share = np.clip(self.random.normal(GENUINE, SPREAD, (len(owners), 1)), 0.3, 0.97)
             own = np.concatenate(
-                [np.full((len(mine), 1), COMMON**0.5), (1 - COMMON) ** 0.5 * centres[mine]], axis=1
+                [np.full((len(owners), 1), COMMON**0.5), (1 - COMMON) ** 0.5 * centres[owners]],
+                axis=1,
             )
-            side = np.concatenate([np.zeros((len(mine), 1)), noise], axis=1)
+            side = np.concatenate([np.zeros((len(owners), 1)), noise], axis=1)
             low = share * own + (1 - share**2) ** 0.5 * side
             low /= np.linalg.norm(low, axis=1, keepdims=True)
             out[start : start + 50_000] = low.astype(np.float32) @ self.turn

@@ -92,10 +92,12 @@ def test_everything_else_has_a_method(lake):
     other = lake.search(face_id=face, top=1).matches[0].face_id
     assert lake.verify(face, other, threshold=0.1).same
     assert lake.report().pages > 2
-    asked = []
-    refused = lake.forget(face=face, confirm=lambda target: asked.append(target) is None and False)
+    targets = []
+    refused = lake.forget(
+        face=face, confirm=lambda target: targets.append(target) is None and False
+    )
     assert refused.removed is None
-    assert len(asked) == 1
+    assert len(targets) == 1
     gone = lake.forget(face=face, prove=True)
     assert gone.proof.findings == []
     assert len(lake.faces) == 29

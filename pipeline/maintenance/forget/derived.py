@@ -20,7 +20,7 @@ from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone
-from pipeline.search.reader import forget as forget_cached
+from pipeline.search.reader import prune_cache
 from pipeline.search.settings import FLAT
 from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest
 from pipeline.storage.errors import storage_errors
@@ -138,12 +138,12 @@ def clean_index(lake: LakeStore, forgotten: Forgotten) -> str | None:
         shards = tuple(one for one in manifest.shards if one.name not in tainted)
         left = replace(manifest, shards=shards, rows=sum(one.rows for one in shards))
         store.publish(left)
-        forget_cached(store.folder, left.files())
+        prune_cache(store.folder, left.files())
         return f"{len(tainted)} shards removed"
     store.folder.remove(POINTER)
     for name in [*store.folder.files(), *store.folder.temporary_files()]:
         store.folder.remove(name)
-    forget_cached(store.folder, set())
+    prune_cache(store.folder, set())
     return "removed"
 
 

@@ -1,4 +1,4 @@
-"""Small charts: counts by value or by time, which templates draw as SVG and as a table."""
+"""Small charts: counts by value or by date, which templates draw as SVG and as a table."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ BINS = 30
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: place from the left, what it stands for, how much that is, in percent of the most."""
+    """A bar: place from the left, label, count, and height in percent of the highest bar."""
 
     at: int
     label: str
@@ -61,18 +61,18 @@ def histogram(
 
     Values that are not known, and with `log` those of zero, are left out.
     """
-    known = values[np.isfinite(values)].astype(np.float64)
-    known = known[known > 0] if log else known
-    if not len(known):
+    finite = values[np.isfinite(values)].astype(np.float64)
+    finite = finite[finite > 0] if log else finite
+    if not len(finite):
         return None
-    low, high = float(known.min()), float(known.max())
+    low, high = float(finite.min()), float(finite.max())
     if low == high:
         edges = np.array([low, high])
-        counts = np.array([len(known)])
+        counts = np.array([len(finite)])
     else:
         edges = (np.geomspace if log else np.linspace)(low, high, BINS + 1)
         edges[0], edges[-1] = low, high  # geomspace is off by a rounding
-        counts, _ = np.histogram(known, edges)
+        counts, _ = np.histogram(finite, edges)
     texts = [_figure(edge) for edge in edges]
     labels = [f"{a} to {b}" if a != b else a for a, b in itertools.pairwise(texts)]
     middle = [texts[len(texts) // 2]] if len(counts) > 1 else []
@@ -82,17 +82,17 @@ def histogram(
 
 def timeline(title: str, noun: str, moments: npt.NDArray[np.datetime64]) -> Chart | None:
     """Return counts by day, month or year, whichever gives a readable number of bars."""
-    known = moments[~np.isnat(moments)]
-    if not len(known):
+    dates = moments[~np.isnat(moments)]
+    if not len(dates):
         return None
-    days = int((known.max() - known.min()) / np.timedelta64(1, "D"))
+    days = int((dates.max() - dates.min()) / np.timedelta64(1, "D"))
     unit = "D" if days <= 60 else "M" if days <= 3 * 365 else "Y"
-    at = known.astype(f"datetime64[{unit}]").astype(np.int64)
+    at = dates.astype(f"datetime64[{unit}]").astype(np.int64)
     first, last = int(at.min()), int(at.max())
     if last - first < MOST_BARS:
         counts = np.bincount(at - first, minlength=last - first + 1)
         steps = np.arange(first, last + 1)
-    else:  # clocks that were never set give years far apart: only those that there are
+    else:  # clocks that were never set give years far apart: leave out empty ones
         steps, counts = np.unique(at, return_counts=True)
         latest = slice(-MOST_BARS, None)
         steps, counts = steps[latest], counts[latest]
@@ -103,7 +103,7 @@ def timeline(title: str, noun: str, moments: npt.NDArray[np.datetime64]) -> Char
 def _chart(title: str, noun: str, labels: Sequence[str], counts: Ints, axis: list[str]) -> Chart:
     most = max(1, int(counts.max()))
     bars = [
-        # what is there is seen, however little
+        # a bar that is not zero is always visible
         Bar(at, label, int(count), max(1.5, 100 * int(count) / most) if count else 0.0)
         for at, (label, count) in enumerate(zip(labels, counts, strict=True))
     ]

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.web.report.images import photos_of
 
-# Of a group that has more, the first are shown; the rest are counted.
+# Pictures shown of one group; the others are only counted.
 PER_GROUP = 12
 WORDS = {
     "exact": ("identical file", "identical files"),
@@ -44,9 +42,9 @@ class Copies:
     """The duplicates of a lake.
 
     Attributes:
-        groups: to show, those first that hold the most bytes to gain.
+        groups: to show; those that would free the most bytes come first.
         groups_in_all, bytes: of all groups.
-        kinds: how many pictures are what of the kept one, the most frequent first.
+        kinds: number of pictures of each kind of copy, the most frequent first.
     """
 
     groups: Sequence[Group]
@@ -66,7 +64,7 @@ def copies(duplicates: Duplicates, most: int) -> Copies | None:
     } if len(rows) else {}  # fmt: skip
     by_group: dict[str, list[dict[str, Any]]] = {}
     for row in rows.to_pylist():
-        if row["image_id"] in photos:  # not of photos that are gone
+        if row["image_id"] in photos:  # photos may be gone since
             by_group.setdefault(row["group_id"], []).append(photos[row["image_id"]] | row)
     groups = [_group(members) for members in by_group.values() if len(members) > 1]
     groups.sort(key=lambda group: (-group.bytes, group.members[0]["uri"]))
@@ -80,9 +78,3 @@ def _group(members: list[dict[str, Any]]) -> Group:
     members.sort(key=lambda row: (not row["keep"], row["distance"] or 0, row["uri"]))
     gain = sum(row["bytes"] or 0 for row in members if not row["keep"])
     return Group(members[:PER_GROUP], max(0, len(members) - PER_GROUP), gain)
-
-
-def image_ids(found: Copies | None) -> pa.Array:
-    """Return the photos that groups show."""
-    ids = [row["image_id"] for group in (found.groups if found else ()) for row in group.members]
-    return pa.array(ids, pa.string())

@@ -37,32 +37,32 @@ class Faces:
 
 
 def gather(lake: LakeStore, shown: pa.Array, spool: Spool) -> Faces:
-    """Read all faces, part by part, and set aside the thumbnails of those shown, by face id."""
-    found: dict[str, list[Floats32]] = {name: [] for name in MEASURES}
+    """Read all faces, part by part, and set aside the thumbnails of `shown`, which are face ids."""
+    columns: dict[str, list[Floats32]] = {name: [] for name in MEASURES}
     pictures = np.full(len(shown), -1, np.int64)
     boxes = np.zeros((len(shown), 4), np.float32)
     sizes = np.zeros(len(shown), np.float32)
     for batch in batches(lake, ["face_id", "box", "thumbnail", *MEASURES]):
         for name in MEASURES:
-            found[name].append(batch[name].to_numpy(zero_copy_only=False).astype(np.float32))
+            columns[name].append(batch[name].to_numpy(zero_copy_only=False).astype(np.float32))
         place = pc.fill_null(pc.index_in(batch["face_id"], shown), -1).to_numpy()
         rows = np.flatnonzero(place >= 0)
         if not len(rows):
             continue
         boxes[place[rows]] = matrix(batch["box"])[rows]
-        sizes[place[rows]] = found["size_px"][-1][rows]
+        sizes[place[rows]] = columns["size_px"][-1][rows]
         for row in rows:
             picture = batch["thumbnail"][row].as_py()
             # Nothing but a small JPEG is shown, whatever the table holds.
             if picture and picture.startswith(JPEG) and len(picture) < LARGEST_PICTURE:
                 pictures[place[row]] = spool.add(picture)
     empty = np.zeros(0, np.float32)
-    measures = {name: np.concatenate([empty, *values]) for name, values in found.items()}
+    measures = {name: np.concatenate([empty, *values]) for name, values in columns.items()}
     return Faces(measures, pictures, boxes, sizes)
 
 
 def first_faces(lake: LakeStore, count: int) -> pa.Table:
-    """Return `face_id` and `image_id` of some faces: what there is to show before clustering."""
+    """Return `face_id` and `image_id` of some faces, to show before the lake is clustered."""
     columns = ["face_id", "image_id"]
     rows = next(iter(batches(lake, columns)), None)
     kind = pa.schema([(name, pa.string()) for name in columns])

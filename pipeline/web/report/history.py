@@ -1,4 +1,4 @@
-"""What runs left behind about themselves: when, how long, how fast, by which models."""
+"""Past runs from their manifests: when, how long, how fast; and the models of the lake."""
 
 import json
 import logging
@@ -25,13 +25,13 @@ STAGE = (
 
 
 @dataclass(frozen=True)
-class Past:
-    """One run as the page lists it; texts are empty where the run did not say.
+class RunSummary:
+    """One run as the page lists it; texts are empty where its manifest says nothing.
 
     Attributes:
         stages: rows of texts by the name of the stage, columns as in `STAGE`.
         phases: name and seconds.
-        told: further lines.
+        notes: further lines.
     """
 
     run_id: str
@@ -43,44 +43,44 @@ class Past:
     rate: str
     stages: Sequence[tuple[str, Sequence[str]]]
     phases: Sequence[tuple[str, str]]
-    told: Sequence[str]
+    notes: Sequence[str]
 
 
-def runs(lake: LakeStore) -> tuple[list[Past], int]:
-    """Return the last runs, the latest first, and how many there are; unreadable ones go."""
+def runs(lake: LakeStore) -> tuple[list[RunSummary], int]:
+    """Return the last readable runs, the latest first, and the number of all runs."""
     folder = lake.folder.child("runs")
     names = sorted((n for n in folder.files() if n.endswith(".json")), key=_when, reverse=True)
-    found = []
+    summaries = []
     for name in names[:RUNS]:
         try:
-            found.append(_past(json.loads(folder.read(name)), name))
+            summaries.append(_summary(json.loads(folder.read(name)), name))
         except (ValueError, AttributeError, TypeError):
             logger.warning("%s/%s cannot be read and was passed over", folder.url, name)
-    return found, len(names)
+    return summaries, len(names)
 
 
 def _when(name: str) -> tuple[str, str]:
-    """Return when a run began, which its name tells after what kind of run it is."""
-    found = STARTED.search(name)
-    return (found[0] if found else "", name)
+    """Return the time in the name of a manifest, which may follow the kind of the run."""
+    match = STARTED.search(name)
+    return (match[0] if match else "", name)
 
 
-def _past(about: Mapping[str, Any], name: str) -> Past:
+def _summary(about: Mapping[str, Any], name: str) -> RunSummary:
     figures = about.get("performance") or {}
     stages = [
         (str(stage), [_figure(one.get(key), kind) for key, _, kind in STAGE])
         for stage, one in (figures.get("stages") or {}).items()
     ]
-    told = []
+    notes = []
     if figures.get("bottleneck"):
         busy = _figure(figures.get("cores_busy"), "%")
-        told.append(f"held up by {figures['bottleneck']}; cores busy {busy or 'not known'}")
+        notes.append(f"held up by {figures['bottleneck']}; cores busy {busy or 'not known'}")
     seconds, images = about.get("seconds"), about.get("images")
     rate = images / seconds if _number(images) and _number(seconds) and seconds else None
-    told += [str(text) for text in [*_list(about, "damaged"), *_list(about, "notices")]]
+    notes += [str(text) for text in [*_list(about, "damaged"), *_list(about, "notices")]]
     passed_over = about.get("passed_over") or {}
-    told += [f"passed over: {count} {why}" for why, count in passed_over.items()]
-    return Past(
+    notes += [f"passed over: {count} {why}" for why, count in passed_over.items()]
+    return RunSummary(
         run_id=str(about.get("run_id", name.removesuffix(".json"))),
         command=str(about.get("command", "index")),
         status=str(about.get("status", "")),
@@ -90,7 +90,7 @@ def _past(about: Mapping[str, Any], name: str) -> Past:
         rate=_figure(rate, "."),
         stages=stages,
         phases=[(str(k), _figure(v, ".")) for k, v in (figures.get("phases") or {}).items()],
-        told=told,
+        notes=notes,
     )
 
 

@@ -1,7 +1,7 @@
 """What was indexed: counts, sizes, dates, cameras, and what could not be used."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class Indexed:
 
 
 def indexed(lake: LakeStore) -> Indexed:
-    """Return what the table `images` says in all."""
+    """Return the figures of the whole table `images`."""
     rows = lake.read("images", COLUMNS)
     ends = pc.min_max(rows["taken_at"]).as_py()
     taken = rows["taken_at"].to_numpy()
@@ -108,8 +108,5 @@ def day(moment: Any) -> str:
     """Return a date as people read it."""
     try:
         return f"{moment:%Y-%m-%d}" if moment is not None else ""
-    except ValueError:  # years that Python has no words for
+    except ValueError:  # years that Python cannot format
         return str(moment)
-
-
-Row = Mapping[str, Any]

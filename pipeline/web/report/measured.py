@@ -14,7 +14,7 @@ FILES = 40
 
 @dataclass(frozen=True)
 class Measured:
-    """What an evaluation gave.
+    """Plots and figures of evaluations.
 
     Attributes:
         plots: name, media type and bytes.
@@ -31,7 +31,7 @@ def measured(folder: Folder) -> Measured | None:
     plots, results = [], []
     for name in list(files)[:FILES]:
         stem, dot, kind = name.rpartition(".")
-        # Each plot is there twice; an SVG is shown where it stands alone.
+        # Plots are written as PNG and SVG; an SVG is shown only if there is no PNG.
         if f".{kind}" in SIGNS and not (kind == "svg" and f"{stem}.png" in files):
             sign, media = SIGNS[f".{kind}"]
             data = folder.read(name)
@@ -55,15 +55,15 @@ def _rows(data: bytes) -> list[tuple[str, str, str]]:
     return [
         (str(name), _text(value), _interval(intervals, name))
         for name, value in result.items()
-        # where the lake lies on this machine is nobody's business
+        # the path of the lake is private
         if isinstance(value, int | float | str) and name != "lake"
     ]
 
 
 def _interval(intervals: Any, name: str) -> str:
-    found = intervals.get(name) if isinstance(intervals, Mapping) else None
-    if isinstance(found, list) and all(isinstance(one, int | float) for one in found):
-        return " to ".join(_text(one) for one in found)
+    ends = intervals.get(name) if isinstance(intervals, Mapping) else None
+    if isinstance(ends, list) and all(isinstance(one, int | float) for one in ends):
+        return " to ".join(_text(one) for one in ends)
     return ""
 
 

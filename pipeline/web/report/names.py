@@ -18,7 +18,7 @@ def page_name(stem: str, number: int = 1) -> str:
 
 
 def person_stem(person_id: str) -> str:
-    """Return what the names of a person's pages begin with; safe for any id."""
+    """Return the start of the names of a person's pages; safe for any id."""
     if not _ID.fullmatch(person_id):
         person_id = hashlib.blake2b(person_id.encode(), digest_size=8).hexdigest()
     return f"person-{person_id}"

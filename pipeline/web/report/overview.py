@@ -10,7 +10,7 @@ from pipeline.web.report.copies import Copies
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import Failure, Indexed
 from pipeline.web.report.names import short_name
-from pipeline.web.report.people import Shown
+from pipeline.web.report.people import ShownPeople
 from pipeline.web.report.tiles import Tile
 
 COVERS = 12
@@ -22,13 +22,13 @@ class Overview:
 
     Attributes:
         shown: the people; None before clustering.
-        copies: the duplicates; None before somebody looked for them.
+        copies: the duplicates; None before `facelake dedupe` ran.
         tiles: pictures of people, or of faces.
     """
 
     indexed: Indexed
     faces: Faces
-    shown: Shown | None
+    shown: ShownPeople | None
     copies: Copies | None
     tiles: Sequence[Tile]
 

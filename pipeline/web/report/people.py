@@ -35,7 +35,7 @@ class Person:
 
     Attributes:
         row: of the view's `people`.
-        rows: numbers of the person's faces in `Shown.faces`, the most central first.
+        rows: numbers of the person's faces in `ShownPeople.faces`, the most central first.
         cover: number of the face that stands for them; None if the lake lacks it.
         doubtful: how many of the faces are doubtful.
         others: persons who might be the same one, and how alike the two are.
@@ -61,16 +61,16 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPeople:
     """The persons of a report.
 
     Attributes:
-        faces: columns `MEMBERS` of all faces shown, `person_id` left as it was clustered.
+        faces: columns `MEMBERS` of all faces shown; `person_id` is that of the clustering.
         persons: those with a page, the largest first.
         once: those seen once and without a name.
-        persons_in_all, once_in_all, hidden: numbers in the lake, hidden persons apart.
+        persons_in_all, once_in_all, hidden: numbers in the lake; hidden persons count apart.
         ungrouped: faces of nobody, by reason, the most frequent first.
-        called: label and address of each person by id: of the page, or of the place on a sheet.
+        links: label and address of each person by id: a page, or a place on a sheet.
     """
 
     faces: pa.Table
@@ -80,18 +80,18 @@ class Shown:
     once_in_all: int
     hidden: int
     ungrouped: Sequence[tuple[str, int]]
-    called: Mapping[str, tuple[str, str]]
+    links: Mapping[str, tuple[str, str]]
 
     def others(self, person: Person) -> list[tuple[str, str, str]]:
         """Return who might be the same person: label, page or nothing, similarity."""
         return [
-            (*self.called.get(other, (nameless(other), "")), f"{similarity:.2f}")
+            (*self.links.get(other, (nameless(other), "")), f"{similarity:.2f}")
             for other, similarity in person.others
         ]
 
 
 def _address(person: Person, place: int) -> str:
-    """Return where a person is found; `place` among those seen once, below 0 for others."""
+    """Return the address of a person; `place` is among those seen once, below 0 for others."""
     stem = person_stem(person.id)
     return page_name(stem) if place < 0 else f"{page_name('once', place // PER_PAGE + 1)}#{stem}"
 
@@ -101,27 +101,27 @@ def nameless(person_id: str) -> str:
     return f"Person {person_id[:SHORT_ID]}"
 
 
-def shown(store: People, config: ReportConfig) -> Shown | None:
+def shown_people(store: People, config: ReportConfig) -> ShownPeople | None:
     """Return the persons to show; None when nobody has clustered the lake yet."""
     if store.current() is None:
         return None
-    now = view(store)
-    people = now.people.filter(pc.invert(now.people["hidden"])).sort_by(ORDER)
+    current = view(store)
+    people = current.people.filter(pc.invert(current.people["hidden"])).sort_by(ORDER)
     paged = pc.or_(pc.greater(people["faces"], 1), pc.is_valid(people["name"]))
     many, once = people.filter(paged), people.filter(pc.invert(paged))
-    seen = pa.concat_tables([many.slice(0, config.people), once.slice(0, config.people)])
+    on_pages = pa.concat_tables([many.slice(0, config.people), once.slice(0, config.people)])
     members = store.clusters(MEMBERS)
-    owner = _owners(now, members, seen["person_id"].combine_chunks())
+    owner = _owners(current, members, on_pages["person_id"].combine_chunks())
     faces = members.filter(pa.array(owner >= 0))
     owner = owner[owner >= 0]
     similarity = faces["similarity"].to_numpy().astype(np.float64)
     order = np.lexsort((-np.nan_to_num(similarity, nan=-1.0), owner))
-    ends = np.searchsorted(owner[order], np.arange(len(seen) + 1))
+    ends = np.searchsorted(owner[order], np.arange(len(on_pages) + 1))
     doubt = doubtful(faces)
-    alike, mixed = _suggested(store, now, set(people["person_id"].to_pylist()))
+    alike, mixed = _suggested(store, current, set(people["person_id"].to_pylist()))
     place = dict(zip(faces["face_id"].to_pylist(), range(len(faces)), strict=True))
     persons = []
-    for number, row in enumerate(seen.to_pylist()):
+    for number, row in enumerate(on_pages.to_pylist()):
         rows = order[ends[number] : ends[number + 1]]
         cover = place.get(row["cover_face_id"], int(rows[0]) if len(rows) else None)
         key = row["person_id"]
@@ -129,14 +129,14 @@ def shown(store: People, config: ReportConfig) -> Shown | None:
             Person(row, rows, cover, int(doubt[rows].sum()), alike.get(key, []), key in mixed)
         )
     first_once = min(config.people, len(many))
-    return Shown(
+    return ShownPeople(
         faces,
         persons[:first_once],
         persons[first_once:],
         len(many),
         len(once),
-        len(now.people) - len(people),
-        _ungrouped(now, members),
+        len(current.people) - len(people),
+        _ungrouped(current, members),
         {
             one.id: (one.label, _address(one, number - first_once))
             for number, one in enumerate(persons)
@@ -145,43 +145,43 @@ def shown(store: People, config: ReportConfig) -> Shown | None:
 
 
 def doubtful(faces: pa.Table) -> Bools:
-    """Return which faces may be somebody else's, unless somebody confirmed them."""
+    """Return which faces may be of somebody else; confirmed ones are not."""
     confidence = faces["confidence"].to_numpy().astype(np.float64)
     attached = pc.equal(faces["tier"], "attach").to_numpy()
     confirmed = faces["confirmed"].to_numpy()
     least = np.where(attached, DOUBTFUL_ATTACHED, DOUBTFUL)
-    found: Bools = (confidence < least) & ~confirmed
-    return found
+    doubtful_faces: Bools = (confidence < least) & ~confirmed
+    return doubtful_faces
 
 
-def _owners(now: View, members: pa.Table, persons: pa.Array) -> Ints:
-    """Return which of `persons` each face is with now, int64 [faces]; -1: none of them."""
+def _owners(current: View, members: pa.Table, persons: pa.Array) -> Ints:
+    """Return which of `persons` each face belongs to now, int64 [faces]; -1: none of them."""
     numbers = dict(zip(persons.to_pylist(), range(len(persons)), strict=True))
     owner = _index(members["person_id"], persons)
-    for column, moved in (("person_id", now.merged), ("face_id", now.assigned)):
+    for column, moved in (("person_id", current.merged), ("face_id", current.assigned)):
         at = _index(members[column], pa.array(list(moved), pa.string()))
         target = np.array([numbers.get(person, -1) for person in moved.values()], np.int64)
         owner[at >= 0] = target[at[at >= 0]]
-    owner[_index(members["face_id"], pa.array(list(now.rejected), pa.string())) >= 0] = -1
+    owner[_index(members["face_id"], pa.array(list(current.rejected), pa.string())) >= 0] = -1
     return owner
 
 
 def _index(values: pa.ChunkedArray, among: pa.Array) -> Ints:
-    found = pc.fill_null(pc.index_in(values, among, skip_nulls=True), -1)
-    at: Ints = found.to_numpy().astype(np.int64)
-    return at
+    places = pc.fill_null(pc.index_in(values, among, skip_nulls=True), -1)
+    rows: Ints = places.to_numpy().astype(np.int64)
+    return rows
 
 
 def _suggested(
-    store: People, now: View, visible: AbstractSet[str]
+    store: People, current: View, visible: AbstractSet[str]
 ) -> tuple[dict[str, list[tuple[str, float]]], set[str]]:
-    """Return whom each person might also be, and who might be two; hidden people are nobody."""
+    """Return who each person might also be, and who might be two; hidden people are left out."""
     alike: dict[str, list[tuple[str, float]]] = defaultdict(list)
     mixed = set()
     rows = store.suggestions()
     rows = rows.filter(pc.greater_equal(rows["doubt"], DOUBTFUL_PERSON))
     for row in rows.sort_by([("doubt", "descending")]).to_pylist():
-        a, b = (now.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
+        a, b = (current.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
         if row["kind"] == "merged":
             mixed.add(a)
         elif a != b and {a, b} <= visible:
@@ -191,15 +191,15 @@ def _suggested(
     return alike, mixed
 
 
-def _ungrouped(now: View, members: pa.Table) -> list[tuple[str, int]]:
+def _ungrouped(current: View, members: pa.Table) -> list[tuple[str, int]]:
     nobody = members.filter(pc.is_null(members["person_id"]))
     nobody = nobody.filter(
-        pc.invert(pc.is_in(nobody["face_id"], pa.array(list(now.assigned), pa.string())))
+        pc.invert(pc.is_in(nobody["face_id"], pa.array(list(current.assigned), pa.string())))
     )
     counts = {
         one["values"] or "no reason was noted": one["counts"]
         for one in pc.value_counts(nobody["reason"]).to_pylist()
     }
-    if now.rejected:
-        counts["somebody said that it is no face"] = len(now.rejected)
+    if current.rejected:
+        counts["somebody said that it is no face"] = len(current.rejected)
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))

@@ -14,7 +14,7 @@ from pipeline.web.report.charts import timeline
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import day
 from pipeline.web.report.names import page_name, person_stem, short_name
-from pipeline.web.report.people import Person, Shown, doubtful
+from pipeline.web.report.people import Person, ShownPeople, doubtful
 from pipeline.web.report.previews import Previews
 from pipeline.web.report.settings import PER_PAGE
 from pipeline.web.report.site import Site, plural
@@ -27,7 +27,7 @@ GONE = "the photo is gone"
 
 @dataclass(frozen=True)
 class Album:
-    """All that pages of persons are made of.
+    """What the pages of persons are made from.
 
     Attributes:
         photos: rows of `images` of the faces shown.
@@ -35,7 +35,7 @@ class Album:
     """
 
     site: Site
-    shown: Shown
+    shown: ShownPeople
     faces: Faces
     photos: pa.Table
     spool: Spool
@@ -57,7 +57,7 @@ class Album:
     def pages(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of the pages of all persons."""
         persons = self.shown.persons
-        self.previews.fetch(self._wanted())
+        self.previews.fetch(self._preview_rows())
         for number, person in enumerate(persons):
             values = {
                 "person": person, "others": self.shown.others(person), "mixed": person.mixed,
@@ -82,11 +82,12 @@ class Album:
         parts = [seen(row), span,
                  plural(person.doubtful, "doubtful face") if person.doubtful else "",
                  f"confidence {row['confidence']:.2f} on average"]  # fmt: skip
-        held = len(np.unique(self.place[person.rows]))
+        photo_count = len(np.unique(self.place[person.rows]))
         common = {
             **values, "stem": stem, "of": of, "summary": ", ".join(filter(None, parts)),
             "cover": picture_of(self.faces, self.spool, person.cover),
-            "photos_left": f"{len(photos):,} of {held:,} photos" if len(photos) < held else "",
+            "photos_left": f"{len(photos):,} of {photo_count:,} photos"
+            if len(photos) < photo_count else "",
         }  # fmt: skip
         for at in range(1, of + 1):
             some = self._faces(person, (at - 1) * PER_PAGE)
@@ -128,8 +129,8 @@ class Album:
         chosen: Ints = np.sort(firsts[at[firsts] >= 0])[:PHOTOS]
         return chosen
 
-    def _wanted(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of photos of which there should be previews, the largest person first."""
+    def _preview_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the photos that should get a preview, those of the largest person first."""
         for person in self.shown.persons:
             at = self.place[person.rows][self._firsts(person)]
             yield from self.photos.take(pa.array(at)).to_pylist()
@@ -137,18 +138,18 @@ class Album:
     def _photos(self, person: Person) -> list[dict[str, Any]]:
         firsts = self._firsts(person)
         rows = self.photos.take(pa.array(self.place[person.rows][firsts])).to_pylist()
-        made = []
+        pictures = []
         for number, (first, row) in enumerate(zip(firsts, rows, strict=True), start=1):
-            if not self.previews.known(row["image_id"]):
+            if not self.previews.requested(row["image_id"]):
                 continue
             picture, why = self.previews.get(row["image_id"])
             box = self.faces.boxes[person.rows[first]]
-            made.append({
+            pictures.append({
                 "picture": picture, "why": why, "row": row, "date": day(row["taken_at"]),
                 "name": short_name(row["uri"], self.folder), "box": _percent(box, row),
                 "alt": f"photo {number} with {person.label} in a frame",
             })  # fmt: skip
-        return made
+        return pictures
 
 
 def _neighbour(persons: Sequence[Person], number: int) -> tuple[str, str] | None:

@@ -15,48 +15,48 @@ SPENT = "no preview: see --photos"
 
 
 class Previews:
-    """Makes previews until the budget is spent; a photo that is asked for again costs nothing.
+    """Makes previews until the budget is spent; the same photo is made only once.
 
     Args:
         originals: where photos come from.
         spool: where previews are set aside.
-        most: previews in all.
-        seconds: after which none is begun.
-        folder: that all photos share, left out of what is said of them.
+        budget: most previews to make; callers may add to it.
+        seconds: after which no more are begun.
+        folder: that all photos share; it is left out of error texts.
     """
 
     def __init__(
-        self, originals: Originals, spool: Spool, most: int, seconds: float, folder: str
+        self, originals: Originals, spool: Spool, budget: int, seconds: float, folder: str
     ) -> None:
         self.originals = originals
         self.spool = spool
-        self.left = most
-        self.until = time.monotonic() + seconds
+        self.budget = budget
+        self._deadline = time.monotonic() + seconds
         self.folder = folder
         self.made = 0
-        self._known: dict[str, tuple[int | None, str]] = {}
+        self._results: dict[str, tuple[int | None, str]] = {}
 
     def fetch(self, photos: Iterable[Mapping[str, Any]]) -> None:
-        """Make previews of rows of `images`, the first ones, until the budget is spent."""
+        """Make previews of rows of `images`, in order, until the budget is spent."""
         chosen: dict[str, Mapping[str, Any]] = {}
         for photo in photos:
-            if len(chosen) >= self.left:
+            if len(chosen) >= self.budget:
                 break
-            if photo["image_id"] not in self._known:
+            if photo["image_id"] not in self._results:
                 chosen.setdefault(photo["image_id"], photo)
-        self.left -= len(chosen)
-        for photo, made, why in self.originals.try_jpegs(chosen.values(), SIDE):
-            self.made += made is not None
+        self.budget -= len(chosen)
+        for photo, jpeg, why in self.originals.try_jpegs(chosen.values(), SIDE):
+            self.made += jpeg is not None
             why = why.replace(visible(self.folder), "") if self.folder else why
-            self._known[photo["image_id"]] = (self.spool.add(made) if made else None, why)
-            if time.monotonic() > self.until:
+            self._results[photo["image_id"]] = (self.spool.add(jpeg) if jpeg else None, why)
+            if time.monotonic() > self._deadline:
                 return
 
-    def known(self, image_id: str) -> bool:
-        """Return whether a preview was asked for, made or not."""
-        return image_id in self._known
+    def requested(self, image_id: str) -> bool:
+        """Return whether `fetch` tried to make a preview of this photo."""
+        return image_id in self._results
 
     def get(self, image_id: str) -> tuple[bytes | None, str]:
         """Return the preview of a photo and "", or None and why there is none."""
-        number, why = self._known.get(image_id, (None, SPENT))
+        number, why = self._results.get(image_id, (None, SPENT))
         return (None if number is None else self.spool.get(number)), why

@@ -7,11 +7,11 @@ from pipeline.storage.folder import Folder, is_local
 from pipeline.web.report.names import PAGE
 
 INDEX = "index.html"
-# Stands near the top of each page: only files that have it are ever removed.
+# It stands near the top of each page; only files that have it are ever removed.
 GENERATOR = "facelake report"
 MARK = f'<meta name="generator" content="{GENERATOR}">'.encode()
 HEAD = 2_048
-# Pages in flight to object storage; each is up to some megabytes.
+# Pages written at once to object storage; each is up to some megabytes.
 WRITERS = 16
 
 
@@ -32,7 +32,7 @@ class Pages:
         self._pool.shutdown(cancel_futures=True)
 
     def add(self, name: str, text: str) -> None:
-        """Publish a page, soon.
+        """Publish a page in the background.
 
         Raises:
             StorageError: it, or one before it, cannot be written.
@@ -45,16 +45,16 @@ class Pages:
         self._pending.add(self._pool.submit(self.folder.publish, name, data))
 
     def finish(self, index: str) -> int:
-        """Publish the first page once all others are there; return how many old ones went."""
+        """Publish the first page after all others; return how many old pages were removed."""
         for one in self._pending:
             one.result()
         self._pending.clear()
         self.folder.publish(INDEX, self._count(INDEX, index))
         old = [n for n in self.folder.files() if PAGE.fullmatch(n) and n not in self.names]
-        gone = [name for name in old if self._ours(name)]
-        for name in gone:
+        removed = [name for name in old if self._is_report_page(name)]
+        for name in removed:
             self.folder.remove(name)
-        return len(gone)
+        return len(removed)
 
     def _count(self, name: str, text: str) -> bytes:
         data = text.encode("utf-8", errors="replace")
@@ -62,6 +62,6 @@ class Pages:
         self.bytes += len(data)
         return data
 
-    def _ours(self, name: str) -> bool:
+    def _is_report_page(self, name: str) -> bool:
         with self.folder.open(name) as file:
             return MARK in file.read(HEAD)

@@ -9,13 +9,13 @@ from pipeline.options import Option, check_bounds
 # storage bear.
 PER_PAGE = 200
 GROUPS_PER_PAGE = 20
-# Below it, a face is about as likely somebody else's.
+# With less confidence a face is more likely somebody else's than not.
 DOUBTFUL = 0.5
-# Faces that may not link others (small, blurred, turned) have to be surer; those that only repeat
-# the face of another copy of the photo are.
+# Faces that may not link others (small, blurred, turned) need more; those of another copy of the
+# same photo have it.
 DOUBTFUL_ATTACHED = 0.9
 
-# Suggestions that are this near to their threshold mark a person; clustering notes many more.
+# Suggestions with at least this doubt mark a person; clustering notes many more.
 DOUBTFUL_PERSON = 0.5
 OTHERS = 5
 

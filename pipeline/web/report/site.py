@@ -1,4 +1,4 @@
-"""What all pages of a report share: the templates, the menu, and the words for a face."""
+"""What all pages of a report share: the templates and the menu."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ MENU = {"Overview": "index", "People": "people", "Duplicates": "duplicates", "Sp
 
 
 def _templates() -> jinja2.Environment:
-    made = environment("pipeline.web.report")
-    made.globals |= {"page_name": page_name, "split_name": split_name}
-    return made
+    templates = environment("pipeline.web.report")
+    templates.globals |= {"page_name": page_name, "split_name": split_name}
+    return templates
 
 
 @dataclass(frozen=True)
 class Site:
-    """A report to be.
+    """The report that is being written.
 
     Attributes:
         lake: name that pages show.
@@ -41,7 +41,7 @@ class Site:
     def render(
         self, template: str, here: str, values: Mapping[str, Any], first: bool = True
     ) -> str:
-        """Return a page; `here` is its entry in the menu, `first` whether it is what that opens."""
+        """Return a page; `here` is its entry in the menu, `first` whether the entry opens it."""
         menu = [
             (page_name(stem), text)
             for text, stem in MENU.items()

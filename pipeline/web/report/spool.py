@@ -4,7 +4,7 @@ import tempfile
 
 
 class Spool:
-    """A file of pictures, by number; gone when it is closed. Use as a context manager."""
+    """A temporary file of pictures by number. Use as a context manager."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="facelake-report-")  # noqa: SIM115 closed by us

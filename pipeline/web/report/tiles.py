@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import day
 from pipeline.web.report.names import page_name, person_stem
-from pipeline.web.report.people import Person, Shown
+from pipeline.web.report.people import Person, ShownPeople
 from pipeline.web.report.settings import PER_PAGE
 from pipeline.web.report.site import Site, plural
 from pipeline.web.report.spool import Spool
@@ -41,14 +41,14 @@ def dates(first: Any, last: Any) -> str:
 
 
 def seen(row: Mapping[str, Any]) -> str:
-    """Return how often a person is seen; copies of a photo count once."""
+    """Return the number of faces, and of different photos where copies make that fewer."""
     faces = plural(row["faces"], "face")
     same = row["faces"] == row["images"]
     return faces if same else f"{faces}, {plural(row['images'], 'different photo')}"
 
 
 def tile(
-    shown: Shown, person: Person, faces: Faces, spool: Spool, photo: str | None = None
+    shown: ShownPeople, person: Person, faces: Faces, spool: Spool, photo: str | None = None
 ) -> Tile:
     """Return a person's tile; with the name of the photo for one who is seen once."""
     row = person.row
@@ -59,7 +59,7 @@ def tile(
         picture_of(faces, spool, person.cover),
         f"{person.label}, {count}",
         person.label,
-        shown.called[person.id][1] if photo is None else "",
+        shown.links[person.id][1] if photo is None else "",
         seen(row) if photo is None else "",
         dates(row["first_taken_at"], row["last_taken_at"]),
         photo or "",
@@ -70,7 +70,7 @@ def tile(
 
 
 def people_pages(
-    site: Site, shown: Shown, faces: Faces, spool: Spool, photo: Callable[[int], str]
+    site: Site, shown: ShownPeople, faces: Faces, spool: Spool, photo: Callable[[int], str]
 ) -> Iterator[tuple[str, str]]:
     """Yield name and text of the contact sheet's pages, those of people seen once after them.
 
@@ -106,11 +106,11 @@ def people_pages(
 
 def _sheet(
     site: Site, values: dict[str, Any], persons: Sequence[Person],
-    made: Callable[[Person], Tile], ungrouped: Sequence[tuple[str, int]],
+    make_tile: Callable[[Person], Tile], ungrouped: Sequence[tuple[str, int]],
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
     of = max(1, -(-len(persons) // PER_PAGE))
     for at in range(1, of + 1):
-        tiles = [made(one) for one in persons[(at - 1) * PER_PAGE : at * PER_PAGE]]
+        tiles = [make_tile(one) for one in persons[(at - 1) * PER_PAGE : at * PER_PAGE]]
         page = values | {"at": at, "of": of, "tiles": tiles, "command": "",
                          "ungrouped": ungrouped if at == of else ()}  # fmt: skip
         name = page_name(values["stem"], at)

@@ -17,7 +17,7 @@ from pipeline.web.report import history, images, measured, overview, tiles
 from pipeline.web.report.copies import copies
 from pipeline.web.report.faces import Faces, first_faces, gather
 from pipeline.web.report.groups import duplicates_pages
-from pipeline.web.report.people import Shown, shown
+from pipeline.web.report.people import ShownPeople, shown_people
 from pipeline.web.report.person import Album
 from pipeline.web.report.previews import DECODE_SIDE, Previews
 from pipeline.web.report.publish import Pages
@@ -27,13 +27,13 @@ from pipeline.web.report.spool import Spool
 
 REPORT = "report"
 EVALUATION = "evaluation"
-# Previews that duplicates may take of the budget; people have the rest.
+# The share of previews that duplicates may use; people get the rest.
 DUPLICATES_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a report came to: where it is, its pages and bytes, previews made, old pages removed."""
+    """A report that was written: its folder, pages, bytes, previews made, old pages removed."""
 
     folder: Folder
     pages: int
@@ -68,8 +68,8 @@ def write_report(
         originals = stack.enter_context(
             Originals(lake.folder.options, read_config(lake), DECODE_SIDE)
         )
-        made = _Report(lake, config, evaluation or lake.folder.child(EVALUATION), spool)
-        photos, removed = made.write(pages, originals)
+        report = _Report(lake, config, evaluation or lake.folder.child(EVALUATION), spool)
+        photos, removed = report.write(pages, originals)
     seconds = time.monotonic() - began
     return Written(output, len(pages.names), pages.bytes, photos, removed, seconds)
 
@@ -85,7 +85,7 @@ class _Report:
         self.site = Site(lake.folder.url.rsplit("/", 1)[-1], self.measured is not None)
         self.indexed = images.indexed(lake)
         self.copies = copies(Duplicates(lake), config.groups)
-        self.shown = shown(People(lake), config)
+        self.shown = shown_people(People(lake), config)
 
     def write(self, pages: Pages, originals: Originals) -> tuple[int, int]:
         """Write all pages; return how many previews were made and old pages removed."""
@@ -99,7 +99,7 @@ class _Report:
         ):
             pages.add(name, text)
         photos = previews.made
-        previews.left += self.config.photos - share
+        previews.budget += self.config.photos - share
         if self.shown:
             table = images.photos_of(self.lake, some["image_id"].combine_chunks())
             album = Album(
@@ -127,8 +127,8 @@ class _Report:
         if self.measured:
             plots = [(name, media, base64.b64encode(data).decode())
                      for name, media, data in self.measured.plots]  # fmt: skip
-            found = {"measured": measured.Measured(plots, self.measured.results)}  # type: ignore[arg-type]
-            pages.add("evaluation.html", self.site.render("evaluation.html", "Evaluation", found))
+            values = {"measured": measured.Measured(plots, self.measured.results)}  # type: ignore[arg-type]
+            pages.add("evaluation.html", self.site.render("evaluation.html", "Evaluation", values))
 
     def _index(self, faces: Faces) -> str:
         page = overview.Overview(
@@ -138,10 +138,10 @@ class _Report:
         values = page.values(self.lake.folder.url) | {"cards": cards}
         return self.site.render("index.html", "Overview", values)
 
-    def _covers(self, faces: Faces, found: Shown | None) -> Sequence[tiles.Tile]:
-        if found:
-            some = found.persons[: overview.COVERS]
-            return [tiles.tile(found, one, faces, self.spool) for one in some]
+    def _covers(self, faces: Faces, shown: ShownPeople | None) -> Sequence[tiles.Tile]:
+        if shown:
+            some = shown.persons[: overview.COVERS]
+            return [tiles.tile(shown, one, faces, self.spool) for one in some]
         return [
             tiles.Tile(
                 tiles.picture_of(faces, self.spool, row), f"face {row + 1}", f"face {row + 1}"

@@ -58,13 +58,13 @@ def _not_found(request: Request, _: Exception) -> Response:
 
 def _plain(request: Request, error: Exception) -> Response:
     assert isinstance(error, PlainHTTPException)
-    ours = isinstance(error, HTTPException)  # others say what Starlette says
-    text = str(error.detail) if ours else "There is no such page here"
+    own = isinstance(error, HTTPException)  # the text of others is Starlette's
+    text = str(error.detail) if own else "There is no such page here"
     return render(request, "error.html", "Not found", error.status_code, text=text)
 
 
 def _broken(request: Request, error: Exception) -> Response:
-    # What went wrong inside is for the log: it may name paths that a page need not show.
+    # The error itself goes to the log only: it may name paths that a page should not show.
     return render(
         request, "error.html", "Something broke", 500,
         text="Nothing was changed; the terminal in which facelake review runs says more",

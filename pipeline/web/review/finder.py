@@ -10,20 +10,20 @@ from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
-    from pipeline.search.find import Searcher
     from pipeline.search.models import LakeModels
-    from pipeline.search.results import Found
+    from pipeline.search.results import SearchResult
+    from pipeline.search.searcher import Searcher
 
 TOP = 48
 
 
 class Finder:
-    """Searches; models and index are loaded when somebody searches first.
+    """Searches; models and index are loaded by the first search.
 
     Pictures are decoded in a process of their own and never stored.
 
     Args:
-        lake: what is searched.
+        lake: to search.
         store: where weights lie.
         embedder: path of the lake's embedder, if Facelake does not know it by name.
     """
@@ -42,8 +42,8 @@ class Finder:
         """End the process that decodes."""
         self._sandbox.close()
 
-    def by_face(self, face_id: str) -> "Found":
-        """Return what is most like a face of the lake.
+    def by_face(self, face_id: str) -> "SearchResult":
+        """Return the faces most similar to a face of the lake.
 
         Raises:
             ConfigError: the lake has no such face.
@@ -53,11 +53,11 @@ class Finder:
         with self._lock:
             return search(self._open(), face_id=face_id, top=TOP)
 
-    def by_picture(self, data: bytes) -> "Found":
-        """Return what is most like the largest face of a picture.
+    def by_picture(self, data: bytes) -> "SearchResult":
+        """Return the faces most similar to the largest face of a picture.
 
         Raises:
-            ConfigError: it is no picture, or has no face.
+            ConfigError: it is not a picture, or has no face.
         """
         from pipeline.search.results import search
 
@@ -72,8 +72,8 @@ class Finder:
 
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""
-        from pipeline.search.find import Searcher
         from pipeline.search.models import LakeModels
+        from pipeline.search.searcher import Searcher
         from pipeline.search.vectors import sizes_of
 
         if self._models is None:

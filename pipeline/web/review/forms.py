@@ -1,4 +1,4 @@
-"""Bodies of requests: read up to a limit, and what their forms say."""
+"""Request bodies: read up to a limit, and parsed as forms."""
 
 import email.message
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,7 +12,7 @@ MOST_FIELDS = 20_000
 
 
 class BadFormError(Exception):
-    """A body that is too large or no form; `status` is what HTTP calls it."""
+    """A body that is too large or is not a form; `status` is the HTTP status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -21,7 +21,7 @@ class BadFormError(Exception):
 
 @dataclass(frozen=True)
 class Form:
-    """What a form says.
+    """The fields of a form.
 
     Attributes:
         values: of each field, in order.
@@ -66,7 +66,7 @@ def parse(kind: str, body: bytes) -> Form:
     """Return the form in a body of content type `kind`.
 
     Raises:
-        BadFormError: it is none.
+        BadFormError: it is not a form.
     """
     name = kind.split(";")[0].strip().lower()
     try:
@@ -80,7 +80,7 @@ def parse(kind: str, body: bytes) -> Form:
 
 
 def _multipart(kind: str, body: bytes) -> Form:
-    """Return the parts of a body; email's parser would take minutes for a large picture."""
+    """Return the parts of a body; the parser of `email` takes minutes for a large picture."""
     boundary = _parameter(f"Content-Type: {kind}", "boundary")
     mark = f"\r\n--{boundary}".encode("latin-1")
     # A mark ends what is before it; the first one stands at the start, without its line break.
@@ -92,11 +92,13 @@ def _multipart(kind: str, body: bytes) -> Form:
     for part in parts[:-1]:
         head, between, data = part.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")[1:]
-        said = next((one for one in lines if one.lower().startswith("content-disposition:")), "")
-        name = _parameter(said, "name")
+        disposition = next(
+            (one for one in lines if one.lower().startswith("content-disposition:")), ""
+        )
+        name = _parameter(disposition, "name")
         if not between or not name:
             raise ValueError("a part without a name")
-        if _parameter(said, "filename", None) is not None:
+        if _parameter(disposition, "filename", None) is not None:
             file = data
         else:
             values.setdefault(name, []).append(data.decode())

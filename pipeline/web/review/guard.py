@@ -1,8 +1,8 @@
-"""The guard in front of every page: who asks, from where, and what the browser may do with it.
+"""The guard in front of every page: it checks each request, and tells the browser what is allowed.
 
-A web page anywhere can make a browser send requests to this machine. So the name it asked for must
-be ours (a rebound name is not), the cookie must be there (SameSite: no other site's request has
-it), and what changes something must come from our own pages and hold what only they know.
+Any web page can make a browser send requests to this machine. So the host name must be one of ours
+(a rebound name is not), the cookie must be there (SameSite: requests of other sites lack it), and
+a request that changes something must come from our own pages and hold their secret.
 """
 
 import hmac
@@ -47,11 +47,11 @@ class RefusedError(Exception):
 
 
 class Guard:
-    """ASGI middleware; see the module.
+    """ASGI middleware; see the top of this module.
 
     Args:
-        app: what is guarded. A form that came through is in its scope's state as `form`.
-        config: who may come in.
+        app: the guarded application; it finds a checked form as `form` in the state of its scope.
+        config: says who may come in.
     """
 
     def __init__(self, app: App, config: ReviewConfig) -> None:
@@ -69,15 +69,17 @@ class Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                theirs = [h for h in message.get("headers", ()) if h[0].decode() not in HEADERS]
-                ours = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
-                message["headers"] = [*theirs, *ours]
+                app_headers = [
+                    h for h in message.get("headers", ()) if h[0].decode() not in HEADERS
+                ]
+                headers = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
+                message["headers"] = [*app_headers, *headers]
             await send(message)
 
         try:
-            entered = self._entering(scope)
-            if entered is not None:
-                await _answer(guarded, 303, "", entered)
+            login = self._login(scope)
+            if login is not None:
+                await _answer(guarded, 303, "", login)
                 return
             if scope["method"] not in ("GET", "HEAD"):
                 await self._check_change(scope, receive)
@@ -86,8 +88,8 @@ class Guard:
             return
         await self.app(scope, receive, guarded)
 
-    def _entering(self, scope: MutableMapping[str, Any]) -> list[tuple[str, str]] | None:
-        """Return the headers that let somebody in who brings the token; None: is in already."""
+    def _login(self, scope: MutableMapping[str, Any]) -> list[tuple[str, str]] | None:
+        """Return headers that log in a browser with the token; None: it has the cookie."""
         hosts = _headers(scope, "host")
         if len(hosts) != 1 or host_name(hosts[0]) not in self.config.hosts:
             raise RefusedError(
@@ -149,7 +151,7 @@ def host_name(host: str) -> str:
 
 
 def same(given: str, secret: str) -> bool:
-    """Compare without telling by the time it takes how much was right."""
+    """Compare in a time that does not show how much of the secret was right."""
     return hmac.compare_digest(given.encode(), secret.encode())
 
 
@@ -176,7 +178,7 @@ def _page(status: int, text: str) -> str:
 async def _answer(
     send: Send, status: int, body: str, headers: Iterable[tuple[str, str]] = ()
 ) -> None:
-    given = [("content-type", "text/html; charset=utf-8"), *headers]
-    start = [(key.encode(), value.encode("latin-1")) for key, value in given]
+    pairs = [("content-type", "text/html; charset=utf-8"), *headers]
+    start = [(key.encode(), value.encode("latin-1")) for key, value in pairs]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body.encode()})

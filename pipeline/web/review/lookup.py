@@ -1,4 +1,4 @@
-"""Where rows of a lake are: image ids in memory, 36 bytes each, everything else read when asked.
+"""Finds rows of a lake by id: image ids are in memory, 36 bytes each; the rest is read on request.
 
 The faces of an image are in the part of the same name, so one sorted list of image ids finds both.
 """
@@ -22,11 +22,11 @@ BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
          "orientation", "taken_at", "camera", "faces", "error", "error_detail"]  # fmt: skip
 
-# Rows of images and faces, in bytes: of a part that was rewritten they are others.
+# Bytes of a part of `images` and of `faces`: they change when the part is rewritten.
 Sizes = tuple[int, int]
-# How long nobody lists the parts again, in times of what the last listing took: listing a large
-# lake, or one far away, must not be what the pictures of a page wait for.
-RESTS = 10
+# The parts are not listed again for this many times as long as the last listing took: pictures of a
+# page should not wait for the listing of a large or remote lake.
+REFRESH_PAUSE = 10
 
 Keys = npt.NDArray[np.bytes_]
 
@@ -35,7 +35,7 @@ class Lookup:
     """Finds the rows of images and faces by their ids; threads may share it.
 
     Args:
-        lake: whose rows they are.
+        lake: to look in.
     """
 
     def __init__(self, lake: LakeStore) -> None:
@@ -43,7 +43,7 @@ class Lookup:
         self._lock = threading.Lock()
         self._parts: list[str] = []
         self._sizes: dict[str, Sizes] = {}
-        self._rests_until = 0.0
+        self._next_refresh = 0.0
         self._keys: Keys = _keys([])
         self._at: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         models = lake.models()
@@ -51,26 +51,26 @@ class Lookup:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the image ids of parts that are new or were rewritten; tell whether any part is.
+        """Read the image ids of new and rewritten parts, drop those of parts that are gone.
 
-        Parts that are gone are forgotten.
+        Return whether anything changed.
         """
         with self._lock:
             began = time.monotonic()
             try:
-                return self._renew()
+                return self._reread()
             finally:
                 ended = time.monotonic()
-                self._rests_until = ended + RESTS * (ended - began)
+                self._next_refresh = ended + REFRESH_PAUSE * (ended - began)
 
-    def _renew(self) -> bool:
+    def _reread(self) -> bool:
         images, faces = (self.lake.folder.child(table).files() for table in ("images", "faces"))
         sizes = {name: (images[name], faces[name]) for name in sorted(images) if name in faces}
         if sizes == self._sizes:
             return False
         parts = list(sizes)
         place_of = {name: place for place, name in enumerate(parts)}
-        # where the rows of each part that is as it was go; -1: they are read again, or gone
+        # the new place of each part that did not change; -1: it is read again, or gone
         to = [
             place_of[name] if sizes.get(name) == self._sizes[name] else -1 for name in self._parts
         ]
@@ -78,9 +78,9 @@ class Lookup:
         keys, at = [self._keys[moved >= 0]], [moved[moved >= 0]]
         for name in parts:
             if sizes[name] != self._sizes.get(name):
-                found = scan(self.lake.folder.child("images"), [name], schema.IMAGES, ["image_id"])
-                keys.append(_keys(found["image_id"].to_pylist()))
-                at.append(np.full(len(found), place_of[name], np.int32))
+                ids = scan(self.lake.folder.child("images"), [name], schema.IMAGES, ["image_id"])
+                keys.append(_keys(ids["image_id"].to_pylist()))
+                at.append(np.full(len(ids), place_of[name], np.int32))
         every, places = np.concatenate(keys), np.concatenate(at)
         order = np.argsort(every, kind="stable")
         self._keys, self._at = every[order], places[order]
@@ -88,7 +88,7 @@ class Lookup:
         return True
 
     def sizes(self) -> Mapping[str, Sizes]:
-        """Return the parts of the lake, and what tells one from another of the same name."""
+        """Return the parts of the lake and their sizes."""
         with self._lock:
             return self._sizes
 
@@ -98,25 +98,25 @@ class Lookup:
     def parts_of(self, image_ids: Iterable[str]) -> dict[str, str]:
         """Return the part of each image; unknown ones are left out."""
         wanted = list(dict.fromkeys(image_ids))
-        if time.monotonic() >= self._rests_until:  # photos may have been forgotten meanwhile
+        if time.monotonic() >= self._next_refresh:  # photos may have been forgotten meanwhile
             self.refresh()
-        found = self._known(wanted)
-        if len(found) < len(wanted) and self.refresh():  # photos were added meanwhile
-            found = self._known(wanted)
-        return found
+        parts = self._parts_in_memory(wanted)
+        if len(parts) < len(wanted) and self.refresh():  # photos were added meanwhile
+            parts = self._parts_in_memory(wanted)
+        return parts
 
-    def _known(self, wanted: Sequence[str]) -> dict[str, str]:
+    def _parts_in_memory(self, wanted: Sequence[str]) -> dict[str, str]:
         with self._lock:
             keys, at, parts = self._keys, self._at, self._parts
         if not len(keys) or not wanted:
             return {}
-        asked = _keys(wanted)
-        places = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-        found = keys[places] == asked
+        wanted_keys = _keys(wanted)
+        places = np.minimum(np.searchsorted(keys, wanted_keys), len(keys) - 1)
+        matches = keys[places] == wanted_keys
         return {
             image: parts[at[place]]
-            for image, place, there in zip(wanted, places, found, strict=True)
-            if there
+            for image, place, match in zip(wanted, places, matches, strict=True)
+            if match
         }
 
     def photos(self, image_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -142,13 +142,13 @@ class Lookup:
                           dict.fromkeys(face_ids))  # fmt: skip
 
     def face_parts(self, face_ids: Iterable[str]) -> dict[str, str]:
-        """Return the part in which each face is, if it is there at all."""
+        """Return the part of each face; unknown ones are left out."""
         of_image = {face: face[:ID_DIGITS] for face in face_ids}
         where = self.parts_of(of_image.values())
         return {face: where[image] for face, image in of_image.items() if image in where}
 
     def thumbnails(self, part: str) -> dict[str, bytes]:
-        """Return the small pictures of all faces of a part that has them."""
+        """Return the thumbnails of a part by face id."""
         table = scan(self.lake.folder.child("faces"), [part], self._faces,
                      ["face_id", "thumbnail"], pc.field("thumbnail").is_valid())  # fmt: skip
         return dict(zip(*table.to_pydict().values(), strict=True))

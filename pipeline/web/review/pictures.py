@@ -1,4 +1,4 @@
-"""Pictures for the pages: small ones of faces, larger ones of photos; nothing else is served."""
+"""Pictures for the pages: small ones of faces, larger ones of photos."""
 
 import io
 import threading
@@ -19,7 +19,7 @@ KEPT_CROPS = 512
 CROP_SIDE, CROP_MARGIN = 160, 0.25
 
 
-# A part by its name and sizes: what is kept of one that was rewritten must not be shown.
+# A part by its name and sizes, so that pictures of a part that was rewritten are not shown.
 Part = tuple[str, Sizes]
 
 
@@ -73,7 +73,7 @@ class Pictures:
         return crop
 
     def _drop_others(self, sizes: Mapping[str, Sizes]) -> None:
-        """Drop what is kept of parts that are gone or were rewritten."""
+        """Drop the pictures of parts that are gone or were rewritten."""
         for part in [part for part in self._parts if sizes.get(part[0]) != part[1]]:
             del self._parts[part], self._sizes[part]
         for key in [key for key in self._crops if sizes.get(key[0][0]) != key[0][1]]:
@@ -85,8 +85,8 @@ class Pictures:
             self._sizes[part] = sum(map(len, self._parts[part].values()))
         self._parts.move_to_end(part)
         while len(self._parts) > 1 and sum(self._sizes.values()) > KEPT_BYTES:
-            gone, _ = self._parts.popitem(last=False)
-            del self._sizes[gone]
+            oldest, _ = self._parts.popitem(last=False)
+            del self._sizes[oldest]
         return self._parts[part]
 
     def _crop(self, face_id: str) -> bytes | None:

@@ -19,21 +19,21 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Give a socket that listens, on a free port if `port` is 0.
 
     Raises:
-        ConfigError: the port is taken, or the host is not of this machine.
+        ConfigError: the port is taken, or the host is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Only where the protocol is named asyncio switches off Nagle's delays: 40 ms a picture.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as made:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # With the protocol named, asyncio switches off Nagle's delays of 40 ms a picture.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            made.bind((host, port))
+            opened.bind((host, port))
         except OSError as error:
             raise ConfigError(
                 f"Cannot listen on {host} port {port}: {error.strerror}; give another --port, or "
                 "leave it out for a free one"
             ) from error
-        made.listen(128)
-        yield made
+        opened.listen(128)
+        yield opened
 
 
 def server(review: Review) -> uvicorn.Server:
@@ -46,10 +46,10 @@ def server(review: Review) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(review: Review, made: socket.socket, ready: Callable[[], None]) -> None:
+def serve(review: Review, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until somebody interrupts."""
     ready()
     try:
-        server(review).run(sockets=[made])
+        server(review).run(sockets=[listener])
     finally:
         review.close()

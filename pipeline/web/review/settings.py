@@ -1,4 +1,4 @@
-"""How the review page is served, and what its token becomes."""
+"""Settings of the review pages, and the secrets that are derived from their token."""
 
 import hashlib
 import hmac
@@ -21,9 +21,9 @@ class ReviewConfig:
 
     Attributes:
         token: the secret in the address.
-        host: interface that is listened on.
+        host: interface to listen on.
         port: of the server.
-        allowed: names besides loopback's that a browser may ask for, behind a reverse proxy.
+        allowed: further host names that a browser may use, behind a reverse proxy.
         read_only: nothing can be changed.
     """
 
@@ -34,7 +34,7 @@ class ReviewConfig:
     read_only: bool = False
 
     def __post_init__(self) -> None:
-        """Check what was asked for."""
+        """Check host, port and names."""
         require(
             self.host in LOOPBACK or bool(self.allowed),
             f"--host {self.host} is reachable from other machines; pictures and names would be "

@@ -1,4 +1,4 @@
-"""Who is who at one moment, and what the pages need of it, made when it is first asked for."""
+"""Who is who at one moment, and lists for the pages, each made when it is first needed."""
 
 import threading
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pipeline.people.constraints import same_name
 from pipeline.people.store import People
 from pipeline.people.view import ORDERS, View
 
-# Browsers get slow with longer lists of proposals.
+# Browsers get slow with longer lists.
 MOST_NAMES = 1000
 PROPOSALS = 3
 
@@ -28,7 +28,7 @@ class Snapshot:
     Args:
         people: the store.
         view: who is who.
-        key: what it depends on.
+        key: tells whether the view is out of date.
     """
 
     def __init__(self, people: People, view: View, key: Key) -> None:
@@ -36,13 +36,13 @@ class Snapshot:
         self.view = view
         self.key = key
         self._lock = threading.RLock()
-        self._made: dict[str, Any] = {}
+        self._cache: dict[str, Any] = {}
 
     def _once(self, name: str, make: Any) -> Any:
         with self._lock:
-            if name not in self._made:
-                self._made[name] = make()
-            return self._made[name]
+            if name not in self._cache:
+                self._cache[name] = make()
+            return self._cache[name]
 
     def listed(self, order: str, text: str = "", hidden: bool = False) -> pa.Table:
         """Return persons in one of `ORDERS`; those whose name or id holds `text`."""
@@ -78,10 +78,10 @@ class Snapshot:
 
     @property
     def names(self) -> list[str]:
-        """Names to propose while somebody types, those of most faces first."""
+        """Names to propose while somebody types; those with most faces come first."""
         return list(dict.fromkeys(str(row["name"]) for row in self.named))[:MOST_NAMES]
 
-    def called(self, name: str) -> list[dict[str, Any]]:
+    def with_name(self, name: str) -> list[dict[str, Any]]:
         """Return the persons of this name, however it is spelled."""
         return [row for row in self.named if same_name(row["name"], name)]
 
@@ -101,17 +101,17 @@ class Snapshot:
         return rows
 
     def proposals(self, person_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return for each person the named ones that are most like them, with `similarity`.
+        """Return the most similar named persons of each person, with `similarity`.
 
-        Compared are the means of the last clustering; who has none gets no proposal.
+        The means of the last clustering are compared; a person without one gets no proposals.
         """
         shown = [row for row in self.named if not row["hidden"]]
         ids, means = self._once("means", lambda: self._means([row["person_id"] for row in shown]))
-        mine, theirs = self._means(person_ids)
-        if not ids or not mine:
+        persons, person_means = self._means(person_ids)
+        if not ids or not persons:
             return {}
         rows = {row["person_id"]: row for row in shown}
-        cosines = theirs @ means.T
+        cosines = person_means @ means.T
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :PROPOSALS]
         least = self.least_similarity
         return {
@@ -120,17 +120,17 @@ class Snapshot:
                 for at in best[row]
                 if cosines[row, at] >= least
             ]
-            for row, person in enumerate(mine)
+            for row, person in enumerate(persons)
         }
 
     @property
     def least_similarity(self) -> float:
-        """From which similarity a named person is proposed: half of what two faces need."""
+        """The least similarity of a proposal: half of what two faces need to be one person."""
         about = self.people.current_or_none() or {}
         return float(about.get("threshold", {}).get("single_faces", 0.0)) / 2
 
     def _means(self, person_ids: Sequence[str]) -> tuple[list[str], Floats32]:
-        """Return unit means float32 [N, D] of those who have one, and who they are."""
+        """Return the ids of those who have a mean, and their unit means float32 [N, D]."""
         if not person_ids:
             return [], np.zeros((0, 1), np.float32)
         table = self.people.people(

@@ -1,4 +1,4 @@
-"""What a running review page holds: the lake, who is who right now, and what was just done."""
+"""The state of the running review pages: the lake, who is who, and messages of recent actions."""
 
 import logging
 import threading
@@ -27,8 +27,8 @@ class Review:
     """The state behind the pages; threads may share it.
 
     Args:
-        lake: what is reviewed.
-        config: who may see it.
+        lake: to review.
+        config: says who may see it.
         options: storage options of photos at URLs.
         store: where weights lie, for searching by a picture.
         embedder: path of the lake's embedder, if Facelake does not know it by name.
@@ -51,14 +51,14 @@ class Review:
         self.finder = Finder(lake, store, embedder)
         self._lock = threading.RLock()
         self._snapshot: Snapshot | None = None
-        self._said: OrderedDict[str, str] = OrderedDict()
+        self._messages: OrderedDict[str, str] = OrderedDict()
 
     def close(self) -> None:
         """End the processes that decode."""
         self.originals.close()
         self.finder.close()
 
-    def now(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return who is who, corrections included; read again when anything has changed.
 
         Raises:
@@ -73,21 +73,21 @@ class Review:
             return self._snapshot
 
     def _key(self) -> tuple[str, frozenset[tuple[str, int]]]:
-        """Return what the view depends on: the generation, and the files of corrections."""
+        """Return what the view depends on: the clustering, and the files of corrections."""
         current = self.people.current_or_none() or {}
         files = self.lake.folder.child("constraints").files()
         return str(current.get("run_id")), frozenset(files.items())
 
-    def act(self, work: Callable[[], Constraint], said: str) -> str:
-        """Do an action, one at a time, and return the id under which `message` finds `said`."""
+    def act(self, action: Callable[[], Constraint], message: str) -> str:
+        """Do an action, one at a time, and return the id under which `message` is kept."""
         with self._lock:
-            made = work()
-            self._said[made.constraint_id] = said
-            while len(self._said) > KEPT_MESSAGES:
-                self._said.popitem(last=False)
-            return made.constraint_id
+            correction = action()
+            self._messages[correction.constraint_id] = message
+            while len(self._messages) > KEPT_MESSAGES:
+                self._messages.popitem(last=False)
+            return correction.constraint_id
 
     def message(self, constraint_id: str) -> str | None:
-        """Return what was said of an action of this run."""
+        """Return the message of an action of this run."""
         with self._lock:
-            return self._said.get(constraint_id)
+            return self._messages.get(constraint_id)

@@ -1,4 +1,4 @@
-"""What routes have in common: checked ids, rendered pages, and the way back after an action."""
+"""What all routes share: checked ids, rendered pages, and redirects after an action."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline.errors import ConfigError
-from pipeline.people import actions
 from pipeline.people.corrections import Constraint
 from pipeline.web import pages
 from pipeline.web.review.forms import Form
@@ -24,7 +23,7 @@ FACE_ID = re.compile(r"[0-9a-f]{32}-[0-9]{1,9}")
 PERSON_ID = re.compile(r"[0-9a-f]{16}")
 # A path of ours; two slashes at the start would be another host.
 _OURS = re.compile(r"/(?![/\\])[A-Za-z0-9_./?&=%+~-]*")
-SAID = "said"
+MESSAGE = "message"
 
 environment = pages.environment("pipeline.web.review")
 
@@ -46,7 +45,7 @@ def render(
 ) -> HTMLResponse:
     """Return a page."""
     review = review_of(request)
-    said = request.query_params.get(SAID, "")
+    message_id = request.query_params.get(MESSAGE, "")
     text = environment.get_template(template).render(
         title=title,
         lake=review.lake.folder.url,
@@ -54,42 +53,42 @@ def render(
         read_only=review.config.read_only,
         here=here(request),
         path=request.url.path,
-        said=review.message(said),
-        said_id=said,
+        message=review.message(message_id),
+        message_id=message_id,
         **values,
     )
     return HTMLResponse(text, status)
 
 
 def here(request: Request) -> str:
-    """Return path and query of a page, without what was said before."""
-    query = [(key, value) for key, value in request.query_params.multi_items() if key != SAID]
+    """Return path and query of a page, without the message that it shows."""
+    query = [(key, value) for key, value in request.query_params.multi_items() if key != MESSAGE]
     return request.url.path + (f"?{urlencode(query)}" if query else "")
 
 
 def act(
-    request: Request, work: Callable[[], Constraint], said: str, back: str | None = None
+    request: Request, action: Callable[[], Constraint], message: str, back: str | None = None
 ) -> Response:
-    """Do an action and go back to where it was asked for, or to `back`, which tells of it."""
-    made = review_of(request).act(work, said)
-    return go(back or form_of(request).one("next"), made)
+    """Do an action and go back to the page of the form, or to `back`, which shows the message."""
+    message_id = review_of(request).act(action, message)
+    return go(back or form_of(request).one("next"), message_id)
 
 
-def go(target: str, said: str = "") -> Response:
+def go(target: str, message_id: str = "") -> Response:
     """Return a redirect to one of our own pages."""
     if not _OURS.fullmatch(target):
         target = "/"
     path, _, query = target.partition("?")
-    pairs = [(key, value) for key, value in parse_qsl(query) if key != SAID]
-    pairs += [(SAID, said)] if said else []
+    pairs = [(key, value) for key, value in parse_qsl(query) if key != MESSAGE]
+    pairs += [(MESSAGE, message_id)] if message_id else []
     return RedirectResponse(path + (f"?{urlencode(pairs)}" if pairs else ""), 303)
 
 
 def chosen(form: Form, name: str, pattern: re.Pattern[str]) -> list[str]:
-    """Return the ids that a form names.
+    """Return the ids that a form holds.
 
     Raises:
-        ConfigError: none, or something that is no id.
+        ConfigError: there are none, or one is not an id.
     """
     ids = form.all(name)
     if not ids:
@@ -100,17 +99,12 @@ def chosen(form: Form, name: str, pattern: re.Pattern[str]) -> list[str]:
 
 
 def paged(total: int, page: int, size: int) -> dict[str, int]:
-    """Return what a template needs to lead from page to page."""
+    """Return what a template needs for links from page to page."""
     last = max(1, -(-total // size))
     page = min(page, last)
     return {"page": page, "last": last, "total": total, "first": (page - 1) * size}
 
 
-def called(name: str | None, person_id: str) -> str:
-    """Return how a person is called in messages."""
+def display_name(name: str | None, person_id: str) -> str:
+    """Return the name of a person in messages."""
     return name or f"person {person_id[:8]}"
-
-
-def undo_said(review: Review, wanted: str | None) -> Callable[[], Constraint]:
-    """Return the work that takes an action back."""
-    return lambda: actions.undo(review.people, wanted or None, "review: undo")

@@ -23,10 +23,10 @@ from pipeline.models import face_crops, load_detector, load_embedder
 from pipeline.people import actions
 from pipeline.people.store import People
 from pipeline.search import Searcher, identify, search
-from pipeline.search.find import How
 from pipeline.search.probe import Probe
-from pipeline.search.results import Found, Match
-from pipeline.web.found import page
+from pipeline.search.results import Match, SearchResult
+from pipeline.search.searcher import Searched
+from pipeline.web.search_page import page
 from tests.support.builders import PHOTOS
 from tests.support.pictures import encoded
 
@@ -63,19 +63,22 @@ def lake(tmp_path_factory, models):
     images, faces = [], []
     for number, path in enumerate(sorted(PHOTOS.glob("*.*g"))):
         picture = Image.open(path).convert("RGB")
-        found = detector.detect(picture)
-        crops = face_crops(picture, found, embedder.card)
-        vectors, norms = embedder.embed(crops) if len(found) else (np.zeros((0, 128)), [])
+        detected = detector.detect(picture)
+        crops = face_crops(picture, detected, embedder.card)
+        vectors, norms = embedder.embed(crops) if len(detected) else (np.zeros((0, 128)), [])
         image_id = f"{number:032x}"
-        images.append({"image_id": image_id, "uri": str(path), "faces": len(found), "run_id": "r"})
+        images.append(
+            {"image_id": image_id, "uri": str(path), "faces": len(detected), "run_id": "r"}
+        )
         faces += [
             {"face_id": f"{image_id}-{i}", "image_id": image_id, "uri": str(path),
-             "box": found.boxes[i].tolist(), "landmarks": found.landmarks[i].reshape(-1).tolist(),
-             "score": float(found.scores[i]), "size_px": 100.0, "quality": 1.0,
+             "box": detected.boxes[i].tolist(),
+             "landmarks": detected.landmarks[i].reshape(-1).tolist(),
+             "score": float(detected.scores[i]), "size_px": 100.0, "quality": 1.0,
              "embedding": vectors[i].tolist(), "embedding_norm": float(norms[i]),
              "thumbnail": encoded(Image.fromarray(crops[i])), "detector": detector.revision,
              "embedder": embedder.revision, "run_id": "r"}
-            for i in range(len(found))
+            for i in range(len(detected))
         ]  # fmt: skip
     lake.publish_part(
         pa.Table.from_pylist(images, schema.IMAGES),
@@ -90,18 +93,19 @@ def persons(lake, named):
     rows = lake.read("faces", ["face_id", "image_id", "uri", "embedding"]).to_pylist()
     clusters, people = [], []
     for number, start in enumerate(named):
-        mine = [row for row in rows if Path(row["uri"]).name.startswith(start)]
+        own_rows = [row for row in rows if Path(row["uri"]).name.startswith(start)]
         person = f"{number + 1:016x}"
-        mean = np.mean([row["embedding"] for row in mine], axis=0)
+        mean = np.mean([row["embedding"] for row in own_rows], axis=0)
         clusters += [
             {"face_id": row["face_id"], "image_id": row["image_id"], "person_id": person,
              "tier": "core", "similarity": 0.9, "confidence": 0.9, "confirmed": False,
-             "run_id": "c"} for row in mine
+             "run_id": "c"} for row in own_rows
         ]  # fmt: skip
         people.append(
-            {"person_id": person, "hidden": False, "faces": len(mine), "core_faces": len(mine),
-             "images": len(mine), "cover_face_id": mine[0]["face_id"],
-             "exemplars": [row["face_id"] for row in mine][:8], "confidence": 0.9,
+            {"person_id": person, "hidden": False, "faces": len(own_rows),
+             "core_faces": len(own_rows), "images": len(own_rows),
+             "cover_face_id": own_rows[0]["face_id"],
+             "exemplars": [row["face_id"] for row in own_rows][:8], "confidence": 0.9,
              "mean": mean.tolist(), "run_id": "c"}
         )  # fmt: skip
     store = People(lake)
@@ -119,15 +123,15 @@ def test_search_by_photo_and_by_face(lake, capsys):
     photo = PHOTOS / "obama-2009-speech.jpg"
     url = lake.folder.url
     code, out, _ = run(capsys, "search", url, "--image", photo, "--top", 3, "--json")
-    told = json.loads(out)
+    answer = json.loads(out)
     assert code == 0
-    assert len(told["matches"]) == 3
-    best = told["matches"][0]
+    assert len(answer["matches"]) == 3
+    best = answer["matches"][0]
     assert best["similarity"] > 0.99
     assert best["uri"].endswith(("obama-2009-speech.jpg", "obama-2009-speech-rgba.png"))
     assert best["name"] == "Barack"
     assert len(best["box"]) == 4
-    assert told["searched"]["kind"] == "exact"
+    assert answer["searched"]["kind"] == "exact"
     code, out, _ = run(capsys, "search", url, "--face-id", best["face_id"], "--json")
     again = json.loads(out)
     assert again["query"]["face_id"] == best["face_id"]
@@ -151,9 +155,9 @@ def test_a_photo_with_several_faces_says_which_was_taken(lake, capsys):
         _, out, _ = run(
             capsys, "search", lake.folder.url, "--image", photo, "--select", choice, "--json"
         )
-        told = json.loads(out)
-        assert told["query"]["faces"] > 1
-        boxes.add(tuple(told["query"]["box"]))
+        answer = json.loads(out)
+        assert answer["query"]["faces"] > 1
+        boxes.add(tuple(answer["query"]["box"]))
     assert boxes
 
 
@@ -179,13 +183,13 @@ def test_errors_are_one_line(lake, capsys, arguments, message):
 def test_identify(lake, capsys):
     url = lake.folder.url
     code, out, _ = run(capsys, "identify", url, "--image", PHOTOS / "obama-blue-room.jpg", "--json")
-    told = json.loads(out)
+    answer = json.loads(out)
     assert code == 0
-    assert told["person"]["name"] == "Barack"
-    assert told["reason"] is None
-    assert told["margin"] > 0.05
-    assert told["threshold"] == 0.35
-    assert [one["name"] for one in told["candidates"]] == ["Barack", "Joe"]
+    assert answer["person"]["name"] == "Barack"
+    assert answer["reason"] is None
+    assert answer["margin"] > 0.05
+    assert answer["threshold"] == 0.35
+    assert [one["name"] for one in answer["candidates"]] == ["Barack", "Joe"]
     _, out, _ = run(capsys, "identify", url, "--image", PHOTOS / "obama-blue-room.jpg")
     assert out.startswith("Barack: similarity 0.")
 
@@ -199,15 +203,15 @@ def test_identify(lake, capsys):
     ],
 )
 def test_identify_says_why_not(lake, photo, settings, reason):
-    found = identify(lake, image=PHOTOS / photo, **settings)
-    assert found.person is None
-    assert reason in found.reason
-    assert found.candidates
+    result = identify(lake, image=PHOTOS / photo, **settings)
+    assert result.person is None
+    assert reason in result.reason
+    assert result.candidates
 
 
 def test_identify_among_all(lake, capsys):
-    found = identify(lake, image=PHOTOS / "collins-nasa-portrait.png", among="all")
-    assert (found.person.name, found.person.person_id) == (None, f"{3:016x}")
+    result = identify(lake, image=PHOTOS / "collins-nasa-portrait.png", among="all")
+    assert (result.person.name, result.person.person_id) == (None, f"{3:016x}")
     _, out, _ = run(capsys, "identify", lake.folder.url, "--among", "all", "--image",
                     PHOTOS / "collins-nasa-portrait.png")  # fmt: skip
     assert out.startswith(f"{3:016x}: similarity")
@@ -222,8 +226,8 @@ def copied(lake, folder, *without):
 
 def test_identify_without_people_or_names(lake, tmp_path, capsys):
     bare = copied(lake, tmp_path / "bare", "clusters", "people", "constraints")
-    found = identify(bare, image=PHOTOS / "obama-blue-room.jpg")
-    assert "run facelake cluster" in found.reason
+    result = identify(bare, image=PHOTOS / "obama-blue-room.jpg")
+    assert "run facelake cluster" in result.reason
     nameless = copied(lake, tmp_path / "nameless", "constraints")
     code, out, _ = run(capsys, "identify", nameless.folder.url, "--image",
                        PHOTOS / "obama-blue-room.jpg")  # fmt: skip
@@ -235,9 +239,9 @@ def test_hidden_people_and_split_faces_are_not_templates(lake, tmp_path):
     other = copied(lake, tmp_path / "other")
     store = People(other)
     actions.hide(store, f"{1:016x}")
-    found = identify(other, image=PHOTOS / "biden-official-portrait.jpg")
-    assert [one.name for one in found.candidates] == ["Barack"]
-    assert found.margin is None
+    result = identify(other, image=PHOTOS / "biden-official-portrait.jpg")
+    assert [one.name for one in result.candidates] == ["Barack"]
+    assert result.margin is None
 
 
 def test_index_by_command_and_stale_answers(lake, tmp_path, capsys):
@@ -249,11 +253,11 @@ def test_index_by_command_and_stale_answers(lake, tmp_path, capsys):
     assert "flat" in out
     photo = PHOTOS / "obama-2012-portrait.jpg"
     _, out, _ = run(capsys, "search", other.folder.url, "--image", photo, "--json")
-    told = json.loads(out)
-    assert told["searched"] == {"kind": "flat", "indexed": 1, "compared": 0}
+    answer = json.loads(out)
+    assert answer["searched"] == {"kind": "flat", "indexed": 1, "compared": 0}
     _, out, _ = run(capsys, "search", other.folder.url, "--image", photo, "--json", "--exact")
     exact = json.loads(out)
-    assert [m["face_id"] for m in exact["matches"]] == [m["face_id"] for m in told["matches"]]
+    assert [m["face_id"] for m in exact["matches"]] == [m["face_id"] for m in answer["matches"]]
     runs = list((tmp_path / "other/runs").glob("search-index-*.json"))
     assert json.loads(runs[0].read_text())["status"] == "done"
     assert not (tmp_path / "other/run.lock").exists()
@@ -269,10 +273,10 @@ def test_missing_faiss_is_told(lake, tmp_path, capsys, monkeypatch):
 
 def test_python_interface(lake, models):
     searcher = Searcher(lake)
-    found = search(searcher, image=Image.open(PHOTOS / "obama-2012-closeup.jpg"), top=2)
-    assert len(found.matches) == 2
-    assert found.probe.name == "the image"
-    assert found.asked is None
+    result = search(searcher, image=Image.open(PHOTOS / "obama-2012-closeup.jpg"), top=2)
+    assert len(result.matches) == 2
+    assert result.probe.name == "the image"
+    assert result.query_face is None
     with pytest.raises(ConfigError, match="either a photo or a face_id"):
         search(searcher)
     with pytest.raises(NoFaceError):
@@ -297,7 +301,7 @@ def hostile():
     match = Match(0.87, "f" * 32 + "-0", HOSTILE, (1, 2, 3, 4), "p", "<b>Eve</b>", picture)
     bare = replace(match, name=None, thumbnail=None)
     probe = Probe(HOSTILE, np.ones(4, np.float32), (1, 2, 3, 4), 2, 2, np.zeros((9, 9, 3), "u1"))
-    return Found([match, bare], probe, None, How("exact", 0, 1))
+    return SearchResult([match, bare], probe, None, Searched("exact", 0, 1))
 
 
 def test_page_is_plain_and_escaped(hostile):
@@ -370,13 +374,13 @@ def test_export_to_lance(lake, tmp_path, capsys):
     assert out.startswith(f"{count} faces written to")
     data = lance.dataset(str(target))
     assert data.count_rows() == count
-    asked = lake.read("faces", ["face_id", "embedding"]).to_pylist()[0]
-    query = np.array(asked["embedding"], np.float32)
-    found = data.to_table(
+    query_face = lake.read("faces", ["face_id", "embedding"]).to_pylist()[0]
+    query = np.array(query_face["embedding"], np.float32)
+    result = data.to_table(
         columns=["face_id", "_distance"],
         nearest={"column": "embedding", "q": query, "k": 3, "metric": "cosine"},
     )
-    assert found["face_id"][0].as_py() == asked["face_id"]
+    assert result["face_id"][0].as_py() == query_face["face_id"]
     code, _, err = run(capsys, "export-vectors", lake.folder.url, target)
     assert code == 2
     assert "is there already" in err
@@ -395,6 +399,6 @@ def test_another_model_is_told(lake, models, tmp_path, monkeypatch):
     about.write_text(about.read_text().replace(models[1].revision, "sface@000000000000"))
     with pytest.raises(LakeMismatchError, match=r"vectors of sface@0+, the model here is sface@"):
         search(other, image=PHOTOS / "obama-2012-closeup.jpg")
-    about.write_text(about.read_text().replace("sface@000000000000", "mine@000000000000"))
-    with pytest.raises(ConfigError, match=r"mine@0+, which is not known here.*--embedder"):
+    about.write_text(about.read_text().replace("sface@000000000000", "own_rows@000000000000"))
+    with pytest.raises(ConfigError, match=r"own_rows@0+, which is not known here.*--embedder"):
         search(other, image=PHOTOS / "obama-2012-closeup.jpg")

@@ -380,5 +380,5 @@ def test_one_picture_is_looked_up(archive, tmp_path, variants):
     rows = look_up(archive, read_probe(str(path), {}), DedupeConfig())
     assert [r["kind"] for r in rows[:3]] == ["exact", "pixels", "pixels"]
     path.write_bytes(b"no image")
-    with pytest.raises(ConfigError, match="cannot be looked up"):
+    with pytest.raises(ConfigError, match="cannot be used"):
         read_probe(str(path), {})

@@ -361,9 +361,9 @@ def test_each_hiding_place_is_found_by_its_tombstone(lake, tmp_path):
     }
     for name, data in hidden.items():
         lake.folder.publish(name, data)
-    told = {where for where, _ in proof(lake)}
+    reported = {where for where, _ in proof(lake)}
     # the photos of a person stay, and with them their ids
-    assert told == set(hidden) - {"x/photo.npy"}
+    assert reported == set(hidden) - {"x/photo.npy"}
 
 
 def npy(array):
@@ -585,10 +585,10 @@ def test_tombstones_hold_nothing_in_the_clear(lake, tmp_path):
         for name in lake.folder.child("forgotten").files()
         for row in pq.read_table(io.BytesIO(lake.folder.read(f"forgotten/{name}"))).to_pylist()
     ]
-    known = {bytes.fromhex(i.partition("-")[0]) for i in target.texts() if "/" not in i}
+    forgotten_ids = {bytes.fromhex(i.partition("-")[0]) for i in target.texts() if "/" not in i}
     held = {value for row in rows for value in row.values() if isinstance(value, bytes)}
     assert held
-    assert not held & known
+    assert not held & forgotten_ids
     salt = lake.folder.read("forgotten/_salt")
     assert len(salt) == tombstones.SALT_BYTES
 
@@ -609,9 +609,9 @@ def test_the_command_asks_tells_and_proves(lake, capsys, monkeypatch):
     assert len(lake.read("faces")) == PEOPLE * EACH
     capsys.readouterr()
     assert main(["forget", url, "--face", face, "--yes", "--prove", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["forgotten"]["faces"] == 1
-    assert said["proof"]["left"] == []
+    output = json.loads(capsys.readouterr().out)
+    assert output["forgotten"]["faces"] == 1
+    assert output["proof"]["left"] == []
     lake.folder.publish("note.txt", face.encode())
     assert main(["forget", url, "--prove"]) == 10
     assert "note.txt" in capsys.readouterr().out
@@ -666,8 +666,8 @@ def test_another_photo_in_a_forgotten_ones_place_is_not_lost(tmp_path):
         "address": tombstones.salted(salt, one["uri"]),
         "content": tombstones.salted(salt, one["sha256"]),
     }  # fmt: skip
-    known = tombstones.from_rows(salt, [tombstone])
-    ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
+    forgotten_rows = tombstones.from_rows(salt, [tombstone])
+    ledger = dataclasses.replace(Ledger.empty(), forgotten=forgotten_rows)
     put(root, {"a/one.jpg": jpeg(2)})
     other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
     rows = [read_all(planned(place, ledger=ledger), ledger)[0] for place in (root, other)]
@@ -675,7 +675,7 @@ def test_another_photo_in_a_forgotten_ones_place_is_not_lost(tmp_path):
     assert len(set(ids)) == 2
     assert one["image_id"] not in ids
     # and is known from then on, even if the first of them is forgotten as well
-    again = Ledger.from_tables(rows, forgotten=known)
+    again = Ledger.from_tables(rows, forgotten=forgotten_rows)
     assert read_all(planned(root, other, ledger=again), again)[1].already_in_lake == 2
     second = tombstone | {"key": tombstones.salted(salt, ids[0]), "content": bytes(16)}
     both = Ledger.from_tables(rows[1:], forgotten=tombstones.from_rows(salt, [tombstone, second]))
@@ -687,12 +687,12 @@ def test_a_forgotten_photo_that_cannot_be_read_leaves_no_row(tmp_path):
     root = put(tmp_path / "in", {"one.jpg": jpeg(1)})
     (one,) = read_all(planned(root))[0].to_pylist()
     salt = b"s" * 32
-    known = tombstones.from_rows(salt, [dict.fromkeys(schema.FORGOTTEN.names) | {
+    forgotten_rows = tombstones.from_rows(salt, [dict.fromkeys(schema.FORGOTTEN.names) | {
         "kind": tombstones.IMAGE, "key": tombstones.salted(salt, one["image_id"]),
         "address": tombstones.salted(salt, one["uri"]),
         "content": tombstones.salted(salt, one["sha256"]),
     }])  # fmt: skip
-    ledger = dataclasses.replace(Ledger.empty(), forgotten=known)
+    ledger = dataclasses.replace(Ledger.empty(), forgotten=forgotten_rows)
     to_read = planned(root, ledger=ledger)
     (root / "one.jpg").unlink()
     assert len(read_all(to_read, ledger)[0]) == 0
@@ -710,13 +710,13 @@ def test_faces_that_were_forgotten_and_no_others_are_hidden(boxes, gone, scale):
     gone = {one for one in gone if one < len(boxes) and apart[one].all()}
     salt = b"s" * 32
     key = tombstones.salted(salt, "content")
-    known = tombstones.from_rows(salt, [
+    forgotten_rows = tombstones.from_rows(salt, [
         {"kind": tombstones.FACE, "key": bytes(16), "vector": None, "thumbnail": None,
          "hashes": None, "address": None, "content": key, "pixels": None,
          "box": (boxes[one] / 1000).tolist()}
         for one in gone
     ])  # fmt: skip
     size = int(1000 * scale)
-    hidden = known.hidden_faces(boxes * np.float32(scale), size, size, None, "content")
+    hidden = forgotten_rows.hidden_faces(boxes * np.float32(scale), size, size, None, "content")
     assert set(np.flatnonzero(hidden).tolist()) == gone
-    assert not known.hidden_faces(boxes, 1000, 1000, "another").any()
+    assert not forgotten_rows.hidden_faces(boxes, 1000, 1000, "another").any()

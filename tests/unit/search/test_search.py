@@ -36,8 +36,8 @@ def build(lake, run_id="run", **settings):
     return Build(lake, VectorIndexConfig(**settings), run_id=run_id).run()
 
 
-def ids(found):
-    return [[hit.face_id for hit in hits] for hits in found]
+def ids(result):
+    return [[hit.face_id for hit in hits] for hits in result]
 
 
 def by_numpy(vectors, queries, k):
@@ -57,9 +57,9 @@ def test_index_finds_what_comparing_all_finds(kind, tmp_path, small_parts):
     assert len(manifest.shards) == 3
     assert manifest.recall >= 0.95
     searcher = Searcher(lake)
-    assert searcher.how.compared == 0
-    mine, true = ids(searcher.nearest(vectors[:100], 10)), by_numpy(vectors, vectors[:100], 10)
-    same = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(mine, true, strict=True)])
+    assert searcher.searched.compared == 0
+    nearest, true = ids(searcher.nearest(vectors[:100], 10)), by_numpy(vectors, vectors[:100], 10)
+    same = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(nearest, true, strict=True)])
     assert same >= (0.99 if kind == "flat" else 0.95)
     hit = searcher.nearest(vectors[:1], 1)[0][0]
     assert hit.face_id == face_id("f0")
@@ -80,9 +80,9 @@ def test_ivf_looks_into_some_cells_only(tmp_path, small_parts):
     stored = json.loads((tmp_path / "lake/index/_current.json").read_text())
     assert stored["recall"] == manifest.recall
     assert stored["recalls"][str(manifest.nprobe)] == manifest.recall
-    mine = ids(Searcher(lake).nearest(vectors, 10))
+    nearest = ids(Searcher(lake).nearest(vectors, 10))
     true = by_numpy(vectors, vectors, 10)
-    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(mine, true, strict=True)]) >= 0.95
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(nearest, true, strict=True)]) >= 0.95
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
@@ -92,21 +92,21 @@ def test_additions_are_found_before_and_after_the_index_has_them(kind, tmp_path,
     first = build(lake, kind=kind, cells=None if kind == "flat" else 8)
     add(tmp_path / "lake", vectors[300:], 300)
     stale = Searcher(lake)
-    assert (stale.how.indexed, stale.how.compared) == (3, 2)
+    assert (stale.searched.indexed, stale.searched.compared) == (3, 2)
     new = [[face_id(f"f{300 + i}")] for i in range(200)]
     assert ids(stale.nearest(vectors[300:], 1)) == new  # compared exactly: none is missed
     second = build(lake, "second", kind=kind, cells=None if kind == "flat" else 8)
     assert second.trained == first.trained
     updated = Searcher(lake)
-    assert updated.how.compared == 0
-    mine = ids(updated.nearest(vectors, 10))
+    assert updated.searched.compared == 0
+    nearest = ids(updated.nearest(vectors, 10))
     build(lake, "third", kind=kind, cells=None if kind == "flat" else 8, full=True)
     rebuilt = ids(Searcher(lake).nearest(vectors, 10))
     if kind == "flat":
-        assert mine == rebuilt
+        assert nearest == rebuilt
     true = by_numpy(vectors, vectors, 10)
-    for found in (mine, rebuilt):
-        same = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, true, strict=True)])
+    for result in (nearest, rebuilt):
+        same = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(result, true, strict=True)])
         assert same >= 0.95
     assert "third" in (tmp_path / "lake/index/_current.json").read_text()
     names = {p.name for p in (tmp_path / "lake/index").iterdir()}
@@ -130,15 +130,15 @@ def test_faces_of_a_part_that_is_gone_never_come_back(tmp_path, small_parts):
     gone = lake.parts()[2]
     lost = set(lake.read_part("faces", gone)["face_id"].to_pylist())
     lake.folder.remove(f"images/{gone}")
-    found = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
-    assert len(found) > 300
-    assert not found & lost
+    result = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
+    assert len(result) > 300
+    assert not result & lost
     assert Searcher(lake).vectors(sorted(lost)) == {}
     for share, rebuilt in ((0.5, False), (0.1, True)):  # a fifth of the shard is gone
         manifest = build(lake, f"share-{share}", gone_share=share)
         assert all(gone not in shard.parts for shard in manifest.shards) == rebuilt
-        found = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
-        assert not found & lost
+        result = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
+        assert not result & lost
 
 
 def test_a_part_with_other_bytes_is_read_again(tmp_path, small_parts):
@@ -151,9 +151,9 @@ def test_a_part_with_other_bytes_is_read_again(tmp_path, small_parts):
     from pipeline.lake.store import parquet_bytes
 
     lake.folder.publish(f"faces/{name}", parquet_bytes(faces.slice(1)))
-    found = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
-    assert lost not in found
-    assert faces["face_id"][1].as_py() in found
+    result = {face for hits in ids(Searcher(lake).nearest(vectors, 20)) for face in hits}
+    assert lost not in result
+    assert faces["face_id"][1].as_py() in result
 
 
 def test_a_build_that_is_interrupted_leaves_the_old_index(tmp_path, small_parts, monkeypatch):
@@ -171,13 +171,13 @@ def test_a_build_that_is_interrupted_leaves_the_old_index(tmp_path, small_parts,
             build(lake, "second")
     searcher = Searcher(lake)
     assert searcher.reader.manifest.run_id == "first"
-    assert (searcher.how.indexed, searcher.how.compared) == (3, 2)
+    assert (searcher.searched.indexed, searcher.searched.compared) == (3, 2)
     assert ids(searcher.nearest(vectors, 3)) == by_numpy(vectors, vectors, 3)
     # the shards that were finished are taken over
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.search.shards.batches", stop)
         assert build(lake, "third").run_id == "third"
-    assert Searcher(lake).how.compared == 0
+    assert Searcher(lake).searched.compared == 0
 
 
 def test_open_readers_survive_a_new_generation(tmp_path, small_parts):
@@ -223,8 +223,8 @@ def test_many_additions_leave_few_shards():
 
 def test_fewest_cells_are_found():
     for needed in range(1, 65):
-        found = fewest(lambda n, needed=needed: float(n >= needed), 64, 0.95)
-        assert needed <= found <= max(needed + 1, needed * 1.34)
+        result = fewest(lambda n, needed=needed: float(n >= needed), 64, 0.95)
+        assert needed <= result <= max(needed + 1, needed * 1.34)
     assert fewest(lambda n: 0.5, 10, 0.95) == 10
 
 
@@ -291,7 +291,7 @@ def test_messages(tmp_path, small_parts, monkeypatch):
     with pytest.raises(ConfigError, match=r"pip install 'facelake\[search\]'"):
         build(lake)
     without = Searcher(lake)  # and says so in the log
-    assert without.how.kind == "exact"
+    assert without.searched.kind == "exact"
     assert ids(without.nearest(vectors[:2], 5)) == by_numpy(vectors, vectors[:2], 5)
 
 

@@ -88,11 +88,11 @@ def made(tmp_path, embedder):
 
 def test_faces_of_a_lake(tmp_path):
     lake = made(tmp_path, "sface@fb143eea0783")
-    found = verify_faces(lake, "a.jpg", f"{image_id('b.jpg')}-0")
-    assert found.similarity == pytest.approx(0.8)
-    assert found.same
-    assert found.probability > 0.99
-    assert (found.first.faces, found.first.face_id) == (2, f"{image_id('a.jpg')}-0")
+    verdict = verify_faces(lake, "a.jpg", f"{image_id('b.jpg')}-0")
+    assert verdict.similarity == pytest.approx(0.8)
+    assert verdict.same
+    assert verdict.probability > 0.99
+    assert (verdict.first.faces, verdict.first.face_id) == (2, f"{image_id('a.jpg')}-0")
     with pytest.raises(NoFaceError, match="none has no face"):
         verify_faces(lake, "a", "none")
     with pytest.raises(ConfigError, match="no face or photo called c"):
@@ -104,13 +104,13 @@ def test_faces_of_a_lake(tmp_path):
 
 def test_models_without_calibration_or_threshold(tmp_path):
     # other weights of that name: the threshold is the card's, the calibration is not for them
-    found = verify_faces(made(tmp_path / "1", "sface@other"), "a", "b")
-    assert (found.probability, found.threshold, found.same) == (None, 0.333, True)
+    verdict = verify_faces(made(tmp_path / "1", "sface@other"), "a", "b")
+    assert (verdict.probability, verdict.threshold, verdict.same) == (None, 0.333, True)
     facenet = made(tmp_path / "2", "facenet-vggface2@1")
-    found = verify_faces(facenet, "a", "b")
-    assert (found.probability, found.prior, found.threshold, found.same) == (None,) * 4
-    mine = Calibration("logistic", 0.5, "mine", slope=10, intercept=-5)
-    assert verify_faces(facenet, "a", "b", calibration=mine).same
+    verdict = verify_faces(facenet, "a", "b")
+    assert (verdict.probability, verdict.prior, verdict.threshold, verdict.same) == (None,) * 4
+    own = Calibration("logistic", 0.5, "mine", slope=10, intercept=-5)
+    assert verify_faces(facenet, "a", "b", calibration=own).same
     unknown = verify_faces(made(tmp_path / "3", "mine@1"), "a", "b")
     assert unknown.card is None
     assert unknown.revision == "mine@1"
@@ -125,9 +125,9 @@ def test_the_command_on_a_lake(tmp_path, capsys):
                  "facenet-vggface2@1", "MIT code", "a has 2 faces; compared was"):  # fmt: skip
         assert part in shown
     assert main([*words, "--json", "--threshold", "0.9"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["same"], told["probability"]) == (False, None)
-    assert told["model"]["licence"] == "MIT code, research-data weights"
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["same"], answer["probability"]) == (False, None)
+    assert answer["model"]["licence"] == "MIT code, research-data weights"
     for more, message in (
         (["--embedder", "sface"], "--embedder is for photos"),
         (["--select", "most-probable"], "largest or central"),

@@ -117,14 +117,14 @@ def test_the_overview_says_what_was_indexed(hostile):
 
 def test_a_person_s_page_tells_faces_doubts_and_photos(hostile):
     page = hostile[f"person-{ANN}.html"]
-    said = text(page)
-    assert "13 faces" in said
-    assert f"doubtful: {SCRIPT}" in said
-    assert "Might be two persons." in said
+    page_text = text(page)
+    assert "13 faces" in page_text
+    assert f"doubtful: {SCRIPT}" in page_text
+    assert "Might be two persons." in page_text
     assert f'href="person-{BOB}.html"' in page
-    assert "Faces by date" in said
+    assert "Faces by date" in page_text
     assert "1 of 13" in page  # in the text that stands for a picture
-    assert "cannot be read" in said  # photos that are not there any more
+    assert "cannot be read" in page_text  # photos that are not there any more
     assert "left:31.25%;top:20.83%;width:18.75%;height:29.17%" in page
 
 
@@ -144,19 +144,19 @@ def test_hidden_people_are_left_out(tmp_path):
 
 
 def test_duplicates_stand_side_by_side_with_the_reason(hostile):
-    said = text(hostile["duplicates.html"])
-    assert "1 group: 3 near copies" in said
-    assert said.index("Kept") < said.index("near copy")
-    assert f"because {SCRIPT}" in said
-    assert "4 of 256 bits differ" in said
+    page_text = text(hostile["duplicates.html"])
+    assert "1 group: 3 near copies" in page_text
+    assert page_text.index("Kept") < page_text.index("near copy")
+    assert f"because {SCRIPT}" in page_text
+    assert "4 of 256 bits differ" in page_text
     assert hostile["duplicates.html"].count("data:image/jpeg") == 1  # the one that is on disk
 
 
 def test_speed_and_evaluation(hostile):
-    said = text(hostile["speed.html"])
-    assert f"r{SCRIPT}" in said
-    assert "held up by detect; cores busy 50%" in said
-    assert f"passed over: 3 {SCRIPT}" in said
+    page_text = text(hostile["speed.html"])
+    assert f"r{SCRIPT}" in page_text
+    assert "held up by detect; cores busy 50%" in page_text
+    assert f"passed over: 3 {SCRIPT}" in page_text
     page = hostile["evaluation.html"]
     assert page.count("data:image/png") == 1
     assert page.count("data:image/svg+xml") == 1
@@ -214,11 +214,11 @@ def test_a_lake_that_lacks_something(tmp_path, lacks):
     lake = lake_of(tmp_path / "lake", **{lacks: False})
     write_report(lake)
     made = pages(tmp_path / "lake" / "report")
-    said = text(made["index.html"])
+    page_text = text(made["index.html"])
     if lacks == "clusters":
-        assert f"facelake cluster {tmp_path}/lake" in said
+        assert f"facelake cluster {tmp_path}/lake" in page_text
         assert f"facelake dedupe {tmp_path}/lake" in text(made["duplicates.html"])
-        assert "Some of the faces" in said
+        assert "Some of the faces" in page_text
         assert f"facelake cluster {tmp_path}/lake" in text(made["people.html"])
     if lacks == "thumbnails":
         assert "no thumbnail" in text(made["people.html"])

@@ -1,4 +1,4 @@
-"""Pages of decisions: is this one person, and who is this."""
+"""Pages of decisions: Same person? and Who is this?"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -18,8 +18,8 @@ from pipeline.web.review.web import (
     PERSON_ID,
     Page,
     act,
-    called,
     chosen,
+    display_name,
     form_of,
     paged,
     render,
@@ -27,11 +27,11 @@ from pipeline.web.review.web import (
 )
 
 router = APIRouter()
-# One picture is not enough to tell, and more than ten are not looked at.
+# One picture is not enough to decide, and nobody looks at more than ten.
 EXEMPLARS = 10
 UNKNOWN_SHOWN = 12
 FACES_OF_UNKNOWN = 6
-# Of a person that may be two, this many faces are compared to tell the sides.
+# Faces of a person that may be two that are compared to split them.
 MOST_COMPARED = 2_000
 
 Kind = Literal["all", "groups", "singles"]
@@ -41,8 +41,8 @@ Kind = Literal["all", "groups", "singles"]
 def suggestions(request: Request, at: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
     """Ask whether two groups of faces are one person, the most doubtful first."""
     review = review_of(request)
-    now = review.now()
-    rows = now.suggestions
+    snapshot = review.snapshot()
+    rows = snapshot.suggestions
     at = at if at < len(rows) else 0
     if not rows:
         return render(request, "suggestions.html", "Same person?", row=None, at=0, total=0)
@@ -55,13 +55,13 @@ def suggestions(request: Request, at: Annotated[int, Query(ge=0, le=1_000_000)] 
 
 @router.post("/suggestions")
 def answer(request: Request) -> Response:
-    """Take an answer: yes makes or keeps them one, no keeps or makes them two."""
+    """Take an answer: yes makes or keeps them one person, no two."""
     review, form = review_of(request), form_of(request)
     persons = chosen(form, "person", PERSON_ID)
     same, note = form.one("answer") == "yes", f"review: answer {form.one('answer')[:3]}"
     if len(persons) == 2:
         if same:
-            rows = [r for p in persons if (r := review.now().view.person(p)) is not None]
+            rows = [r for p in persons if (r := review.snapshot().view.person(p)) is not None]
             rows.sort(key=lambda row: (row["name"] is None, -row["faces"]))
             ids = [row["person_id"] for row in rows]
             return act(request, lambda: actions.merge(review.people, ids, note),
@@ -72,53 +72,53 @@ def answer(request: Request) -> Response:
     if same:
         return act(request, lambda: together(review.people, persons[0], faces[:2], note),
                    "Yes: one person")  # fmt: skip
-    _, other = _parted(review, persons[0], faces[0], faces[1])
+    _, other = _split_faces(review, persons[0], faces[0], faces[1])
     return act(request, lambda: actions.split(review.people, persons[0], other, note),
                f"No: two people; a new person has {len(other)} of the faces")  # fmt: skip
 
 
 def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return both sides of a suggestion: person, name, number of faces, some of them."""
-    now = review.now()
+    snapshot = review.snapshot()
     if row["kind"] == "merged":
-        parted = _parted(review, row["person_a"], row["face_a"], row["face_b"])
+        parted = _split_faces(review, row["person_a"], row["face_a"], row["face_b"])
         persons = (row["person_a"], row["person_a"])
         faces = [list(side) for side in parted]
     else:
         persons = (row["person_a"], row["person_b"])
-        faces = [[face["face_id"] for face in now.view.faces(person)] for person in persons]
+        faces = [[face["face_id"] for face in snapshot.view.faces(person)] for person in persons]
     sides = []
     for person, of_side, first in zip(persons, faces, (row["face_a"], row["face_b"]), strict=True):
-        known = now.view.person(person)
-        good = [*(known["exemplars"] if known else []), *of_side]
+        row_of_person = snapshot.view.person(person)
+        good = [*(row_of_person["exemplars"] if row_of_person else []), *of_side]
         shown = [first, *(face for face in good if face in set(of_side))]
         sides.append({
-            "person_id": person, "name": now.name_of(person), "count": len(of_side),
+            "person_id": person, "name": snapshot.name_of(person), "count": len(of_side),
             "faces": list(dict.fromkeys(shown))[:EXEMPLARS],
         })  # fmt: skip
     return sides
 
 
-def _parted(
+def _split_faces(
     review: Review, person_id: str, first: str, second: str
 ) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the faces of a person that are more like the first face, and like the second.
+    """Return the faces of a person that are more similar to the first face, and to the second.
 
     Raises:
         ConfigError: one of the two is not a face of the person any more.
     """
-    mine = [face["face_id"] for face in review.now().view.faces(person_id)]
-    asked = [first, second, *(f for f in mine if f not in (first, second))][:MOST_COMPARED]
-    table = review.lookup.faces(asked, ["embedding"])
+    own = [face["face_id"] for face in review.snapshot().view.faces(person_id)]
+    compared = [first, second, *(f for f in own if f not in (first, second))][:MOST_COMPARED]
+    table = review.lookup.faces(compared, ["embedding"])
     vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
-    if not {first, second} <= vectors.keys() & set(mine):
+    if not {first, second} <= vectors.keys() & set(own):
         raise ConfigError("These faces are not of one person any more; load the page again")
     like = [
         (
             float(np.dot(vectors[face], vectors[first]) - np.dot(vectors[face], vectors[second])),
             face,
         )
-        for face in mine
+        for face in own
         if face in vectors
     ]
     return ([face for lead, face in like if lead >= 0], [face for lead, face in like if lead < 0])
@@ -126,26 +126,27 @@ def _parted(
 
 @router.get("/unknown")
 def unknown(request: Request, kind: Kind = "all", page: Page = 1) -> Response:
-    """Ask who people without a name are, those of most faces first."""
-    now = review_of(request).now()
-    table = now.unnamed(kind)
+    """Ask who people without a name are; those with most faces come first."""
+    snapshot = review_of(request).snapshot()
+    table = snapshot.unnamed(kind)
     at = paged(len(table), page, UNKNOWN_SHOWN)
     rows = table.slice(at["first"], UNKNOWN_SHOWN).to_pylist()
     return render(
-        request, "unknown.html", "Who is this?", rows=rows, kind=kind, names=now.names,
-        proposals=now.proposals([row["person_id"] for row in rows]), shown=FACES_OF_UNKNOWN, **at,
+        request, "unknown.html", "Who is this?", rows=rows, kind=kind, names=snapshot.names,
+        proposals=snapshot.proposals([row["person_id"] for row in rows]), shown=FACES_OF_UNKNOWN,
+        **at,
     )  # fmt: skip
 
 
 @router.post("/unknown")
-def tell(request: Request) -> Response:
-    """Say who somebody is: a known person, or a new name."""
+def name_unknown(request: Request) -> Response:
+    """Give a person without a name one, or merge it into a person who has that name."""
     review, form = review_of(request), form_of(request)
     person = chosen(form, "person", PERSON_ID)[0]
     into = form.one("into")
     if not into:
         text = actions.checked_name(form.one("name"))
-        others = [row for row in review.now().called(text) if row["person_id"] != person]
+        others = [row for row in review.snapshot().with_name(text) if row["person_id"] != person]
         if not others:
             return act(request, lambda: actions.name(review.people, person, text,
                                                      f"review: name {person} {text}"),
@@ -153,7 +154,7 @@ def tell(request: Request) -> Response:
         into = str(others[0]["person_id"])
     if not PERSON_ID.fullmatch(into):
         raise ConfigError("The form holds something that is no id; load the page again")
-    name = called(review.now().name_of(into), into)
+    name = display_name(review.snapshot().name_of(into), into)
     return act(request, lambda: actions.merge(review.people, [into, person],
                                               f"review: merge {into} {person}"),
                f"Added to {visible(name)}")  # fmt: skip

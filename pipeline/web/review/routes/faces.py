@@ -10,7 +10,7 @@ from pipeline.people.log import Statement, append, new_id
 from pipeline.storage.folder import visible
 from pipeline.web.review.lookup import ID_DIGITS
 from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
-from pipeline.web.review.routes.people import found, is_new, shown
+from pipeline.web.review.routes.people import find_person, is_new_name, person_label
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import FaceId, ImageId, act, form_of, render, review_of
 
@@ -27,13 +27,13 @@ def face(request: Request, face_id: FaceId) -> Response:
     rows = [row for row in review.lookup.boxes(face_id[:ID_DIGITS]) if row["face_id"] == face_id]
     if photo is None or not rows:
         raise HTTPException(404, "There is no such face")
-    now = review.now()
-    where = now.view.persons_of([face_id])
+    snapshot = review.snapshot()
+    where = snapshot.view.persons_of([face_id])
     owner = where.get(face_id)
     return render(
         request, "face.html", "Face", face=rows[0], photo=photo, owner=owner,
-        owner_name=now.name_of(owner), rejected=face_id in now.view.rejected,
-        clustered=face_id in where, names=now.names,
+        owner_name=snapshot.name_of(owner), rejected=face_id in snapshot.view.rejected,
+        clustered=face_id in where, names=snapshot.names,
     )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def change(request: Request, face_id: FaceId) -> Response:
     """Do something with one face."""
     review, form = review_of(request), form_of(request)
     what, note = form.one("do"), f"review: {form.one('do')[:20]} {face_id}"
-    owner = review.now().view.persons_of([face_id]).get(face_id)
+    owner = review.snapshot().view.persons_of([face_id]).get(face_id)
     if what == "reject":
         return act(request, lambda: actions.not_a_face(review.people, [face_id], note),
                    "Marked as no face")  # fmt: skip
@@ -54,21 +54,23 @@ def change(request: Request, face_id: FaceId) -> Response:
                    "The cover was set")  # fmt: skip
     if what == "move":
         text = form.one("to").strip()
-        if is_new(review.now(), text):
-            return act(request, lambda: _told(review, owner, face_id, text, note),
+        if is_new_name(review.snapshot(), text):
+            return act(request, lambda: _make_new_person(review, owner, face_id, text, note),
                        f"A new person, {visible(text)}")  # fmt: skip
-        to = found(review.now(), text)
+        to = find_person(review.snapshot(), text)
         return act(request, lambda: actions.move(review.people, [face_id], to, note),
-                   f"Moved to {shown(review.now(), to)}")  # fmt: skip
+                   f"Moved to {person_label(review.snapshot(), to)}")  # fmt: skip
     raise ConfigError("This cannot be done with a face of nobody; say who it is instead")
 
 
-def _told(review: Review, owner: str | None, face_id: str, text: str, note: str) -> Constraint:
+def _make_new_person(
+    review: Review, owner: str | None, face_id: str, text: str, note: str
+) -> Constraint:
     """Make a face a new person of this name."""
     if owner is not None:
         return actions.split(review.people, owner, [face_id], note, text)
-    said = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
-    return append(review.people, [said], note)
+    statement = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
+    return append(review.people, [statement], note)
 
 
 @router.get("/photos/{image_id}")
@@ -78,13 +80,13 @@ def photo(request: Request, image_id: ImageId) -> Response:
     row = review.lookup.photo(image_id)
     if row is None:
         raise HTTPException(404, "There is no such photo")
-    now = review.now()
+    snapshot = review.snapshot()
     boxes = review.lookup.boxes(image_id)
-    where = now.view.persons_of([box["face_id"] for box in boxes])
+    where = snapshot.view.persons_of([box["face_id"] for box in boxes])
     for box in boxes:
         box["person_id"] = where.get(box["face_id"])
-        box["name"] = now.name_of(box["person_id"])
-        box["rejected"] = box["face_id"] in now.view.rejected
+        box["name"] = snapshot.name_of(box["person_id"])
+        box["rejected"] = box["face_id"] in snapshot.view.rejected
         label = box["name"] or ""
         box["label"] = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
     return render(request, "photo.html", "Photo", photo=row, boxes=boxes)
@@ -115,7 +117,7 @@ def thumb(request: Request, face_id: FaceId) -> Response:
 def _jpeg(request: Request, image_id: str, side: int) -> Response:
     try:
         data = review_of(request).pictures.photo(image_id, side)
-    except FacelakeError:  # the page says why
+    except FacelakeError:  # the page itself shows the reason
         data = None
     return _picture(data)
 

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.people.corrections import Constraint, undone
-from pipeline.people.log import action
+from pipeline.people.log import by_action
 from pipeline.web.review.web import Page, form_of, paged, render, review_of
 
 router = APIRouter()
@@ -16,8 +16,8 @@ GROUPS_SHOWN = 12
 # A group may hold thousands of copies of one picture.
 COPIES_SHOWN = 24
 ACTIONS_SHOWN = 60
-# What an action of several corrections is called by, the most telling first.
-TELLING = ("undo", "not-a-face", "name", "cover", "hide", "show", "same", "different")
+# The kind that an action of several corrections is named by: the first of these that it has.
+LEADING_KINDS = ("undo", "not-a-face", "name", "cover", "hide", "show", "same", "different")
 WORDS = {
     "same": "one person", "different": "different people", "name": "name", "show": "show again",
     "not-a-face": "not a face", "hide": "hide", "cover": "cover", "undo": "taken back",
@@ -54,36 +54,35 @@ def search(
     request: Request,
     face: Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}-[0-9]{1,9}$")] = None,
 ) -> Response:
-    """Ask for a picture, or show what is like a face of the lake."""
+    """Ask for a picture, or show faces similar to one of the lake."""
     review = review_of(request)
-    found = review.finder.by_face(face) if face else None
-    return render(request, "search.html", "Search", found=found, face=face)
+    result = review.finder.by_face(face) if face else None
+    return render(request, "search.html", "Search", result=result, face=face)
 
 
 @router.post("/search")
 def search_picture(request: Request) -> Response:
-    """Show what is like the largest face of a picture, which is kept nowhere."""
-    found = review_of(request).finder.by_picture(form_of(request).file)
-    return render(request, "search.html", "Search", found=found, face=None)
+    """Show faces similar to the largest face of a picture, which is not stored."""
+    result = review_of(request).finder.by_picture(form_of(request).file)
+    return render(request, "search.html", "Search", result=result, face=None)
 
 
 @router.get("/history")
 def history(request: Request, page: Page = 1) -> Response:
-    """List everything that was said, the last first."""
+    """List all corrections, the last first."""
     rows = review_of(request).people.constraints()
     gone = undone(rows)
-    by_action: dict[str, list[Constraint]] = {}
-    for row in rows:
-        by_action.setdefault(action(row), []).append(row)
-    made = list(by_action.values())[::-1]
-    at = paged(len(made), page, ACTIONS_SHOWN)
-    shown = [_told(rows, gone) for rows in made[at["first"] : at["first"] + ACTIONS_SHOWN]]
+    latest = by_action(rows)[::-1]
+    at = paged(len(latest), page, ACTIONS_SHOWN)
+    shown = [_action(rows, gone) for rows in latest[at["first"] : at["first"] + ACTIONS_SHOWN]]
     return render(request, "history.html", "History", actions=shown, **at)
 
 
-def _told(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
+def _action(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
     """Return what a template shows of one action."""
-    lead = min(rows, key=lambda row: TELLING.index(row.kind) if row.kind in TELLING else 99)
+    lead = min(
+        rows, key=lambda row: LEADING_KINDS.index(row.kind) if row.kind in LEADING_KINDS else 99
+    )
     last = rows[-1]
     return {
         "id": last.constraint_id, "at": last.created_at, "by": last.made_by,

@@ -17,8 +17,8 @@ from pipeline.web.review.web import (
     Page,
     PersonId,
     act,
-    called,
     chosen,
+    display_name,
     form_of,
     go,
     paged,
@@ -42,8 +42,8 @@ def people(
     page: Page = 1,
 ) -> Response:
     """List the people."""
-    now = review_of(request).now()
-    table = now.listed(sort, text.strip(), hidden)
+    snapshot = review_of(request).snapshot()
+    table = snapshot.listed(sort, text.strip(), hidden)
     at = paged(len(table), page, PERSONS_SHOWN)
     return render(
         request, "people.html", "People", rows=table.slice(at["first"], PERSONS_SHOWN).to_pylist(),
@@ -54,29 +54,30 @@ def people(
 @router.get("/people/{person_id}")
 def person(request: Request, person_id: PersonId, page: Page = 1) -> Response:
     """Show a person and the faces."""
-    now = review_of(request).now()
-    person_id = now.view.merged.get(person_id, person_id)  # links of before a merge lead on
-    row = now.view.person(person_id)
+    snapshot = review_of(request).snapshot()
+    # links from before a merge still work
+    person_id = snapshot.view.merged.get(person_id, person_id)
+    row = snapshot.view.person(person_id)
     if row is None:
         raise HTTPException(404, "There is no such person any more")
-    faces = now.view.faces(person_id)
+    faces = snapshot.view.faces(person_id)
     at = paged(len(faces), page, FACES_SHOWN)
     return render(
-        request, "person.html", called(row["name"], person_id), person=row, names=now.names,
-        faces=faces[at["first"] : at["first"] + FACES_SHOWN], **at,
+        request, "person.html", display_name(row["name"], person_id), person=row,
+        names=snapshot.names, faces=faces[at["first"] : at["first"] + FACES_SHOWN], **at,
     )  # fmt: skip
 
 
 @router.post("/people/{person_id}/name")
 def name(request: Request, person_id: PersonId) -> Response:
-    """Give a name; one that somebody has asks whether they are one, or says so at once."""
+    """Give a name; if somebody has it already, ask whether the two are one person."""
     review, form = review_of(request), form_of(request)
     text = form.one("name")
     if not text.strip():
         return act(request, lambda: actions.unname(review.people, person_id, "review: no name"),
                    "The name was taken away")  # fmt: skip
     text = actions.checked_name(text)
-    others = [row for row in review.now().called(text) if row["person_id"] != person_id]
+    others = [row for row in review.snapshot().with_name(text) if row["person_id"] != person_id]
     answer = form.one("same")
     if others and answer == "yes":
         into = others[0]["person_id"]
@@ -122,12 +123,12 @@ def faces(request: Request, person_id: PersonId) -> Response:
                    "The cover was set")  # fmt: skip
     if what == "move":
         text = form.one("to").strip()
-        if is_new(review.now(), text):
+        if is_new_name(review.snapshot(), text):
             return act(request, lambda: actions.split(review.people, person_id, ids, note, text),
                        f"{count} taken out: a new person, {visible(text)}")  # fmt: skip
-        to = found(review.now(), text)
+        to = find_person(review.snapshot(), text)
         return act(request, lambda: actions.move(review.people, ids, to, note),
-                   f"{count} moved to {shown(review.now(), to)}")  # fmt: skip
+                   f"{count} moved to {person_label(review.snapshot(), to)}")  # fmt: skip
     raise ConfigError("Nothing was asked for; use the buttons of the page")
 
 
@@ -137,11 +138,11 @@ def merge(request: Request) -> Response:
     review, form = review_of(request), form_of(request)
     ids = chosen(form, "person", PERSON_ID)
     if text := form.one("into"):
-        ids = [found(review.now(), text), *ids]
+        ids = [find_person(review.snapshot(), text), *ids]
     ids = list(dict.fromkeys(ids))
     if len(ids) < 2:
         raise ConfigError("Merging needs two different persons; tick two or more")
-    rows = [row for one in ids if (row := review.now().view.person(one)) is not None]
+    rows = [row for one in ids if (row := review.snapshot().view.person(one)) is not None]
     if len(rows) < len(ids):
         raise ConfigError("One of these persons is not there any more; load the page again")
     keep = form.one("keep")
@@ -150,11 +151,10 @@ def merge(request: Request) -> Response:
         return render(request, "merge.html", "Which name is right?", rows=rows,
                       next=form.one("next"))  # fmt: skip
     ordered = [row["person_id"] for row in rows]
-    kept = called(rows[0]["name"], ordered[0])
-    done = act(request, lambda: actions.merge(review.people, ordered,
+    kept = display_name(rows[0]["name"], ordered[0])
+    return act(request, lambda: actions.merge(review.people, ordered,
                                               f"review: merge {' '.join(ordered[:12])}"),
                f"{len(ordered)} persons are one: {visible(kept)}")  # fmt: skip
-    return done
 
 
 @router.post("/undo")
@@ -162,15 +162,15 @@ def undo(request: Request) -> Response:
     """Take an action back: the one that is named, or the last."""
     review, form = review_of(request), form_of(request)
     wanted = form.one("id") or None
-    said = "Taken back"
+    message = "Taken back"
     if wanted in (review.people.current() or {}).get("constraints", ()):
         # The tables were made with it; names and flags show at once all the same.
-        said += "; what it grouped is grouped anew by the next facelake cluster"
-    made = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), said)
-    return go(form.one("next"), made)
+        message += "; what it grouped is grouped anew by the next facelake cluster"
+    undone = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), message)
+    return go(form.one("next"), undone)
 
 
-def found(now: Snapshot, text: str) -> str:
+def find_person(snapshot: Snapshot, text: str) -> str:
     """Return the person with this name, id or start of one.
 
     Raises:
@@ -178,16 +178,16 @@ def found(now: Snapshot, text: str) -> str:
     """
     if not text.strip():
         raise ConfigError("Nobody was named; give the name or id of a person")
-    return now.view.lookup(text.strip())
+    return snapshot.view.lookup(text.strip())
 
 
-def is_new(now: Snapshot, text: str) -> bool:
-    """Return whether this is a name that nobody has, nor anybody's id or start of one."""
-    ids = now.view.people["person_id"]
+def is_new_name(snapshot: Snapshot, text: str) -> bool:
+    """Return whether this is a name that nobody has, and not an id or the start of one."""
+    ids = snapshot.view.people["person_id"]
     begins = len(text) >= SHORTEST_PREFIX and pc.any(pc.starts_with(ids, text)).as_py()
-    return bool(text) and not begins and not now.called(text)
+    return bool(text) and not begins and not snapshot.with_name(text)
 
 
-def shown(now: Snapshot, person_id: str) -> str:
-    """Return how a person is called, fit to be shown."""
-    return visible(called(now.name_of(person_id), person_id))
+def person_label(snapshot: Snapshot, person_id: str) -> str:
+    """Return the name of a person, safe to show."""
+    return visible(display_name(snapshot.name_of(person_id), person_id))

@@ -1,4 +1,4 @@
-"""Finds faces like one: in the index where there is one, among all others exactly."""
+"""Finds similar faces: through the vector index where there is one, by comparing all elsewhere."""
 
 import logging
 import os
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.arrays import Floats32
+from pipeline.config import OneFace
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.store import LakeStore
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts
 from pipeline.search.models import LakeModels
-from pipeline.search.probe import Choice, Photo, Probe, take_face
+from pipeline.search.probe import Photo, Probe, take_face
 from pipeline.search.reader import Reader
 from pipeline.search.settings import has_faiss
 from pipeline.search.store import IndexStore
@@ -22,17 +23,18 @@ from pipeline.search.topk import Hit, TopK
 from pipeline.search.vectors import locate, no_such_face, sizes_of, vectors_by_id
 
 logger = logging.getLogger(__name__)
-# A build that ends while the index is opened takes its files away; the next look finds new ones.
+# A build that ends while the index is being opened removes its files; the next try finds new ones.
 TRIES = 3
 
 
 @dataclass(frozen=True)
-class How:
-    """How a search was done.
+class Searched:
+    """What a search looked at.
 
     Attributes:
         kind: "exact", or the kind of the index.
-        indexed, compared: parts that were searched in the index, and exactly.
+        indexed: parts that were searched through the index.
+        compared: parts whose faces were all compared.
     """
 
     kind: str
@@ -46,12 +48,12 @@ class Searcher:
     Args:
         lake: path, URL or lake.
         exact: compare every face even where there is an index.
-        models: the lake's own, where they are loaded already, or not where they are looked for.
-        storage_options: of the lake, if it is given by its path, and of photos at URLs.
+        models: the lake's own models, to share loaded ones; None: they are loaded when needed.
+        storage_options: for a lake that is given by its path, and for photos at URLs.
 
     Raises:
         ConfigError: there is no lake.
-        LakeMismatchError: its index was made of another model's vectors.
+        LakeMismatchError: its index holds vectors of another model.
     """
 
     def __init__(
@@ -69,14 +71,14 @@ class Searcher:
         self.live = sizes_of(self.lake)
         self.reader = None if exact else self._open()
         indexed = self.reader.manifest.covered(self.live) if self.reader else set()
-        self.rest = [name for name in self.live if name not in indexed]
+        self.unindexed = [name for name in self.live if name not in indexed]
         kind = self.reader.manifest.kind if self.reader else "exact"
-        self.how = How(kind, len(indexed), len(self.rest))
-        self._own = models or LakeModels(self.lake)
+        self.searched = Searched(kind, len(indexed), len(self.unindexed))
+        self._lake_models = models or LakeModels(self.lake)
 
     def _open(self) -> Reader | None:
         store = IndexStore(self.lake)
-        for left in reversed(range(TRIES)):
+        for tries_left in reversed(range(TRIES)):
             manifest = store.manifest()
             if manifest is None:
                 return None
@@ -89,7 +91,7 @@ class Searcher:
             try:
                 return Reader(store, manifest, self.live)
             except (StorageError, FileNotFoundError):
-                if not left:
+                if not tries_left:
                     raise
         return None
 
@@ -106,13 +108,13 @@ class Searcher:
                 f"{self.models.dimension}; embed them with {self.models.embedder}"
             )
         top = self.reader.search(queries, k) if self.reader else TopK(queries, k)
-        return search_parts(self.lake, self.rest, queries, k, top)
+        return search_parts(self.lake, self.unindexed, queries, k, top)
 
     def vectors(self, face_ids: list[str]) -> dict[str, Floats32]:
         """Return the vectors of faces; those that the lake lacks are left out."""
-        where = self.reader.locate(face_ids, self.live) if self.reader else {}
-        missing = [face for face in face_ids if face not in where]
-        return vectors_by_id(self.lake, where | locate(self.lake, missing, self.rest))
+        parts = self.reader.locate(face_ids, self.live) if self.reader else {}
+        missing = [face for face in face_ids if face not in parts]
+        return vectors_by_id(self.lake, parts | locate(self.lake, missing, self.unindexed))
 
     def vector(self, face_id: str) -> Floats32:
         """Return the vector of a face.
@@ -120,11 +122,13 @@ class Searcher:
         Raises:
             ConfigError: the lake has no such face.
         """
-        found = self.vectors([face_id])
-        if face_id not in found:
+        vectors = self.vectors([face_id])
+        if face_id not in vectors:
             raise no_such_face(self.lake, face_id)
-        return found[face_id]
+        return vectors[face_id]
 
-    def take(self, photo: Photo, choice: Choice = "largest") -> Probe:
+    def take_face(self, photo: Photo, choice: OneFace = "largest") -> Probe:
         """Return the face of a photo; see `probe.take_face`."""
-        return take_face(photo, self._own.detector, self._own.embedder, choice, self.options)
+        return take_face(
+            photo, self._lake_models.detector, self._lake_models.embedder, choice, self.options
+        )
