@@ -37,38 +37,23 @@ class DetectConfig:
     `batch_pixels` of all images are searched at once, which bounds memory at 20 bytes each.
     """
 
-    min_face_px: Annotated[
-        float, Option("smallest face searched, in pixels of the photo as it is searched", least=1)
-    ] = 20
-    thresholds: Annotated[
-        tuple[float, float, float],
-        Option("lowest probability in each of MTCNN's networks", unit=("P", "R", "O")),
-    ] = (0.6, 0.7, 0.7)
-    factor: Annotated[
-        float,
-        Option(
-            "ratio between levels of the image pyramid", name="pyramid_factor", above=0, below=1
-        ),
-    ] = 0.709
-    selection: Annotated[
-        Selection,
-        Option(
-            "which faces of a photo are kept; central weighs size against the distance from the "
-            "centre",
-            name="select",
-        ),
-    ] = "all"
-    detection_side: Annotated[
-        int | None,
-        Option(
-            "search larger photos as if reduced to this longer side, so for faces that take more "
-            "of them; 0: as they are",
-            unit="PX",
-            least=MIN_SIDE,
-            none=0,
-        ),
-    ] = DETECTION_SIDE
+    # fmt: off
+    min_face_px: Annotated[float, Option(
+        "smallest face searched, in pixels of the photo as it is searched",
+        least=1)] = 20
+    thresholds: Annotated[tuple[float, float, float], Option(
+        "lowest probability in each of MTCNN's networks", unit=("P", "R",
+        "O"))] = (0.6, 0.7, 0.7)
+    factor: Annotated[float, Option("ratio between levels of the image pyramid",
+        name="pyramid_factor", above=0, below=1)] = 0.709
+    selection: Annotated[Selection, Option(
+        "which faces of a photo are kept; central weighs size against the distance from the "
+        "centre", name="select")] = "all"
+    detection_side: Annotated[int | None, Option(
+        "search larger photos as if reduced to this longer side, so for faces that take more "
+        "of them; 0: as they are", unit="PX", least=MIN_SIDE, none=0)] = DETECTION_SIDE
     batch_pixels: int = 16_000_000
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -84,16 +69,14 @@ class DetectConfig:
 class ReadConfig:
     """How shards are read."""
 
-    max_bytes: Annotated[
-        int, Option("larger files get the error too_large", unit="BYTES", least=1)
-    ] = 512 * 2**20
-    image_column: Annotated[
-        str, Option("column of Parquet shards that holds the images", unit="COLUMN")
-    ] = "image"
-    key_column: Annotated[
-        str | None,
-        Option("column of Parquet shards that names them", unit="COLUMN", unset="row numbers"),
-    ] = None
+    # fmt: off
+    max_bytes: Annotated[int, Option("larger files get the error too_large", unit="BYTES",
+        least=1)] = 512 * 2**20
+    image_column: Annotated[str, Option("column of Parquet shards that holds the images",
+        unit="COLUMN")] = "image"
+    key_column: Annotated[str | None, Option("column of Parquet shards that names them",
+        unit="COLUMN", unset="row numbers")] = None
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -104,43 +87,22 @@ class ReadConfig:
 class DecodeConfig:
     """What one image may cost."""
 
-    max_pixels: Annotated[
-        int,
-        Option(
-            "larger images get the error too_large, before memory is taken", unit="PIXELS", least=1
-        ),
-    ] = 200_000_000
-    timeout_s: Annotated[
-        float,
-        Option(
-            "images that take longer to decode get the error timeout",
-            name="image_timeout",
-            unit="SECONDS",
-            above=0,
-            most=MAX_TIMEOUT_S,
-        ),
-    ] = 60.0
-    memory_bytes: Annotated[
-        int,
-        Option(
-            "images that need more to decode get the error out_of_memory",
-            name="image_memory",
-            unit="BYTES",
-            least=MIN_MEMORY_BYTES,
-            why="with less, hardly any photo can be decoded",
-        ),
-    ] = 4 * 2**30
-    side: Annotated[
-        int | None,
-        Option(
-            "decode JPEGs at a half, a quarter or an eighth of their size while the longer side "
-            "keeps this many pixels, 0: whole; boxes are of the whole picture",
-            name="decode_side",
-            unit="PX",
-            least=MIN_SIDE,
-            none=0,
-        ),
-    ] = DECODE_SIDE
+    # fmt: off
+    max_pixels: Annotated[int, Option(
+        "larger images get the error too_large, before memory is taken", unit="PIXELS",
+        least=1)] = 200_000_000
+    timeout_s: Annotated[float, Option(
+        "images that take longer to decode get the error timeout", name="image_timeout",
+        unit="SECONDS", above=0, most=MAX_TIMEOUT_S)] = 60.0
+    memory_bytes: Annotated[int, Option(
+        "images that need more to decode get the error out_of_memory",
+        name="image_memory", unit="BYTES", least=MIN_MEMORY_BYTES,
+        why="with less, hardly any photo can be decoded")] = 4 * 2**30
+    side: Annotated[int | None, Option(
+        "decode JPEGs at a half, a quarter or an eighth of their size while the longer side "
+        "keeps this many pixels, 0: whole; boxes are of the whole picture", name="decode_side",
+        unit="PX", least=MIN_SIDE, none=0)] = DECODE_SIDE
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -151,23 +113,20 @@ class DecodeConfig:
 class PoolConfig:
     """How many workers each stage gets; None: chosen from the cluster."""
 
+    # fmt: off
     detect_actors: Annotated[int | None, Option("processes that detect", unit="N", least=1)] = None
     embed_actors: Annotated[int | None, Option("processes that embed", unit="N", least=1)] = None
-    detect_gpus: Annotated[
-        float | None, Option("GPUs of each detect actor, fractions allowed", unit="X", least=0)
-    ] = None
-    embed_gpus: Annotated[
-        float | None, Option("GPUs of each embed actor, fractions allowed", unit="X", least=0)
-    ] = None
-    detect_batch: Annotated[
-        int, Option("images that one call of the detector gets", unit="N", least=1)
-    ] = 32
-    embed_batch: Annotated[
-        int, Option("images whose faces one call of the embedder gets", unit="N", least=1)
-    ] = 64
-    part_images: Annotated[
-        int | None, Option("images in a part of the lake", unit="N", least=1)
-    ] = None
+    detect_gpus: Annotated[float | None, Option("GPUs of each detect actor, fractions allowed",
+        unit="X", least=0)] = None
+    embed_gpus: Annotated[float | None, Option("GPUs of each embed actor, fractions allowed",
+        unit="X", least=0)] = None
+    detect_batch: Annotated[int, Option("images that one call of the detector gets", unit="N",
+        least=1)] = 32
+    embed_batch: Annotated[int, Option("images whose faces one call of the embedder gets",
+        unit="N", least=1)] = 64
+    part_images: Annotated[int | None, Option("images in a part of the lake", unit="N",
+        least=1)] = None
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -182,54 +141,33 @@ class IndexConfig:
     lake, `storage_options` are for fsspec.
     """
 
+    # fmt: off
     inputs: tuple[str, ...]
     output: str
     detector: Annotated[str, Option("name of the detector", group="models")] = "mtcnn"
-    embedder: Annotated[
-        str,
-        Option(
-            "name (see `facelake weights list`), or path of an ONNX model with its .toml card; "
-            "sface needs no download",
-            group="models",
-        ),
-    ] = DEFAULT_EMBEDDER
+    embedder: Annotated[str, Option(
+        "name (see `facelake weights list`), or path of an ONNX model with its .toml card; "
+        "sface needs no download", group="models")] = DEFAULT_EMBEDDER
     device: Annotated[Device, Option("where models run", group="models")] = "auto"
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Option(
-            "of the embedder; auto takes bfloat16 where the machine has it and real faces keep "
-            "their vectors, bfloat16 whether they do or not",
-            group="models",
-        ),
-    ] = "auto"
-    weights_dir: Annotated[
-        str | None, Option("where weights are cached", unit="DIR", group="models")
-    ] = None
-    weights_url: Annotated[
-        str | None, Option("folder or URL to fetch weights from", unit="URL", group="models")
-    ] = None
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(
+        "of the embedder; auto takes bfloat16 where the machine has it and real faces keep "
+        "their vectors, bfloat16 whether they do or not", group="models")] = "auto"
+    weights_dir: Annotated[str | None, Option("where weights are cached", unit="DIR",
+        group="models")] = None
+    weights_url: Annotated[str | None, Option("folder or URL to fetch weights from", unit="URL",
+        group="models")] = None
     detect: Annotated[DetectConfig, "faces"] = field(default_factory=DetectConfig)
-    thumbnails: Annotated[
-        bool,
-        Option(
-            "small pictures of faces are kept", off="keep no small pictures of faces", group="faces"
-        ),
-    ] = True
+    thumbnails: Annotated[bool, Option("small pictures of faces are kept",
+        off="keep no small pictures of faces", group="faces")] = True
     read: Annotated[ReadConfig, "reading"] = field(default_factory=ReadConfig)
     decode: Annotated[DecodeConfig, "reading"] = field(default_factory=DecodeConfig)
-    retry_errors: Annotated[
-        tuple[str, ...],
-        Option(
-            "read images again that had these errors: codes joined by commas, or all; those with "
-            "unreadable are always read again",
-            unit="CODES",
-            group="reading",
-        ),
-    ] = ()
-    pools: Annotated[PoolConfig, "workers (chosen from the cluster when not given)"] = field(
-        default_factory=PoolConfig
-    )
+    retry_errors: Annotated[tuple[str, ...], Option(
+        "read images again that had these errors: codes joined by commas, or all; those with "
+        "unreadable are always read again", unit="CODES", group="reading")] = ()
+    pools: Annotated[PoolConfig,
+        "workers (chosen from the cluster when not given)"] = field(default_factory=PoolConfig)
     storage_options: Mapping[str, Any] = field(default_factory=dict)
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check what can be checked without looking at files."""

@@ -30,25 +30,20 @@ class VectorIndexConfig:
         seed: of everything that is drawn by chance.
     """
 
-    kind: Annotated[
-        Literal["auto", "flat", "ivf", "ivf-pq"],
-        Option("auto: flat below a million faces, ivf to 50 million, ivf-pq above"),
-    ] = "auto"
-    cells: Annotated[
-        int | None,
-        Option("of the ivf kinds", "C", least=1, most=MOST_CELLS, unset="about 2 sqrt(faces)"),
-    ] = None
-    recall: Annotated[
-        float,
-        Option("share of the ten nearest faces that a search must find", "R", above=0, most=1),
-    ] = 0.95
-    shard_rows: Annotated[
-        int, Option("most faces of a shard, which bounds a task's memory", "N", least=1)
-    ] = 1_000_000
+    # fmt: off
+    kind: Annotated[Literal["auto", "flat", "ivf", "ivf-pq"], Option(
+        "auto: flat below a million faces, ivf to 50 million, ivf-pq above")] = "auto"
+    cells: Annotated[int | None, Option("of the ivf kinds", "C", least=1, most=MOST_CELLS,
+        unset="about 2 sqrt(faces)")] = None
+    recall: Annotated[float, Option("share of the ten nearest faces that a search must find",
+        "R", above=0, most=1)] = 0.95
+    shard_rows: Annotated[int, Option("most faces of a shard, which bounds a task's memory",
+        "N", least=1)] = 1_000_000
     full: Annotated[bool, Option("build all again, not only what is new")] = False
     gone_share: float = 0.2
     queries: int = 500
     seed: int = 0
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -72,12 +67,13 @@ class VectorIndexConfig:
 class SearchConfig:
     """Which faces of a lake a search returns."""
 
+    # fmt: off
     top: Annotated[int, Option("faces at most", "N", least=1)] = 20
-    threshold: Annotated[
-        float | None, Option("least similarity, -1 to 1", "T", least=-1, most=1)
-    ] = None
+    threshold: Annotated[float | None, Option("least similarity, -1 to 1", "T", least=-1,
+        most=1)] = None
     exact: Annotated[bool, Option("compare every face even where there is an index")] = False
     choice: Choice = "largest"
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -88,24 +84,16 @@ class SearchConfig:
 class IdentifyConfig:
     """When a face is accepted as a person; see docs/search.md."""
 
+    # fmt: off
     among: Annotated[Literal["named", "all"], Option("persons with a name, or all")] = "named"
-    threshold: Annotated[
-        float | None,
-        Option(
-            "least similarity",
-            "T",
-            least=-1,
-            most=1,
-            unset="clustering's threshold for two faces, else the model's",
-        ),
-    ] = None
-    margin: Annotated[
-        float, Option("by how much the best person must lead the next", "M", least=0, most=2)
-    ] = 0.05
-    min_face_px: Annotated[float, Option("smaller faces are not identified", "PX", least=0)] = (
-        TierConfig().attach_px
-    )
+    threshold: Annotated[float | None, Option("least similarity", "T", least=-1, most=1,
+        unset="clustering's threshold for two faces, else the model's")] = None
+    margin: Annotated[float, Option("by how much the best person must lead the next", "M",
+        least=0, most=2)] = 0.05
+    min_face_px: Annotated[float, Option("smaller faces are not identified", "PX",
+        least=0)] = (TierConfig().attach_px)
     choice: Choice = "largest"
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -116,20 +104,13 @@ class IdentifyConfig:
 class VerifyConfig:
     """When two faces count as one person."""
 
+    # fmt: off
     choice: Choice = "largest"
-    threshold: Annotated[
-        float | None, Option("least similarity", "X", least=-1, most=1, unset="the card's")
-    ] = None
-    prior: Annotated[
-        float | None,
-        Option(
-            "probability of one person before the comparison",
-            "X",
-            above=0,
-            below=1,
-            unset="that of the calibration",
-        ),
-    ] = None
+    threshold: Annotated[float | None, Option("least similarity", "X", least=-1, most=1,
+        unset="the card's")] = None
+    prior: Annotated[float | None, Option("probability of one person before the comparison",
+        "X", above=0, below=1, unset="that of the calibration")] = None
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -15,59 +15,29 @@ SEARCH, EVIDENCE = "search for neighbours", "evidence and quality"
 class ClusterConfig:
     """How faces become people."""
 
-    threshold: Annotated[
-        float | None,
-        Option(
-            "similarity that makes one person, whatever the sizes of the groups",
-            "COSINE",
-            above=-1,
-            below=1,
-            unset="calibrated on this lake",
-        ),
-    ] = None
-    false_neighbours: Annotated[
-        float,
-        Option(
-            "strangers that a face may resemble enough, on average, what calibration aims at; more "
-            "joins more",
-            "N",
-            above=0,
-            most=100,
-        ),
-    ] = FALSE_NEIGHBOURS
+    # fmt: off
+    threshold: Annotated[float | None, Option(
+        "similarity that makes one person, whatever the sizes of the groups", "COSINE",
+        above=-1, below=1, unset="calibrated on this lake")] = None
+    false_neighbours: Annotated[float, Option(
+        "strangers that a face may resemble enough, on average, what calibration aims at; more "
+        "joins more", "N", above=0, most=100)] = FALSE_NEIGHBOURS
     full: Annotated[bool, Option("make all people again; ids survive")] = False
     device: Annotated[Literal["cpu", "cuda"], Option("where neighbours are searched")] = "cpu"
-    neighbours: Annotated[
-        int, Option("neighbours of a face that are looked at", "K", least=2, group=SEARCH)
-    ] = 32
-    probes: Annotated[
-        int, Option("cells that are searched for them", "P", least=1, group=SEARCH)
-    ] = 8
-    exact_below: Annotated[
-        int, Option("fewer faces than this are all compared", "N", least=0, group=SEARCH)
-    ] = 200_000
-    penalty: Annotated[
-        float,
-        Option(
-            "what a photo that shows both takes from their similarity",
-            "COSINE",
-            name="same_photo_penalty",
-            least=0,
-            most=1,
-            group=EVIDENCE,
-        ),
-    ] = SAME_PHOTO_PENALTY
-    margin: Annotated[
-        float,
-        Option(
-            "by how much a weak face must prefer its person to the next",
-            "COSINE",
-            least=0,
-            most=1,
-            group=EVIDENCE,
-        ),
-    ] = 0.05
+    neighbours: Annotated[int, Option("neighbours of a face that are looked at", "K", least=2,
+        group=SEARCH)] = 32
+    probes: Annotated[int, Option("cells that are searched for them", "P", least=1,
+        group=SEARCH)] = 8
+    exact_below: Annotated[int, Option("fewer faces than this are all compared", "N", least=0,
+        group=SEARCH)] = 200_000
+    penalty: Annotated[float, Option("what a photo that shows both takes from their similarity",
+        "COSINE", name="same_photo_penalty", least=0, most=1,
+        group=EVIDENCE)] = SAME_PHOTO_PENALTY
+    margin: Annotated[float, Option(
+        "by how much a weak face must prefer its person to the next", "COSINE", least=0,
+        most=1, group=EVIDENCE)] = 0.05
     tiers: Annotated[TierConfig, EVIDENCE] = field(default_factory=TierConfig)
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -21,20 +21,18 @@ class TierConfig:
     one that misses one of the last two is left out.
     """
 
-    core_score: Annotated[
-        float, Option("detector probability that a face needs to link others", "X", least=0, most=1)
-    ] = 0.90
+    # fmt: off
+    core_score: Annotated[float, Option("detector probability that a face needs to link others",
+        "X", least=0, most=1)] = 0.90
     core_px: Annotated[float, Option("size that a face needs to link others", "PX", least=0)] = 24.0
-    core_sharpness: Annotated[
-        float, Option("sharpness that a face needs to link others", "X", least=0)
-    ] = 5.0
-    core_yaw: Annotated[
-        float, Option("turn above which a face links nobody", "DEGREES", least=0, most=90)
-    ] = 75.0
-    attach_score: Annotated[
-        float, Option("detector probability below which a face is left out", "X", least=0, most=1)
-    ] = 0.70
+    core_sharpness: Annotated[float, Option("sharpness that a face needs to link others", "X",
+        least=0)] = 5.0
+    core_yaw: Annotated[float, Option("turn above which a face links nobody", "DEGREES",
+        least=0, most=90)] = 75.0
+    attach_score: Annotated[float, Option("detector probability below which a face is left out",
+        "X", least=0, most=1)] = 0.70
     attach_px: Annotated[float, Option("size below which a face is left out", "PX", least=0)] = 16.0
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""

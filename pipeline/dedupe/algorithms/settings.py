@@ -31,89 +31,38 @@ COPIES, KEEP = "what counts as a copy", "what is kept"
 class DedupeConfig:
     """What counts as a copy, and which one is kept."""
 
-    radius: Annotated[
-        int,
-        Option(
-            "bits of 256 by which the hashes of copies may differ",
-            "BITS",
-            least=0,
-            most=MOST_BITS,
-            why="beyond, pictures of different things are as close",
-            group=COPIES,
-        ),
-    ] = MATCH_BITS
-    mirrored: Annotated[bool, Option("also copies with left and right exchanged", group=COPIES)] = (
-        False
-    )
-    rotated: Annotated[
-        bool, Option("also copies turned by 90, 180 or 270 degrees", group=COPIES)
-    ] = False
-    crops: Annotated[
-        bool,
-        Option(
-            "also parts of pictures, by a face that both show in the same geometry", group=COPIES
-        ),
-    ] = False
-    model: Annotated[
-        str | None,
-        Option(
-            "also pictures that are alike by an image embedding: path of an ONNX file with a "
-            "card, as for `index --embedder`; the originals are read once",
-            "MODEL",
-            name="embedding",
-            group=COPIES,
-        ),
-    ] = None
-    model_cosine: Annotated[
-        float,
-        Option(
-            "from which its vectors are one picture",
-            "COSINE",
-            name="embedding_cosine",
-            least=LEAST_COSINE,
-            below=1,
-            group=COPIES,
-        ),
-    ] = 0.95
-    burst_s: Annotated[
-        float,
-        Option(
-            "shots of one camera at most this far apart are a burst; 0: no bursts, and other "
-            "times of one camera do not keep pictures from being copies",
-            "S",
-            name="burst_seconds",
-            least=0,
-            group=COPIES,
-        ),
-    ] = 2.0
-    prefer: Annotated[
-        tuple[str, ...],
-        Option(
-            "what decides, first the most important: "
-            + "; ".join(f"{rule}: {words}" for rule, words in RULES.items()),
-            "RULES",
-            group=KEEP,
-        ),
-    ] = tuple(RULES)
-    reference: Annotated[
-        tuple[str, ...],
-        Option(
-            "folder, archive or URL whose pictures are always kept; may be repeated",
-            "FOLDER",
-            repeated=True,
-            group=KEEP,
-        ),
-    ] = ()
-    max_group: Annotated[
-        int,
-        Option(
-            "pictures of one group, the nearest to the kept one; the rest make groups of their own",
-            "N",
-            least=2,
-            group=KEEP,
-        ),
-    ] = 1000
+    # fmt: off
+    radius: Annotated[int, Option("bits of 256 by which the hashes of copies may differ",
+        "BITS", least=0, most=MOST_BITS,
+        why="beyond, pictures of different things are as close", group=COPIES)] = MATCH_BITS
+    mirrored: Annotated[bool, Option("also copies with left and right exchanged",
+        group=COPIES)] = (False)
+    rotated: Annotated[bool, Option("also copies turned by 90, 180 or 270 degrees",
+        group=COPIES)] = False
+    crops: Annotated[bool, Option(
+        "also parts of pictures, by a face that both show in the same geometry",
+        group=COPIES)] = False
+    model: Annotated[str | None, Option(
+        "also pictures that are alike by an image embedding: path of an ONNX file with a "
+        "card, as for `index --embedder`; the originals are read once", "MODEL",
+        name="embedding", group=COPIES)] = None
+    model_cosine: Annotated[float, Option("from which its vectors are one picture", "COSINE",
+        name="embedding_cosine", least=LEAST_COSINE, below=1, group=COPIES)] = 0.95
+    burst_s: Annotated[float, Option(
+        "shots of one camera at most this far apart are a burst; 0: no bursts, and other "
+        "times of one camera do not keep pictures from being copies", "S", name="burst_seconds",
+        least=0, group=COPIES)] = 2.0
+    prefer: Annotated[tuple[str, ...], Option("what decides, first the most important: " +
+        "; ".join(f"{rule}: {words}" for rule, words in RULES.items()), "RULES",
+        group=KEEP)] = tuple(RULES)
+    reference: Annotated[tuple[str, ...], Option(
+        "folder, archive or URL whose pictures are always kept; may be repeated",
+        "FOLDER", repeated=True, group=KEEP)] = ()
+    max_group: Annotated[int, Option(
+        "pictures of one group, the nearest to the kept one; the rest make groups of their own",
+        "N", least=2, group=KEEP)] = 1000
     full: Annotated[bool, Option("search all again, not only what is new")] = False
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""

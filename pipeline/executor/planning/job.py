@@ -32,51 +32,26 @@ WHAT, CLUSTER = "what is predicted", "the cluster (this machine, where not given
 class PlanConfig:
     """What is predicted, and for which cluster; numbers beyond the bounds are slips."""
 
-    photos: Annotated[
-        tuple[str, ...],
-        Option(
-            "sizes of archives, joined by commas; that of the inputs is always added",
-            "N",
-            group=WHAT,
-        ),
-    ] = PHOTOS
-    sample: Annotated[
-        int,
-        Option(
-            "photos to measure, from all over the inputs", "N", least=1, most=100_000, group=WHAT
-        ),
-    ] = 100
+    # fmt: off
+    photos: Annotated[tuple[str, ...], Option(
+        "sizes of archives, joined by commas; that of the inputs is always added", "N",
+        group=WHAT)] = PHOTOS
+    sample: Annotated[int, Option("photos to measure, from all over the inputs", "N", least=1,
+        most=100_000, group=WHAT)] = 100
     seed: Annotated[int, Option("chooses them", "N", least=0, most=2**63, group=WHAT)] = 0
     nodes: Annotated[int, Option("nodes", "N", least=1, most=100_000, group=CLUSTER)] = 1
-    cpus: Annotated[
-        int | None,
-        Option("cores of a node, as fast as here", "N", least=1, most=4096, group=CLUSTER),
-    ] = None
-    memory_gb: Annotated[
-        float | None, Option("of a node", "GB", least=0.1, most=100_000, group=CLUSTER)
-    ] = None
+    cpus: Annotated[int | None, Option("cores of a node, as fast as here", "N", least=1,
+        most=4096, group=CLUSTER)] = None
+    memory_gb: Annotated[float | None, Option("of a node", "GB", least=0.1, most=100_000,
+        group=CLUSTER)] = None
     gpus: Annotated[int | None, Option("of a node", "N", least=0, most=64, group=CLUSTER)] = None
-    gpu_images_per_s: Annotated[
-        float | None,
-        Option(
-            "photos that one GPU was measured to search a second; without it a GPU of this "
-            "machine is measured",
-            "X",
-            least=1e-3,
-            most=1e7,
-            group=CLUSTER,
-        ),
-    ] = None
-    gpu_faces_per_s: Annotated[
-        float | None,
-        Option(
-            "faces that one GPU was measured to embed a second",
-            "X",
-            least=1e-3,
-            most=1e7,
-            group=CLUSTER,
-        ),
-    ] = None
+    gpu_images_per_s: Annotated[float | None, Option(
+        "photos that one GPU was measured to search a second; without it a GPU of this "
+        "machine is measured", "X", least=1e-3, most=1e7, group=CLUSTER)] = None
+    gpu_faces_per_s: Annotated[float | None, Option(
+        "faces that one GPU was measured to embed a second", "X", least=1e-3, most=1e7,
+        group=CLUSTER)] = None
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""

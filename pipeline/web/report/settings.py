@@ -24,19 +24,15 @@ OTHERS = 5
 class ReportConfig:
     """Bounds of a report; no more previews are begun after `photo_seconds`."""
 
-    people: Annotated[
-        int,
-        Option(
-            "people who get a page at most, the largest first, and people seen once that are shown",
-            "N",
-            least=0,
-        ),
-    ] = 5_000
-    photos: Annotated[
-        int, Option("small pictures of photos in all, 0: faces alone", "N", least=0)
-    ] = 300
+    # fmt: off
+    people: Annotated[int, Option(
+        "people who get a page at most, the largest first, and people seen once that are shown",
+        "N", least=0)] = 5_000
+    photos: Annotated[int, Option("small pictures of photos in all, 0: faces alone", "N",
+        least=0)] = 300
     groups: Annotated[int, Option("groups of duplicates shown at most", "N", least=0)] = 2_000
     photo_seconds: float = 120.0
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Check ranges."""
