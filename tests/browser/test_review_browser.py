@@ -100,7 +100,7 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
 
         page.locator("input[name=face]").first.check()
         page.get_by_role("button", name="Not a face").click()
-        says(page, "1 marked as no face")
+        says(page, "1 face marked as no face")
         assert faces(page) == own_faces[3:]
 
         page.get_by_role("button", name="Hide").click()
