@@ -47,6 +47,20 @@ def publish(
     return about
 
 
+def publish_nobody(people: People, run_id: str) -> dict[str, Any]:
+    """Write a generation without anybody, for photos on which no face was found."""
+    models = people.lake.existing_models()
+    # Without settings the next run builds on nothing of this one.
+    about: dict[str, Any] = {
+        "faces": 0, "new_faces": 0, "people": 0, "people_of_one_face": 0, "tiers": {},
+        "suggestions": 0, "ids_changed": 0, "incremental": False, "threshold": {}, "settings": None,
+    }  # fmt: skip
+    persons = schema.people_schema(models.dimension).empty_table()
+    nobody = schema.CLUSTERS.empty_table()
+    people.publish(run_id, [nobody], [persons], schema.SUGGESTIONS.empty_table(), about)
+    return about
+
+
 def nullable(values: Floats64, kind: pa.DataType) -> pa.Array:
     """Return an array in which NaN is null."""
     return pa.array(values, mask=np.isnan(values)).cast(kind)
