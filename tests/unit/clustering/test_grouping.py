@@ -401,3 +401,24 @@ def test_photos_without_any_face_are_a_lake_without_people(tmp_path, capsys):
     lake.publish_part(more.read_part("images", part), more.read_part("faces", part))
     assert main(["cluster", url, "--ray", "never"]) == 0
     assert len(People(lake).people()) == 3
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path):
+    from pipeline.people.answers import different
+
+    vectors, _ = lakes.archive(200, 4, seed=3)
+    people = lakes.make(tmp_path / "lake", vectors)
+    asked = cluster(people)["suggestions"]
+    apart = [row for row in people.suggestions().to_pylist() if row["kind"] == "apart"]
+    pairs = list(dict.fromkeys((row["person_a"], row["person_b"]) for row in apart))
+    first, second = pairs[0], next(pair for pair in pairs if not {*pair} & {*pairs[0]})
+    different(people, *first)
+    for person, name in zip(second, ("Ann", "Bob"), strict=True):
+        actions.name(people, person, name)
+    for full in (False, True):
+        figures = cluster(people, full=full)
+        rows = people.suggestions().to_pylist()
+        assert figures["suggestions"] == len(rows)
+        again = {frozenset((row["person_a"], row["person_b"])) for row in rows}
+        assert not again & {frozenset(first), frozenset(second)}
+        assert len(rows) >= asked - 6
