@@ -32,8 +32,9 @@ Device = Literal["auto", "cpu", "cuda"]
 class DetectConfig:
     """How faces are searched.
 
-    A photo whose longer side exceeds `detection_side` is searched as if it were reduced to it;
-    boxes are in its own pixels, and what is looked at is cut from them.
+    A photo whose longer side exceeds `detection_side` is searched as if it were reduced to it, a
+    panorama as if to the pixels of a 4:3 photo of that side. Boxes are in the photo's own pixels,
+    and what is looked at is cut from them.
     `batch_pixels` of all images are searched at once, which bounds memory at 20 bytes each.
     """
 
@@ -50,8 +51,9 @@ class DetectConfig:
         "which faces of a photo are kept; central weighs size against the distance from the "
         "centre", name="select")] = "all"
     detection_side: Annotated[int | None, Option(
-        "search larger photos as if reduced to this longer side, so for faces that take more "
-        "of them; 0: as they are", unit="PX", least=MIN_SIDE, none=0)] = DETECTION_SIDE
+        "search larger photos as if reduced to this longer side, panoramas to as many pixels, so "
+        "for faces that take more of them; 0: as they are",
+        unit="PX", least=MIN_SIDE, none=0)] = DETECTION_SIDE
     batch_pixels: int = 16_000_000
     # fmt: on
 

@@ -23,7 +23,7 @@ from pipeline.clustering.gather import Faces, gather, load_faces, plan_shards
 from pipeline.clustering.groups_level import merge_groups
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past, look_back, part_sizes, settings_of
-from pipeline.clustering.tables import publish
+from pipeline.clustering.tables import publish, publish_nobody
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
@@ -58,7 +58,7 @@ class Run:
         """Cluster, publish a generation, and return its figures.
 
         Raises:
-            ConfigError: there is no lake, or no face in it.
+            ConfigError: there is no lake, or no photo in it.
             StorageError: the lake is broken, see `gather.verify`.
         """
         lake = self.people.lake
@@ -80,7 +80,10 @@ class Run:
         copies = partial(kept_photos, Duplicates(lake))
         faces = load_faces(workspace, len(shards), copies) if shards else None
         if faces is None or not (len(faces.face_id) or past.people):
-            raise ConfigError(f"There are no faces in {lake.folder.url}; index photos first")
+            if not lake.parts():
+                raise ConfigError(f"There are no faces in {lake.folder.url}; index photos first")
+            workspace.remove()
+            return publish_nobody(self.people, self.run_id)
         calibration, outcome = self._group(tasks, faces, resolve(constraints), past)
         about = {"resumed_steps": resumed_steps} | figures(calibration, outcome) | {
             "settings": settings_of(self.config),

@@ -16,6 +16,7 @@ from pipeline.clustering.persons import people_rows, person_ids
 from pipeline.clustering.suggestions import suggest
 from pipeline.lake import schema
 from pipeline.lake.generations import pieces
+from pipeline.people.answers import Answers
 from pipeline.people.store import People
 
 
@@ -31,7 +32,7 @@ def publish(
     persons = people_rows(outcome, past, ids, sure, run_id, schema.people_schema(models.dimension))
     kept = kept_rows(outcome, past, ids)
     clusters = pa.concat_tables([kept, rows]).sort_by("face_id")
-    suggestions = suggest(outcome, past, ids, run_id)
+    suggestions = unanswered(suggest(outcome, past, ids, run_id), outcome, clusters, persons)
     alone = int((np.asarray(persons["faces"]) == 1).sum())
     about = dict(about) | {
         "faces": len(clusters),
@@ -44,6 +45,39 @@ def publish(
         "incremental": bool(past.people),
     }
     people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)
+    return about
+
+
+def unanswered(
+    suggestions: pa.Table, outcome: Outcome, clusters: pa.Table, persons: pa.Table
+) -> pa.Table:
+    """Return the suggestions that no correction has answered."""
+    corrections = outcome.confirmed.corrections
+    corrected = {face for one in corrections.sets for face in one.faces}
+    shown = {face for name in ("face_a", "face_b") for face in suggestions[name].to_pylist()}
+    wanted = pa.array(sorted(corrected | shown), pa.string())
+    rows = clusters.filter(pc.is_in(clusters["face_id"], wanted))
+    person_of = dict(zip(rows["face_id"].to_pylist(), rows["person_id"].to_pylist(), strict=True))
+    visible = persons.filter(pc.invert(persons["hidden"]))
+    names = dict(zip(*visible.select(["person_id", "name"]).to_pydict().values(), strict=True))
+    answers = Answers.of(corrections, person_of, names)
+    keep = [
+        not answers.has(row, row["person_a"], row["person_b"]) for row in suggestions.to_pylist()
+    ]
+    return suggestions.filter(pa.array(keep, pa.bool_()))
+
+
+def publish_nobody(people: People, run_id: str) -> dict[str, Any]:
+    """Write a generation without anybody, for photos on which no face was found."""
+    models = people.lake.existing_models()
+    # Without settings the next run builds on nothing of this one.
+    about: dict[str, Any] = {
+        "faces": 0, "new_faces": 0, "people": 0, "people_of_one_face": 0, "tiers": {},
+        "suggestions": 0, "ids_changed": 0, "incremental": False, "threshold": {}, "settings": None,
+    }  # fmt: skip
+    persons = schema.people_schema(models.dimension).empty_table()
+    nobody = schema.CLUSTERS.empty_table()
+    people.publish(run_id, [nobody], [persons], schema.SUGGESTIONS.empty_table(), about)
     return about
 
 

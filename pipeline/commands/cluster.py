@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
 
 def show(console: Console, lake: str, about: dict[str, Any], seconds: float) -> None:
     """Print the figures of the run."""
+    if not about["threshold"]:
+        say(console, f"no face was found on the photos of {lake}: there are no people")
+        return
     threshold = about["threshold"]
     tiers = about["tiers"]
     groups = about["threshold_of_groups"]["equal_groups"]

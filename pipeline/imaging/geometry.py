@@ -4,6 +4,8 @@ A box is x1, y1, x2, y2 in pixels, `float32 [N, 4]`; landmarks are `float32 [N, 
 order left_eye, right_eye, nose, mouth_left, mouth_right, left being left in the image.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -22,6 +24,16 @@ ARCFACE_112 = np.array(
     ],
     dtype=np.float32,
 )
+
+
+def photo_side(height: int, width: int) -> float:
+    """Return the longer side that counts for an image; of a panorama, that of a 4:3 photo as large.
+
+    An image more than twice as long as it is wide has far fewer pixels than its longer side
+    suggests: its pixels say by what it is reduced.
+    """
+    longer, shorter = max(height, width), min(height, width)
+    return longer if longer <= 2 * shorter else math.sqrt(height * width * 4 / 3)
 
 
 def areas(boxes: Floats32) -> Floats32:

@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging.exif import Exif, read_exif
+from pipeline.imaging.geometry import photo_side
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import check_size, open_with, quiet_pillow
 from pipeline.imaging.tiff import read_directory, read_header
@@ -110,7 +111,7 @@ def decode_jpeg(
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height, max_pixels)
         if colours in ("YCbCr", "Gray"):
-            factor = reduction(max(height, width), side)
+            factor = reduction(photo_side(height, width), side)
             return _decode_fast(data, colours, height, width, factor), factor
     except ValueError as error:  # also for flaws that Pillow passes over
         complaint = str(error)
@@ -126,7 +127,7 @@ def decode_jpeg(
     return pixels, 1
 
 
-def reduction(longer: int, side: int | None) -> int:
+def reduction(longer: float, side: int | None) -> int:
     """Return 8, 4, 2 or 1: the most that leaves `side` pixels of the `longer` side."""
     if side is None:
         return 1

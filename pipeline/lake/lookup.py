@@ -1,5 +1,6 @@
 """Finds faces and images of a lake by the names that files, or people, give them."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,18 +22,38 @@ Find = Callable[[str], AbstractSet[str]]
 def find_images(lake: LakeStore) -> Find:
     """Return a function that finds images by any of their names: several where it is ambiguous.
 
-    A name is the image_id, the uri, the name in its archive, or the last part of these, with or
-    without extension.
+    A name is the image_id, the uri, the name in its archive, or the last parts of these, with or
+    without extension: `2004/may/a.jpg`, `a.jpg` or `a`.
     """
     levels: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(5)]
+    places: dict[str, str] = {}
     for image in lake.read("images", ["image_id", "uri"]).to_pylist():
+        places[image["image_id"]] = image["uri"].replace("#", "/")
         for level, key in zip(levels, _keys(image["image_id"], image["uri"]), strict=True):
-            level[key].add(image["image_id"])
+            level[_spelling(key)].add(image["image_id"])
 
     def find(text: str) -> AbstractSet[str]:
-        return next((level[text] for level in levels if text in level), frozenset())
+        key = _spelling(text)
+        if exact := next((level[key] for level in levels if key in level), None):
+            return exact
+        end = key.replace("\\", "/").removeprefix("./").lstrip("/")
+        last = end.rpartition("/")[2]
+        if last == end:
+            return frozenset()
+        named = next((level[last] for level in levels[3:] if last in level), set())
+        return {image for image in named if _ends_with(_spelling(places[image]), end)}
 
     return find
+
+
+def _spelling(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _ends_with(place: str, end: str) -> bool:
+    """Return whether the last parts of a place are these, with or without extension."""
+    _, dot, extension = place.rpartition("/")[2].rpartition(".")
+    return f"/{place}".endswith((f"/{end}", f"/{end}{dot}{extension}"))
 
 
 def _keys(image_id: str, uri: str) -> tuple[str, str, str, str, str]:

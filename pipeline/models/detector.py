@@ -12,6 +12,7 @@ from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig, Selection
 from pipeline.errors import ConfigError
 from pipeline.imaging import geometry
+from pipeline.imaging.geometry import photo_side
 from pipeline.models.cards.card import ModelCard, find_card
 from pipeline.models.detections import Detections
 from pipeline.models.images import ImageLike, as_rgb
@@ -140,7 +141,7 @@ def reduction(pixels: Pixels, config: DetectConfig) -> int:
     if config.detection_side is None:
         return 1
     needed = math.ceil(math.sqrt(height * width / config.batch_pixels))
-    most: int = max(height, width) // config.detection_side
+    most = int(photo_side(height, width)) // config.detection_side
     return max(1, min(needed, most))
 
 

@@ -1,6 +1,8 @@
 """Answers to suggestions, and the suggestions that nobody has answered yet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
@@ -8,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.people.actions import anchors
 from pipeline.people.constraints import same_name
-from pipeline.people.corrections import Constraint, resolve
+from pipeline.people.corrections import Constraint, Corrections, resolve
 from pipeline.people.log import Statement, append
 from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
@@ -46,6 +48,48 @@ def together(
     return append(people, [Statement("same", face_ids, (), person_id)], note)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What corrections say about suggestions.
+
+    Attributes:
+        apart: pairs of persons who were told apart.
+        set_of: number of the confirmed set that a face belongs to.
+        names: of persons; only of those about whom somebody may be asked.
+    """
+
+    apart: AbstractSet[Pair]
+    set_of: Mapping[str, int]
+    names: Mapping[str, str | None]
+
+    @classmethod
+    def of(
+        cls,
+        corrections: Corrections,
+        person_of: Mapping[str, str | None],
+        names: Mapping[str, str | None],
+    ) -> "Answers":
+        """Take corrections as they hold for persons: `person_of` tells the person of a face."""
+        owners = [
+            next((person_of[face] for face in sorted(one.faces) if person_of.get(face)), None)
+            for one in corrections.sets
+        ]
+        apart = _pairs((owners[i], owners[j]) for i, j in corrections.apart)
+        set_of = {face: i for i, one in enumerate(corrections.sets) for face in one.faces}
+        return cls(apart, set_of, names)
+
+    def has(self, row: Mapping[str, Any], first: str | None, second: str | None) -> bool:
+        """Return whether somebody need not be asked; the persons are those of the row's sides."""
+        if first is None or second is None or not {first, second} <= self.names.keys():
+            return True
+        if row["kind"] == "merged":
+            sets = {self.set_of.get(row["face_a"]), self.set_of.get(row["face_b"])}
+            return first != second or (len(sets) == 1 and None not in sets)
+        names = self.names[first], self.names[second]
+        differ = None not in names and not same_name(*names)
+        return first == second or differ or bool(_pairs([(first, second)]) & self.apart)
+
+
 def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
     """Return the rows of `suggestions` that nobody has answered, the most doubtful first.
 
@@ -54,29 +98,18 @@ def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = people.suggestions().to_pylist()
     corrections = resolve(people.constraints())
-    visible_people = now.people.filter(pc.invert(now.people["hidden"])).select(
-        ["person_id", "name"]
-    )
-    names: dict[str, str | None] = dict(zip(*visible_people.to_pydict().values(), strict=True))
-    first_faces = [min(one.faces) for one in corrections.sets]
-    persons = now.persons_of(
-        [*(row[side] for row in rows for side in ("face_a", "face_b")), *first_faces]
-    )
-    set_persons = [persons.get(face) for face in first_faces]
-    apart = _pairs((set_persons[i], set_persons[j]) for i, j in corrections.apart)
-    confirmed = {face: number for number, one in enumerate(corrections.sets) for face in one.faces}
+    shown = now.people.filter(pc.invert(now.people["hidden"])).select(["person_id", "name"])
+    sides = [row[side] for row in rows for side in ("face_a", "face_b")]
+    persons = now.persons_of([*sides, *(face for one in corrections.sets for face in one.faces)])
+    names = dict(zip(*shown.to_pydict().values(), strict=True))
+    answers = Answers.of(corrections, persons, names)
     unanswered = []
     for row in rows:
         if row["kind"] == "merged":
             a, b = persons.get(row["face_a"]), persons.get(row["face_b"])
-            sets = {confirmed.get(row["face_a"]), confirmed.get(row["face_b"])}
-            answered = a != b or (len(sets) == 1 and None not in sets)
         else:
             a, b = (now.merged.get(row[side], row[side]) for side in ("person_a", "person_b"))
-            both_names = names.get(a), names.get(b)
-            answered = a == b or bool(_pairs([(a, b)]) & apart)
-            answered |= None not in both_names and not same_name(*both_names)
-        if a in names and b in names and not answered:
+        if not answers.has(row, a, b):
             unanswered.append({**row, "person_a": a, "person_b": b})
     return unanswered
 

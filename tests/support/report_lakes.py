@@ -116,8 +116,10 @@ def _people(lake, faces):
              "images": len(face_ids), "cover_face_id": face_ids[0], "exemplars": face_ids[:8],
              "confidence": 0.9, "mean": [0.0] * 4, "run_id": "r"}
         )  # fmt: skip
+    of_ann = [row["face_id"] for row in members if row["person_id"] == ANN]
+    # her last face is none of those that her name speaks of: nobody has said that it is hers
     suggestions = [
-        {"person_a": a, "person_b": b, "face_a": faces[0], "face_b": faces[1], "kind": kind,
+        {"person_a": a, "person_b": b, "face_a": of_ann[0], "face_b": of_ann[-1], "kind": kind,
          "similarity": 0.5, "threshold": 0.5, "doubt": 0.9, "run_id": "r"}
         for a, b, kind in ((ANN, BOB, "apart"), (ANN, ANN, "merged"), (BOB, ALONE, "apart"))
     ]  # fmt: skip

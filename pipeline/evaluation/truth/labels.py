@@ -72,7 +72,8 @@ def read_labels(
     if not labels:
         raise ConfigError(
             f"None of the {len(rows)} labels of {visible(file)} belongs to a face of "
-            f"{lake.folder.url}; compare its column {by} with the lake's faces"
+            f"{lake.folder.url}, for example {visible(rows[0][by]) if rows else 'none has one'!r}; "
+            f"compare its column {by} with the lake's {'faces' if by == 'face_id' else 'uris'}"
         )
     return Labelled(labels, attributes if groups else None, unmatched, ambiguous)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.arrays import Floats32, Ints, Pixels
 from pipeline.config import DetectConfig
+from pipeline.imaging.geometry import photo_side
 from pipeline.models.mtcnn import kernels
 from pipeline.models.mtcnn.networks import PNET_CELL
 
@@ -49,7 +50,7 @@ def pyramid(
 def smallest_face(height: int, width: int, config: DetectConfig) -> float:
     """Return the side of the smallest face that is searched in an image, in its pixels."""
     side = config.detection_side
-    return config.min_face_px * (max(1, max(height, width) / side) if side else 1)
+    return config.min_face_px * (max(1, photo_side(height, width) / side) if side else 1)
 
 
 def regress(boxes: Floats32, shift: Floats32, extra: float) -> Floats32:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -32,18 +33,24 @@ class Places:
             parts = parts_of(row["uri"])
             path = "/".join(parts[len(root) :])
             for naming in ("full", "stem"):
-                self.by_place[named(path, naming)].add(image)
-                self.by_path[named("/" + "/".join(parts), naming)].add(image)
-                self.by_name[named(parts[-1] if parts else "", naming)].add(image)
+                self.by_place[_key(named(path, naming))].add(image)
+                self.by_path[_key(named("/" + "/".join(parts), naming))].add(image)
+                self.by_name[_key(named(parts[-1] if parts else "", naming))].add(image)
 
     def image_of(self, file: str, inside: str) -> str | None:
         """Return the image of a sidecar at `file`, `inside` the folder that was named."""
         candidates = (
-            self.by_path[os.path.abspath(file)],
-            self.by_place[inside],
-            self.by_name[os.path.basename(file)],
+            self.by_path[_key(os.path.abspath(file))],
+            self.by_place[_key(inside)],
+            self.by_name[_key(os.path.basename(file))],
         )
         return next((next(iter(images)) for images in candidates if len(images) == 1), None)
+
+
+def _key(path: str) -> str:
+    """Return what spellings of a sidecar's path share: photo.XMP, letters that macOS decomposed."""
+    start, _, _ = path.rpartition(".")
+    return unicodedata.normalize("NFC", start) + ENDING
 
 
 def common_root(uris: Iterable[str]) -> list[str]:

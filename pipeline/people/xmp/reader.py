@@ -1,11 +1,12 @@
 """Reads the named face regions of XMP sidecars, and nothing else of them.
 
-They are MWG regions, which digiKam, Lightroom, Immich and others write for faces with names.
+They are MWG regions, which digiKam, Lightroom, Immich and others write for faces with names, and
+Microsoft's, of Windows' photo gallery and Picasa.
 """
 
 import hashlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
@@ -56,6 +57,7 @@ PARSE_TYPE, ABOUT = q("rdf:parseType"), q("rdf:about")
 REGIONS, REGION_LIST = q("mwg-rs:Regions"), q("mwg-rs:RegionList")
 APPLIED, AREA = q("mwg-rs:AppliedToDimensions"), q("mwg-rs:Area")
 NAME, TYPE = q("mwg-rs:Name"), q("mwg-rs:Type")
+RECTANGLE = q("MPReg:Rectangle")
 PERSONS, TOOL = q("Iptc4xmpExt:PersonInImage"), q("x:xmptk")
 # Marks of what Facelake wrote, see `region_mark`: what has none is somebody else's.
 WRITTEN = q("facelake:Written")
@@ -140,8 +142,10 @@ def parse(data: bytes) -> Sidecar:
     written = {li.text or "" for element in _found(root, WRITTEN) for li in element.iter(LI)}
     regions = tuple(region for region in faces if region is not None)
     foreign = tuple(region for region in regions if region_mark(region) not in written)
+    more = [one for one in microsoft_regions(root) if not any(map(one.is_like, regions))]
     return Sidecar(
-        root, regions, foreign, any_foreign=bool(foreign) or None in faces, applied=applied,
+        root, (*regions, *more), foreign,
+        any_foreign=bool(foreign) or None in faces, applied=applied,
         made_by_facelake=(root.get(TOOL) or "").startswith(TOOLKIT), written=frozenset(written),
     )  # fmt: skip
 
@@ -185,6 +189,25 @@ def struct(element: ET.Element) -> dict[str, ET.Element | str]:
     return fields
 
 
+def microsoft_regions(root: ET.Element) -> Iterator[Region]:
+    """Yield the faces of Microsoft's schema for people tagging, which Windows and Picasa wrote.
+
+    A rectangle is left, top, width and height as shares of the stored image
+    (https://learn.microsoft.com/windows/win32/wic/-wic-people-tagging).
+    """
+    for element in _found(root, q("MP:RegionInfo")):
+        listed = struct(element).get(q("MPRI:Regions"))
+        for item in listed.iter(LI) if isinstance(listed, ET.Element) else ():
+            fields = struct(item)
+            name = _text(fields.get(q("MPReg:PersonDisplayName"))).strip()
+            sides = [_number(one.strip()) for one in _text(fields.get(RECTANGLE)).split(",")]
+            if name and len(sides) == 4:
+                x, y, w, h = sides
+                region = Region(name, x + w / 2, y + h / 2, w, h)
+                if region.is_inside():
+                    yield region
+
+
 def face_of(item: ET.Element, applied: tuple[float, float] | None) -> Region | None:
     """Return the region of an item; None if it is no face, or has no name or area."""
     fields = struct(item)
@@ -204,9 +227,8 @@ def region_of(
     if sides.get(q("stArea:unit")) == "pixel" and applied is not None:
         x, w = x / applied[0], w / applied[0]
         y, h = y / applied[1], h / applied[1]
-    if not (0 <= x <= 1 and 0 <= y <= 1 and 0 < w <= 1 and 0 < h <= 1):
-        return None
-    return Region(name, x, y, w, h)
+    region = Region(name, x, y, w, h)
+    return region if region.is_inside() else None
 
 
 def _text(value: ET.Element | str | None) -> str:

@@ -37,6 +37,15 @@ class Region:
     w: float
     h: float
 
+    def is_inside(self) -> bool:
+        """Return whether it is a region of the image at all."""
+        return 0 <= self.x <= 1 and 0 <= self.y <= 1 and 0 < self.w <= 1 and 0 < self.h <= 1
+
+    def is_like(self, other: "Region") -> bool:
+        """Return whether another program wrote the same face: its centre lies in this one."""
+        near = abs(self.x - other.x) < self.w / 2 and abs(self.y - other.y) < self.h / 2
+        return self.name == other.name and near
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

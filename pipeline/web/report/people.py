@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.arrays import Bools, Ints
 from pipeline.people import People
+from pipeline.people.answers import open_suggestions
 from pipeline.people.view import View, view
 from pipeline.web.report.names import page_name, person_stem
 from pipeline.web.report.settings import (
@@ -178,13 +179,13 @@ def _suggested(
     """Return who each person might also be, and who might be two; hidden people are left out."""
     alike: dict[str, list[tuple[str, float]]] = defaultdict(list)
     mixed = set()
-    rows = store.suggestions()
-    rows = rows.filter(pc.greater_equal(rows["doubt"], DOUBTFUL_PERSON))
-    for row in rows.sort_by([("doubt", "descending")]).to_pylist():
-        a, b = (current.merged.get(row[key], row[key]) for key in ("person_a", "person_b"))
+    for row in open_suggestions(store, current):
+        if row["doubt"] < DOUBTFUL_PERSON:
+            continue
+        a, b = row["person_a"], row["person_b"]
         if row["kind"] == "merged":
             mixed.add(a)
-        elif a != b and {a, b} <= visible:
+        elif {a, b} <= visible:
             for one, other in ((a, b), (b, a)):
                 if len(alike[one]) < OTHERS:
                     alike[one].append((other, row["similarity"]))

@@ -8,6 +8,7 @@ import pytest
 from pipeline.clustering import level, shards
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
+from pipeline.commands.main import main
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.evaluation.measures.clustering import Contingency
@@ -305,8 +306,6 @@ def test_a_broken_lake_is_refused(tmp_path, how):
         path = next((tmp_path / "lake" / "images").glob("*.parquet"))
         table = pq.read_table(path)
         at = table.schema.get_field_index("faces")
-        import pyarrow as pa
-
         counts = pa.array([2] + [1] * (len(table) - 1), pa.int32())
         pq.write_table(table.set_column(at, table.schema.field("faces"), counts), path)
     with pytest.raises(StorageError, match="facelake check"):
@@ -379,3 +378,47 @@ def test_a_face_that_the_kept_picture_lacks_counts_as_it_is(tmp_path):
     cluster(people)
     rows = {row["face_id"]: row for row in people.clusters().to_pylist()}
     assert rows[lakes.face_id("f7")]["tier"] == "core"
+
+
+def test_photos_without_any_face_are_a_lake_without_people(tmp_path, capsys):
+    from tests.support.pictures import row
+
+    vectors, _ = lakes.archive(3, 3)
+    more = lakes.make(tmp_path / "more", vectors).lake
+    lake = LakeStore(str(tmp_path / "lake"))
+    lake.claim(more.existing_models())
+    photos = pa.Table.from_pylist([row("/p/a.jpg"), row("/p/b.jpg")], schema.IMAGES)
+    lake.publish_part(photos, schema.faces_schema(128).empty_table())
+    url = lake.folder.url
+    assert main(["cluster", url, "--ray", "never"]) == 0
+    assert "no face was found on the photos" in capsys.readouterr().out
+    assert main(["people", url, "list"]) == 0
+    assert "0 persons" in capsys.readouterr().out
+    assert main(["people", url, "show", "nobody"]) == 2
+    assert "There is no person" in capsys.readouterr().err
+    assert main(["report", url]) == 0
+    (part,) = more.parts()
+    lake.publish_part(more.read_part("images", part), more.read_part("faces", part))
+    assert main(["cluster", url, "--ray", "never"]) == 0
+    assert len(People(lake).people()) == 3
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path):
+    from pipeline.people.answers import different
+
+    vectors, _ = lakes.archive(200, 4, seed=3)
+    people = lakes.make(tmp_path / "lake", vectors)
+    asked = cluster(people)["suggestions"]
+    apart = [row for row in people.suggestions().to_pylist() if row["kind"] == "apart"]
+    pairs = list(dict.fromkeys((row["person_a"], row["person_b"]) for row in apart))
+    first, second = pairs[0], next(pair for pair in pairs if not {*pair} & {*pairs[0]})
+    different(people, *first)
+    for person, name in zip(second, ("Ann", "Bob"), strict=True):
+        actions.name(people, person, name)
+    for full in (False, True):
+        figures = cluster(people, full=full)
+        rows = people.suggestions().to_pylist()
+        assert figures["suggestions"] == len(rows)
+        again = {frozenset((row["person_a"], row["person_b"])) for row in rows}
+        assert not again & {frozenset(first), frozenset(second)}
+        assert len(rows) >= asked - 6

@@ -179,6 +179,24 @@ def test_smallest_face():
     assert smallest_face(3000, 4000, config) == smallest_face(4000, 3000, config) == 80
     assert smallest_face(1000, 300, config) == smallest_face(10, 10, config) == 20
     assert smallest_face(3000, 4000, DetectConfig(detection_side=None)) == 20
+    # a panorama counts as a photo of as many pixels, others by their side
+    assert smallest_face(2000, 4000, config) == 80
+    assert smallest_face(1000, 12000, config) == smallest_face(12000, 1000, config) == 80
+    assert smallest_face(4000, 4000, config) == 80
+
+
+def test_faces_of_a_panorama_are_found(photo_pixels):
+    """40 megapixels of grey, ten to one, with faces of 80 pixels all along."""
+    photo = Image.fromarray(photo_pixels["biden-official-portrait.jpg"])
+    face = np.asarray(photo.crop((300, 50, 980, 900)).resize((128, 160)))
+    panorama = np.full((2000, 20_000, 3), 128, np.uint8)
+    places = [(y, x) for y in range(100, 1800, 600) for x in range(100, 19_800, 2800)]
+    for y, x in places:
+        panorama[y : y + 160, x : x + 128] = face
+    found = load_detector().detect(panorama)
+    sides = np.minimum(*(found.boxes[:, 2:] - found.boxes[:, :2]).T)
+    assert 60 < np.median(sides) < 110
+    assert len(found) >= 0.95 * len(places)
 
 
 def test_a_photo_too_large_for_memory_is_reduced_but_not_below_the_detection_side(photo_pixels):

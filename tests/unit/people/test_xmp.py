@@ -436,3 +436,54 @@ def test_names_that_xml_cannot_hold_are_refused(tmp_path, bad):
     store = named_lake(tmp_path / "lake", ["/archive/a.jpg"])
     with pytest.raises(ConfigError, match="no characters"):
         actions.name(store, f"{0:016x}", f"Ann{bad}")
+
+
+def test_sidecars_are_found_by_names_in_capitals_and_decomposed_letters(tmp_path):
+    photos = ["/archive/one/José.jpg", "/archive/two/IMG_2.JPG", "/archive/two/IMG_3.jpg"]
+    store = named_lake(tmp_path / "lake", photos)
+    name_all(store, ["Ann", "Bob", "Carl"])
+    export_sidecars(store, str(tmp_path / "xmp"))
+    folder = tmp_path / "xmp"
+    (folder / "one" / "José.jpg.xmp").rename(folder / "one" / "Jose\u0301.jpg.XMP")
+    (folder / "two" / "IMG_2.JPG.xmp").rename(folder / "two" / "IMG_2.XMP")
+    (folder / "two" / "IMG_3.jpg.xmp").rename(folder / "two" / "IMG_3.jpg.Xmp")
+    again = named_lake(tmp_path / "again", photos)
+    result = import_sidecars(again, str(folder))
+    assert (result.sidecars, result.imported.names) == (3, 3)
+    assert names_of(again) == ["Ann", "Bob", "Carl"]
+
+
+MICROSOFT = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:MP="http://ns.microsoft.com/photo/1.2/"
+ xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#"
+ xmlns:MPReg="http://ns.microsoft.com/photo/1.2/t/Region#">{}</rdf:Description>
+</rdf:RDF></x:xmpmeta>"""
+ATTRIBUTES = """<MP:RegionInfo rdf:parseType="Resource"><MPRI:Regions><rdf:Bag>
+<rdf:li MPReg:Rectangle="0.2, 0.125, 0.4, 0.5" MPReg:PersonDisplayName="Ann"/>
+<rdf:li MPReg:PersonDisplayName="Bob"/></rdf:Bag></MPRI:Regions></MP:RegionInfo>"""
+ELEMENTS = """<MP:RegionInfo><rdf:Description><MPRI:Regions><rdf:Bag><rdf:li><rdf:Description>
+<MPReg:Rectangle>0.2,0.125,0.4,0.5</MPReg:Rectangle>
+<MPReg:PersonDisplayName>Ann</MPReg:PersonDisplayName></rdf:Description></rdf:li>
+</rdf:Bag></MPRI:Regions></rdf:Description></MP:RegionInfo>"""
+
+
+@pytest.mark.parametrize("written", [ATTRIBUTES, ELEMENTS])
+def test_regions_of_microsoft_name_faces(tmp_path, written):
+    data = MICROSOFT.format(written).encode()
+    assert parse(data).regions == (Region("Ann", 0.4, 0.375, 0.4, 0.5),)
+    store = named_lake(tmp_path / "lake", ["/archive/a.jpg"])
+    (tmp_path / "a.jpg.xmp").write_bytes(data)
+    assert import_sidecars(store, str(tmp_path / "a.jpg.xmp")).imported.names == 1
+    assert names_of(store) == ["Ann"]
+
+
+@needs_exiftool
+def test_regions_of_microsoft_that_exiftool_writes_are_read_once(tmp_path):
+    file = tmp_path / "a.xmp"
+    region = "{PersonDisplayName=Ann,Rectangle=0.2|, 0.125|, 0.4|, 0.5}"
+    area = "{Area={X=0.4,Y=0.375,W=0.4,H=0.5,Unit=normalized},Name=Ann,Type=Face}"
+    ours = f"{{AppliedToDimensions={{W=100,H=80,Unit=pixel}},RegionList=[{area}]}}"
+    tags = [f"-RegionInfoMP={{Regions=[{region}]}}", f"-RegionInfo={ours}"]
+    subprocess.run(["exiftool", "-q", *tags, file], check=True)
+    assert [one.name for one in parse(file.read_bytes()).regions] == ["Ann"]
