@@ -4,14 +4,13 @@ import json
 import logging
 import os
 import secrets
-import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LakeBusyError, StorageError
-from pipeline.storage.folder import Folder
+from pipeline.storage.folder import Folder, host
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +59,8 @@ class RunLock:
             time.sleep(min(HEARTBEAT_S, 2.0))
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
+        for name in self.folder.abandoned_files():  # of a command that was killed
+            self.folder.remove(name)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,12 +145,6 @@ def is_dead(state: dict[str, Any]) -> bool:
         return False
     pid = state.get("pid")
     return not isinstance(pid, int) or process_start(pid) != state.get("started")
-
-
-def host() -> str:
-    """Return a name for this machine since it was started; containers differ by host name."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else ''}"
 
 
 def process_start(pid: int) -> str | None:

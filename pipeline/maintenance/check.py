@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.arrays import Ints
 from pipeline.errors import ErrorCode, StorageError
-from pipeline.lake import schema
+from pipeline.lake import lock, schema
 from pipeline.lake.columns import is_unit, matrix
 from pipeline.lake.ledger import halves
 from pipeline.lake.lock import RunLock
@@ -72,7 +72,18 @@ def check(lake: LakeStore) -> Result:
         leftovers = [*orphans, *lake.folder.child(table).temporary_files()]
         result.findings.extend(Finding("leftover", n, f"{table}/{n}") for n in leftovers)
     result.findings.extend(findings_in_derived(lake, models))
+    result.findings.extend(_left_behind(lake, {finding.detail for finding in result.findings}))
     return result
+
+
+def _left_behind(lake: LakeStore, named: set[str]) -> Iterator[Finding]:
+    """Yield what a killed command left in any folder, its lock included."""
+    for path in lake.folder.abandoned_files():
+        if path not in named:
+            yield Finding("leftover", path.rpartition("/")[2], path)
+    state = lock.read(lake.folder)
+    if state and lock.is_dead(state):
+        yield Finding("leftover", lock.NAME, f"{lock.NAME} of {state.get('run_id')}")
 
 
 @dataclass(slots=True)

@@ -7,12 +7,16 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
@@ -35,6 +39,7 @@ READ_TIMEOUT_S = 60
 # times without a pause, and by `retry`, which waits in between.
 S3_ATTEMPTS = 1
 TEMPORARY = ".tmp"
+ABANDONED_S = 3600.0
 
 
 def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -201,6 +206,22 @@ class Folder:
         names = os.listdir(self.path())
         return sorted(n for n in names if n.startswith(".") and n.endswith(TEMPORARY))
 
+    def abandoned_files(self) -> list[str]:
+        """Return the half-written files below here, at any depth, whose writer is no more.
+
+        A file of another machine, or of a version that did not note its writer, is abandoned when
+        nobody has written to it for an hour.
+        """
+        if not is_local(self.fs) or not os.path.isdir(self.path()):
+            return []
+        return sorted(
+            os.path.relpath(os.path.join(folder, name), self.path())
+            for folder, _, names in os.walk(self.path())
+            for name in names
+            if name.startswith(".") and name.endswith(TEMPORARY)
+            and _is_abandoned(os.path.join(folder, name))
+        )  # fmt: skip
+
     def publish(self, name: str, data: bytes) -> None:
         """Write file `name` whole or not at all, replacing an older one."""
         with storage_errors("write", f"{self.url}/{name}"):
@@ -272,6 +293,27 @@ def _unless_exists(create: Callable[[], object]) -> bool:
     return True
 
 
+def host() -> str:
+    """Return a name for this machine since it was started; containers differ by host name."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else ''}"
+
+
+def _writer() -> str:
+    """Return a name of this process for the names of its half-written files."""
+    return f"{blake2b(host().encode(), digest_size=6).hexdigest()}-{os.getpid()}"
+
+
+def _is_abandoned(path: str) -> bool:
+    match = re.search(r"\.([0-9a-f]{12})-(\d+)-[0-9a-f]{32}", path)
+    if match is not None and match[1] == _writer().split("-")[0]:
+        return not os.path.exists(f"/proc/{match[2]}")
+    try:
+        return time.time() - os.stat(path).st_mtime > ABANDONED_S
+    except OSError:
+        return False  # it is gone
+
+
 @contextmanager
 def _complete_file(final: str, data: bytes | Callable[[str], object]) -> Iterator[str]:
     """Write a hidden file beside `final` that is removed afterwards, unless it was renamed.
@@ -280,7 +322,7 @@ def _complete_file(final: str, data: bytes | Callable[[str], object]) -> Iterato
     """
     head, tail = os.path.split(final)
     os.makedirs(head, exist_ok=True)
-    temporary = os.path.join(head, f".{tail}.{uuid.uuid4().hex}{TEMPORARY}")
+    temporary = os.path.join(head, f".{tail}.{_writer()}-{uuid.uuid4().hex}{TEMPORARY}")
     try:
         if not isinstance(data, bytes):
             data(temporary)
