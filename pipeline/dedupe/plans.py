@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.lake.scan import scan
 from pipeline.lake.schema import IMAGES
 from pipeline.sources.units import archive_of
+from pipeline.storage.folder import as_cell
 
 PLACES = ("image_id", "uri", "shard", "sha256", "bytes")
 COLUMNS = (
@@ -108,7 +109,7 @@ def as_csv(copies: Sequence[Copy]) -> str:
             "uri": copy.place.uri, "sha256": copy.place.sha256, "bytes": copy.place.bytes,
             "kept_uri": copy.kept.uri, "companions": " | ".join(copy.companions),
         }  # fmt: skip
-        writer.writerow([row[name] for name in COLUMNS])
+        writer.writerow([as_cell(v) if isinstance(v := row[name], str) else v for name in COLUMNS])
     return out.getvalue()
 
 

@@ -17,7 +17,7 @@ from pipeline.people.constraints import name_key, same_name
 from pipeline.people.log import Statement, append, new_id
 from pipeline.people.store import People
 from pipeline.people.view import view
-from pipeline.storage.folder import visible
+from pipeline.storage.folder import as_cell, from_cell, visible
 
 COLUMNS = ("person_id", "name", "face_id", "uri")
 
@@ -49,7 +49,7 @@ def exported(people: People) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows((*row, uris.get(row[2], "")) for row in rows)
+    writer.writerows(map(as_cell, (*row, uris.get(row[2], ""))) for row in rows)
     return out.getvalue()
 
 
@@ -120,7 +120,7 @@ def _read(text: str) -> dict[str, list[str]]:
     for line, row in rows:
         if not (row["name"] or "").strip():
             continue  # a face that is nobody yet
-        text = checked_name(row["name"])
+        text = checked_name(from_cell(row["name"]))
         text = spelling.setdefault(name_key(text), text)  # as it was typed first
         if name_of.setdefault(row["face_id"], text) != text:
             raise ConfigError(

@@ -39,6 +39,9 @@ READ_TIMEOUT_S = 60
 # times without a pause, and by `retry`, which waits in between.
 S3_ATTEMPTS = 1
 TEMPORARY = ".tmp"
+# What starts a formula in spreadsheets (OWASP, "CSV injection"); the apostrophe makes it a text,
+# and stands before a text that has one already, so that nothing is lost on the way back.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 ABANDONED_S = 3600.0
 
 
@@ -109,6 +112,16 @@ def printable(path: str) -> str:
             .decode()
         )
     return path
+
+
+def as_cell(text: str) -> str:
+    """Return text fit for a cell of CSV: no spreadsheet takes it for a formula; see `from_cell`."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def from_cell(text: str) -> str:
+    """Return the text that `as_cell` made a cell of."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 
 
 def visible(text: str) -> str:

@@ -28,7 +28,7 @@ from pipeline.people.xmp.places import (
 )
 from pipeline.people.xmp.reader import LARGEST_BYTES, parse
 from pipeline.people.xmp.regions import Frame, matched
-from pipeline.storage.folder import Folder
+from pipeline.storage.folder import Folder, as_cell
 
 PHOTO = ["image_id", "uri", "width", "height", "orientation"]
 BATCH = 5_000
@@ -179,7 +179,8 @@ def import_sidecars(people: People, path: str, note: str | None = None) -> Impor
     if name_of:
         out = io.StringIO()
         writer = csv.writer(out)
-        writer.writerows([("face_id", "name"), *name_of.items()])
+        writer.writerow(("face_id", "name"))
+        writer.writerows((face, as_cell(name)) for face, name in name_of.items())
         result.imported = import_names(people, out.getvalue(), note)
     return result
 

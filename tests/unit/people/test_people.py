@@ -660,3 +660,16 @@ def test_the_command_says_who_else_has_the_name(store, capsys):
     actions.name(store, A, COMPOSED)
     assert main(["people", store.lake.folder.url, "name", B, DECOMPOSED]) == 0
     assert f"so is {A}; if they are one: merge {A} {B}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["=HYPERLINK(1)", "+1", "-2", "@SUM(A1)", "'=quoted", "'Abd al-Malik", "Ann-Marie"]
+)
+def test_no_name_starts_a_formula_and_all_come_back(store, name):
+    actions.name(store, A, name)
+    text = exported(store)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert all(row["name"][0] not in "=+-@" for row in rows)
+    actions.unname(store, A)
+    assert import_names(store, text).names == 1
+    assert view(store).person(A)["name"] == name
