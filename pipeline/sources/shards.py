@@ -13,6 +13,7 @@ from pipeline.sources.units import Unit
 from pipeline.sources.zips import zip_members
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import filesystem, is_local, printable
+from pipeline.storage.patience import patience
 from pipeline.storage.remote_file import RemoteFile
 
 
@@ -22,7 +23,9 @@ def open_shard(unit: Unit) -> Iterator[BinaryIO]:
     fs, path = filesystem(unit.base, unit.options)
     with (
         storage_errors("read", printable(unit.base)),
-        open(path, "rb") if is_local(fs) else cast(BinaryIO, RemoteFile(fs, path)) as file,
+        open(path, "rb")
+        if is_local(fs)
+        else cast(BinaryIO, RemoteFile(fs, path, patience(unit.options))) as file,
     ):
         yield file
 
