@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.storage.errors import storage_errors, within
 from pipeline.storage.patience import OPTIONS, Patience, patience
 from pipeline.storage.retry import attempt, count
+from pipeline.storage.scratch import scratch
 
 T = TypeVar("T")
 
@@ -235,7 +235,7 @@ class Folder:
                 with _complete_file(final, write) as temporary:
                     os.replace(temporary, final)
                 return
-            with tempfile.TemporaryDirectory(prefix="facelake-") as folder:
+            with scratch() as folder:
                 path = os.path.join(folder, "file")
                 write(path)
                 self.attempt(lambda: self.fs.put_file(path, self.path(name)))

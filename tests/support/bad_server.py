@@ -22,6 +22,7 @@ class BadServer(ThreadingHTTPServer):
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = files
+        self.key = "007"
         self.asked: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
         self.over = threading.Event()
@@ -55,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.body(len(data), self.drops(data))
             elif kind == "status":
                 self.answer(int(rest.split("/")[0]))
-            elif kind == "secret" and self.headers.get("X-Api-Key") != "007":
+            elif kind == "secret" and self.headers.get("X-Api-Key") != self.server.key:
                 self.answer(401)
             elif path in self.server.files:
                 self.body(len(data), iter([data]))
