@@ -16,8 +16,8 @@ from PIL import Image
 from pipeline.config import DecodeConfig, ReadConfig
 from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.imaging.sandbox import Sandbox
+from pipeline.sources.files import fetch_file
 from pipeline.sources.members import Member, Report
-from pipeline.sources.read import fetch_file
 from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit, archive_kind, archive_of
 from pipeline.storage.folder import printable, visible
