@@ -2,12 +2,11 @@
 
 import logging
 import os
-import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
@@ -16,9 +15,12 @@ from pipeline.errors import ResourceError
 from pipeline.executor.environment import quiet_stderr
 from pipeline.executor.resources import STORE_BYTES, STORE_BYTES_A_CORE
 from pipeline.imaging.memory import MALLOC
+from pipeline.storage.scratch import remove_leftovers, scratch, short_parent
 
 REACH_TIMEOUT_S = 8
-LONGEST_FOLDER = 30
+# Linux allows 107 bytes for the path of a socket, macOS 103. Ray's own part of it is
+# `/session_2026-11-27_12-00-00_123456_4194304/sockets/plasma_store`; ours `/facelake-abcdefgh/r`.
+LONGEST_SOCKET, RAYS_PART, OUR_PART = 103, 65, 20
 # Each time, every node is asked once.
 STORE_EVERY_S = 5.0
 logger = logging.getLogger(__name__)
@@ -29,8 +31,7 @@ def cluster(verbose: bool = False) -> Iterator[bool]:
     """Join the cluster of the environment, or start one on this machine and end it afterwards.
 
     Under `ray job submit`, or with RAY_ADDRESS set, that cluster is joined; otherwise a private
-    one is made, reachable with a random token only. Its folder may hold photos that did not fit
-    into memory: it is removed at the end. Yields whether it is a private one.
+    one is made, see `_private_folders`. Yields whether it is a private one.
 
     Raises:
         ResourceError: Ray does not start, or the cluster cannot be reached.
@@ -44,37 +45,70 @@ def cluster(verbose: bool = False) -> Iterator[bool]:
         "log_to_driver": verbose,
         "logging_level": level,
     }
-    folder = None
     address = os.environ.get("RAY_ADDRESS")
-    if address:
-        check_reachable(address)
-        settings["runtime_env"] = {"env_vars": MALLOC}
-    else:
-        # Workers inherit this process's environment. An environment of their own would take Ray's
-        # first workers, started without, out of use, and seconds for each of the others.
-        for name, value in MALLOC.items():
-            os.environ.setdefault(name, value)
-        folder = tempfile.mkdtemp(prefix="facelake-")
-        store = STORE_BYTES + STORE_BYTES_A_CORE * (os.cpu_count() or 1)
-        settings |= {"address": "local", "include_dashboard": False, "object_store_memory": store}
-        # Sockets below it may not exceed 107 bytes.
-        if len(folder) < LONGEST_FOLDER:
-            settings["_temp_dir"] = folder
+    with ExitStack() as stack:
+        if address:
+            check_reachable(address)
+            settings["runtime_env"] = {"env_vars": MALLOC}
+        else:
+            # Workers inherit this process's environment. An environment of their own would take
+            # Ray's first workers, started without, out of use, and seconds for each of the others.
+            for name, value in MALLOC.items():
+                os.environ.setdefault(name, value)
+            store = STORE_BYTES + STORE_BYTES_A_CORE * (os.cpu_count() or 1)
+            settings |= stack.enter_context(_private_folders()) | {
+                "address": "local",
+                "include_dashboard": False,
+                "object_store_memory": store,
+            }
+        with _joined(settings, verbose):
+            yield not address
+
+
+@contextmanager
+def _private_folders() -> Iterator[dict[str, str]]:
+    """Give Ray's settings for its folders, which photos and faces pass through.
+
+    Ray opens its folder to everybody: it is made in one that nobody else may enter. In a long
+    temporary folder its sockets would have no room: then it lies in a short one, and only objects
+    that did not fit into memory go to the long one, where there is the space. All are removed
+    afterwards, and before that what killed runs left.
+
+    Raises:
+        ResourceError: there is no folder with a short path.
+    """
+    parent = short_parent(LONGEST_SOCKET - RAYS_PART - OUR_PART)
+    if parent is None:
+        raise ResourceError(
+            f"The temporary folder {tempfile.gettempdir()} has a path too long for sockets, and "
+            "neither /tmp nor another short one can be written to; set TMPDIR to a folder with a "
+            "path of at most 18 characters"
+        )
+    remove_leftovers()
+    with ExitStack() as stack:
+        settings = {"_temp_dir": os.path.join(stack.enter_context(scratch(parent)), "r")}
+        if os.path.realpath(tempfile.gettempdir()) != parent:
+            spilled = os.path.join(stack.enter_context(scratch()), "spilled")
+            os.mkdir(spilled, 0o700)
+            settings["object_spilling_directory"] = spilled
+        yield settings
+
+
+@contextmanager
+def _joined(settings: dict[str, Any], verbose: bool) -> Iterator[None]:
     try:
         with quiet_stderr(not verbose):
             ray.init(**settings)
-        yield not address
-    except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
+        yield
+    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         if ray.is_initialized():
             raise
         raise ResourceError(
-            f"Ray did not start or cannot be joined: {str(error).strip().splitlines()[0]}; check "
-            "RAY_ADDRESS and the space in the temporary folder"
+            f"Ray did not start or cannot be joined: {(str(error).strip().splitlines() or [''])[0]}"
+            "; check RAY_ADDRESS and the space in the temporary folder"
         ) from error
     finally:
         ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_reachable(address: str) -> None:

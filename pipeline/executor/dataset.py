@@ -102,6 +102,8 @@ def run(
     context.wait_for_min_actors_s = -1 if private else START_TIMEOUT_S
     # Otherwise the cause, whose message says what to do, stays in the worker.
     context.raise_original_map_exception = True
+    # Every wait for storage has its own limit; a shard may take longer than Ray's half an hour.
+    context.execution_no_progress_timeout_s = -1
     dataset = build(job, plan, ledger, sizing)
     # Ray warns when a small run does not fill its pools, which nobody can know beforehand.
     warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)

@@ -20,9 +20,13 @@ from pipeline.sources.walk import (
     walk,
 )
 from pipeline.storage.errors import storage_errors, within
+from pipeline.storage.fetch import fetch, is_page
 from pipeline.storage.folder import Folder, is_local
+from pipeline.storage.patience import patience
 
 LIST_ENDINGS = (".txt", ".lst", ".list")
+# More than ten million paths; and a page that lists as many links as anybody has.
+LIST_BYTES, PAGE_BYTES = 4 * 2**30, 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Sour
         if name.lower().endswith(LIST_ENDINGS):
             yield from _listed(source, result)
         elif archive_kind(name) or reason_to_skip(name) is None:
-            size = os.path.getsize(path) if local else int(fs.info(path)["size"])
+            size = os.path.getsize(path) if local else _remote_size(source)
             yield SourceFile(folder + "/", name, size)
         else:
             raise ConfigError(
@@ -66,12 +70,25 @@ def _local_kind(path: str) -> str | None:
 
 def _remote_kind(source: Folder) -> str | None:
     """Tell folder from file with one listing, which also shows whether we may read."""
+    if "http" in source.fs.protocol:
+        # Its listing reads a whole page, whatever it is and however long.
+        name = source.url.rsplit("/", 1)[-1]
+        if name.lower().endswith(LIST_ENDINGS) or _is_name_of_image(name):
+            return "file"
+        limits = patience(source.options)
+        return "folder" if is_page(source.fs, source.url, PAGE_BYTES, limits) else "file"
     try:
         entries = source.fs.ls(source.path(), detail=True)
     except FileNotFoundError:
         return None
     alone = len(entries) == 1 and entries[0]["name"].rstrip("/") == source.path()
     return "file" if alone and entries[0]["type"] != "directory" else "folder"
+
+
+def _remote_size(source: Folder) -> int:
+    """Return the size of a remote file, -1 where its storage does not say."""
+    info = within(lambda: source.fs.info(source.path()), "read", source.url)
+    return -1 if info.get("size") is None else int(info["size"])
 
 
 def _source_file(base: str, root: str, entry: Entry) -> SourceFile:
@@ -140,7 +157,7 @@ def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
     """
     folder = source.url.rsplit("/", 1)[0]
     with storage_errors("read", source.url):
-        data = source.fs.cat_file(source.path())
+        data = fetch(source.fs, source.path(), LIST_BYTES, patience(source.options))
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
         text = data.decode("utf-16", "replace")
     else:

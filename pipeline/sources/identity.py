@@ -1,6 +1,9 @@
 """What makes an image the same image at the next run: its place in its source."""
 
 import hashlib
+import itertools
+import os
+import unicodedata
 
 from pipeline.storage.folder import printable
 
@@ -15,6 +18,38 @@ def image_id(place: str, salt: str = "") -> str:
     # Surrogates stand for bytes that are not UTF-8: give them back as they were.
     text = f"{place}\0{salt}" if salt else place
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def normal(text: str) -> str:
+    """Return a place or path in the composed form (NFC, Unicode annex 15), to be compared."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def spellings(place: str) -> list[str]:
+    """Return the other normal forms of a place.
+
+    macOS and some archivers write `é` as two characters, others as one: a copy has the other name.
+    """
+    if place.isascii():
+        return []
+    shard, link, key = place.rpartition("#")
+    folder, slash, name = key.rpartition("/")
+    # A zip may keep its members' forms while its own name and its folders get the other one.
+    parts = [_forms(shard), [link], _forms(folder), [slash], _forms(name)]
+    found = dict.fromkeys("".join(one) for one in itertools.product(*parts))
+    return [form for form in found if form != place]
+
+
+def _forms(text: str) -> list[str]:
+    return [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
+
+
+def are_two_files(one: str, other: str) -> bool:
+    """Return whether two spellings of a local path are two files, as they may be on Linux."""
+    try:
+        return not os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 class Keys:

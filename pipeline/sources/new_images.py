@@ -7,7 +7,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging.formats import probe
 from pipeline.lake.ledger import Ledger, content_key
 from pipeline.lake.tombstones import REFUSED
-from pipeline.sources.identity import image_id
+from pipeline.sources.identity import are_two_files, image_id, spellings
 from pipeline.sources.members import Member, Report
 from pipeline.sources.plan import parent
 from pipeline.sources.units import Unit
@@ -31,6 +31,7 @@ class NewImages:
         self._link = "" if unit.kind == "files" else "#"
         self._shard = "" if unit.kind == "files" else printable(unit.base)
         self._ids: dict[str, tuple[str, int]] = {}
+        self._spelled: dict[str, int] = {}
         self._shard_exists: dict[str, bool] = {}
         self._real_paths: dict[str, str] = {}
 
@@ -51,6 +52,10 @@ class NewImages:
         if in_lake:
             self.report.already_in_lake += 1
             return False
+        if row < 0 and not (self._place + key).isascii():
+            other = self._spelled_otherwise(key)
+            if other >= 0:
+                self._spelled[key] = other
         self._ids[key] = (identity, row)
         return True
 
@@ -59,6 +64,10 @@ class NewImages:
         identity, contested = self._ids.pop(member.key)
         data = member.data
         digest = hashlib.sha256(data).hexdigest() if data is not None else None
+        other = self._spelled.pop(member.key, -1)
+        if digest and other >= 0 and content_key(digest) == int(self.ledger.content[other]):
+            self.report.already_in_lake += 1
+            return None
         address = self.unit.base + self._link + member.key
         if contested >= 0:
             if digest and content_key(digest) == int(self.ledger.content[contested]):
@@ -83,6 +92,26 @@ class NewImages:
             "error": member.error.value if member.error else None,
             "error_detail": printable(member.detail) or None,
         }
+
+    def _spelled_otherwise(self, key: str) -> int:
+        """Return the row of an image whose place has another normal form in the lake, or -1.
+
+        It is this one if it has these bytes, unless both forms are there.
+        """
+        place = self._place + key
+        for other in spellings(place):
+            (row,) = self.ledger.find([image_id(other)]).tolist()
+            if row >= 0 and not self._are_both_there(key, place, other):
+                return int(row)
+        return -1
+
+    def _are_both_there(self, key: str, place: str, other: str) -> bool:
+        if self.unit.kind != "files":  # members of one archive are compared by their bytes
+            return False
+        base = self.unit.base
+        if "://" in base + key:
+            return other in self.unit.names
+        return are_two_files(base + place, base + other)
 
     def _salted_id(self, key: str) -> str:
         """Return the id that an image has by its full address."""

@@ -16,8 +16,9 @@ from PIL import Image
 from pipeline.config import DecodeConfig, ReadConfig
 from pipeline.errors import ConfigError, ImageError, StorageError
 from pipeline.imaging.sandbox import Sandbox
+from pipeline.sources.files import fetch_file
+from pipeline.sources.identity import normal, spellings
 from pipeline.sources.members import Member, Report
-from pipeline.sources.read import fetch_file
 from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit, archive_kind, archive_of
 from pipeline.storage.folder import printable, visible
@@ -118,12 +119,12 @@ class Originals:
     ) -> Iterator[tuple[Mapping[str, Any], bytes | None, str]]:
         left: dict[str, list[Mapping[str, Any]]] = {}
         for row in rows:
-            left.setdefault(str(row["uri"]), []).append(row)
+            left.setdefault(normal(str(row["uri"])), []).append(row)
         why = "the archive does not hold it any more"
         report = Report()
         try:
-            for member in self._members(archive, left.__contains__, report):
-                for row in left.pop(printable(f"{archive}#{member.key}"), []):
+            for member in self._members(archive, lambda uri: normal(uri) in left, report):
+                for row in left.pop(normal(printable(f"{archive}#{member.key}")), []):
                     try:
                         yield row, self._small(_checked(row, member), side), ""
                     except (StorageError, ImageError) as error:
@@ -141,6 +142,9 @@ class Originals:
         if file.data is None and "://" not in uri and _ESCAPED.search(uri):
             raw = _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), uri)
             file = self._fetch(raw) if os.path.exists(raw) else file
+        if file.data is None and "://" not in uri:
+            other = next(filter(os.path.exists, spellings(uri)), None)
+            file = self._fetch(other) if other else file
         return file
 
     def _fetch(self, uri: str) -> Member:
@@ -149,7 +153,9 @@ class Originals:
 
     def _member(self, archive: str, uri: str) -> Member | None:
         report = Report()
-        member = next(iter(self._members(archive, uri.__eq__, report)), None)
+        wanted = normal(uri)
+        found = self._members(archive, lambda other: normal(other) == wanted, report)
+        member = next(iter(found), None)
         if member is None and report.damage:
             raise StorageError(report.damage[0])
         return member
@@ -161,7 +167,10 @@ class Originals:
         kind = archive_kind(archive)
         assert kind is not None  # `archive_of` saw to it
         options = self.options if "://" in archive else {}
-        unit = Unit(kind, archive, options=options)
+        there = archive
+        if "://" not in archive and not os.path.exists(archive):
+            there = next(filter(os.path.exists, spellings(archive)), archive)
+        unit = Unit(kind, there, options=options)
 
         def by_key(key: str) -> bool:
             return wanted(printable(f"{archive}#{key}"))

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from fsspec.utils import glob_translate
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
 from pipeline.lake.ledger import Ledger
 from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
-from pipeline.sources.identity import image_id
+from pipeline.sources.identity import are_two_files, image_id, normal, spellings
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
@@ -180,9 +180,13 @@ def _skipped_hint(result: Plan) -> str:
 def _new_files(group: _FileGroup, ledger: Ledger, result: Plan) -> list[int]:
     """Return which files of a group the lake does not have from the same place."""
     rows = ledger.find([image_id(file.name) for file in group.files])
+    names = frozenset(file.name for file in group.files if not file.name.isascii())
     new = []
     for i, (file, row) in enumerate(zip(group.files, rows.tolist(), strict=True)):
         in_lake = row >= 0 and ledger.shard_of(row) == parent(group.base, file.name)
+        if row < 0 and file.name in names:
+            row = _spelled_otherwise(group.base, file.name, names, ledger)
+            in_lake = row >= 0
         if not in_lake or i in group.salted:
             new.append(i)
             continue
@@ -190,6 +194,20 @@ def _new_files(group: _FileGroup, ledger: Ledger, result: Plan) -> list[int]:
         if file.size >= 0 and 0 <= int(ledger.size[row]) != file.size:
             result.skipped["changed since it was indexed"] += 1
     return new
+
+
+def _spelled_otherwise(base: str, name: str, names: Set[str], ledger: Ledger) -> int:
+    """Return the row of a photo whose name has another normal form in the lake, or -1.
+
+    `names` are those of the input: where both forms are there, they are two photos.
+    """
+    here = normal(parent(base, name))
+    for other in spellings(name):
+        (row,) = ledger.find([image_id(other)]).tolist()
+        two = other in names or ("://" not in base and are_two_files(base + name, base + other))
+        if row >= 0 and normal(ledger.shard_of(row)) == here and not two:
+            return int(row)
+    return -1
 
 
 def covers(result: Plan) -> Callable[[str, str], bool]:

@@ -1,29 +1,34 @@
 """Reads a unit of work: yields tables of encoded images that the lake does not have yet."""
 
-import os
-import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import takewhile
+from queue import Empty, SimpleQueue
 
-import fsspec
 import pyarrow as pa
 
 from pipeline.config import ReadConfig
 from pipeline.errors import ErrorCode
 from pipeline.lake.ledger import Ledger
-from pipeline.sources.members import Member, Report, too_many_bytes
+from pipeline.sources.files import fetch_file
+from pipeline.sources.members import Member, Report
 from pipeline.sources.new_images import NewImages
 from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit
-from pipeline.storage.folder import filesystem, is_local, printable
-from pipeline.storage.retry import attempt, count, is_lasting, take_counts
+from pipeline.storage.patience import start
+from pipeline.storage.retry import take_counts
 from pipeline.timing import TIMING, Stopwatch
 
 # What a read task hands on at a time: enough to be worth the overhead of a block, small enough that
 # a few of them in flight do not fill a node.
 TABLE_IMAGES = 64
 TABLE_BYTES = 16 * 2**20
-# Loose remote files fetched at once by one task.
+# What was read is handed on after so long, however little it is: the rest may be stalled.
+TABLE_S = 10.0
+# Loose files fetched at once by one task, and what each may take beside others.
 FETCH_FILES = 16
+SMALL_BYTES = 16 * 2**20
 
 ENCODED = pa.schema(
     [
@@ -49,14 +54,15 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
     take_counts()  # drop those of what this process did before
     rows: list[dict[str, object]] = []
     size = 0
-    watch = Stopwatch()
+    watch, began = Stopwatch(), time.monotonic()
     for row in _rows(unit, ledger, config, report):
         rows.append(row)
         data = row["data"]
         size += len(data) if isinstance(data, bytes) else 0
-        if len(rows) >= TABLE_IMAGES or size >= TABLE_BYTES:
+        late = time.monotonic() - began > TABLE_S
+        if len(rows) >= TABLE_IMAGES or size >= TABLE_BYTES or late:
             yield _table(rows, watch)
-            rows, size = [], 0
+            rows, size, began = [], 0, time.monotonic()
             watch.restart()
     if rows:
         yield _table(rows, watch)
@@ -85,86 +91,56 @@ def _rows(
 
 
 def _files(unit: Unit, config: ReadConfig, new_images: NewImages) -> Iterator[Member]:
-    """Yield loose files, remote ones fetched several at a time."""
-    pending: list[tuple[str, str]] = []
+    """Yield loose files, several fetched at a time."""
+    pending: list[tuple[str, int]] = []
     pending_bytes = 0
-    sizes = dict(zip(unit.names, unit.sizes, strict=True))
     for i, (name, size) in enumerate(zip(unit.names, unit.sizes, strict=True)):
         if not new_images.wanted(name, i):
             continue
-        if size > config.max_bytes:
-            yield too_many_bytes(name, size, config.max_bytes)
-            continue
-        pending.append((name, unit.base + name))
+        pending.append((name, size))
         pending_bytes += max(size, 0)
         if len(pending) >= FETCH_FILES or pending_bytes >= TABLE_BYTES:
-            yield from _fetch(unit, pending, sizes, config.max_bytes)
+            yield from _fetch(unit, pending, config.max_bytes)
             pending, pending_bytes = [], 0
     if pending:
-        yield from _fetch(unit, pending, sizes, config.max_bytes)
+        yield from _fetch(unit, pending, config.max_bytes)
 
 
-def _fetch(
-    unit: Unit, wanted: list[tuple[str, str]], sizes: Mapping[str, int], max_bytes: int
-) -> Iterator[Member]:
-    """Yield the bytes of each (name, URL), or why there are none.
+def _fetch(unit: Unit, wanted: list[tuple[str, int]], max_bytes: int) -> Iterator[Member]:
+    """Yield files, (name, size) in the listing, in their order, except those that stall.
 
-    `sizes` are those of the listing, -1 where it does not say.
+    Those that turn out to be large are fetched one at a time: sixteen servers that never end would
+    fill the memory.
     """
-    fs, _ = filesystem(unit.base or wanted[0][1], unit.options)
-    paths = {name: fs._strip_protocol(url) for name, url in wanted}
-    if is_local(fs) or len({url.split("://")[0] for _, url in wanted}) > 1:
-        for name, url in wanted:
-            yield fetch_file(name, url, unit, max_bytes)
-        return
-    try:
-        answers = fs.cat(list(paths.values()), on_error="return")
-    except Exception as error:  # refused as a whole: each image's row says so
-        answers = dict.fromkeys(paths.values(), error)
-    for name, url in wanted:
-        data = answers.get(paths[name])
-        if isinstance(data, bytes) and sizes.get(name, -1) in (-1, len(data)):
-            yield Member(name, data, size=len(data))
-        elif isinstance(data, Exception) and is_lasting(data):
-            yield _unreadable(name, data)
-        else:
-            count(type(data).__name__ if isinstance(data, Exception) else "short answer")
-            yield fetch_file(name, url, unit, max_bytes)
+    answers: SimpleQueue[tuple[int, Member | None]] = SimpleQueue()
+
+    def one(i: int, name: str, size: int) -> None:
+        member = None
+        if size <= SMALL_BYTES:
+            member = fetch_file(name, unit.base + name, unit, min(max_bytes, SMALL_BYTES), size)
+        late = member is None or (member.error == ErrorCode.TOO_LARGE and max_bytes > SMALL_BYTES)
+        answers.put((i, None if late else member))
+
+    for i, (name, size) in enumerate(wanted):
+        start(partial(one, i, name, size))
+    for i, member in _in_order(answers, len(wanted)):
+        name, size = wanted[i]
+        yield member or fetch_file(name, unit.base + name, unit, max_bytes, size)
 
 
-def fetch_file(name: str, url: str, unit: Unit, max_bytes: int) -> Member:
-    """Return a loose file, or why it cannot be read."""
-    try:
-        fs, _ = filesystem(unit.base or url, unit.options)
-        path = fs._strip_protocol(url)
-        if is_local(fs):
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait
-                return _unreadable(name, OSError("a folder, pipe or device, not a file"))
-            size = status.st_size
-        else:
-            size = attempt(lambda: fs.info(path)["size"])
-        # Lists do not say how large their files are.
-        if size is not None and size > max_bytes:
-            return too_many_bytes(name, size, max_bytes)
-        data = _local_bytes(path) if is_local(fs) else attempt(lambda: _whole(fs, path, size))
-    except Exception as error:  # of any back end: this one image is lost, and its row says why
-        return _unreadable(name, error)
-    return Member(name, data, size=len(data))
-
-
-def _whole(fs: fsspec.AbstractFileSystem, path: str, size: int | None) -> bytes:
-    data = bytes(fs.cat_file(path))
-    if size is not None and len(data) != size:
-        raise OSError(f"{len(data)} of {size} bytes came")
-    return data
-
-
-def _local_bytes(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _unreadable(name: str, error: object) -> Member:
-    detail = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else "no answer"
-    return Member(name, error=ErrorCode.UNREADABLE, detail=printable(detail))
+def _in_order(
+    answers: "SimpleQueue[tuple[int, Member | None]]", count: int
+) -> Iterator[tuple[int, Member | None]]:
+    """Yield numbered answers by their numbers; after a while, none waits for a missing one."""
+    ready: dict[int, Member | None] = {}
+    left = set(range(count))
+    while left:
+        try:
+            i, member = answers.get(timeout=TABLE_S)
+            ready[i] = member
+            numbers = list(takewhile(ready.__contains__, sorted(left)))
+        except Empty:
+            numbers = sorted(ready)
+        for number in numbers:
+            left.discard(number)
+            yield number, ready.pop(number)

@@ -2,13 +2,12 @@
 
 import errno
 import re
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.storage.patience import start
 
 T = TypeVar("T")
 
@@ -58,14 +57,36 @@ def storage_errors(action: str, url: str) -> Iterator[None]:
 def _remote_hint(error: BaseException) -> str:
     """Say what a remote back end's error means for the user."""
     text = " ".join(f"{type(e).__name__}: {e}" for e in _chain(error))
+    status = status_of(error)
+    answered = f" (the server answered {status})" if status else ""
     for signs, hint in _REMOTE_HINTS.items():
         if any(re.search(rf"(?<![0-9A-Za-z]){sign}", text) for sign in signs):
-            return hint
+            return hint + answered
     return _described(error)
 
 
 def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the status of the server's answer in an error of any back end, None without one."""
+    for one in _chain(error):
+        response = getattr(one, "response", None)  # of botocore
+        about = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+        for status in (getattr(one, "status", None), getattr(one, "code", None),
+                       about.get("HTTPStatusCode")):  # fmt: skip
+            if isinstance(status, int) and 300 <= status < 600:
+                return status
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """Return why one file could not be had, with the status of the server where there is one."""
+    text, status = _described(error), status_of(error)
+    if status is None or re.search(rf"(?<!\d){status}(?!\d)", text):
+        return text
+    return f"{text} (the server answered {status})"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -77,17 +98,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def within(call: Callable[[], T], action: str, url: str, seconds: float = REACH_TIMEOUT_S) -> T:
     """Return what `call` returns, or raise StorageError after `seconds`.
 
-    It runs in a daemon thread: a server that never answers must not hold up the exit either.
+    It runs in a daemon thread, so that a server that never answers does not hold up the exit.
     """
-    answer: Future[T] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:  # handed to the caller, whatever it is
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True).start()
+    answer = start(call)
     try:
         with storage_errors(action, url):
             return answer.result(timeout=seconds)

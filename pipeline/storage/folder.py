@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import socket
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,16 +24,15 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import ConfigError
 from pipeline.storage.errors import storage_errors, within
+from pipeline.storage.patience import OPTIONS, Patience, patience
 from pipeline.storage.retry import attempt, count
+from pipeline.storage.scratch import scratch
 
 T = TypeVar("T")
 
 # Storage options that are text even when they have only digits.
 _TEXT_OPTIONS = frozenset({"key", "secret", "token", "username", "password"})
 
-# Connecting is quick or fails; a slow answer is not an error.
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 60
 # botocore tries once, so that every failure is seen and counted above it: by s3fs, which tries five
 # times without a pause, and by `retry`, which waits in between.
 S3_ATTEMPTS = 1
@@ -48,20 +46,24 @@ ABANDONED_S = 3600.0
 def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the file system of `url` and the path in it.
 
-    `options` go to the back end (`endpoint_url`, `key`, `anon` ...); for S3, bounded timeouts and
-    retries are added, and the usual AWS variables apply.
+    `options` go to the back end (`endpoint_url`, `key`, `anon`, `headers` ...), except those of
+    `patience`, which become its timeouts where it has some. For S3, retries are bounded as well,
+    and the usual AWS variables apply.
     """
     protocol = url.split("://", 1)[0] if "://" in url else "file"
-    settings = dict(options)
+    limits = patience(options)
+    settings = {name: value for name, value in options.items() if name not in OPTIONS}
     if protocol in ("s3", "s3a"):
         config = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "read_timeout": READ_TIMEOUT_S,
+            "connect_timeout": limits.connect_s,
+            "read_timeout": limits.read_s,
             "retries": {"total_max_attempts": S3_ATTEMPTS, "mode": "standard"},
         }
         settings["config_kwargs"] = config | dict(settings.get("config_kwargs", {}))
         settings.setdefault("use_listings_cache", False)
         _count_retries_of_s3fs()
+    elif protocol in ("http", "https"):
+        settings["client_kwargs"] = _http_client(limits) | dict(settings.get("client_kwargs", {}))
     elif protocol == "file":
         # `url_to_fs` would take `::` in a file's name for a chain of URLs.
         return LocalFileSystem(), cast(str, LocalFileSystem._strip_protocol(url))
@@ -75,6 +77,17 @@ def filesystem(url: str, options: Mapping[str, Any]) -> tuple[fsspec.AbstractFil
     except TypeError as error:
         raise ConfigError(f"Cannot use {url} with {sorted(options)}: {error}") from error
     return fs, path
+
+
+def _http_client(limits: Patience) -> dict[str, Any]:
+    """Return what bounds the waiting of aiohttp, whose own limits are 30 s and 5 minutes."""
+    import aiohttp
+
+    return {
+        "timeout": aiohttp.ClientTimeout(
+            total=limits.file_s, sock_connect=limits.connect_s, sock_read=limits.read_s
+        )
+    }
 
 
 @cache
@@ -256,7 +269,7 @@ class Folder:
                 with _complete_file(final, write) as temporary:
                     os.replace(temporary, final)
                 return
-            with tempfile.TemporaryDirectory(prefix="facelake-") as folder:
+            with scratch() as folder:
                 path = os.path.join(folder, "file")
                 write(path)
                 self.attempt(lambda: self.fs.put_file(path, self.path(name)))
@@ -364,13 +377,31 @@ def split_file(file: str, options: Mapping[str, Any] | None = None) -> tuple[Fol
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return `key=value` options as a dict; true, false and whole numbers get their type."""
+    """Return `key=value` options as a dict; true, false and whole numbers get their type.
+
+    `outer.key=value` sets a key of a group: `headers.Authorization=...`. Headers are text.
+    """
     options: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"--storage-option {pair!r} is not key=value")
-        typed: Any = {"true": True, "false": False}.get(value.lower(), value)
-        number = re.fullmatch("0|[1-9][0-9]*", value) and key not in _TEXT_OPTIONS
-        options[key] = int(value) if number else typed
+        group, dot, inner = key.partition(".")
+        if not separator or not group or (dot and not inner):
+            raise ConfigError(
+                f"--storage-option {key or pair!r} is not key=value, or group.key=value"
+            )
+        if not dot:
+            options[key] = _typed(key, value)
+            continue
+        inside = options.setdefault(group, {})
+        if not isinstance(inside, dict):
+            raise ConfigError(f"--storage-option {group} is given both a value and {key}")
+        inside[inner] = value if group == "headers" else _typed(inner, value)
     return options
+
+
+def _typed(key: str, value: str) -> str | int | bool:
+    if key in _TEXT_OPTIONS:
+        return value
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return int(value) if re.fullmatch("0|[1-9][0-9]*", value) else value

@@ -2,11 +2,15 @@
 
 import io
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import fsspec
 
+from pipeline.storage.fetch import STALL_ATTEMPTS
+from pipeline.storage.patience import Patience, in_time
 from pipeline.storage.retry import attempt
+
+T = TypeVar("T")
 
 BLOCK_BYTES = 8 * 2**20
 
@@ -17,14 +21,21 @@ class RemoteFile(io.RawIOBase):
     Args:
         fs: the file system.
         path: of the file in it.
+        limits: how long one piece of it may take.
     """
 
-    def __init__(self, fs: fsspec.AbstractFileSystem, path: str) -> None:
+    def __init__(
+        self, fs: fsspec.AbstractFileSystem, path: str, limits: Patience | None = None
+    ) -> None:
         super().__init__()
+        self._limits = limits or Patience()
         self._open: Callable[[], BinaryIO] = lambda: fs.open(
             path, "rb", block_size=BLOCK_BYTES, cache_type="readahead"
         )
-        self._size = int(attempt(lambda: fs.info(path)["size"]))
+        size = self._attempt(lambda: fs.info(path)["size"])
+        if size is None:
+            raise OSError("the server does not say how large the file is; copy it to a disk first")
+        self._size = int(size)
         self._file: BinaryIO | None = None
         self._at = 0
 
@@ -52,9 +63,13 @@ class RemoteFile(io.RawIOBase):
         """Return `size` bytes, or all that are left: never fewer while there are more."""
         left = max(0, self._size - self._at)
         wanted = left if size is None or size < 0 else min(size, left)
-        data = attempt(lambda: self._read(wanted)) if wanted else b""
-        self._at += len(data)
-        return data
+        pieces, at = [], self._at
+        while wanted:
+            pieces.append(self._piece(at, min(wanted, BLOCK_BYTES)))
+            at += len(pieces[-1])
+            wanted -= len(pieces[-1])
+        self._at = at
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def readinto(self, buffer: "memoryview", /) -> int:  # type: ignore[override]
         """Fill `buffer`, or what there is."""
@@ -67,18 +82,28 @@ class RemoteFile(io.RawIOBase):
         self._drop()
         super().close()
 
-    def _read(self, wanted: int) -> bytes:
-        try:
-            if self._file is None:
-                self._file = self._open()
-            self._file.seek(self._at)
-            data = self._file.read(wanted)
-        except Exception:
-            self._drop()
-            raise
-        if len(data) != wanted:
-            self._drop()
-            raise OSError(f"{len(data)} of {wanted} bytes came")
+    def _attempt(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns; storage that stalls is asked a second time at most."""
+        seconds = self._limits.file_s
+        return attempt(
+            lambda: in_time(call, seconds, "the storage did not answer"), stalls=STALL_ATTEMPTS
+        )
+
+    def _piece(self, at: int, wanted: int) -> bytes:
+        def read() -> tuple[BinaryIO, bytes]:
+            # Nobody else may use the file meanwhile: a call that stalled keeps it for ever.
+            file, self._file = self._file or self._open(), None
+            try:
+                file.seek(at)
+                data = file.read(wanted)
+                if len(data) != wanted:
+                    raise OSError(f"{len(data)} of {wanted} bytes came")
+            except Exception:
+                file.close()
+                raise
+            return file, data
+
+        self._file, data = self._attempt(read)
         return data
 
     def _drop(self) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectory
             FileExistsError, FacelakeError, ImportError, TypeError, MemoryError)  # fmt: skip
 _LASTING_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
                     errno.ENAMETOOLONG, errno.ENOENT}  # fmt: skip
+# Timeout of a request, too early, too many requests: what of a server's 4xx may pass.
+_PASSING = {408, 425, 429}
 # Expired credentials may have been renewed in the meantime.
 _EXPIRED = ("ExpiredToken", "expired", "RequestTimeTooSkewed")
 
@@ -34,11 +37,22 @@ def is_lasting(error: BaseException) -> bool:
     """Return whether trying again is pointless."""
     if any(sign in str(error) for sign in _EXPIRED):
         return False
+    status = getattr(error, "status", None)  # of a web server
+    if isinstance(status, int) and 400 <= status < 500 and status not in _PASSING:
+        return True
     return isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS
 
 
-def attempt(call: Callable[[], T]) -> T:
+def is_stall(error: BaseException) -> bool:
+    """Return whether storage did not answer in time; back ends name it by trees of their own."""
+    return isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
+
+
+def attempt(call: Callable[[], T], stalls: int = ATTEMPTS, until: float = math.inf) -> T:
     """Return what `call` returns, trying again after failures that may pass.
+
+    A call that timed out `stalls` times is given up, and so is one after the time `until` of
+    `time.monotonic`.
 
     Pauses double from a quarter of a second, each with full jitter (Brooker, "Exponential Backoff
     And Jitter", 2015), so that a thousand workers do not come back at once.
@@ -50,7 +64,9 @@ def attempt(call: Callable[[], T]) -> T:
         try:
             return call()
         except Exception as error:  # back ends raise trees of their own
-            if number == ATTEMPTS or is_lasting(error):
+            stalls -= is_stall(error)
+            over = stalls <= 0 or time.monotonic() > until
+            if number == ATTEMPTS or over or is_lasting(error):
                 raise
             count(type(error).__name__)
             logger.info("try %d failed: %s: %s", number, type(error).__name__, error)

@@ -2,7 +2,6 @@
 
 import math
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -22,6 +21,7 @@ from pipeline.lake.store import LakeStore
 from pipeline.options import Option, check_bounds, require
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, plan
+from pipeline.storage.scratch import scratch
 
 PHOTOS = ("1e6", "1e8", "1e9")
 MAX_PHOTOS = 10**12
@@ -112,7 +112,7 @@ def predict_archive(
     on_gpu = hardware.gpus > 0 and not hardware.gpu and config.device != "cpu" and local_gpus() > 0
     report = Report()
     device = "cuda" if on_gpu else "cpu"
-    with tempfile.TemporaryDirectory(prefix="facelake-plan-") as folder:
+    with scratch() as folder:
         lake = LakeStore(f"{folder}/lake")  # of the sample
         sample = measure(
             batches(portions, config, report, rng), config, models, lake, report, device

@@ -9,6 +9,7 @@ from pipeline.maintenance.forget.prove import Cleartext, Proof, prove
 from pipeline.maintenance.forget.run import Removed, forget, sweep
 from pipeline.maintenance.forget.target import Target, find
 from pipeline.maintenance.hold import finish_forgetting, new_run_id
+from pipeline.storage.scratch import remove_leftovers
 
 Confirm = Callable[[Target], bool]
 
@@ -78,11 +79,13 @@ def run(
             target = find(lake, wanted.persons, wanted.images, wanted.faces)
             if confirm is not None and not confirm(target):
                 return Forgetting(target, None, None, bool(lake.forgotten()))
+            remove_leftovers()
             removed = forget(lake, target, run_id)
             clear = Cleartext(sorted(target.texts()), sorted(target.names), target.blobs())
         ever = bool(lake.forgotten())
         # With a proof alone nothing is changed: what is there is what is told.
         if not wanted and ever and not proof and not stopped:
+            remove_leftovers()
             removed = sweep(lake, run_id)
         found = prove(lake, lake.forgotten(), clear) if proof else None
     return Forgetting(target, removed, found, ever)

@@ -25,6 +25,7 @@ from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten
 from pipeline.maintenance.forget.derived import UNREADABLE, live_hashes
 from pipeline.maintenance.forget.needles import Needles
 from pipeline.storage.errors import storage_errors
+from pipeline.storage.scratch import leftovers
 
 ROWS = 16_384
 # Ids as they stand in texts; and pictures inside pages.
@@ -84,6 +85,8 @@ class Cleartext:
 def prove(lake: LakeStore, forgotten: Forgotten, cleartext: Cleartext | None = None) -> Proof:
     """Return what is left of what was forgotten.
 
+    What killed runs left outside the lake, on this machine, counts as a finding.
+
     Args:
         lake: whose files are read, hidden ones included, each once and whole.
         forgotten: its tombstones.
@@ -95,6 +98,10 @@ def prove(lake: LakeStore, forgotten: Forgotten, cleartext: Cleartext | None = N
     inspection = _Inspection(lake, forgotten, cleartext or Cleartext())
     for path in _files(lake):
         inspection.read(path)
+    for folder in leftovers():
+        inspection.proof.note(
+            folder, "a killed run left it, perhaps with photos or faces; the next run removes it"
+        )
     return inspection.proof
 
 

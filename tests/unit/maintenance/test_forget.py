@@ -26,7 +26,7 @@ from pipeline.lake.checkpoints import Workspace, in_process
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.maintenance.check import check
-from pipeline.maintenance.forget import derived, run
+from pipeline.maintenance.forget import derived, job, run
 from pipeline.maintenance.forget.prove import Cleartext, prove
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
@@ -36,6 +36,7 @@ from pipeline.search import search
 from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig
 from pipeline.search.store import IndexStore
+from pipeline.storage import scratch
 from tests.support import photo_lakes
 from tests.support.builders import jpeg, planned, put, read_all, tar_bytes
 from tests.support.lakes import archive, persons
@@ -53,6 +54,15 @@ def columns_of(name):
     seed = image_id(name)
     return {"sha256": seed * 2, "pixels_sha256": seed[::-1] * 2, "phash": bytes.fromhex(seed) * 2,
             "phash_quality": 100}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def places_of_runs(tmp_path, monkeypatch):
+    """Where killed runs may have left something: not where other tests do."""
+    folder = tmp_path / "places"
+    folder.mkdir()
+    monkeypatch.setattr(scratch, "places", lambda: [str(folder)])
+    return folder
 
 
 @pytest.fixture
@@ -591,6 +601,16 @@ def test_tombstones_hold_nothing_in_the_clear(lake, tmp_path):
     assert not held & forgotten_ids
     salt = lake.folder.read("forgotten/_salt")
     assert len(salt) == tombstones.SALT_BYTES
+
+
+def test_what_a_killed_run_left_is_found_and_removed(lake, places_of_runs):
+    left = places_of_runs / "facelake-left"
+    left.mkdir(mode=0o700)
+    (left / "lock").touch()
+    assert [where for where, _ in prove(lake, lake.forgotten()).findings] == [str(left)]
+    face = lake.read("faces", ["face_id"])["face_id"][0].as_py()
+    job.run(lake, job.Wanted(faces=(face,)))
+    assert not left.exists()
 
 
 def test_the_command_asks_tells_and_proves(lake, capsys, monkeypatch):

@@ -225,5 +225,5 @@ def test_local_names_are_taken_literally(tmp_path):
 def test_s3_is_told_to_give_up():
     fs, path = filesystem("s3://bucket/a b", {"endpoint_url": "http://h", "anon": True})
     assert path == "bucket/a b"
-    assert fs.config_kwargs["connect_timeout"] == storage.CONNECT_TIMEOUT_S
+    assert fs.config_kwargs["connect_timeout"] == 5
     assert fs.config_kwargs["retries"]["total_max_attempts"] == storage.S3_ATTEMPTS
