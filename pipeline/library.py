@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from pipeline.maintenance.check import Result
     from pipeline.maintenance.forget.job import Confirm, Forgetting
     from pipeline.models.cards.calibration import Calibration
+    from pipeline.people.constraints import Constraint
     from pipeline.search.identity import Identity
     from pipeline.search.models import LakeModels
     from pipeline.search.probe import Photo
@@ -271,6 +272,15 @@ class Lake:
         from pipeline.dedupe.decision import last_decision
 
         return last_decision(Duplicates(self.store))
+
+    def not_a_copy(self, *photos: str) -> "Constraint":
+        """Say that pictures are no copies of the others of their groups; see `people.undo`.
+
+        It counts from the next `dedupe` on.
+        """
+        from pipeline.dedupe.apart import not_a_copy
+
+        return not_a_copy(Duplicates(self.store), photos)
 
     def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
         """Return what may go by the last `dedupe`: copies of some kinds, all without a choice.

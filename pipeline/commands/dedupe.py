@@ -58,6 +58,11 @@ def add_parser(commands: Any) -> None:
         "--kinds", type=opt.comma_separated, default=COPIES, metavar="KINDS",
         help=f"what --plan and --apply act on; default: {','.join(COPIES)}",
     )  # fmt: skip
+    actions.add_argument(
+        "--not-a-copy", nargs="+", metavar="PHOTO",
+        help="say that photos are no copies of the rest of their groups, for this and all later "
+        "searches; taken back with `facelake people LAKE undo`",
+    )  # fmt: skip
     actions.add_argument("--undo", metavar="LOG", help="move back what --apply moved")
     opt.add_task_options(parser, DEDUPE_IMAGES_FOR_RAY, "images")
     parser.set_defaults(func=run)
@@ -73,6 +78,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.undo:
         return show_moved(console, "moved back", lake.undo_move(options.undo))
+    if options.not_a_copy:
+        said = lake.not_a_copy(*options.not_a_copy)
+        say(console, f"noted as {said.constraint_id}; undo it with facelake people LAKE undo")
     if options.apply:
         lake.check_target(options.apply[1])
     if must_decide(lake, options):
@@ -101,8 +109,14 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--apply {options.apply[0]}: the only thing to do is move FOLDER")
     if options.plan and not options.plan.endswith((".csv", ".sh")):
         raise ConfigError(f"--plan {options.plan}: name a file that ends in .csv or .sh")
-    if options.image and (options.plan or options.apply or options.undo):
-        raise ConfigError("--image only tells; give --plan, --apply or --undo without it")
+    acts = options.plan or options.apply or options.undo
+    if options.image and (acts or options.not_a_copy):
+        raise ConfigError("--image only tells; give the other actions without it")
+    if options.not_a_copy and acts:
+        raise ConfigError(
+            "--not-a-copy changes what is a copy; look at what is found then, before --plan, "
+            "--apply or --undo"
+        )
 
 
 def must_decide(lake: Lake, options: argparse.Namespace) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.apart import told_apart
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.options import settings
@@ -66,7 +67,9 @@ def current_decision(duplicates: Duplicates) -> Decision:
         )
     about = duplicates.current() or {}
     sizes = lake.folder.child("images").files()
-    if about.get("parts") != {name: sizes[name] for name in lake.parts()}:
+    parts = {name: sizes[name] for name in lake.parts()}
+    said = [row.constraint_id for row in told_apart(lake)]
+    if about.get("parts") != parts or about.get("told_apart", []) != said:
         raise ConfigError(
             f"The lake {lake.folder.url} has changed since {decision}; run facelake dedupe "
             f"{lake.folder.url} again and look at what it finds"

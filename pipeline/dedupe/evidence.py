@@ -57,7 +57,7 @@ class EvidenceSearch:
     pictures: Pictures
     first_new: int
 
-    def evidence(self, classes: Ints) -> Evidence:
+    def evidence(self, classes: Ints, apart: Ints) -> Evidence:
         """Return the evidence; one picture of each class, the first, represents it."""
         first = np.zeros(len(classes), bool)
         first[np.unique(classes, return_index=True)[1]] = True
@@ -66,7 +66,7 @@ class EvidenceSearch:
         # The second hash finds what the first misses, small photos most of all: not only turned.
         turned = self._pairs("turnable", turnable_hashes(self.pictures), (None, *kinds))
         similar = self._similar(first)
-        return Evidence(plain, turned, self._crops(first), similar)
+        return Evidence(plain, turned, self._crops(first), similar, apart)
 
     def _pairs(self, name: str, hashes: Hashes, turns: tuple[Turn | None, ...]) -> HashPairs:
         """Return the pairs of close hashes: those of the search before, and those of a new one."""

@@ -113,12 +113,14 @@ class Evidence:
         turned: pairs of the other hashes, as they are and after one was mirrored or turned.
         crops: pairs of pictures, the second inside the first, int64 [P, 2].
         similar: pairs of pictures, the second like the first by an embedding, int64 [P, 2].
+        apart: pairs of pictures that people told apart, int64 [P, 2].
     """
 
     plain: HashPairs
     turned: HashPairs
     crops: Ints
     similar: Ints
+    apart: Ints
 
 
 def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeConfig) -> Groups:
@@ -140,10 +142,14 @@ def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeC
         others.append((kind, Lists.of(ends[:, 0], ends[:, 1], count)))
     graph = Graph(tuple(nears), tuple(others))
 
+    apart = classes[np.concatenate([evidence.apart, evidence.apart[:, ::-1]])]
+    barred = Lists.of(apart[:, 0], apart[:, 1], count)
+
     def may(class_: int, others: Ints, bits: Ints) -> Bools:
         kept, copies = int(best[class_]), best[others]
         # Whatever else speaks for a thumbnail, it does not stand for the whole picture.
         fair: Bools = pictures.area[copies] <= MOST_PIXELS * pictures.area[kept]
+        fair &= ~np.isin(others, barred[class_])
         if config.burst_s:
             fair &= ~are_shots(pictures, kept, copies, bits)
         return fair

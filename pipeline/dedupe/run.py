@@ -6,7 +6,7 @@ gather -> classes of equal pixels -> pairs of close hashes (tasks) -> shared fac
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.dedupe import tables
 from pipeline.dedupe.algorithms.pictures import pixel_classes
 from pipeline.dedupe.algorithms.settings import DedupeConfig
+from pipeline.dedupe.apart import pairs_apart, parted, told_apart
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.evidence import EvidenceSearch, Past
 from pipeline.dedupe.gather import gather, load, plan_tasks
@@ -56,12 +57,15 @@ class Run:
         sizes = lake.folder.child("images").files()
         parts = {name: sizes[name] for name in lake.parts()}
         past = self._past(parts)
-        workspace = self._workspace(parts, past)
+        said = told_apart(lake)
+        said_ids = [row.constraint_id for row in said]
+        workspace = self._workspace(parts, past, said_ids)
         resumed_steps = len(workspace.names())
         search = self._gather(TaskRunner(workspace, self.mapper, self.progress), parts, past)
         pictures = search.pictures
-        classes = pixel_classes(pictures)
-        evidence = search.evidence(classes)
+        apart = pairs_apart(said, pictures)
+        classes = parted(pixel_classes(pictures), apart)
+        evidence = search.evidence(classes, apart)
         groups = group(pictures, classes, evidence, self.config)
         rows = tables.rows(groups, self.run_id)
         hash_pairs = [evidence.plain, evidence.turned]
@@ -72,6 +76,7 @@ class Run:
             "config": asdict(self.config) | {"full": False},
             "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "parts": parts,
+            "told_apart": said_ids,
             "images": len(pictures),
             "new_images": len(pictures) - search.first_new,
             "hashes": len(plain.values),
@@ -98,9 +103,11 @@ class Run:
         same = frozenset(name for name, size in compared.items() if parts.get(name) == size)
         return Past(before["run_id"], same, len(same) == len(compared)) if same else None
 
-    def _workspace(self, parts: Mapping[str, int], past: Past | None) -> Workspace:
+    def _workspace(
+        self, parts: Mapping[str, int], past: Past | None, said_ids: Sequence[str]
+    ) -> Workspace:
         """Return this run's work folder, that of a killed run with the same input included."""
-        same = [asdict(self.config), sorted(parts.items()), past and past.run_id]
+        same = [asdict(self.config), sorted(parts.items()), past and past.run_id, said_ids]
         key = hashlib.blake2b(json.dumps(same).encode(), digest_size=8).hexdigest()
         return Workspace.only(self.duplicates.lake.folder.child(WORKSPACE), key)
 

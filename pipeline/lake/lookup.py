@@ -11,8 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.errors import ConfigError
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
+from pipeline.storage.folder import visible
+
+SHOWN = 5
 
 Which = Literal["largest", "central"]
 # Returns the ids of what a name means.
@@ -44,6 +48,23 @@ def find_images(lake: LakeStore) -> Find:
         return {image for image in named if _ends_with(_spelling(places[image]), end)}
 
     return find
+
+
+def one_image(lake: LakeStore, text: str, matches: AbstractSet[str]) -> str:
+    """Return the one image that a name means.
+
+    Raises:
+        ConfigError: there is none, or there are several.
+    """
+    if len(matches) == 1:
+        return next(iter(matches))
+    if not matches:
+        raise ConfigError(
+            f"{lake.folder.url} has no photo {visible(text)}; give its uri or image_id, as the "
+            "table images has them"
+        )
+    shown = ", ".join(sorted(matches)[:SHOWN]) + (" ..." if len(matches) > SHOWN else "")
+    raise ConfigError(f"{len(matches)} photos go by {visible(text)}: {shown}; give the id of one")
 
 
 def _spelling(text: str) -> str:

@@ -213,13 +213,23 @@ CONSTRAINTS = pa.schema(
         field(
             "kind",
             pa.string(),
-            "same, different, name, not-a-face, hide, show, cover or undo",
+            "same, different, name, not-a-face, hide, show, cover, not-a-copy or undo",
             "",
             True,
         ),
-        field("faces", pa.list_(pa.string()), "face ids it speaks of", "", True),
         field(
-            "others", pa.list_(pa.string()), "for `different`: face ids of the other side", "", True
+            "faces",
+            pa.list_(pa.string()),
+            "face ids it speaks of; for `not-a-copy`: image ids",
+            "",
+            True,
+        ),
+        field(
+            "others",
+            pa.list_(pa.string()),
+            "for `different`, `not-a-copy`: ids of the other side",
+            "",
+            True,
         ),
         field("person_id", pa.string(), "the person it was made on; keeps the id"),
         field("value", pa.string(), "the name; for `undo`: the constraint_id taken back"),

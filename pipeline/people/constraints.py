@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-KINDS = ("same", "different", "name", "not-a-face", "hide", "show", "cover", "undo")
+NOT_A_COPY = "not-a-copy"
+KINDS = (
+    "same", "different", "name", "not-a-face", "hide", "show", "cover", NOT_A_COPY, "undo",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Constraint:
     others are, and so the faces are not.
     `name`: the person of `faces` is called `value`; empty: no longer called anything.
     `not-a-face`: `faces` are rejected. `hide`, `show`: a flag of the person. `cover`: the first
-    of `faces` stands for the person. `undo`: takes back the correction whose id is `value`.
+    of `faces` stands for the person. `not-a-copy`: no picture of `faces` is a copy of any of
+    `others`, image ids both. `undo`: takes back the correction whose id is `value`.
     """
 
     constraint_id: str

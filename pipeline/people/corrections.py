@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.people.confirmed import SetBuilder
 from pipeline.people.constraints import (
     KINDS,
+    NOT_A_COPY,
     ConfirmedSet,
     Constraint,
     Corrections,
@@ -34,7 +35,7 @@ def resolve(constraints: Sequence[Constraint]) -> Corrections:
                 f"Correction {row.constraint_id} is of the kind {row.kind!r}, which this version "
                 "of Facelake does not know; update Facelake"
             )
-        if row.constraint_id in undone_ids or row.kind == "undo":
+        if row.constraint_id in undone_ids or row.kind in ("undo", NOT_A_COPY):
             continue
         if row.kind == "not-a-face":
             rejected.update(row.faces)

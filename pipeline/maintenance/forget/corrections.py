@@ -89,7 +89,7 @@ class Cleaner:
     def _is_gone(self, face: str) -> bool:
         image = face.rpartition("-")[0]
         return (
-            self.forgotten.key(face) in self.forgotten.faces
+            self.forgotten.key(face) in self.forgotten.faces | self.forgotten.images
             or self.forgotten.key(image) in self.forgotten.images
         )
 

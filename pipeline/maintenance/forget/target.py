@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.imaging.geometry import iou
 from pipeline.lake.columns import matrix
-from pipeline.lake.lookup import find_images
+from pipeline.lake.lookup import find_images, one_image
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.maintenance.forget.parts import strings
@@ -83,7 +83,7 @@ def find(
     if images:
         find_image = find_images(lake)
         for text in images:
-            target.images.add(_one_image(lake, text, find_image(text)))
+            target.images.add(one_image(lake, text, find_image(text)))
     owners = {face.rpartition("-")[0] for face in face_ids}
     target.photos = _photos(lake, pc.field("image_id").isin(strings(target.images | owners)))
     _add_copies(lake, target)
@@ -122,18 +122,6 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
         and row.person_id is not None and row.person_id not in alive
     }  # fmt: skip
     return face_ids
-
-
-def _one_image(lake: LakeStore, text: str, matches: Any) -> str:
-    if len(matches) == 1:
-        return str(next(iter(matches)))
-    if not matches:
-        raise ConfigError(
-            f"{lake.folder.url} has no photo {visible(text)}; give its uri or image_id, as the "
-            "table images has them"
-        )
-    shown = ", ".join(sorted(matches)[:SHOWN]) + (" ..." if len(matches) > SHOWN else "")
-    raise ConfigError(f"{len(matches)} photos go by {visible(text)}: {shown}; give the id of one")
 
 
 def _photos(lake: LakeStore, where: pc.Expression) -> dict[str, dict[str, Any]]:

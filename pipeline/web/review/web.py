@@ -19,6 +19,7 @@ FaceId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}-[0-9]{1,9}$")]
 ImageId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
 
+IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 FACE_ID = re.compile(r"[0-9a-f]{32}-[0-9]{1,9}")
 PERSON_ID = re.compile(r"[0-9a-f]{16}")
 # A path of ours; two slashes at the start would be another host.

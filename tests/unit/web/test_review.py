@@ -13,6 +13,7 @@ from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.lake.store import parquet_bytes
 from pipeline.lake.tombstones import PENDING
+from pipeline.library import Lake
 from pipeline.maintenance.forget.run import forget
 from pipeline.maintenance.forget.target import find
 from pipeline.people import actions
@@ -25,6 +26,7 @@ from pipeline.web.review.guard import host_name
 from pipeline.web.review.lookup import Lookup
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.state import Review
+from tests.support import pictures
 from tests.support.review_lakes import HOSTILE, review_lake
 from tests.support.web import Client
 
@@ -433,6 +435,31 @@ def test_every_action_shows_at_once_and_can_be_undone(pages):
         assert send(pages, "/undo").status_code == 303
     assert {p: sorted(faces(pages, p)) for p in persons(pages)} == before
     assert send(pages, "/undo").status_code == 400, "nothing is left"
+
+
+def test_a_copy_that_is_none(tmp_path):
+    image = pictures.photo()
+    small = pictures.encoded(image.resize((200, 300)))
+    files = {"a.jpg": pictures.encoded(image), "small.jpg": small}
+    pictures.indexed(tmp_path / "lake", files, tmp_path / "photos")
+    lake = Lake(str(tmp_path / "lake"))
+    lake.cluster(ray="never")
+    lake.dedupe(ray="never")
+    for client in entered(tmp_path):
+        text = client.get("/duplicates").text
+        (image_id,) = re.findall(r'name="image" value="([0-9a-f]{32})"', text)
+        answer = send(client, "/duplicates", image=image_id)
+        assert "not a copy" in client.get(answer.headers["location"]).text
+        text = client.get("/duplicates").text
+        assert 'name="image"' not in text
+        assert "not a copy, from the next" in text
+        assert "not a copy" in client.get("/history").text
+        lake.dedupe(ray="never")
+        assert "0 groups" in client.get("/duplicates").text
+        assert send(client, "/duplicates", image=image_id).status_code == 400, "it is alone"
+        send(client, "/undo")
+        lake.dedupe(ray="never")
+        assert image_id in client.get("/duplicates").text
 
 
 def test_any_action_of_the_history_can_be_undone(pages):

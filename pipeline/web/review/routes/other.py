@@ -6,10 +6,12 @@ import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from pipeline.dedupe.apart import not_a_copy, told_apart
 from pipeline.dedupe.duplicates import Duplicates
+from pipeline.people.constraints import NOT_A_COPY
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import by_action
-from pipeline.web.review.web import Page, form_of, paged, render, review_of
+from pipeline.web.review.web import IMAGE_ID, Page, act, chosen, form_of, paged, render, review_of
 
 router = APIRouter()
 GROUPS_SHOWN = 12
@@ -17,10 +19,13 @@ GROUPS_SHOWN = 12
 COPIES_SHOWN = 24
 ACTIONS_SHOWN = 60
 # The kind that an action of several corrections is named by: the first of these that it has.
-LEADING_KINDS = ("undo", "not-a-face", "name", "cover", "hide", "show", "same", "different")
+LEADING_KINDS = (
+    "undo", NOT_A_COPY, "not-a-face", "name", "cover", "hide", "show", "same", "different",
+)  # fmt: skip
 WORDS = {
     "same": "one person", "different": "different people", "name": "name", "show": "show again",
     "not-a-face": "not a face", "hide": "hide", "cover": "cover", "undo": "taken back",
+    NOT_A_COPY: "not a copy",
 }  # fmt: skip
 
 
@@ -40,13 +45,25 @@ def duplicates(request: Request, page: Page = 1) -> Response:
         by_group.setdefault(row["group_id"], []).append(row)
     shown = [row["image_id"] for rows in by_group.values() for row in rows[:COPIES_SHOWN]]
     photos = review.lookup.photos(shown)
+    apart = {image for row in told_apart(review.lake) for image in row.faces}
     groups = [
         {"kind": next((r["kind"] for r in rows if r["kind"] != "kept"), "kept"),
          "count": len(rows),
-         "rows": [{**r, "photo": photos.get(r["image_id"])} for r in rows[:COPIES_SHOWN]]}
+         "rows": [{**r, "photo": photos.get(r["image_id"]), "apart": r["image_id"] in apart}
+                  for r in rows[:COPIES_SHOWN]]}
         for _, rows in sorted(by_group.items())
     ]  # fmt: skip
     return render(request, "duplicates.html", "Duplicates", groups=groups, **at)
+
+
+@router.post("/duplicates")
+def no_copy(request: Request) -> Response:
+    """Note that a picture is no copy of the others of its group."""
+    review, photo = review_of(request), chosen(form_of(request), "image", IMAGE_ID)[0]
+    return act(
+        request, lambda: not_a_copy(Duplicates(review.lake), [photo], "review: not-a-copy"),
+        "Noted: not a copy; it counts from the next facelake dedupe",
+    )  # fmt: skip
 
 
 @router.get("/search")
@@ -89,6 +106,7 @@ def _action(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
         "kind": WORDS.get(lead.kind, lead.kind), "undo": lead.kind == "undo",
         "name": lead.value if lead.kind == "name" else None, "note": last.note,
         "person_id": next((r.person_id for r in reversed(rows) if r.person_id), None),
-        "faces": next((r.faces[0] for r in reversed(rows) if r.faces), None),
+        "faces": next((r.faces[0] for r in reversed(rows) if r.faces), None)
+        if lead.kind != NOT_A_COPY else None,
         "gone": all(row.constraint_id in gone for row in rows),
     }  # fmt: skip
