@@ -7,13 +7,14 @@ from PIL import Image, ImageFile
 
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging import boxes
-from pipeline.imaging.exif import TURNED, Exif, read_exif, upright
+from pipeline.imaging.exif import TURNED, read_exif, upright
 from pipeline.imaging.extent import holds_more
 from pipeline.imaging.formats import is_start_of_magic, probe, unsupported_kind
 from pipeline.imaging.jpeg import decode_jpeg, read_header_of
+from pipeline.imaging.metadata import Blocks, read_metadata
 from pipeline.imaging.modes import to_rgb
-from pipeline.imaging.pillow import PLUGINS, check_size, open_with, quiet_pillow
-from pipeline.imaging.png import without_texts
+from pipeline.imaging.pillow import PLUGINS, check_size, heif_metadata, open_with, quiet_pillow
+from pipeline.imaging.png import read_xmp_text, without_texts
 from pipeline.imaging.record import Decoded
 from pipeline.imaging.tiff import raw_kind
 from pipeline.imaging.truncation import ends_early, says_truncated
@@ -64,11 +65,12 @@ def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decode
     if name == "JPEG":
         header = read_header_of(data)
         pixels, reduced = decode_jpeg(data, header, max_pixels, side)
-        pixels = upright(pixels, header.exif.orientation)
-        whole = Decoded(pixels, header.format, *header.exif)
+        facts = read_metadata(header.blocks)
+        pixels = upright(pixels, facts.orientation)
+        whole = Decoded(pixels, header.format, **facts._asdict())
         if reduced == 1:
             return whole
-        turned = header.exif.orientation >= TURNED
+        turned = facts.orientation >= TURNED
         width, height = (header.height, header.width) if turned else (header.width, header.height)
         return replace(whole, reduced=reduced, width=width, height=height)
     if name == "TIFF" and (raw := raw_kind(data)):
@@ -79,32 +81,53 @@ def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decode
         raise ImageError(ErrorCode.CORRUPT, f"{name}: the list of items is damaged")
     if name == "WEBP":
         check_size(*_webp_canvas(data), max_pixels)
-    if name == "PNG":
-        data = without_texts(data)
     with quiet_pillow(max_pixels):
-        image = open_with(PLUGINS[name], data)
+        image = open_with(PLUGINS[name], without_texts(data) if name == "PNG" else data)
         check_size(*image.size, max_pixels)
+        xmp = _xmp(name, data, image)
         image.load()
         check_size(*image.size, max_pixels)  # HEIF: the coded picture may differ from its header
         _correct_colour_key(name, data, image)
         pixels = to_rgb(image, _full_scale(name, image))
-    exif = _exif(name, data, image)
-    # libheif has turned the picture already, and so has Pillow's TIFF plugin
-    if name not in ("HEIF", "TIFF"):
-        pixels = upright(pixels, exif.orientation)
-    return Decoded(pixels, name, *exif)
+    blocks = _blocks(name, data, image, xmp)
+    facts = read_metadata(blocks)
+    if not _is_turned_already(name, blocks):
+        pixels = upright(pixels, facts.orientation)
+    return Decoded(pixels, name, **facts._asdict())
 
 
-def _exif(name: str, data: bytes, image: ImageFile.ImageFile) -> Exif:
+def _xmp(name: str, data: bytes, image: ImageFile.ImageFile) -> bytes:
+    """Return the XMP packet of an image, and take it from Pillow's TIFF plugin.
+
+    That one turns the picture as some packets say and does not tell.
+    """
+    packet = read_xmp_text(data) if name == "PNG" else image.info.get("xmp")
     if name == "TIFF":
-        return read_exif(data)
+        image.info.pop("xmp", None)
+    return packet if isinstance(packet, bytes) else b""
+
+
+def _blocks(name: str, data: bytes, image: ImageFile.ImageFile, xmp: bytes) -> Blocks:
+    if name == "TIFF":
+        return Blocks(data, xmp)
     block = image.info.get("exif")
     if block is None and name == "PNG":
         block = _png_text_exif(image.info.get("Raw profile type exif"))
-    exif = read_exif(block) if isinstance(block, bytes) else Exif()
-    if name == "HEIF":  # its turns rule; EXIF only repeats them (ISO/IEC 23008-12, annex A)
-        return exif._replace(orientation=boxes.orientation(data))
-    return exif  # for AVIF, Pillow has put the turns of the container in EXIF's place
+    blocks = Blocks(block if isinstance(block, bytes) else b"", xmp)
+    if name == "HEIF":
+        blocks.turn = boxes.orientation(data)
+        if blocks.turn is None:  # the plugin has overwritten what EXIF and XMP say of it
+            blocks.exif, blocks.xmp = heif_metadata(data)
+    elif name == "AVIF":  # Pillow has put the turns of the container in EXIF's place
+        blocks.turn = read_exif(blocks.exif).orientation or 1
+    return blocks
+
+
+def _is_turned_already(name: str, blocks: Blocks) -> bool:
+    """Whether the decoder has turned the picture: libheif, and Pillow's TIFF plugin by EXIF."""
+    if name == "HEIF":
+        return blocks.turn is not None
+    return name == "TIFF" and read_exif(blocks.exif).orientation is not None
 
 
 def _png_text_exif(text: object) -> bytes | None:

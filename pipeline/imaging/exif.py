@@ -25,7 +25,7 @@ TRANSPOSE_BLOCK = 64
 class Exif(NamedTuple):
     """What is used of an EXIF block."""
 
-    orientation: int = 1  # 1 to 8
+    orientation: int | None = None  # 1 to 8
     taken_at: datetime | None = None  # local time of the camera, without a zone
     camera: str | None = None  # make and model
 
@@ -50,7 +50,7 @@ def read_exif(block: bytes) -> Exif:
         )
     )
     return Exif(
-        orientation if orientation is not None and 1 <= orientation <= 8 else 1,
+        orientation if orientation is not None and 1 <= orientation <= 8 else None,
         next((time for time in times if time is not None), None),
         _camera(main),
     )

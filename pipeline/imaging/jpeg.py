@@ -15,7 +15,7 @@ import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging.exif import Exif, read_exif
+from pipeline.imaging.metadata import Blocks
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import check_size, open_with, quiet_pillow
 from pipeline.imaging.tiff import read_directory, read_header
@@ -28,6 +28,7 @@ TAIL_ROWS = 8
 
 APP1, APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
+XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
 STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 MARKER = re.compile(rb"\xff[^\x00\xff]")
 MPF_COUNT = 0xB001  # number of pictures (CIPA DC-007)
@@ -39,7 +40,7 @@ class JpegHeader:
 
     width: int = 0
     height: int = 0
-    exif: Exif = field(default_factory=Exif)
+    blocks: Blocks = field(default_factory=Blocks)
     pictures: int = 1
     has_gain_map: bool = False
 
@@ -69,15 +70,17 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def read_header_of(data: bytes) -> JpegHeader:
-    """Return size, EXIF and number of pictures; zeros where the header does not say."""
-    header, has_exif = JpegHeader(), False
+    """Return size, metadata and number of pictures; zeros where the header does not say."""
+    header = JpegHeader()
+    blocks = header.blocks
     for marker, payload in segments(data):
         if marker in FRAME_MARKERS and len(payload) >= 6 and not header.width:
             header.height, header.width = struct.unpack_from(">HH", payload, 1)
-        elif marker == APP1 and payload.startswith(b"Exif\0") and not has_exif:
-            header.exif, has_exif = read_exif(payload), True
-        elif marker == APP1 and b' hdrgm:Version="' in payload:
-            header.has_gain_map = True
+        elif marker == APP1 and payload.startswith(b"Exif\0"):
+            blocks.exif = blocks.exif or payload
+        elif marker == APP1 and payload.startswith(XMP_NAME):
+            blocks.xmp = blocks.xmp or payload.removeprefix(XMP_NAME)
+            header.has_gain_map = header.has_gain_map or b' hdrgm:Version="' in payload
         elif marker == APP2 and payload.startswith(b"MPF\0"):
             header.pictures = _pictures(payload[4:])
     return header

@@ -279,9 +279,13 @@ JPEG files give the same pixels as Pillow, bit for bit.
 
 ## Orientation and time
 
-The EXIF orientation is applied in every format that carries EXIF; in HEIF and AVIF the turns of
-the container (`irot`, `imir`) rule, once, and EXIF's repetition of them is ignored. Values that
-make no sense count as upright. The time of capture is the first of DateTimeOriginal,
+The first of these that names an orientation turns the picture, once: the container of HEIF
+(`irot`, `imir`), EXIF, and XMP (`tiff:Orientation`) in JPEG, HEIF, PNG, TIFF and WebP. What the
+others say is a repetition, and ignored. So photos look as they do on the phones and computers that
+made them: iPhones turn the container and repeat it in EXIF, others write EXIF alone (the standard
+would leave these lying on their side, as libvips does; macOS and the phones turn them), and some
+editors XMP alone. In AVIF the container alone counts, as in browsers. Values that make no sense
+count as none. The time of capture is the first of DateTimeOriginal,
 DateTimeDigitized and DateTime that is a date.
 
 ## Errors
