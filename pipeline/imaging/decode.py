@@ -1,6 +1,5 @@
 """Decodes the bytes of an image file, of any format, to upright RGB pixels."""
 
-from contextlib import suppress
 from dataclasses import replace
 
 from PIL import Image, ImageFile
@@ -14,9 +13,9 @@ from pipeline.imaging.jpeg import decode_jpeg, read_header_of
 from pipeline.imaging.metadata import Blocks, read_metadata
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import PLUGINS, check_size, heif_metadata, open_with, quiet_pillow
-from pipeline.imaging.png import read_xmp_text, without_texts
+from pipeline.imaging.png import of_hex, read_blocks, without_texts
 from pipeline.imaging.record import Decoded
-from pipeline.imaging.tiff import raw_kind
+from pipeline.imaging.tiff import raw_kind, read_iptc_tags
 from pipeline.imaging.truncation import ends_early, says_truncated
 
 MAX_DETAIL_CHARACTERS = 300
@@ -84,43 +83,45 @@ def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decode
     with quiet_pillow(max_pixels):
         image = open_with(PLUGINS[name], without_texts(data) if name == "PNG" else data)
         check_size(*image.size, max_pixels)
-        xmp = _xmp(name, data, image)
+        blocks = _blocks(name, data, image)
         image.load()
         check_size(*image.size, max_pixels)  # HEIF: the coded picture may differ from its header
         _correct_colour_key(name, data, image)
         pixels = to_rgb(image, _full_scale(name, image))
-    blocks = _blocks(name, data, image, xmp)
+    _add_exif(name, data, image, blocks)
     facts = read_metadata(blocks)
     if not _is_turned_already(name, blocks):
         pixels = upright(pixels, facts.orientation)
     return Decoded(pixels, name, **facts._asdict())
 
 
-def _xmp(name: str, data: bytes, image: ImageFile.ImageFile) -> bytes:
-    """Return the XMP packet of an image, and take it from Pillow's TIFF plugin.
+def _blocks(name: str, data: bytes, image: ImageFile.ImageFile) -> Blocks:
+    """Return the metadata of an opened image, all but EXIF, which PNG may have behind its pixels.
 
-    That one turns the picture as some packets say and does not tell.
+    Pillow's TIFF plugin turns the picture as some XMP packets say, and does not tell: it must not
+    see them.
     """
-    packet = read_xmp_text(data) if name == "PNG" else image.info.get("xmp")
-    if name == "TIFF":
-        image.info.pop("xmp", None)
-    return packet if isinstance(packet, bytes) else b""
+    if name == "PNG":
+        return read_blocks(data)
+    xmp = image.info.pop("xmp", None) if name == "TIFF" else image.info.get("xmp")
+    return Blocks(xmp=xmp if isinstance(xmp, bytes) else b"")
 
 
-def _blocks(name: str, data: bytes, image: ImageFile.ImageFile, xmp: bytes) -> Blocks:
+def _add_exif(name: str, data: bytes, image: ImageFile.ImageFile, blocks: Blocks) -> None:
+    """Add EXIF and what goes with it, after the pixels were loaded."""
     if name == "TIFF":
-        return Blocks(data, xmp)
+        blocks.exif, blocks.iptc = data, read_iptc_tags(data)
+        return
     block = image.info.get("exif")
     if block is None and name == "PNG":
-        block = _png_text_exif(image.info.get("Raw profile type exif"))
-    blocks = Blocks(block if isinstance(block, bytes) else b"", xmp)
+        block = of_hex(image.info.get("Raw profile type exif"))
+    blocks.exif = block if isinstance(block, bytes) else b""
     if name == "HEIF":
         blocks.turn = boxes.orientation(data)
         if blocks.turn is None:  # the plugin has overwritten what EXIF and XMP say of it
             blocks.exif, blocks.xmp = heif_metadata(data)
     elif name == "AVIF":  # Pillow has put the turns of the container in EXIF's place
         blocks.turn = read_exif(blocks.exif).orientation or 1
-    return blocks
 
 
 def _is_turned_already(name: str, blocks: Blocks) -> bool:
@@ -128,13 +129,6 @@ def _is_turned_already(name: str, blocks: Blocks) -> bool:
     if name == "HEIF":
         return blocks.turn is not None
     return name == "TIFF" and read_exif(blocks.exif).orientation is not None
-
-
-def _png_text_exif(text: object) -> bytes | None:
-    """Return the block in ImageMagick's text form: three lines of heading, then hex digits."""
-    with suppress(ValueError):
-        return bytes.fromhex("".join(str(text).split("\n")[3:])) if text else None
-    return None
 
 
 def _full_scale(name: str, image: ImageFile.ImageFile) -> int | None:

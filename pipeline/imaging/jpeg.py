@@ -26,9 +26,10 @@ SCAN_ENDED = "premature end of data segment"
 # Rows looked at to tell a picture that stopped from one with a flaw: the smallest block's height.
 TAIL_ROWS = 8
 
-APP1, APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
+APP1, APP2, APP13, SOS, EOI = 0xE1, 0xE2, 0xED, 0xDA, 0xD9
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
 XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+PHOTOSHOP_NAME = b"Photoshop 3.0\0"
 STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 MARKER = re.compile(rb"\xff[^\x00\xff]")
 MPF_COUNT = 0xB001  # number of pictures (CIPA DC-007)
@@ -81,6 +82,8 @@ def read_header_of(data: bytes) -> JpegHeader:
         elif marker == APP1 and payload.startswith(XMP_NAME):
             blocks.xmp = blocks.xmp or payload.removeprefix(XMP_NAME)
             header.has_gain_map = header.has_gain_map or b' hdrgm:Version="' in payload
+        elif marker == APP13 and payload.startswith(PHOTOSHOP_NAME):
+            blocks.iptc += payload.removeprefix(PHOTOSHOP_NAME)
         elif marker == APP2 and payload.startswith(b"MPF\0"):
             header.pictures = _pictures(payload[4:])
     return header

@@ -9,8 +9,15 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-EXIF_TEXT = b"Raw profile type exif\0"  # ImageMagick's
-XMP_TEXT = b"XML:com.adobe.xmp\0"
+from pipeline.imaging.dates import read_moment
+from pipeline.imaging.metadata import Blocks
+
+RAW_PROFILE = b"Raw profile type "  # ImageMagick's
+EXIF_TEXT = RAW_PROFILE + b"exif\0"
+KEYWORDS = {b"XML:com.adobe.xmp", b"Creation Time", RAW_PROFILE + b"xmp", RAW_PROFILE + b"iptc"}
+MAX_KEYWORD_BYTES = 80
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+TIME = struct.Struct(">H5B")
 LEFT_OUT = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")
 # An EXIF block fits 64 KiB, and is written here in hex digits.
 MAX_EXIF_TEXT = 1 << 18
@@ -44,20 +51,48 @@ def without_texts(data: bytes) -> bytes:
     return b"".join([*kept, view[after:]]) if kept else data
 
 
-def read_xmp_text(data: bytes) -> bytes:
-    """Return the XMP packet of the file, empty when there is none or it is damaged."""
+def read_blocks(data: bytes) -> Blocks:
+    """Return what the texts say and when the file was changed; EXIF is Pillow's to read."""
+    texts: dict[bytes, bytes] = {}
+    blocks = Blocks()
     for kind, start, end in chunks(data):
-        if kind == b"iTXt" and data.startswith(XMP_TEXT, start):
-            return _international(data[start:end])
-    return b""
+        if kind in TEXTS:
+            keyword = data[start : min(end, start + MAX_KEYWORD_BYTES)].partition(b"\0")[0]
+            if keyword in KEYWORDS and keyword not in texts:
+                texts[keyword] = _text(kind, data[start:end])
+        elif kind == b"tIME" and end - start == TIME.size:
+            year, *parts = TIME.unpack_from(data, start)  # in UTC
+            moment = read_moment(f"{year:04}-{{}}-{{}} {{}}:{{}}:{{}}Z".format(*parts))
+            if moment:
+                blocks.dates["PNG tIME"] = moment
+    created = read_moment(texts.get(b"Creation Time", b"")[:64].decode("latin-1"))
+    if created:
+        blocks.dates["PNG Creation Time"] = created
+    blocks.xmp = texts.get(b"XML:com.adobe.xmp") or of_hex(texts.get(RAW_PROFILE + b"xmp"))
+    blocks.iptc = of_hex(texts.get(RAW_PROFILE + b"iptc"))
+    return blocks
 
 
-def _international(content: bytes) -> bytes:
-    """Return the text of an iTXt chunk: keyword, flags, language, translated keyword, text."""
+def _text(kind: bytes, content: bytes) -> bytes:
+    """Return the text of a tEXt, zTXt or iTXt chunk."""
     _, _, rest = content.partition(b"\0")
+    if kind == b"tEXt":
+        return rest
+    if kind == b"zTXt":
+        return _unpacked(rest[1:])
+    # flags, language, translated keyword, text
     packed, parts = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
     text = parts[2] if len(parts) == 3 else b""
     return _unpacked(text) if packed else text
+
+
+def of_hex(text: bytes | str | None) -> bytes:
+    """Return the block in ImageMagick's text form: three lines of heading, then hex digits."""
+    lines = text.encode("latin-1", "replace") if isinstance(text, str) else text or b""
+    try:
+        return bytes.fromhex(b"".join(lines.split(b"\n")[3:]).decode("ascii"))
+    except ValueError:
+        return b""
 
 
 def _unpacked(data: bytes) -> bytes:

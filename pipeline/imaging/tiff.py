@@ -19,6 +19,7 @@ MAX_VALUE_BYTES = 1 << 20
 MAX_DIRECTORIES = 32
 
 MAKE, PHOTOMETRIC, SUB_IFDS = 0x010F, 0x0106, 0x014A
+IPTC, PHOTOSHOP_RESOURCES = 0x83BB, 0x8649
 DNG_VERSION, DNG_PRIVATE_DATA, CFA_PATTERN = 0xC612, 0xC634, 0x828E
 # Photometric interpretations of sensor data (TIFF/EP, DNG 1.7).
 SENSOR_PHOTOMETRICS = {32803, 34892}
@@ -138,6 +139,13 @@ def raw_kind(data: bytes) -> str | None:
         if index == 0 and DNG_PRIVATE_DATA in tags:  # Sony hides its sensor data behind this tag
             return _raw_of_make(data, header)
     return None
+
+
+def read_iptc_tags(data: bytes) -> bytes:
+    """Return the IPTC block of a TIFF file, or Photoshop's resources, or b""."""
+    header = read_header(data)
+    tags = {} if header is None else read_directory(data, header, header.first)[0]
+    return next((tags[tag].raw for tag in (IPTC, PHOTOSHOP_RESOURCES) if tag in tags), b"")
 
 
 def _raw_of_make(data: bytes, header: Header) -> str:

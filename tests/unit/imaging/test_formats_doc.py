@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from pipeline.errors import ErrorCode
 from pipeline.imaging import modes as modes_module
 from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
+from pipeline.imaging.metadata import DATES
 from tests.support.decoding import DEFAULT, decode
 
 DOC = Path(__file__).parents[3] / "docs" / "formats.md"
@@ -245,6 +246,7 @@ def page():
         for case in CASES
     )
     rules = modes_module.__doc__.split("\n\n", 1)[1].strip()
+    sources = "\n".join(f"{at}. {name}" for at, name in enumerate(DATES, 1))
     codes = "\n".join(f"| `{code.value}` | {MEANINGS[code]} |" for code in ErrorCode)
     return f"""# Image formats
 
@@ -285,8 +287,17 @@ others say is a repetition, and ignored. So photos look as they do on the phones
 made them: iPhones turn the container and repeat it in EXIF, others write EXIF alone (the standard
 would leave these lying on their side, as libvips does; macOS and the phones turn them), and some
 editors XMP alone. In AVIF the container alone counts, as in browsers. Values that make no sense
-count as none. The time of capture is the first of DateTimeOriginal,
-DateTimeDigitized and DateTime that is a date.
+count as none.
+
+The time of capture is the first of these that is a date, and `taken_from` names it: when the
+picture was taken, then when it was made a file, then when it was changed.
+
+{sources}
+
+Dates are read with colons, dashes, slashes or dots, with `T` or a blank before the time, without
+seconds, and as in mails. A date without a time of day counts as midnight, and `taken_from` ends in
+`, date only`. `taken_offset_min` is the offset from UTC where one is named; GPS and PNG's `tIME`
+are in UTC. Of day and month the order must be known: `06/05/2004` is no date.
 
 ## Errors
 
