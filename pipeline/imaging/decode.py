@@ -1,12 +1,16 @@
 """Decodes the bytes of an image file, of any format, to upright RGB pixels."""
 
+import struct
+from contextlib import suppress
 from dataclasses import replace
 
 from PIL import Image, ImageFile
 
+from pipeline.arrays import Pixels
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging import boxes
-from pipeline.imaging.exif import TURNED, read_exif, upright
+from pipeline.imaging.damage import rescue, with_grey
+from pipeline.imaging.exif import TURNED, UNDONE_BY, read_exif, upright
 from pipeline.imaging.extent import holds_more
 from pipeline.imaging.formats import is_start_of_magic, probe, unsupported_kind
 from pipeline.imaging.jpeg import decode_jpeg, read_header_of
@@ -20,6 +24,8 @@ from pipeline.imaging.truncation import ends_early, says_truncated
 
 MAX_DETAIL_CHARACTERS = 300
 
+# WebP takes the zeros of a copy that was broken off for a picture; none ends in so many itself.
+ZEROS = bytes(16)
 BITS_PER_SAMPLE = 258  # TIFF tag
 
 
@@ -44,7 +50,7 @@ def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
             raise ImageError(ErrorCode.TRUNCATED, f"only {len(data)} bytes")
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, unsupported_kind(data))
     try:
-        image = _decode(name, data, max_pixels, side)
+        image = _decode_or_rescue(name, data, max_pixels, side)
         return replace(image, holds_more=holds_more(image.format, data))
     except ImageError:
         raise
@@ -60,13 +66,51 @@ def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
         raise ImageError(code, f"{name}: {error}"[:MAX_DETAIL_CHARACTERS]) from error
 
 
+def _decode_or_rescue(name: str, data: bytes, max_pixels: int, side: int | None) -> Decoded:
+    try:
+        if name == "WEBP" and data.endswith(ZEROS):
+            return _rescued(name, data, max_pixels)
+        return _decode(name, data, max_pixels, side)
+    except (ImageError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        if not (says_truncated(error) or ends_early(name, data)):
+            raise
+        with suppress(OSError, SyntaxError, ValueError, EOFError, struct.error):
+            return _rescued(name, data, max_pixels)
+        raise
+
+
+def _rescued(name: str, data: bytes, max_pixels: int) -> Decoded:
+    """Decode what is there of a file whose end is lost.
+
+    Raises:
+        ImageError: TRUNCATED, too little is.
+        Exception: nothing can be had of it.
+    """
+
+    def stored(whole: bytes) -> Pixels:
+        image = _decode(name, whole, max_pixels, None)
+        return upright(image.pixels, UNDONE_BY[image.orientation])
+
+    found = rescue(name, data, max_pixels, stored)
+    if found is None:
+        raise ValueError("nothing can be had of it")
+    whole, rows, height = found
+    image = _decode(name, whole, max_pixels, None)
+    pixels = upright(image.pixels, UNDONE_BY[image.orientation])
+    check_size(pixels.shape[1], height, max_pixels)
+    pixels = upright(with_grey(pixels, rows, height), image.orientation)
+    return replace(image, pixels=pixels, width=0, height=0, damaged_rows=height - rows)
+
+
 def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decoded:
     if name == "JPEG":
         header = read_header_of(data)
-        pixels, reduced = decode_jpeg(data, header, max_pixels, side)
+        pixels, reduced, lost = decode_jpeg(data, header, max_pixels, side)
         facts = read_metadata(header.blocks)
         pixels = upright(pixels, facts.orientation)
-        whole = Decoded(pixels, header.format, **facts._asdict())
+        whole = Decoded(pixels, header.format, **facts._asdict(), damaged_rows=lost)
         if reduced == 1:
             return whole
         turned = facts.orientation >= TURNED

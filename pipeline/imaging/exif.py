@@ -97,6 +97,8 @@ def _camera(main: Directory) -> str | None:
 
 # EXIF orientations from this one on swap width and height.
 TURNED = 5
+# The orientation that turns back what each turned; the rest turn back themselves.
+UNDONE_BY = {code: {6: 8, 8: 6}.get(code, code) for code in range(1, 9)}
 
 
 def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

@@ -17,6 +17,10 @@ EXIF_TEXT = RAW_PROFILE + b"exif\0"
 KEYWORDS = {b"XML:com.adobe.xmp", b"Creation Time", RAW_PROFILE + b"xmp", RAW_PROFILE + b"iptc"}
 MAX_KEYWORD_BYTES = 80
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Samples of a pixel by type of colour, and how much is unpacked at once.
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+PIECE_BYTES = 4096
+HEADER = struct.Struct(">IIBBBBB")
 TIME = struct.Struct(">H5B")
 LEFT_OUT = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")
 # An EXIF block fits 64 KiB, and is written here in hex digits.
@@ -101,3 +105,55 @@ def _unpacked(data: bytes) -> bytes:
         return zlib.decompressobj().decompress(data, MAX_TEXT_BYTES)
     except zlib.error:
         return b""
+
+
+def packed_rows(data: bytes, max_pixels: int) -> tuple[bytes, int, int] | None:
+    """Return a file of the rows that are there of another one, their number, and that of all.
+
+    What is lost becomes zeros. None where rows do not follow each other (interlaced files) or the
+    header is damaged or says more than `max_pixels`.
+    """
+    head = data[SIGNATURE_BYTES + 8 : SIGNATURE_BYTES + 8 + HEADER.size]
+    if len(head) < HEADER.size or data[SIGNATURE_BYTES + 4 : SIGNATURE_BYTES + 8] != b"IHDR":
+        return None
+    width, height, depth, colour, _, _, interlaced = HEADER.unpack(head)
+    first = next((start for kind, start, _ in _all_chunks(data) if kind == b"IDAT"), 0)
+    if interlaced or not first or colour not in CHANNELS or width * height > max_pixels:
+        return None
+    row_bytes = 1 + (width * depth * CHANNELS[colour] + 7) // 8
+    rows = _inflated(data, row_bytes * height)
+    count = len(rows) // row_bytes
+    whole = rows[: count * row_bytes] + bytes((height - count) * row_bytes)
+    parts = [data[: first - 8]]
+    for kind, content in ((b"IDAT", zlib.compress(whole, 1)), (b"IEND", b"")):
+        check = zlib.crc32(kind + content)
+        parts.append(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check))
+    return b"".join(parts), count, height
+
+
+def _all_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the chunks, the last one as far as the data go."""
+    end = SIGNATURE_BYTES
+    for kind, start, end_of_one in chunks(data):
+        yield kind, start, end_of_one
+        end = end_of_one + 4
+    if end + 8 < len(data):
+        yield data[end + 4 : end + 8], end + 8, len(data)
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """Return what the IDAT chunks hold, up to the first fault and at most so many bytes."""
+    unpacker, rows = zlib.decompressobj(), bytearray()
+    for kind, start, end in _all_chunks(data):
+        step = PIECE_BYTES
+        while kind == b"IDAT" and start < end and len(rows) < most:
+            before = unpacker.copy()
+            try:
+                rows += unpacker.decompress(data[start : min(end, start + step)], most - len(rows))
+            except zlib.error:
+                if step == 1:
+                    return bytes(rows)
+                unpacker, step = before, 1  # the fault is in one of these bytes
+                continue
+            start += step
+    return bytes(rows)

@@ -151,6 +151,16 @@ class Decoded:
             "whether the file has further pages or frames, or deeper colours than are looked at",
         ),
     ] = False
+    damaged_rows: Annotated[
+        int,
+        Column(
+            "int32",
+            _whole(0, 2**31 - 1),
+            "rows at the end of the picture, as it is stored, that the file has lost; 0 when it is "
+            "whole, at most a quarter",
+            "rows",
+        ),
+    ] = 0
     reduced: Annotated[
         int, Column("int8", _whole(1, 8), "pixels have this part of a side", stored=False)
     ] = 1

@@ -62,7 +62,7 @@ IMAGES = pa.schema(
     ]
 )
 # Columns that parts of lakes made before lack; their rows have null there.
-ADDED_LATER = frozenset({"taken_from", "taken_offset_min"})
+ADDED_LATER = frozenset({"taken_from", "taken_offset_min", "damaged_rows"})
 
 
 def is_of_images(found: pa.Schema) -> bool:

@@ -307,9 +307,13 @@ An image that cannot be used is a row with one of these codes and a text.
 |---|---|
 {codes}
 
-A JPEG that stops half way is `truncated`, even when something closed it properly: a picture whose
-lower half is one grey would pass for a photo without faces. A JPEG with a flaw inside keeps its
-picture.
+A JPEG, PNG, WebP or TIFF whose end is lost keeps what is there, and `damaged_rows` says how many
+rows are lost, counted in the picture as it is stored: 0 where nothing visible is, such as the end
+mark, or the last steps of a progressive JPEG. Lost rows are grey. With more than a quarter of them
+lost it is `truncated`, even when something closed the file properly: a picture whose lower half is
+one grey would pass for a photo without faces. So is a file that has lost what is needed for all
+rows, such as the directory at the end of a TIFF, or whose rows do not follow each other (interlaced
+PNG, tiled or planar TIFF). A JPEG with a flaw inside keeps its picture.
 
 ## The vector index
 
