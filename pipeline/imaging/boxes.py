@@ -135,20 +135,26 @@ def _pictures(data: bytes) -> set[int]:
     return pictures
 
 
-def orientation(data: bytes) -> int:
-    """Return the `irot` and `imir` of the primary picture as an EXIF orientation, 1 to 8."""
+def orientation(data: bytes) -> int | None:
+    """Return the `irot` and `imir` of the primary picture as an EXIF orientation, 1 to 8.
+
+    None when it has neither: then the container says nothing of a turn.
+    """
     properties = _properties(data)
     grid = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
-    turned = grid
+    turned, says = grid, False
     for index in _associations(data):
         if not 1 <= index <= len(properties):
             continue
         kind, content = properties[index - 1]
         value = content[0] if content else 0
+        says = says or kind in (b"irot", b"imir")
         if kind == b"irot":  # anticlockwise, in quarter turns
             turned = np.rot90(turned, value & 3)
         elif kind == b"imir":  # 0: top and bottom change places, 1: left and right
             turned = turned[:, ::-1] if value & 1 else turned[::-1]
+    if not says:
+        return None
     return next(
         (code for code in range(1, 9) if np.array_equal(upright(grid, code), turned)),
         1,

@@ -1,25 +1,31 @@
 """Decodes the bytes of an image file, of any format, to upright RGB pixels."""
 
+import struct
 from contextlib import suppress
 from dataclasses import replace
 
 from PIL import Image, ImageFile
 
+from pipeline.arrays import Pixels
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging import boxes
-from pipeline.imaging.exif import TURNED, Exif, read_exif, upright
+from pipeline.imaging.damage import rescue, with_grey
+from pipeline.imaging.exif import TURNED, UNDONE_BY, read_exif, upright
 from pipeline.imaging.extent import holds_more
 from pipeline.imaging.formats import is_start_of_magic, probe, unsupported_kind
 from pipeline.imaging.jpeg import decode_jpeg, read_header_of
+from pipeline.imaging.metadata import Blocks, read_metadata
 from pipeline.imaging.modes import to_rgb
-from pipeline.imaging.pillow import PLUGINS, check_size, open_with, quiet_pillow
-from pipeline.imaging.png import without_texts
+from pipeline.imaging.pillow import PLUGINS, check_size, heif_metadata, open_with, quiet_pillow
+from pipeline.imaging.png import of_hex, read_blocks, without_texts
 from pipeline.imaging.record import Decoded
-from pipeline.imaging.tiff import raw_kind
+from pipeline.imaging.tiff import raw_kind, read_iptc_tags
 from pipeline.imaging.truncation import ends_early, says_truncated
 
 MAX_DETAIL_CHARACTERS = 300
 
+# WebP takes the zeros of a copy that was broken off for a picture; none ends in so many itself.
+ZEROS = bytes(16)
 BITS_PER_SAMPLE = 258  # TIFF tag
 
 
@@ -44,7 +50,7 @@ def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
             raise ImageError(ErrorCode.TRUNCATED, f"only {len(data)} bytes")
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, unsupported_kind(data))
     try:
-        image = _decode(name, data, max_pixels, side)
+        image = _decode_or_rescue(name, data, max_pixels, side)
         return replace(image, holds_more=holds_more(image.format, data))
     except ImageError:
         raise
@@ -60,15 +66,54 @@ def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
         raise ImageError(code, f"{name}: {error}"[:MAX_DETAIL_CHARACTERS]) from error
 
 
+def _decode_or_rescue(name: str, data: bytes, max_pixels: int, side: int | None) -> Decoded:
+    try:
+        if name == "WEBP" and data.endswith(ZEROS):
+            return _rescued(name, data, max_pixels)
+        return _decode(name, data, max_pixels, side)
+    except (ImageError, MemoryError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        if not (says_truncated(error) or ends_early(name, data)):
+            raise
+        with suppress(OSError, SyntaxError, ValueError, EOFError, struct.error):
+            return _rescued(name, data, max_pixels)
+        raise
+
+
+def _rescued(name: str, data: bytes, max_pixels: int) -> Decoded:
+    """Decode what is there of a file whose end is lost.
+
+    Raises:
+        ImageError: TRUNCATED, too little is.
+        Exception: nothing can be had of it.
+    """
+
+    def stored(whole: bytes) -> Pixels:
+        image = _decode(name, whole, max_pixels, None)
+        return upright(image.pixels, UNDONE_BY[image.orientation])
+
+    found = rescue(name, data, max_pixels, stored)
+    if found is None:
+        raise ValueError("nothing can be had of it")
+    whole, rows, height = found
+    image = _decode(name, whole, max_pixels, None)
+    pixels = upright(image.pixels, UNDONE_BY[image.orientation])
+    check_size(pixels.shape[1], height, max_pixels)
+    pixels = upright(with_grey(pixels, rows, height), image.orientation)
+    return replace(image, pixels=pixels, width=0, height=0, damaged_rows=height - rows)
+
+
 def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decoded:
     if name == "JPEG":
         header = read_header_of(data)
-        pixels, reduced = decode_jpeg(data, header, max_pixels, side)
-        pixels = upright(pixels, header.exif.orientation)
-        whole = Decoded(pixels, header.format, *header.exif)
+        pixels, reduced, lost = decode_jpeg(data, header, max_pixels, side)
+        facts = read_metadata(header.blocks)
+        pixels = upright(pixels, facts.orientation)
+        whole = Decoded(pixels, header.format, **facts._asdict(), damaged_rows=lost)
         if reduced == 1:
             return whole
-        turned = header.exif.orientation >= TURNED
+        turned = facts.orientation >= TURNED
         width, height = (header.height, header.width) if turned else (header.width, header.height)
         return replace(whole, reduced=reduced, width=width, height=height)
     if name == "TIFF" and (raw := raw_kind(data)):
@@ -79,39 +124,55 @@ def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decode
         raise ImageError(ErrorCode.CORRUPT, f"{name}: the list of items is damaged")
     if name == "WEBP":
         check_size(*_webp_canvas(data), max_pixels)
-    if name == "PNG":
-        data = without_texts(data)
     with quiet_pillow(max_pixels):
-        image = open_with(PLUGINS[name], data)
+        image = open_with(PLUGINS[name], without_texts(data) if name == "PNG" else data)
         check_size(*image.size, max_pixels)
+        blocks = _blocks(name, data, image)
         image.load()
         check_size(*image.size, max_pixels)  # HEIF: the coded picture may differ from its header
         _correct_colour_key(name, data, image)
         pixels = to_rgb(image, _full_scale(name, image))
-    exif = _exif(name, data, image)
-    # libheif has turned the picture already, and so has Pillow's TIFF plugin
-    if name not in ("HEIF", "TIFF"):
-        pixels = upright(pixels, exif.orientation)
-    return Decoded(pixels, name, *exif)
+    _add_exif(name, data, image, blocks)
+    facts = read_metadata(blocks)
+    if not _is_turned_already(name, blocks):
+        pixels = upright(pixels, facts.orientation)
+    return Decoded(pixels, name, **facts._asdict())
 
 
-def _exif(name: str, data: bytes, image: ImageFile.ImageFile) -> Exif:
+def _blocks(name: str, data: bytes, image: ImageFile.ImageFile) -> Blocks:
+    """Return the metadata of an opened image, all but EXIF, which PNG may have behind its pixels.
+
+    Pillow's TIFF plugin turns the picture as some XMP packets say, and does not tell: it must not
+    see them.
+    """
+    if name == "PNG":
+        return read_blocks(data)
+    xmp = image.info.pop("xmp", None) if name == "TIFF" else image.info.get("xmp")
+    return Blocks(xmp=xmp if isinstance(xmp, bytes) else b"")
+
+
+def _add_exif(name: str, data: bytes, image: ImageFile.ImageFile, blocks: Blocks) -> None:
+    """Add EXIF and what goes with it, after the pixels were loaded."""
     if name == "TIFF":
-        return read_exif(data)
+        blocks.exif, blocks.iptc = data, read_iptc_tags(data)
+        return
     block = image.info.get("exif")
     if block is None and name == "PNG":
-        block = _png_text_exif(image.info.get("Raw profile type exif"))
-    exif = read_exif(block) if isinstance(block, bytes) else Exif()
-    if name == "HEIF":  # its turns rule; EXIF only repeats them (ISO/IEC 23008-12, annex A)
-        return exif._replace(orientation=boxes.orientation(data))
-    return exif  # for AVIF, Pillow has put the turns of the container in EXIF's place
+        block = of_hex(image.info.get("Raw profile type exif"))
+    blocks.exif = block if isinstance(block, bytes) else b""
+    if name == "HEIF":
+        blocks.turn = boxes.orientation(data)
+        if blocks.turn is None:  # the plugin has overwritten what EXIF and XMP say of it
+            blocks.exif, blocks.xmp = heif_metadata(data)
+    elif name == "AVIF":  # Pillow has put the turns of the container in EXIF's place
+        blocks.turn = read_exif(blocks.exif).orientation or 1
 
 
-def _png_text_exif(text: object) -> bytes | None:
-    """Return the block in ImageMagick's text form: three lines of heading, then hex digits."""
-    with suppress(ValueError):
-        return bytes.fromhex("".join(str(text).split("\n")[3:])) if text else None
-    return None
+def _is_turned_already(name: str, blocks: Blocks) -> bool:
+    """Whether the decoder has turned the picture: libheif, and Pillow's TIFF plugin by EXIF."""
+    if name == "HEIF":
+        return blocks.turn is not None
+    return name == "TIFF" and read_exif(blocks.exif).orientation is not None
 
 
 def _full_scale(name: str, image: ImageFile.ImageFile) -> int | None:

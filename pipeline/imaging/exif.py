@@ -1,21 +1,29 @@
-"""Reads orientation, time and camera from EXIF (CIPA DC-008), and turns pixels upright.
+"""Reads orientation, dates and camera from EXIF (CIPA DC-008), and turns pixels upright.
 
 Whatever an EXIF block holds, nothing here raises: a value that makes no sense is as good as none.
 """
 
-from datetime import datetime, timedelta
+import struct
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.imaging.dates import Moment, read_moment, read_offset, thousandths, utc
 from pipeline.imaging.record import MAX_CAMERA_CHARACTERS
 from pipeline.imaging.tiff import MAKE, Directory, Header, read_directory, read_header
 
-ORIENTATION, DATE_TIME, EXIF_IFD = 0x0112, 0x0132, 0x8769
-DATE_TIME_ORIGINAL, DATE_TIME_DIGITIZED, MODEL = 0x9003, 0x9004, 0x0110
-# Each time has its fraction of a second in a tag of its own.
-SUB_SECONDS = {DATE_TIME: 0x9290, DATE_TIME_ORIGINAL: 0x9291, DATE_TIME_DIGITIZED: 0x9292}
+ORIENTATION, MODEL, EXIF_IFD, GPS_IFD = 0x0112, 0x0110, 0x8769, 0x8825
+# Each time has its fraction of a second and its offset from UTC in tags of their own.
+DATES = {
+    "EXIF DateTimeOriginal": (0x9003, 0x9291, 0x9011),
+    "EXIF DateTimeDigitized": (0x9004, 0x9292, 0x9012),
+    "EXIF DateTime": (0x0132, 0x9290, 0x9010),
+}
+GPS_DATE, GPS_TIME, RATIONAL = 0x1D, 0x07, 5
 
 # Side of the squares that a picture is transposed in: rows of 64 pixels stay in the first cache
 # level while their columns are read (12 megapixels: 31 ms, against 95 ms in one go).
@@ -25,51 +33,58 @@ TRANSPOSE_BLOCK = 64
 class Exif(NamedTuple):
     """What is used of an EXIF block."""
 
-    orientation: int = 1  # 1 to 8
-    taken_at: datetime | None = None  # local time of the camera, without a zone
+    orientation: int | None = None  # 1 to 8
     camera: str | None = None  # make and model
+    dates: Mapping[str, Moment] = MappingProxyType({})  # by name, such as `EXIF DateTime`
 
 
 def read_exif(block: bytes) -> Exif:
-    """Return orientation and time of capture from an EXIF block or a whole TIFF file."""
+    """Return what is used of an EXIF block or a whole TIFF file."""
     block = block.removeprefix(b"Exif\0\0")
     header = read_header(block)
     if header is None:
         return Exif()
     main, _ = read_directory(block, header, header.first)
-    photo: Directory = {}
-    if (at := _integer(main, EXIF_IFD, header)) is not None:
-        photo, _ = read_directory(block, header, at)
+    photo, gps = (_directory(block, header, main, tag) for tag in (EXIF_IFD, GPS_IFD))
     orientation = _integer(main, ORIENTATION, header)
-    times = (
-        _time(tags, tag, photo)
-        for tags, tag in (
-            (photo, DATE_TIME_ORIGINAL),
-            (photo, DATE_TIME_DIGITIZED),
-            (main, DATE_TIME),
-        )
-    )
     return Exif(
-        orientation if orientation is not None and 1 <= orientation <= 8 else 1,
-        next((time for time in times if time is not None), None),
+        orientation if orientation is not None and 1 <= orientation <= 8 else None,
         _camera(main),
+        # some programs write all tags into the main directory
+        dict(_dates(main | photo, gps, header)),
     )
+
+
+def _directory(block: bytes, header: Header, main: Directory, tag: int) -> Directory:
+    at = _integer(main, tag, header)
+    return {} if at is None else read_directory(block, header, at)[0]
 
 
 def _integer(tags: Directory, tag: int, header: Header) -> int | None:
     return tags[tag].integer(header.order) if tag in tags else None
 
 
-def _time(tags: Directory, tag: int, photo: Directory) -> datetime | None:
-    text = tags[tag].text()[:19] if tag in tags else ""
-    try:
-        time = datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
-    except ValueError:  # blank, zeros, or not a date
-        return None
-    part = photo[SUB_SECONDS[tag]].text() if SUB_SECONDS[tag] in photo else ""
-    # "5" is half a second, "05" a twentieth
-    digits = part[:3].ljust(3, "0") if part.isascii() and part.isdigit() else "0"
-    return time + timedelta(milliseconds=int(digits))
+def _text(tags: Directory, tag: int) -> str:
+    return tags[tag].text() if tag in tags else ""
+
+
+def _dates(tags: Directory, gps: Directory, header: Header) -> Iterator[tuple[str, Moment]]:
+    for name, (tag, fraction, offset) in DATES.items():
+        moment = read_moment(_text(tags, tag))
+        if moment is None:
+            continue
+        if not moment.date_only and not moment.time.microsecond:
+            part = timedelta(milliseconds=thousandths(_text(tags, fraction)))
+            moment = moment._replace(time=moment.time + part)
+        if moment.offset_min is None:
+            moment = moment._replace(offset_min=read_offset(_text(tags, offset)))
+        yield name, moment
+    if GPS_TIME in gps and gps[GPS_TIME].kind == RATIONAL and len(gps[GPS_TIME].raw) >= 24:
+        parts = struct.unpack_from(f"{header.order}6I", gps[GPS_TIME].raw)
+        hours, minutes, seconds = (parts[at] / (parts[at + 1] or 1) for at in (0, 2, 4))
+        moment = utc(_text(gps, GPS_DATE), hours * 3600 + minutes * 60 + seconds)
+        if moment:
+            yield "EXIF GPSDateStamp", moment
 
 
 def _camera(main: Directory) -> str | None:
@@ -82,6 +97,8 @@ def _camera(main: Directory) -> str | None:
 
 # EXIF orientations from this one on swap width and height.
 TURNED = 5
+# The orientation that turns back what each turned; the rest turn back themselves.
+UNDONE_BY = {code: {6: 8, 8: 6}.get(code, code) for code in range(1, 9)}
 
 
 def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

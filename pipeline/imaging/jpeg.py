@@ -6,7 +6,7 @@ and grey files; CMYK, YCCK and RGB go to Pillow, and so does whatever simplejpeg
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,21 +14,22 @@ import numpy.typing as npt
 import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.errors import ErrorCode, ImageError
-from pipeline.imaging.exif import Exif, read_exif
+from pipeline.imaging.damage import rescue_jpeg
 from pipeline.imaging.geometry import photo_side
+from pipeline.imaging.metadata import Blocks
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import check_size, open_with, quiet_pillow
 from pipeline.imaging.tiff import read_directory, read_header
+from pipeline.imaging.truncation import says_truncated
 
 # libjpeg's words for data that stopped: at the end of the file, and at a marker inside it.
 FILE_ENDED = "Premature end of JPEG file"
 SCAN_ENDED = "premature end of data segment"
-# Rows looked at to tell a picture that stopped from one with a flaw: the smallest block's height.
-TAIL_ROWS = 8
 
-APP1, APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
+APP1, APP2, APP13, SOS, EOI = 0xE1, 0xE2, 0xED, 0xDA, 0xD9
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
+XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+PHOTOSHOP_NAME = b"Photoshop 3.0\0"
 STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 MARKER = re.compile(rb"\xff[^\x00\xff]")
 MPF_COUNT = 0xB001  # number of pictures (CIPA DC-007)
@@ -40,7 +41,7 @@ class JpegHeader:
 
     width: int = 0
     height: int = 0
-    exif: Exif = field(default_factory=Exif)
+    blocks: Blocks = field(default_factory=Blocks)
     pictures: int = 1
     has_gain_map: bool = False
 
@@ -70,15 +71,19 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def read_header_of(data: bytes) -> JpegHeader:
-    """Return size, EXIF and number of pictures; zeros where the header does not say."""
-    header, has_exif = JpegHeader(), False
+    """Return size, metadata and number of pictures; zeros where the header does not say."""
+    header = JpegHeader()
+    blocks = header.blocks
     for marker, payload in segments(data):
         if marker in FRAME_MARKERS and len(payload) >= 6 and not header.width:
             header.height, header.width = struct.unpack_from(">HH", payload, 1)
-        elif marker == APP1 and payload.startswith(b"Exif\0") and not has_exif:
-            header.exif, has_exif = read_exif(payload), True
-        elif marker == APP1 and b' hdrgm:Version="' in payload:
-            header.has_gain_map = True
+        elif marker == APP1 and payload.startswith(b"Exif\0"):
+            blocks.exif = blocks.exif or payload
+        elif marker == APP1 and payload.startswith(XMP_NAME):
+            blocks.xmp = blocks.xmp or payload.removeprefix(XMP_NAME)
+            header.has_gain_map = header.has_gain_map or b' hdrgm:Version="' in payload
+        elif marker == APP13 and payload.startswith(PHOTOSHOP_NAME):
+            blocks.iptc += payload.removeprefix(PHOTOSHOP_NAME)
         elif marker == APP2 and payload.startswith(b"MPF\0"):
             header.pictures = _pictures(payload[4:])
     return header
@@ -94,37 +99,55 @@ def _pictures(block: bytes) -> int:
 
 def decode_jpeg(
     data: bytes, header: JpegHeader, max_pixels: int, side: int | None = None
-) -> tuple[npt.NDArray[np.uint8], int]:
-    """Return the pixels [H, W, 3] as stored, not yet upright, and by what they are reduced.
+) -> tuple[npt.NDArray[np.uint8], int, int]:
+    """Return the pixels [H, W, 3] as stored, not yet upright, their reduction, and lost rows.
 
     `side` as of `decode`; the few files that simplejpeg does not decode are decoded whole.
 
     Raises:
-        ImageError: TRUNCATED when the picture stops before its last row.
+        ImageError: TRUNCATED when too much of the picture is lost.
         Exception: whatever Pillow raises for data that it rejects.
     """
     if not header.width:
         raise ValueError("no frame before the first scan")
     check_size(header.width, header.height, max_pixels)
-    complaint = ""
+    complaint, colours = "", ""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height, max_pixels)
         if colours in ("YCbCr", "Gray"):
             factor = reduction(photo_side(height, width), side)
-            return _decode_fast(data, colours, height, width, factor), factor
+            return _decode_fast(data, colours, height, width, factor), factor, 0
     except ValueError as error:  # also for flaws that Pillow passes over
         complaint = str(error)
-    if FILE_ENDED in complaint:
-        raise ImageError(ErrorCode.TRUNCATED, "the JPEG data ends before its last row")
-    with quiet_pillow(max_pixels):
-        image = open_with(JpegImageFile, data)
-        check_size(*image.size, max_pixels)
-        image.load()
-        pixels = to_rgb(image)
-    if SCAN_ENDED in complaint and _stops_flat(pixels):
-        raise ImageError(ErrorCode.TRUNCATED, "the JPEG data stops, the rest would be one grey")
-    return pixels, 1
+
+    def decode(whole: bytes) -> npt.NDArray[np.uint8]:
+        with quiet_pillow(max_pixels):
+            image = open_with(JpegImageFile, whole)
+            check_size(*image.size, max_pixels)
+            image.load()
+            return to_rgb(image)
+
+    def decode_lenient(whole: bytes) -> npt.NDArray[np.uint8]:
+        if colours in ("YCbCr", "Gray"):  # in a third of the memory that Pillow takes
+            return _decode_fast(whole, colours, height, width, 1, strict=False)
+        return decode(whole)
+
+    if FILE_ENDED in complaint or SCAN_ENDED in complaint:
+        return _rescued(data, decode_lenient)
+    try:
+        return decode(data), 1, 0
+    except OSError as error:
+        if not says_truncated(error):
+            raise
+        return _rescued(data, decode)
+
+
+def _rescued(
+    data: bytes, decode: Callable[[bytes], npt.NDArray[np.uint8]]
+) -> tuple[npt.NDArray[np.uint8], int, int]:
+    pixels, lost = rescue_jpeg(data, decode)
+    return pixels, 1, lost
 
 
 def reduction(longer: float, side: int | None) -> int:
@@ -135,7 +158,7 @@ def reduction(longer: float, side: int | None) -> int:
 
 
 def _decode_fast(
-    data: bytes, colours: str, height: int, width: int, factor: int
+    data: bytes, colours: str, height: int, width: int, factor: int, strict: bool = True
 ) -> npt.NDArray[np.uint8]:
     # Grey is decoded as grey: its RGB is the same value thrice.
     space = "GRAY" if colours == "Gray" else "RGB"
@@ -146,13 +169,6 @@ def _decode_fast(
         fastupsample=False,
         min_height=-(-height // factor),
         min_width=-(-width // factor),
-        strict=True,
+        strict=strict,
     )
     return np.repeat(pixels, 3, axis=2) if space == "GRAY" else pixels
-
-
-def _stops_flat(pixels: npt.NDArray[np.uint8]) -> bool:
-    # libjpeg fills what is missing with the last block's mean, so the last rows have one colour;
-    # a flaw in the middle gives the same complaint but leaves them their picture
-    tail = pixels[-TAIL_ROWS:]
-    return bool((tail == tail[0, 0]).all())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 
-from pi_heif import HeifImageFile
+from pi_heif import HeifImageFile, open_heif
 from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -80,6 +80,13 @@ def _change_settings() -> None:
 def open_with(plugin: type[ImageFile.ImageFile], data: bytes) -> ImageFile.ImageFile:
     """Return the image opened by `plugin`: its header is read, its pixels are not."""
     return plugin(BytesIO(data))
+
+
+def heif_metadata(data: bytes) -> tuple[bytes, bytes]:
+    """Return the EXIF block and the XMP packet of a HEIF file as they lie in it, or b""."""
+    info = open_heif(BytesIO(data)).info
+    exif, xmp = info.get("exif"), info.get("xmp")
+    return exif or b"", xmp or b""
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -14,6 +14,7 @@ from pipeline.arrays import Pixels
 from pipeline.imaging.phash import HASH_BYTES
 
 MAX_CAMERA_CHARACTERS = 100
+MAX_SOURCE_BYTES = 64
 CAMERA_BYTES = 4 * MAX_CAMERA_CHARACTERS  # of UTF-8, at most
 
 
@@ -92,6 +93,7 @@ class Decoded:
         width, height: of the picture; with `reduced` 1 those of `pixels`.
         orientation: 1 to 8; for HEIF and AVIF their own turns.
         taken_at: None when absent or impossible.
+        taken_from: see `metadata.DATES`.
         reduced: 1, or 2, 4, 8 where a JPEG was decoded at that part of its size; then `pixels` has
             a side of the picture divided by it, rounded up.
     """
@@ -111,10 +113,30 @@ class Decoded:
         Column(
             "timestamp[ms]",
             _moment,
-            "EXIF time of capture, camera's local time; null when absent",
+            "time of capture, camera's local time where it is known; null when absent",
             optional=True,
         ),
     ]
+    taken_from: Annotated[
+        str | None,
+        Column(
+            "string",
+            _text(MAX_SOURCE_BYTES),
+            "which metadata `taken_at` is from, such as `EXIF DateTimeOriginal`; with `, date "
+            "only` where no time of day is known and midnight stands for it",
+            optional=True,
+        ),
+    ] = None
+    taken_offset_min: Annotated[
+        int | None,
+        Column(
+            "int16",
+            _whole(-24 * 60, 24 * 60),
+            "`taken_at` less UTC, where the metadata say; 0 for those that are in UTC, as GPS is",
+            "minutes",
+            optional=True,
+        ),
+    ] = None
     camera: Annotated[
         str | None,
         Column(
@@ -129,6 +151,16 @@ class Decoded:
             "whether the file has further pages or frames, or deeper colours than are looked at",
         ),
     ] = False
+    damaged_rows: Annotated[
+        int,
+        Column(
+            "int32",
+            _whole(0, 2**31 - 1),
+            "rows at the end of the picture, as it is stored, that the file has lost; 0 when it is "
+            "whole, at most a quarter",
+            "rows",
+        ),
+    ] = 0
     reduced: Annotated[
         int, Column("int8", _whole(1, 8), "pixels have this part of a side", stored=False)
     ] = 1

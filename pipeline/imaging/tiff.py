@@ -18,7 +18,10 @@ MAX_ENTRIES = 1000
 MAX_VALUE_BYTES = 1 << 20
 MAX_DIRECTORIES = 32
 
+HEIGHT, ROWS_PER_STRIP, PLANES, COMPRESSION = 0x0101, 0x0116, 0x011C, 0x0103
+STRIPS, STRIP_BYTES = 0x0111, 0x0117
 MAKE, PHOTOMETRIC, SUB_IFDS = 0x010F, 0x0106, 0x014A
+IPTC, PHOTOSHOP_RESOURCES = 0x83BB, 0x8649
 DNG_VERSION, DNG_PRIVATE_DATA, CFA_PATTERN = 0xC612, 0xC634, 0x828E
 # Photometric interpretations of sensor data (TIFF/EP, DNG 1.7).
 SENSOR_PHOTOMETRICS = {32803, 34892}
@@ -140,6 +143,13 @@ def raw_kind(data: bytes) -> str | None:
     return None
 
 
+def read_iptc_tags(data: bytes) -> bytes:
+    """Return the IPTC block of a TIFF file, or Photoshop's resources, or b""."""
+    header = read_header(data)
+    tags = {} if header is None else read_directory(data, header, header.first)[0]
+    return next((tags[tag].raw for tag in (IPTC, PHOTOSHOP_RESOURCES) if tag in tags), b"")
+
+
 def _raw_of_make(data: bytes, header: Header) -> str:
     tags, _ = read_directory(data, header, header.first)
     make = tags[MAKE].text().upper() if MAKE in tags else ""
@@ -150,3 +160,47 @@ def _raw_of_make(data: bytes, header: Header) -> str:
         "SAMSUNG": "Samsung SRW",
     }
     return next((name for start, name in makers.items() if make.startswith(start)), "camera RAW")
+
+
+def cut_to_what_is_there(data: bytes) -> tuple[bytes, int, int] | None:
+    """Return a TIFF of the rows that are there of another one, their number, and that of all.
+
+    Only for pictures in strips of whole pixels; None for others, and where the directory is lost.
+    """
+    header = read_header(data)
+    if header is None:
+        return None
+    tags, _ = read_directory(data, header, header.first)
+    order = header.order
+    one = {tag: tags[tag].integer(order) for tag in (HEIGHT, ROWS_PER_STRIP, PLANES, COMPRESSION)
+           if tag in tags}  # fmt: skip
+    height = one.get(HEIGHT) or 0
+    if not height or one.get(PLANES, 1) != 1 or STRIPS not in tags or STRIP_BYTES not in tags:
+        return None
+    each = min(one.get(ROWS_PER_STRIP) or height, height)
+    rows = 0
+    places, sizes = (tags[tag].integers(order) for tag in (STRIPS, STRIP_BYTES))
+    for place, size in zip(places, sizes, strict=False):
+        there = max(0, len(data) - place)
+        of_strip = min(each, height - rows)
+        if there >= size:
+            rows += of_strip
+            continue
+        if one.get(COMPRESSION, 1) == 1 and size:
+            rows += of_strip * there // size
+        break
+    cut = _with_height(data, header, rows) if rows else None
+    return None if cut is None else (cut, min(rows, height), height)
+
+
+def _with_height(data: bytes, header: Header, height: int) -> bytes | None:
+    """Return a TIFF file whose first directory says another height."""
+    count_format, entry, value_at = ("Q", 20, 12) if header.big else ("H", 12, 8)
+    count = struct.unpack_from(f"{header.order}{count_format}", data, header.first)[0]
+    at = header.first + struct.calcsize(f"{header.order}{count_format}")
+    for place in range(at, at + min(count, MAX_ENTRIES) * entry, entry):
+        tag, kind = struct.unpack_from(f"{header.order}HH", data, place)
+        if tag == HEIGHT and kind in UNSIGNED:
+            value = struct.pack(f"{header.order}{UNSIGNED[kind]}", height)
+            return data[: place + value_at] + value + data[place + value_at + len(value) :]
+    return None

@@ -61,6 +61,15 @@ IMAGES = pa.schema(
         field("run_id", pa.string(), "the run that wrote the row", "", True),
     ]
 )
+# Columns that parts of lakes made before lack; their rows have null there.
+ADDED_LATER = frozenset({"taken_from", "taken_offset_min", "damaged_rows"})
+
+
+def is_of_images(found: pa.Schema) -> bool:
+    """Whether a part of `images` has the columns of this version, or of one before."""
+    fields = [f for f in IMAGES if f.name in found.names or f.name not in ADDED_LATER]
+    return bool(found.equals(pa.schema(fields)))
+
 
 # What Detect and Embed know of a face before rows are exploded: one struct a face, in a list
 # column of its image. `crop` is raw RGB, dropped once embedded.

@@ -103,9 +103,12 @@ def check_part(lake: LakeStore, name: str, models: Models) -> Part:
     except (StorageError, pa.ArrowException, OSError) as error:
         part.findings.append(Finding("damaged", name, f"{type(error).__name__}: {error}"))
         return part
-    schemas = {"images": schema.IMAGES, "faces": schema.faces_schema(models.dimension)}
+    fitting = {
+        "images": schema.is_of_images(images.schema),
+        "faces": faces.schema.equals(schema.faces_schema(models.dimension)),
+    }
     for table, rows in (("images", images), ("faces", faces)):
-        if not rows.schema.equals(schemas[table]):
+        if not fitting[table]:
             part.findings.append(Finding("schema", name, f"{table}/{name}", len(rows)))
     if part.findings:
         return part

@@ -175,7 +175,11 @@ def test_raw_with_a_readable_preview():
 def test_truncated(kind, part):
     noise = np.random.default_rng(1).integers(0, 255, (64, 96, 3), np.uint8)
     data = encode(Image.fromarray(noise), kind)
-    assert code_of(data[: int(len(data) * part)]) == ErrorCode.TRUNCATED
+    cut = data[: int(len(data) * part)]
+    if part == 0.9 and kind in ("PNG", "WEBP", "TIFF"):  # most of it is there
+        assert 0 < decode(cut).damaged_rows <= 16
+    else:
+        assert code_of(cut) == ErrorCode.TRUNCATED
 
 
 def test_truncated_within_the_magic():
@@ -190,9 +194,10 @@ def test_half_a_jpeg_is_no_picture(progressive, grey, tail):
     image = Image.open(PHOTOS / "obama-2012-closeup.jpg")
     data = encode(image.convert("L") if grey else image, "JPEG", progressive=progressive)
     half = data[: len(data) // 2] + tail
-    if progressive and tail == b"\xff\xd9":
-        # a progressive file closed early is a whole picture, only less sharp
-        assert decode(half).pixels.shape == (240, 320, 3)
+    if progressive:  # a whole picture, only less sharp
+        got = decode(half)
+        assert got.damaged_rows == 0
+        assert np.abs(got.pixels.astype(int) - decode(data).pixels).mean() < 4
         return
     assert code_of(half) == ErrorCode.TRUNCATED
 

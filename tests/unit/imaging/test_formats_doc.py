@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from pipeline.errors import ErrorCode
 from pipeline.imaging import modes as modes_module
 from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
+from pipeline.imaging.metadata import DATES
 from tests.support.decoding import DEFAULT, decode
 
 DOC = Path(__file__).parents[3] / "docs" / "formats.md"
@@ -245,6 +246,7 @@ def page():
         for case in CASES
     )
     rules = modes_module.__doc__.split("\n\n", 1)[1].strip()
+    sources = "\n".join(f"{at}. {name}" for at, name in enumerate(DATES, 1))
     codes = "\n".join(f"| `{code.value}` | {MEANINGS[code]} |" for code in ErrorCode)
     return f"""# Image formats
 
@@ -279,10 +281,23 @@ JPEG files give the same pixels as Pillow, bit for bit.
 
 ## Orientation and time
 
-The EXIF orientation is applied in every format that carries EXIF; in HEIF and AVIF the turns of
-the container (`irot`, `imir`) rule, once, and EXIF's repetition of them is ignored. Values that
-make no sense count as upright. The time of capture is the first of DateTimeOriginal,
-DateTimeDigitized and DateTime that is a date.
+The first of these that names an orientation turns the picture, once: the container of HEIF
+(`irot`, `imir`), EXIF, and XMP (`tiff:Orientation`) in JPEG, HEIF, PNG, TIFF and WebP. What the
+others say is a repetition, and ignored. So photos look as they do on the phones and computers that
+made them: iPhones turn the container and repeat it in EXIF, others write EXIF alone (the standard
+would leave these lying on their side, as libvips does; macOS and the phones turn them), and some
+editors XMP alone. In AVIF the container alone counts, as in browsers. Values that make no sense
+count as none.
+
+The time of capture is the first of these that is a date, and `taken_from` names it: when the
+picture was taken, then when it was made a file, then when it was changed.
+
+{sources}
+
+Dates are read with colons, dashes, slashes or dots, with `T` or a blank before the time, without
+seconds, and as in mails. A date without a time of day counts as midnight, and `taken_from` ends in
+`, date only`. `taken_offset_min` is the offset from UTC where one is named; GPS and PNG's `tIME`
+are in UTC. Of day and month the order must be known: `06/05/2004` is no date.
 
 ## Errors
 
@@ -292,9 +307,13 @@ An image that cannot be used is a row with one of these codes and a text.
 |---|---|
 {codes}
 
-A JPEG that stops half way is `truncated`, even when something closed it properly: a picture whose
-lower half is one grey would pass for a photo without faces. A JPEG with a flaw inside keeps its
-picture.
+A JPEG, PNG, WebP or TIFF whose end is lost keeps what is there, and `damaged_rows` says how many
+rows are lost, counted in the picture as it is stored: 0 where nothing visible is, such as the end
+mark, or the last steps of a progressive JPEG. Lost rows are grey. With more than a quarter of them
+lost it is `truncated`, even when something closed the file properly: a picture whose lower half is
+one grey would pass for a photo without faces. So is a file that has lost what is needed for all
+rows, such as the directory at the end of a TIFF, or whose rows do not follow each other (interlaced
+PNG, tiled or planar TIFF). A JPEG with a flaw inside keeps its picture.
 
 ## The vector index
 
