@@ -13,8 +13,9 @@ A broken environment is an exception; a bad image is data: a row with a code.
     ├── ResourceError         7   the cluster lacks what was asked for
     └── ImageError            -   one image; becomes its row's `error`, never leaves a stage
 
-A run that finished, but found a shard that is cut or damaged, ends with exit code 8; one that was
-interrupted with 130; a lake in which `facelake check` finds something wrong with 10.
+A run that finished, but found a shard that is cut or damaged, or an archive that it cannot open,
+ends with exit code 8; one that was interrupted with 130; a lake in which `facelake check` finds
+something wrong with 10.
 """
 
 from enum import StrEnum

@@ -92,6 +92,8 @@ def dry_run(config: IndexConfig, console: Console) -> int:
                 say(console, unit.base + name)
         else:
             say(console, unit.base)
+    for text in inputs.damage:
+        say(console, text)
     say(console, plan_line(inputs))
     return 0
 

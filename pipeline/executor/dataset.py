@@ -247,7 +247,9 @@ def read_units(batch: pa.Table, *, job: Job, ledger: Any) -> Iterator[pa.Table]:
 
 def collect_reports(job: Job, plan: Plan) -> Report:
     """Fold what read tasks reported, and the plan's own counts, into one report."""
-    total = Report(Counter(plan.skipped), list(plan.notices), [], plan.already_in_lake)
+    total = Report(
+        Counter(plan.skipped), list(plan.notices), list(plan.damage), plan.already_in_lake
+    )
     folder = job.lake.folder.child(job.reports)
     for name in sorted(folder.files()):
         one = json.loads(folder.read(name))

@@ -14,9 +14,12 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.sources.units import Plan, archive_kind
 from pipeline.sources.walk import (
     Entry,
-    reason_to_skip,
+    extension_of,
+    is_uncertain,
+    pass_over,
     reason_to_skip_file,
     reason_to_skip_folders,
+    reason_to_skip_found,
     walk,
 )
 from pipeline.storage.errors import storage_errors, within
@@ -45,13 +48,13 @@ def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Sour
     local = is_local(fs)
     kind = _local_kind(path) if local else within(lambda: _remote_kind(source), "read", source.url)
     if kind == "folder":
-        for entry in walk(fs, path, result.skipped):
+        for entry in walk(fs, path, result):
             yield _source_file(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
     elif kind == "file":
         folder, name = source.url.rsplit("/", 1)
         if name.lower().endswith(LIST_ENDINGS):
             yield from _listed(source, result)
-        elif archive_kind(name) or reason_to_skip(name) is None:
+        elif archive_kind(name) or reason_to_skip_found(fs, path) is None:
             size = os.path.getsize(path) if local else _remote_size(source)
             yield SourceFile(folder + "/", name, size)
         else:
@@ -115,12 +118,12 @@ def _globbed(source: Folder, result: Plan) -> Iterator[SourceFile]:
         if reason is None and any(_has_nomedia(fs, name, nomedia) for name in above):
             reason = "file in a .nomedia folder"
         if reason is None and not folder:
-            reason = reason_to_skip_file(place)
+            reason = reason_to_skip_file(place) or reason_to_skip_found(fs, path)
         if reason:
-            result.skipped[reason] += 1
+            pass_over(path, reason, result)
         elif folder:
             walked.add(path.rstrip("/"))
-            for entry in walk(fs, path.rstrip("/"), result.skipped):
+            for entry in walk(fs, path.rstrip("/"), result):
                 yield _source_file(base, root, entry)
         else:
             size = info.get("size")
@@ -172,7 +175,7 @@ def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
             entry = "/".join(part for part in entry.split("/") if part not in ("", "."))
         path = base + entry
         if "://" not in path and not _is_name_of_image(entry) and os.path.isdir(path):
-            for file in walk(LocalFileSystem(), path.rstrip("/"), result.skipped):
+            for file in walk(LocalFileSystem(), path.rstrip("/"), result):
                 yield _source_file(base, base, file)
         else:
             yield SourceFile(base, entry, -1)
@@ -180,4 +183,5 @@ def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
 
 def _is_name_of_image(name: str) -> bool:
     """Return whether a name ends like an image or shard; spares asking storage about it."""
-    return bool(os.path.splitext(name)[1]) and reason_to_skip_file(name) is None
+    certain = bool(extension_of(name)) and not is_uncertain(name)
+    return certain and reason_to_skip_file(name) is None

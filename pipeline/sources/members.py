@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pipeline.errors import ErrorCode
 from pipeline.sources.identity import Keys
 from pipeline.sources.units import archive_kind
-from pipeline.sources.walk import reason_to_skip_member
+from pipeline.sources.walk import is_unopened_archive, reason_to_skip_member
 from pipeline.storage.folder import visible
 
 # A hostile name is shown, not repeated whole.
@@ -44,6 +44,7 @@ class Report:
         notices: what the user should know.
         damage: why images of the shard may be missing; it changes the run's exit code.
         already_in_lake: images that the lake had before.
+        unopened: archives inside an archive, which becomes damage when all is read.
         retries: how often storage was asked again, by kind of failure.
     """
 
@@ -51,6 +52,7 @@ class Report:
     notices: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
     already_in_lake: int = 0
+    unopened: list[str] = field(default_factory=list)
     retries: Counter[str] = field(default_factory=Counter)
 
     def note(self, text: str) -> None:
@@ -84,9 +86,9 @@ def is_unsafe(name: str) -> bool:
 
 def skip(name: str, report: Report) -> bool:
     """Count a member that is no image, and return whether it is passed over."""
-    if archive_kind(name):
+    if archive_kind(name) or is_unopened_archive(name):
         report.skipped["archive inside an archive"] += 1
-        report.note(f"{shown(name)} is an archive inside an archive and was not opened")
+        report.unopened.append(shown(name))
         return True
     reason = reason_to_skip_member(name.replace("\\", "/"))  # some zips of Windows
     if reason:

@@ -2,16 +2,27 @@
 
 import hashlib
 import os
+import re
 
-from pipeline.errors import ConfigError, StorageError
-from pipeline.imaging.formats import probe
+from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.lake.ledger import Ledger, content_key
 from pipeline.lake.tombstones import REFUSED
 from pipeline.sources.identity import are_two_files, image_id, spellings
-from pipeline.sources.members import Member, Report
+from pipeline.sources.members import Member, Report, shown
 from pipeline.sources.plan import parent
 from pipeline.sources.units import Unit
+from pipeline.sources.walk import (
+    HEAD_BYTES,
+    UNOPENED,
+    extension_of,
+    is_uncertain,
+    not_an_image,
+    reason_by_bytes,
+)
 from pipeline.storage.folder import Folder, printable
+
+# What `Keys` appends to a name that occurs again.
+_REPETITION = re.compile(r"@\d+$")
 
 
 class NewImages:
@@ -77,10 +88,7 @@ class NewImages:
         if self.ledger.forgotten.hides(printable(address), digest):
             self.report.skipped[REFUSED] += 1
             return None
-        base = member.key.rsplit("/", 1)[-1]
-        named = "." in base or self.unit.kind == "parquet"
-        if not named and data is not None and probe(data[:64]) is None:
-            self.report.skipped["not an image"] += 1
+        if self._is_no_image(member):
             return None
         return {
             "image_id": identity,
@@ -92,6 +100,25 @@ class NewImages:
             "error": member.error.value if member.error else None,
             "error_detail": printable(member.detail) or None,
         }
+
+    def _is_no_image(self, member: Member) -> bool:
+        """Count what turns out to be no image, where its name does not tell."""
+        name = _REPETITION.sub("", member.key)
+        if (self.unit.base + name).startswith(("http://", "https://")):
+            name = name.split("?")[0]
+        if self.unit.kind == "parquet" or not is_uncertain(name):
+            return False
+        if member.data is not None:
+            reason = reason_by_bytes(member.data[:HEAD_BYTES], name)
+        elif member.error == ErrorCode.UNSAFE_MEMBER and extension_of(name):
+            reason = not_an_image(name)  # a link that nobody would take for a photo
+        else:
+            return False
+        if reason:
+            self.report.skipped[reason] += 1
+        if reason == UNOPENED:
+            self.report.unopened.append(shown(member.key))
+        return reason is not None
 
     def _spelled_otherwise(self, key: str) -> int:
         """Return the row of an image whose place has another normal form in the lake, or -1.

@@ -18,6 +18,7 @@ from pipeline.sources.members import Report
 from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
 from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
+from pipeline.sources.walk import unopened_text
 from pipeline.sources.zips import zip_members
 from pipeline.storage.errors import within
 from pipeline.storage.folder import Folder, filesystem, printable
@@ -67,10 +68,13 @@ def plan(
         if repeats_place:
             group.salted.add(len(group.files))
         group.files.append(file)
+    if result.unopened:
+        result.damage.append(unopened_text(result.unopened))
     if not result.units and not groups:
         raise NoImagesError(
             f"No images under {', '.join(inputs)}; check the path, and that files end in .jpg, "
             f".png, .heic ... or .tar, .zip, .parquet{_skipped_hint(result)}"
+            + "".join(f"; {text}" for text in result.damage)
         )
     for group in groups.values():
         new = _new_files(group, ledger, result)

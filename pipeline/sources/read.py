@@ -16,6 +16,7 @@ from pipeline.sources.members import Member, Report
 from pipeline.sources.new_images import NewImages
 from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit
+from pipeline.sources.walk import unopened_text
 from pipeline.storage.patience import start
 from pipeline.storage.retry import take_counts
 from pipeline.timing import TIMING, Stopwatch
@@ -66,6 +67,8 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
             watch.restart()
     if rows:
         yield _table(rows, watch)
+    if report.unopened:
+        report.damage.append(unopened_text(report.unopened))
     report.retries.update(take_counts())
 
 

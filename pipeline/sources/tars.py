@@ -7,6 +7,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO, cast
 
+import pyarrow as pa
+
 from pipeline.errors import ErrorCode
 from pipeline.sources.identity import Keys
 from pipeline.sources.members import (
@@ -30,6 +32,8 @@ END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]
 MAX_HEADER_BYTES = 1 << 20
 SKIP_BYTES = 1 << 20
 DAMAGED = (tarfile.TarError, OSError, *TORN)
+# Python 3.11 knows neither; Arrow comes anyway.
+ARROW_CODECS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 LZMA_MAGIC = (b"\xfd7zXZ\0", b"\x5d\0\0\x80")
 
 
@@ -98,7 +102,7 @@ class _Forward:
 
 
 def _unpacked(file: BinaryIO) -> IO[bytes] | gzip.GzipFile:
-    """Return the file, unpacked if it is gzip, bzip2 or xz.
+    """Return the file, unpacked if it is gzip, bzip2, xz, Zstandard or LZ4.
 
     In its own way `tarfile` would unpack ten kilobytes of it at a time, out of which come
     megabytes, or gigabytes of bzip2, and copies all that is left of those with every read.
@@ -109,6 +113,9 @@ def _unpacked(file: BinaryIO) -> IO[bytes] | gzip.GzipFile:
         return gzip.GzipFile(fileobj=file)
     if head.startswith(b"BZh"):
         return bz2.BZ2File(file)
+    for magic, name in ARROW_CODECS.items():
+        if head.startswith(magic):
+            return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(file, "r"), name))
     return lzma.LZMAFile(file) if head.startswith(LZMA_MAGIC) else file
 
 

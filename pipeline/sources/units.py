@@ -13,7 +13,15 @@ ARCHIVES: Mapping[str, UnitKind] = {
     ".tgz": "tar",
     ".tar.bz2": "tar",
     ".tar.xz": "tar",
+    ".tar.zst": "tar",
+    ".tar.lz4": "tar",
+    ".tar.lzma": "tar",
+    ".tbz2": "tar",
+    ".tbz": "tar",
+    ".txz": "tar",
+    ".tzst": "tar",
     ".zip": "zip",
+    ".cbz": "zip",
     ".parquet": "parquet",
 }
 
@@ -67,6 +75,8 @@ class Plan:
         skipped: how many files were passed over, by reason.
         already_in_lake: images that the lake has, as far as the listing tells.
         notices: what the user should know, in words.
+        damage: why images may be missing, as of `Report`.
+        unopened: archives of kinds that are not read.
         image_bytes: mean encoded size of an image, from the listing or a sample.
     """
 
@@ -74,6 +84,8 @@ class Plan:
     skipped: Counter[str] = field(default_factory=Counter)
     already_in_lake: int = 0
     notices: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    unopened: list[str] = field(default_factory=list)
     image_bytes: int = IMAGE_BYTES
 
     @property

@@ -1,20 +1,52 @@
 """Walks folders and classifies names: what is an image, a shard, or passed over and why."""
 
 import os
+import re
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import fsspec
 
-from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
-from pipeline.sources.units import archive_kind
+from pipeline.imaging.formats import (
+    IMAGE_EXTENSIONS,
+    MAX_BRANDS_BYTES,
+    UNDECODABLE_IMAGE_EXTENSIONS,
+    probe,
+)
+from pipeline.sources.units import Plan, archive_kind
 from pipeline.storage.errors import storage_errors
-from pipeline.storage.folder import is_local, printable
+from pipeline.storage.folder import is_local, printable, visible
 from pipeline.storage.retry import attempt
 
 # Folders that photo servers and systems keep beside pictures: previews and thrown-away files.
 SYSTEM_FOLDERS = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin"})
+
+
+HEAD_BYTES = MAX_BRANDS_BYTES
+UNOPENED = "archive that cannot be opened"
+UNOPENED_SHOWN = 8
+_UNOPENED_NAMES = re.compile(
+    r"\.(7z|rar|cbr|cb7|cab|iso|dmg|arj|lzh|lha|ace|wim|sitx?|xar|alz|egg|cpio|z\d\d|r\d\d|tlz"
+    r"|tar\.(z|lz|lzo|br)|(7z|rar|zip|tar)\.\d{3})$"
+)
+_UNOPENED_MAGIC = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\0\0\0\0", b"xar!")
+# What is no photo whatever it holds: not looked into, for each look costs a seek. All other unknown
+# names are judged by their first bytes.
+_OTHER = {
+    "texts and tables": "txt md rst log ini cfg conf yaml yml toml json jsonl ndjson xml html htm "
+    "css csv tsv sql tex bib rtf doc docx xls xlsx ppt pptx odt ods odp pdf epub mobi eml ics vcf",
+    "programs": "py pyc ipynb js ts rb pl sh bat ps1 c h cc cpp java go rs exe dll so dylib jar "
+    "apk deb rpm msi ttf otf woff woff2 lnk url",
+    "sound": "mp3 wav flac ogg oga m4a aac wma aif aiff mid opus amr",
+    "films": "mp4 mov m4v avi mkv webm mpg mpeg mts m2ts 3gp 3g2 wmv flv vob ogv lrv insv srt vtt",
+    "what stands beside photos": "xmp aae thm pp3 dop cos on1 nksc lrcat lrprev gpx kml kmz md5 "
+    "sha1 sha256 sig asc db sqlite sqlite3",
+    "arrays and models": "npy npz pt pth onnx pkl h5 arrow feather",
+}
+OTHER_EXTENSIONS = frozenset(f".{name}" for names in _OTHER.values() for name in names.split())
+KNOWN_EXTENSIONS = IMAGE_EXTENSIONS | UNDECODABLE_IMAGE_EXTENSIONS | OTHER_EXTENSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +60,82 @@ class Entry:
 def reason_to_skip(name: str) -> str | None:
     """Return why a file of this name is passed over, or None when it may be an image.
 
-    A name without an extension may be one; its first bytes decide when it is read. RAW and other
-    formats that we cannot decode are images: they get a row with `unsupported_format`.
+    RAW and other formats that we cannot decode are images: they get a row with
+    `unsupported_format`. Whether a name that `is_uncertain` is one, its first bytes decide.
     """
     base = name.rsplit("/", 1)[-1]
     if base.startswith("._"):
         return "AppleDouble file"
     if base.startswith("."):
         return "hidden file"
-    extension = os.path.splitext(base)[1].lower()
-    if extension and extension not in IMAGE_EXTENSIONS | UNDECODABLE_IMAGE_EXTENSIONS:
-        return f"not an image ({extension})" if len(extension) <= 8 else "not an image"
-    return None
+    if is_unopened_archive(base):
+        return UNOPENED
+    return not_an_image(base) if extension_of(base) in OTHER_EXTENSIONS else None
+
+
+def extension_of(name: str) -> str:
+    """Return what a file's name ends with, in lower case, with its dot; empty without one."""
+    return os.path.splitext(name.rsplit("/", 1)[-1])[1].lower()
+
+
+def is_uncertain(name: str) -> bool:
+    """Return whether a name does not tell if it is an image: `photo.jpg_large`, `Dr. Smith`."""
+    return extension_of(name) not in KNOWN_EXTENSIONS and archive_kind(name) is None
+
+
+def not_an_image(name: str) -> str:
+    """Return the reason why a file that is no image is passed over, with its extension."""
+    extension = extension_of(name)
+    told = extension[1:].isalnum() and len(extension) <= 8
+    return f"not an image ({extension})" if told else "not an image"
+
+
+def is_unopened_archive(name: str) -> bool:
+    """Return whether a file of this name is an archive of a kind that is not read."""
+    return archive_kind(name) is None and _UNOPENED_NAMES.search(name.lower()) is not None
+
+
+def reason_by_bytes(head: bytes, name: str) -> str | None:
+    """Return why a file whose name `is_uncertain` is passed over, None for an image.
+
+    `head` are its first bytes, `HEAD_BYTES` of them or all.
+    """
+    if probe(head) is not None:
+        return None
+    return UNOPENED if head.startswith(_UNOPENED_MAGIC) else not_an_image(name)
+
+
+def _reason_by_local_bytes(path: str) -> str | None:
+    """Return why a local file is passed over though its name says nothing against it."""
+    if not extension_of(path) or not is_uncertain(path):
+        return None  # without an extension: when it is read
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            return reason_by_bytes(file.read(HEAD_BYTES), path)
+    except OSError:
+        return None  # its row will say why
+
+
+def reason_to_skip_found(fs: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """Return why a file is passed over that a walk or a glob found, by its name, then its bytes.
+
+    Bytes of remote files are looked at when they are read.
+    """
+    reason = reason_to_skip_file(path)
+    return reason or (_reason_by_local_bytes(path) if is_local(fs) else None)
+
+
+def unopened_text(names: Sequence[str]) -> str:
+    """Return what the user should know about archives that were not opened."""
+    shown = ", ".join(names[:UNOPENED_SHOWN])
+    more = f" and {len(names) - UNOPENED_SHOWN} more" if len(names) > UNOPENED_SHOWN else ""
+    what = "1 archive was" if len(names) == 1 else f"{len(names)} archives were"
+    return (
+        f"{what} not opened, and photos in there are missing: {shown}{more}; unpack, or pack as "
+        ".zip or .tar, and index again"
+    )
 
 
 def reason_to_skip_folders(name: str) -> str | None:
@@ -63,11 +159,12 @@ def reason_to_skip_file(name: str) -> str | None:
     return None if archive_kind(name) and not hidden else reason_to_skip(name)
 
 
-def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Iterator[Entry]:
+def walk(fs: fsspec.AbstractFileSystem, root: str, result: Plan) -> Iterator[Entry]:
     """Yield every image and shard below folder `root`, folder by folder, in the order of names.
 
-    What is passed over is counted in `skipped`. Links to folders are not followed.
+    What is passed over is counted in `result`. Links to folders are not followed.
     """
+    skipped = result.skipped
     pending = [root]
     while pending:
         folder = pending.pop()
@@ -78,11 +175,11 @@ def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Ite
                 skipped["folder below a .nomedia folder"] += len(folders)
             continue
         for entry in sorted(files, key=lambda entry: entry.path):
-            reason = reason_to_skip_file(entry.path)
+            reason = reason_to_skip_found(fs, entry.path)
             if reason:
-                skipped[reason] += 1
-                continue
-            yield entry
+                pass_over(entry.path, reason, result)
+            else:
+                yield entry
         for path in sorted(folders, reverse=True):
             name = path.rstrip("/").rsplit("/", 1)[-1]
             if name.lower() in SYSTEM_FOLDERS:
@@ -91,6 +188,13 @@ def walk(fs: fsspec.AbstractFileSystem, root: str, skipped: Counter[str]) -> Ite
                 skipped["hidden folder"] += 1
             else:
                 pending.append(path)
+
+
+def pass_over(path: str, reason: str, result: Plan) -> None:
+    """Count a file that is passed over; archives are named."""
+    result.skipped[reason] += 1
+    if reason == UNOPENED:
+        result.unopened.append(visible(path))
 
 
 def _local(folder: str, skipped: Counter[str]) -> tuple[list[str], list[Entry]]:

@@ -20,6 +20,7 @@ from pipeline.errors import ErrorCode
 from pipeline.imaging import modes as modes_module
 from pipeline.imaging.formats import IMAGE_EXTENSIONS, UNDECODABLE_IMAGE_EXTENSIONS
 from pipeline.imaging.metadata import DATES
+from pipeline.sources.walk import OTHER_EXTENSIONS
 from tests.support.decoding import DEFAULT, decode
 
 DOC = Path(__file__).parents[3] / "docs" / "formats.md"
@@ -255,7 +256,12 @@ def page():
 An image is told by its first bytes, never by its name. Of several frames or pages the first is
 read, of several pictures the primary one. All pixels come out as 8-bit RGB, upright.
 
-Files with these extensions are looked for: {extensions(IMAGE_EXTENSIONS)}
+Files with these extensions are images, and get a row whatever they hold:
+{extensions(IMAGE_EXTENSIONS)}
+
+Files without an extension, and with one that is in no list here (`photo.jpg_large`, `photo.jpg.1`,
+`Dr. Smith`), are images if their first bytes say so. These are never looked into, and counted as
+passed over: {extensions(OTHER_EXTENSIONS)}
 
 Files with these are photos that cannot be read yet; each gets a row with `unsupported_format`, so
 that none is passed over in silence: {extensions(UNDECODABLE_IMAGE_EXTENSIONS)}
