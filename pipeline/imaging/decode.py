@@ -10,6 +10,7 @@ from pipeline.arrays import Pixels
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging import boxes
 from pipeline.imaging.damage import rescue, with_grey
+from pipeline.imaging.deep_tiff import decode_deep, is_deep
 from pipeline.imaging.exif import TURNED, UNDONE_BY, read_exif, upright
 from pipeline.imaging.extent import holds_more
 from pipeline.imaging.formats import is_start_of_magic, probe, unsupported_kind
@@ -19,7 +20,7 @@ from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import PLUGINS, check_size, heif_metadata, open_with, quiet_pillow
 from pipeline.imaging.png import of_hex, read_blocks, without_texts
 from pipeline.imaging.record import Decoded
-from pipeline.imaging.tiff import raw_kind, read_iptc_tags
+from pipeline.imaging.tiff import XMP, raw_kind, read_iptc_tags, read_tag
 from pipeline.imaging.truncation import ends_early, says_truncated
 
 MAX_DETAIL_CHARACTERS = 300
@@ -124,6 +125,8 @@ def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decode
         raise ImageError(ErrorCode.CORRUPT, f"{name}: the list of items is damaged")
     if name == "WEBP":
         check_size(*_webp_canvas(data), max_pixels)
+    if name == "TIFF" and is_deep(data):
+        return _decode_deep_tiff(data, max_pixels)
     with quiet_pillow(max_pixels):
         image = open_with(PLUGINS[name], without_texts(data) if name == "PNG" else data)
         check_size(*image.size, max_pixels)
@@ -137,6 +140,12 @@ def _decode(name: str, data: bytes, max_pixels: int, side: int | None) -> Decode
     if not _is_turned_already(name, blocks):
         pixels = upright(pixels, facts.orientation)
     return Decoded(pixels, name, **facts._asdict())
+
+
+def _decode_deep_tiff(data: bytes, max_pixels: int) -> Decoded:
+    pixels = decode_deep(data, max_pixels)
+    facts = read_metadata(Blocks(data, read_tag(data, XMP), read_iptc_tags(data)))
+    return Decoded(upright(pixels, facts.orientation), "TIFF", **facts._asdict())
 
 
 def _blocks(name: str, data: bytes, image: ImageFile.ImageFile) -> Blocks:

@@ -14,9 +14,13 @@
 65535 in PPM |
 | F | NaN becomes 0; full scale 1, 255 or 65535, the first that holds the maximum; \
 min to max where a value is negative or larger still |
+| TIFF of more than 8 bits, signed or floating, or of rarer kinds | read by tifffile; whole \
+numbers of b bits: full scale 2^b - 1, signed ones 2^(b-1) - 1 and negatives 0, of more than 16 bits 255 or 65535 if that \
+holds the maximum; floating as F; white as zero is turned round; CMYK, Lab and mixed depths are \
+`unsupported_format` |
 | CMYK, YCbCr, HSV, LAB | Pillow's conversion; embedded colour profiles are not applied |
 
-16-bit RGB(A) and grey-alpha files arrive from Pillow as 8 bits already: the high byte of each.
+16-bit RGB(A) and grey-alpha PNG files arrive from Pillow as 8 bits already: the high byte of each.
 """
 
 from typing import Any
@@ -49,11 +53,11 @@ def to_rgb(image: Image.Image, full_scale: int | None = None) -> Pixels:
     if mode in ("1", "L"):
         return _keyed(_grey(np.asarray(image.convert("L"))), _grey_key(image, key))
     if mode == "PA" or (mode == "P" and (key is not None or _has_alpha_palette(image))):
-        return _over_white(np.asarray(image.convert("RGBA")))
+        return over_white(np.asarray(image.convert("RGBA")))
     if mode in ("RGBA", "LA"):
-        return _over_white(np.asarray(image))
+        return over_white(np.asarray(image))
     if mode in ("RGBa", "La"):
-        return _over_white(np.asarray(_bands(image)), premultiplied=True)
+        return over_white(np.asarray(_bands(image)), premultiplied=True)
     if mode == "P" or mode in CONVERTED_MODES:
         return np.array(image.convert("RGB"))
     return _deep(image, full_scale, key)
@@ -66,7 +70,7 @@ def _deep(image: Image.Image, full_scale: int | None, key: Any) -> Pixels:
     if image.mode == "I":
         return _grey(_integers(np.asarray(image), full_scale))
     if image.mode == "F":
-        return _grey(_floats(np.asarray(image)))
+        return _grey(floats_to_levels(np.asarray(image)))
     raise ValueError(f"no rule for pixel mode {image.mode}")
 
 
@@ -96,7 +100,7 @@ def _bands(image: Image.Image) -> Pixels:
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, -1)
 
 
-def _over_white(pixels: Pixels, premultiplied: bool = False) -> Pixels:
+def over_white(pixels: Pixels, premultiplied: bool = False) -> Pixels:
     """Composite [H, W, 2] grey-alpha or [H, W, 4] RGBA over white."""
     height, width, channels = pixels.shape
     result = np.empty((height, width, 3), np.uint8)
@@ -134,7 +138,8 @@ def _integers(values: npt.NDArray[np.int32], full_scale: int | None) -> Pixels:
     return grey
 
 
-def _floats(values: npt.NDArray[np.float32]) -> Pixels:
+def floats_to_levels(values: npt.NDArray[np.generic]) -> Pixels:
+    """Return floating samples of any shape as 0 to 255, by the rule of mode F."""
     wide = values.astype(np.float64)
     finite = wide[np.isfinite(wide)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

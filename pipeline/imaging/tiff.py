@@ -21,7 +21,7 @@ MAX_DIRECTORIES = 32
 HEIGHT, ROWS_PER_STRIP, PLANES, COMPRESSION = 0x0101, 0x0116, 0x011C, 0x0103
 STRIPS, STRIP_BYTES = 0x0111, 0x0117
 MAKE, PHOTOMETRIC, SUB_IFDS = 0x010F, 0x0106, 0x014A
-IPTC, PHOTOSHOP_RESOURCES = 0x83BB, 0x8649
+XMP, IPTC, PHOTOSHOP_RESOURCES = 0x02BC, 0x83BB, 0x8649
 DNG_VERSION, DNG_PRIVATE_DATA, CFA_PATTERN = 0xC612, 0xC634, 0x828E
 # Photometric interpretations of sensor data (TIFF/EP, DNG 1.7).
 SENSOR_PHOTOMETRICS = {32803, 34892}
@@ -145,9 +145,14 @@ def raw_kind(data: bytes) -> str | None:
 
 def read_iptc_tags(data: bytes) -> bytes:
     """Return the IPTC block of a TIFF file, or Photoshop's resources, or b""."""
+    return read_tag(data, IPTC) or read_tag(data, PHOTOSHOP_RESOURCES)
+
+
+def read_tag(data: bytes, tag: int) -> bytes:
+    """Return the value of a tag of the first directory as it lies in the file, or b""."""
     header = read_header(data)
     tags = {} if header is None else read_directory(data, header, header.first)[0]
-    return next((tags[tag].raw for tag in (IPTC, PHOTOSHOP_RESOURCES) if tag in tags), b"")
+    return tags[tag].raw if tag in tags else b""
 
 
 def _raw_of_make(data: bytes, header: Header) -> str:
@@ -186,8 +191,9 @@ def cut_to_what_is_there(data: bytes) -> tuple[bytes, int, int] | None:
         if there >= size:
             rows += of_strip
             continue
-        if one.get(COMPRESSION, 1) == 1 and size:
+        if one.get(COMPRESSION, 1) == 1 and size - there <= len(data):
             rows += of_strip * there // size
+            data += bytes(size - there)
         break
     cut = _with_height(data, header, rows) if rows else None
     return None if cut is None else (cut, min(rows, height), height)

@@ -8,11 +8,20 @@ import re
 import struct
 
 from pipeline.imaging import boxes
-from pipeline.imaging.tiff import read_directory, read_header
+from pipeline.imaging.tiff import (
+    HEIGHT,
+    PLANES,
+    ROWS_PER_STRIP,
+    Directory,
+    Header,
+    read_directory,
+    read_header,
+)
 
 # How Pillow, libheif, libavif and OpenJPEG word it.
 _SAID_SO = re.compile(r"truncat|premature|end of file|insufficient input|expected to read", re.I)
 
+SAMPLES, SEPARATE = 277, 2
 STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
 
 
@@ -43,6 +52,17 @@ def _word(data: bytes, at: int) -> int:
     return value
 
 
+def _strips(tags: Directory, header: Header) -> int | None:
+    """Return how many strips the picture has; None where the directory does not say."""
+    height, rows, planes, samples = (
+        tags[tag].integer(header.order) if tag in tags else None
+        for tag in (HEIGHT, ROWS_PER_STRIP, PLANES, SAMPLES)
+    )
+    if not height or not rows:
+        return None
+    return -(-height // rows) * ((samples or 1) if planes == SEPARATE else 1)
+
+
 def _tiff_ends_early(data: bytes) -> bool:
     header = read_header(data)
     if header is None or header.first + 2 > len(data):
@@ -55,5 +75,6 @@ def _tiff_ends_early(data: bytes) -> bool:
                 tags[sizes].integers(header.order),
                 strict=False,
             )
-            return any(offset + size > len(data) for offset, size in pairs)
+            needed = list(pairs)[: _strips(tags, header) if offsets == STRIP_OFFSETS else None]
+            return any(offset + size > len(data) for offset, size in needed)
     return True  # the directory itself, or its values, lie past the end
