@@ -66,7 +66,10 @@ def _remote_hint(error: BaseException) -> str:
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    text = str(error)
+    if not text and isinstance(error, TimeoutError):
+        text = "the storage stopped answering"
+    return f"{type(error).__name__}: {text}"
 
 
 def status_of(error: BaseException) -> int | None:

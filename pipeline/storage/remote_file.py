@@ -6,6 +6,8 @@ from typing import BinaryIO, TypeVar
 
 import fsspec
 
+from pipeline.errors import FacelakeError, StorageError
+from pipeline.storage.errors import reason
 from pipeline.storage.fetch import STALL_ATTEMPTS
 from pipeline.storage.patience import Patience, in_time
 from pipeline.storage.retry import attempt
@@ -103,7 +105,13 @@ class RemoteFile(io.RawIOBase):
                 raise
             return file, data
 
-        self._file, data = self._attempt(read)
+        try:
+            self._file, data = self._attempt(read)
+        except FacelakeError:
+            raise
+        except Exception as error:
+            # Not an OSError, which readers of archives take for damage of the archive.
+            raise StorageError(f"the storage failed at byte {at:,}: {reason(error)}") from error
         return data
 
     def _drop(self) -> None:

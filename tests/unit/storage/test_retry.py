@@ -151,7 +151,8 @@ def test_a_shard_is_read_through_faults(faulty):
     assert report.retries.total() > 0
 
 
-def test_loose_files_are_read_through_faults(faulty):
+def test_loose_files_are_read_through_faults(faulty, monkeypatch):
+    monkeypatch.setattr(retry, "ATTEMPTS", 40)  # sixteen at once: one may have bad luck for long
     members = [(f"{i}.jpg", jpeg(i)) for i in range(20)]
     for name, data in members:
         faulty.pipe_file(f"/in/{name}", data)
