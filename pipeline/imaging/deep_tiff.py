@@ -26,15 +26,26 @@ SEPARATE = 2
 
 
 def is_deep(data: bytes) -> bool:
-    """Whether the first picture has samples of other kinds than whole numbers up to 8 bits."""
+    """Whether the first picture is of a kind that Pillow reads wrongly, or not at all.
+
+    That is one with samples of other kinds than whole numbers up to 8 bits, colours of less than 8,
+    and further samples in planes or beside grey whose zero is white.
+    """
     header = read_header(data)
     if header is None:
         return False
     tags, _ = read_directory(data, header, header.first)
     depths, formats = (_all(tags, tag, header) for tag in (BITS, FORMAT))
-    return any(depth > 8 for depth in depths) or any(
+    if any(depth > 8 for depth in depths) or any(
         kind not in (UNSIGNED, UNDEFINED) for kind in formats
+    ):
+        return True
+    photometric, samples, planes = (
+        next(iter(_all(tags, tag, header)), 1) for tag in (PHOTOMETRIC, SAMPLES, PLANES)
     )
+    if photometric == RGB:
+        return min(depths, default=8) < 8 or (samples > 3 and planes == SEPARATE)
+    return photometric == WHITE_IS_ZERO and samples > 1
 
 
 def decode_deep(data: bytes, max_pixels: int) -> Pixels:

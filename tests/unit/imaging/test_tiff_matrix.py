@@ -115,3 +115,28 @@ def test_samples_of_8_bits_with_a_sign_are_not_taken_for_others(kind):
     values = GREY if kind == "u1" else (GREY // 2).astype(np.int8)
     got = decode(written(values, photometric="minisblack")).pixels[..., 0].astype(int)
     assert np.abs(got - GREY).max() <= (0 if kind == "u1" else 2)
+
+
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha", "unspecified"])
+@pytest.mark.parametrize("layout", ["planes", "white is zero"])
+def test_rarer_kinds_of_8_bits(layout, extra):
+    opacity = (X * 4).astype(np.uint8)[..., np.newaxis]
+    if layout == "planes":
+        colours, options = COLOURS, {"photometric": "rgb", "planarconfig": "separate"}
+    else:
+        colours = GREY[..., np.newaxis]
+        options = {"photometric": "miniswhite", "planarconfig": "contig"}
+    if extra == "assocalpha":
+        colours = np.minimum(colours, opacity)
+    stored = np.concatenate([colours, opacity], -1)
+    if layout == "planes":
+        stored = np.ascontiguousarray(np.moveaxis(stored, -1, 0))
+    else:
+        stored[..., 0] = 255 - stored[..., 0]
+    got = decode(written(stored, extrasamples=[extra], **options)).pixels
+    share = opacity / 255
+    if extra == "unassalpha":
+        colours = colours * share + 255 * (1 - share)
+    elif extra == "assocalpha":
+        colours = colours.astype(int) + 255 - opacity
+    assert np.abs(got - colours).max() <= 1
