@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipeline.dedupe.algorithms.pictures import SHORT, Pictures
 from pipeline.errors import StorageError
 from pipeline.imaging.phash import HASH_BYTES, MIN_QUALITY
+from pipeline.lake import schema
 from pipeline.lake.checkpoints import Arrays, Workspace
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import Folder
@@ -21,6 +22,7 @@ from pipeline.storage.folder import Folder
 COLUMNS = (
     "image_id", "uri", "sha256", "pixels_sha256", "phash", "phash_quality", "phash_inner",
     "phash_turnable", "width", "height", "bytes", "sharpness", "taken_at", "camera", "holds_more",
+    "damaged_rows",
 )  # fmt: skip
 # Images of one task: some hundred bytes each.
 TASK_IMAGES = 500_000
@@ -59,6 +61,9 @@ def read_columns(lake: LakeStore, part: str) -> pa.Table:
         StorageError: it lacks some: an earlier version wrote it.
     """
     table = lake.read_part("images", part)
+    for name in schema.ADDED_LATER.intersection(COLUMNS).difference(table.column_names):
+        nothing = pa.nulls(len(table), schema.IMAGES.field(name).type)
+        table = table.append_column(schema.IMAGES.field(name), nothing)
     if missing := set(COLUMNS) - set(table.column_names):
         raise StorageError(
             f"{lake.folder.url}/images/{part} was written by an earlier version and lacks "
@@ -99,6 +104,7 @@ def columns_of(table: pa.Table, reference: tuple[str, ...]) -> Arrays:
         "camera": np.array([number(c) if c else 0 for c in table["camera"].to_pylist()], np.uint64),
         "stem": np.array([number(stem(uri)) for uri in uris], np.uint64),
         "place": np.array([number(uri) for uri in uris], np.uint64),
+        "damaged_rows": table["damaged_rows"].fill_null(0).to_numpy().astype(np.int64),
         "holds_more": np.asarray(table["holds_more"].fill_null(False)),
         "path_length": np.array([len(uri) for uri in uris], np.int64),
         "reference": np.array([is_below(uri, reference) for uri in uris], bool),

@@ -147,8 +147,9 @@ def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeC
 
     def may(class_: int, others: Ints, bits: Ints) -> Bools:
         kept, copies = int(best[class_]), best[others]
-        # Whatever else speaks for a thumbnail, it does not stand for the whole picture.
+        # Whatever else speaks for a thumbnail or a cut file, it does not stand for the picture.
         fair: Bools = pictures.area[copies] <= MOST_PIXELS * pictures.area[kept]
+        fair &= pictures.damaged_rows[copies] >= pictures.damaged_rows[kept]
         fair &= ~np.isin(others, barred[class_])
         if config.burst_s:
             fair &= ~are_shots(pictures, kept, copies, bits)

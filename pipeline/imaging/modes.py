@@ -15,8 +15,9 @@
 | F | NaN becomes 0; full scale 1, 255 or 65535, the first that holds the maximum; \
 min to max where a value is negative or larger still |
 | TIFF of more than 8 bits, signed or floating, or of rarer kinds | read by tifffile; whole \
-numbers of b bits: full scale 2^b - 1, signed ones 2^(b-1) - 1 and negatives 0, of more than 16 bits 255 or 65535 if that \
-holds the maximum; floating as F; white as zero is turned round; CMYK, Lab and mixed depths are \
+numbers of b bits: full scale 2^b - 1, signed ones 2^(b-1) - 1 and negatives 0, \
+of more than 16 bits 255 or 65535 if that holds the maximum; floating as F; \
+white as zero is turned round; CMYK, Lab and mixed depths are \
 `unsupported_format` |
 | CMYK, YCbCr, HSV, LAB | Pillow's conversion; embedded colour profiles are not applied |
 

@@ -101,6 +101,7 @@ def read_row(path, root):
         orientation=image.orientation,
         taken_at=image.taken_at,
         camera=image.camera,
+        damaged_rows=image.damaged_rows,
         holds_more=image.holds_more,
         phash=marks.phash,
         phash_quality=marks.phash_quality,

@@ -9,6 +9,7 @@ from pipeline.dedupe.algorithms.pictures import Pictures
 
 # What each rule compares: more is better. Figures that people are shown as equal are equal.
 MEASURES: dict[str, Callable[[Pictures], Floats64]] = {
+    "whole": lambda p: -p.damaged_rows.astype(float),
     "more": lambda p: p.holds_more.astype(float),
     "original": lambda p: ((p.camera > 0) & np.isfinite(p.taken_ms)).astype(float),
     "bars": lambda p: (~p.has_inner).astype(float),
@@ -77,6 +78,11 @@ def describe(rule: str, pictures: Pictures, kept: int, other: int) -> str:
     if rule == "smaller":
         return "is the smaller file ({:,} against {:,} bytes)".format(
             *pictures.bytes[[kept, other]]
+        )
+    if rule == "whole":
+        return (
+            f"lacks no rows, or fewer ({pictures.damaged_rows[kept]:,} against "
+            f"{pictures.damaged_rows[other]:,})"
         )
     return {
         "more": "holds further pages, frames or depth",

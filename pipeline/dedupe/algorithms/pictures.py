@@ -29,6 +29,7 @@ class Pictures:
         camera: number of the make and model, 0 where unknown.
         stem: number of the file's name without folder, ending and marks of a copy.
         place: number of the place, the same for a file that was indexed twice.
+        damaged_rows: rows of pixels that the file lacks, int64 [N].
         holds_more: whether the file holds more than was looked at.
         path_length: characters of the place.
         reference: whether it lies where everything is kept.
@@ -51,6 +52,7 @@ class Pictures:
     camera: npt.NDArray[np.uint64]
     stem: npt.NDArray[np.uint64]
     place: npt.NDArray[np.uint64]
+    damaged_rows: Ints
     holds_more: Bools
     path_length: Ints
     reference: Bools

@@ -8,6 +8,7 @@ from pipeline.options import Option, check_bounds, require
 
 # Rules for what to keep, in words; `keeper.measures` has what each of them compares.
 RULES = {
+    "whole": "no rows of the picture lost",
     "more": "further pages or frames, deeper colours",
     "original": "the camera's own data is still in the file",
     "bars": "no bars around it",

@@ -271,6 +271,25 @@ def test_a_file_with_more_than_its_first_picture_stays(tmp_path):
     assert gone == set(files) - rich
 
 
+@pytest.mark.parametrize("prefer", [DedupeConfig().prefer, ("path",)])
+def test_a_whole_picture_is_never_dropped_for_one_that_lost_rows(tmp_path, prefer):
+    whole = encoded(photo(), quality=95)
+    files = {"a.jpg": whole[: len(whole) * 96 // 100], "other.jpg": encoded(photo(), quality=30)}
+    lake = pictures.indexed(tmp_path / "lake", files, tmp_path / "photos")
+    lost = {r["uri"].rsplit("/", 1)[-1]: r["damaged_rows"] for r in
+            lake.read("images", ["uri", "damaged_rows"]).to_pylist()}  # fmt: skip
+    assert lost["a.jpg"] > 0 == lost["other.jpg"]
+    Run(Duplicates(lake), DedupeConfig(prefer=prefer), in_process, "one").dedupe()
+    rows = Duplicates(lake).table(["image_id", "keep", "reason"]).to_pylist()
+    uris = {r["image_id"]: r["uri"] for r in lake.read("images", ["image_id", "uri"]).to_pylist()}
+    gone = {uris[r["image_id"]].rsplit("/", 1)[-1]: r["reason"] for r in rows if not r["keep"]}
+    if prefer == ("path",):
+        assert gone == {}
+    else:
+        assert list(gone) == ["a.jpg"]
+        assert "rows" in gone["a.jpg"]
+
+
 def test_a_file_that_was_indexed_twice_is_no_copy(tmp_path):
     first = row("/p/sub/a.jpg")
     lake = lake_of(tmp_path, [first, first | {"image_id": "f" * 32}])

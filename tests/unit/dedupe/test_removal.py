@@ -219,7 +219,7 @@ def test_the_command(archive, tmp_path, capsys, monkeypatch):
         (["--plan", "plan.txt"], "ends in .csv or .sh"),
         (["--kinds", "burst"], "bursts are no copies"),
         (["--radius", "99"], "must lie between 0 and 63"),
-        (["--prefer", "beauty"], "choose from more, original"),
+        (["--prefer", "beauty"], "choose from whole, more"),
         (["--image", "missing.jpg"], "missing.jpg"),
         (["--undo", "missing.jsonl"], "missing.jsonl"),
         (["--apply", "move", "photos/sub"], "choose a folder beside it"),
