@@ -280,7 +280,7 @@ class Lake:
         """
         from pipeline.dedupe.apart import not_a_copy
 
-        return not_a_copy(Duplicates(self.store), photos)
+        return not_a_copy(Duplicates(self.store), People(self.store), photos)
 
     def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
         """Return what may go by the last `dedupe`: copies of some kinds, all without a choice.

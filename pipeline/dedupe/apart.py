@@ -16,7 +16,6 @@ from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.tables import BURST
 from pipeline.errors import ConfigError
 from pipeline.lake.lookup import find_images, one_image
-from pipeline.lake.store import LakeStore
 from pipeline.people.constraints import NOT_A_COPY, Constraint, undone
 from pipeline.people.log import Statement, append
 from pipeline.people.store import People
@@ -24,13 +23,16 @@ from pipeline.people.table import note
 from pipeline.storage.folder import visible
 
 
-def not_a_copy(duplicates: Duplicates, photos: Sequence[str], why: str = "") -> Constraint:
+def not_a_copy(
+    duplicates: Duplicates, people: People, photos: Sequence[str], why: str = ""
+) -> Constraint:
     """Say that pictures are no copies of the others of their groups, nor of each other.
 
     It counts from the next search on, and is kept until it is taken back like any correction.
 
     Args:
         duplicates: of the lake, as the last search found them.
+        people: with the corrections of the lake.
         photos: names of pictures, see `find_images`.
         why: what the note says beside the ids.
 
@@ -54,12 +56,12 @@ def not_a_copy(duplicates: Duplicates, photos: Sequence[str], why: str = "") -> 
                 f"{lake.folder.url} knows; nothing was changed"
             )
         statements.append(Statement(NOT_A_COPY, (image,), others))
-    return append(People(lake), statements, note(why or NOT_A_COPY, *said))
+    return append(people, statements, note(why or NOT_A_COPY, *said))
 
 
-def told_apart(lake: LakeStore) -> list[Constraint]:
+def told_apart(people: People) -> list[Constraint]:
     """Return what stands of what was said, in its order."""
-    rows = People(lake).constraints()
+    rows = people.constraints()
     gone = undone(rows)
     return [r for r in rows if r.kind == NOT_A_COPY and r.constraint_id not in gone]
 
@@ -79,8 +81,8 @@ def pairs_apart(statements: Sequence[Constraint], pictures: Pictures) -> Ints:
 
 def parted(classes: Ints, apart: Ints) -> Ints:
     """Return classes of equal pictures, those told apart from one of their class in their own."""
-    classes = classes.copy()
+    classes, count = classes.copy(), int(classes.max(initial=-1)) + 1
     for first, second in apart:
         if classes[first] == classes[second]:
-            classes[first] = classes.max() + 1
+            classes[first], count = count, count + 1
     return classes

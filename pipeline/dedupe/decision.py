@@ -8,6 +8,7 @@ from pipeline.dedupe.apart import told_apart
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.options import settings
+from pipeline.people.store import People
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def current_decision(duplicates: Duplicates) -> Decision:
     about = duplicates.current() or {}
     sizes = lake.folder.child("images").files()
     parts = {name: sizes[name] for name in lake.parts()}
-    said = [row.constraint_id for row in told_apart(lake)]
+    said = [row.constraint_id for row in told_apart(People(lake))]
     if about.get("parts") != parts or about.get("told_apart", []) != said:
         raise ConfigError(
             f"The lake {lake.folder.url} has changed since {decision}; run facelake dedupe "

@@ -23,6 +23,7 @@ from pipeline.dedupe.gather import gather, load, plan_tasks
 from pipeline.dedupe.groups import group
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
+from pipeline.people.store import People
 
 WORKSPACE = "duplicates/_work"
 
@@ -57,7 +58,7 @@ class Run:
         sizes = lake.folder.child("images").files()
         parts = {name: sizes[name] for name in lake.parts()}
         past = self._past(parts)
-        said = told_apart(lake)
+        said = told_apart(People(lake))
         said_ids = [row.constraint_id for row in said]
         workspace = self._workspace(parts, past, said_ids)
         resumed_steps = len(workspace.names())

@@ -20,14 +20,13 @@ from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import PLUGINS, check_size, heif_metadata, open_with, quiet_pillow
 from pipeline.imaging.png import of_hex, read_blocks, without_texts
 from pipeline.imaging.record import Decoded
-from pipeline.imaging.tiff import XMP, raw_kind, read_iptc_tags, read_tag
+from pipeline.imaging.tiff import BITS, XMP, raw_kind, read_iptc_tags, read_tag
 from pipeline.imaging.truncation import ends_early, says_truncated
 
 MAX_DETAIL_CHARACTERS = 300
 
 # WebP takes the zeros of a copy that was broken off for a picture; none ends in so many itself.
 ZEROS = bytes(16)
-BITS_PER_SAMPLE = 258  # TIFF tag
 
 
 def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
@@ -187,7 +186,7 @@ def _is_turned_already(name: str, blocks: Blocks) -> bool:
 def _full_scale(name: str, image: ImageFile.ImageFile) -> int | None:
     if name == "PPM":
         return 65535  # Pillow scales whatever maximum the file names to this
-    if name == "TIFF" and getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,):
+    if name == "TIFF" and getattr(image, "tag_v2", {}).get(BITS) == (12,):
         return 4095
     return None
 

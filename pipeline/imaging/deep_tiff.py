@@ -13,16 +13,28 @@ from pipeline.arrays import Pixels
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging.modes import floats_to_levels, over_white
 from pipeline.imaging.pillow import check_size
-from pipeline.imaging.tiff import Directory, Header, read_directory, read_header
+from pipeline.imaging.tiff import (
+    BITS,
+    EXTRA,
+    FORMAT,
+    HEIGHT,
+    PHOTOMETRIC,
+    PLANES,
+    SAMPLES,
+    SEPARATE,
+    WIDTH,
+    Directory,
+    Header,
+    integer,
+    integers,
+    read_directory,
+    read_header,
+)
 from pipeline.imaging.truncation import ends_early
 
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, PLANES, EXTRA, FORMAT = (
-    0x0100, 0x0101, 0x0102, 0x0106, 0x0115, 0x011C, 0x0152, 0x0153
-)  # fmt: skip
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 UNSIGNED, SIGNED, FLOATING, UNDEFINED = 1, 2, 3, 4
 ASSOCIATED, UNASSOCIATED = 1, 2
-SEPARATE = 2
 
 
 def is_deep(data: bytes) -> bool:
@@ -35,13 +47,13 @@ def is_deep(data: bytes) -> bool:
     if header is None:
         return False
     tags, _ = read_directory(data, header, header.first)
-    depths, formats = (_all(tags, tag, header) for tag in (BITS, FORMAT))
+    depths, formats = (integers(tags, tag, header) for tag in (BITS, FORMAT))
     if any(depth > 8 for depth in depths) or any(
         kind not in (UNSIGNED, UNDEFINED) for kind in formats
     ):
         return True
     photometric, samples, planes = (
-        next(iter(_all(tags, tag, header)), 1) for tag in (PHOTOMETRIC, SAMPLES, PLANES)
+        _first(tags, tag, header, 1) for tag in (PHOTOMETRIC, SAMPLES, PLANES)
     )
     if photometric == RGB:
         return min(depths, default=8) < 8 or (samples > 3 and planes == SEPARATE)
@@ -59,10 +71,13 @@ def decode_deep(data: bytes, max_pixels: int) -> Pixels:
     if header is None:
         raise ValueError("no header")
     tags, _ = read_directory(data, header, header.first)
-    width, height = (next(iter(_all(tags, tag, header)), 0) for tag in (WIDTH, HEIGHT))
+    width, height = (_first(tags, tag, header, 0) for tag in (WIDTH, HEIGHT))
     check_size(width, height, max_pixels)
-    depths, kinds = set(_all(tags, BITS, header)), set(_all(tags, FORMAT, header)) or {UNSIGNED}
-    photometric = next(iter(_all(tags, PHOTOMETRIC, header)), -1)
+    depths, kinds = (
+        set(integers(tags, BITS, header)),
+        set(integers(tags, FORMAT, header)) or {UNSIGNED},
+    )
+    photometric = _first(tags, PHOTOMETRIC, header, -1)
     known = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
     if not known or len(depths) != 1 or len(kinds) != 1 or max(kinds) > UNDEFINED:
         raise ImageError(
@@ -78,14 +93,15 @@ def decode_deep(data: bytes, max_pixels: int) -> Pixels:
         raise ValueError("fewer samples than colours")
     if photometric == WHITE_IS_ZERO:
         levels[:, :, 0] = 255 - levels[:, :, 0]
-    extra = next(iter(_all(tags, EXTRA, header)), 0) if levels.shape[2] > colours else 0
+    extra = _first(tags, EXTRA, header, 0) if levels.shape[2] > colours else 0
     if extra in (ASSOCIATED, UNASSOCIATED):
         return over_white(levels[:, :, : colours + 1], premultiplied=extra == ASSOCIATED)
     return np.repeat(levels[:, :, :1], 3, axis=2) if colours == 1 else levels[:, :, :3].copy()
 
 
-def _all(tags: Directory, tag: int, header: Header) -> tuple[int, ...]:
-    return tags[tag].integers(header.order) if tag in tags else ()
+def _first(tags: Directory, tag: int, header: Header, otherwise: int) -> int:
+    found = integer(tags, tag, header)
+    return otherwise if found is None else found
 
 
 def _samples(
@@ -102,7 +118,7 @@ def _samples(
         values: npt.NDArray[np.generic] = file.pages.first.asarray(maxworkers=1)
     if values.ndim == 2:
         values = values[:, :, np.newaxis]
-    elif next(iter(_all(tags, PLANES, header)), 1) == SEPARATE:
+    elif _first(tags, PLANES, header, 1) == SEPARATE:
         values = np.moveaxis(values, 0, -1)
     if values.ndim != 3 or values.shape[:2] != size:
         raise ValueError(f"samples of shape {values.shape}")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pipeline.imaging.dates import Moment, read_moment, read_offset, thousandths, utc
 from pipeline.imaging.record import MAX_CAMERA_CHARACTERS
-from pipeline.imaging.tiff import MAKE, Directory, Header, read_directory, read_header
+from pipeline.imaging.tiff import MAKE, Directory, Header, integer, read_directory, read_header
 
 ORIENTATION, MODEL, EXIF_IFD, GPS_IFD = 0x0112, 0x0110, 0x8769, 0x8825
 # Each time has its fraction of a second and its offset from UTC in tags of their own.
@@ -46,7 +46,7 @@ def read_exif(block: bytes) -> Exif:
         return Exif()
     main, _ = read_directory(block, header, header.first)
     photo, gps = (_directory(block, header, main, tag) for tag in (EXIF_IFD, GPS_IFD))
-    orientation = _integer(main, ORIENTATION, header)
+    orientation = integer(main, ORIENTATION, header)
     return Exif(
         orientation if orientation is not None and 1 <= orientation <= 8 else None,
         _camera(main),
@@ -56,12 +56,8 @@ def read_exif(block: bytes) -> Exif:
 
 
 def _directory(block: bytes, header: Header, main: Directory, tag: int) -> Directory:
-    at = _integer(main, tag, header)
+    at = integer(main, tag, header)
     return {} if at is None else read_directory(block, header, at)[0]
-
-
-def _integer(tags: Directory, tag: int, header: Header) -> int | None:
-    return tags[tag].integer(header.order) if tag in tags else None
 
 
 def _text(tags: Directory, tag: int) -> str:

@@ -7,13 +7,12 @@ first picture.
 import re
 
 from pipeline.imaging import boxes
-from pipeline.imaging.tiff import directories, read_header
+from pipeline.imaging.tiff import BITS, directories, integer, read_header
 
 PPM_HEADER = re.compile(rb"P[456]\s+(?:#[^\n]*\n\s*)*(\d+)\s+(\d+)(?:\s+(\d+))?\s")
 PNG_DEPTH_AT, WEBP_FLAGS_AT = 24, 20
 WEBP_ANIMATION = 0x02
 GIF_EXTENSION, GIF_IMAGE = 0x21, 0x2C
-BITS_PER_SAMPLE = 258
 
 
 def holds_more(name: str, data: bytes) -> bool:
@@ -86,7 +85,6 @@ def _tiff_holds_more(data: bytes) -> bool:
     if header is None:
         return True
     for page, tags in enumerate(directories(data, header)):
-        depth = tags[BITS_PER_SAMPLE].integer(header.order) if BITS_PER_SAMPLE in tags else 1
-        if page or (depth or 0) > 8:
+        if page or (integer(tags, BITS, header) or 0) > 8:
             return True
     return False

@@ -4,7 +4,6 @@ Both wrap libjpeg-turbo. With the accurate DCT and upsampling they agree exactly
 and grey files; CMYK, YCCK and RGB go to Pillow, and so does whatever simplejpeg complains about.
 """
 
-import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ import numpy.typing as npt
 import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.imaging.damage import rescue_jpeg
+from pipeline.imaging.damage import MARKER, STANDALONE, rescue_jpeg
 from pipeline.imaging.geometry import photo_side
 from pipeline.imaging.metadata import Blocks
 from pipeline.imaging.modes import to_rgb
 from pipeline.imaging.pillow import check_size, open_with, quiet_pillow
-from pipeline.imaging.tiff import read_directory, read_header
+from pipeline.imaging.tiff import integer, read_directory, read_header
 from pipeline.imaging.truncation import says_truncated
 
 # libjpeg's words for data that stopped: at the end of the file, and at a marker inside it.
@@ -30,8 +29,6 @@ APP1, APP2, APP13, SOS, EOI = 0xE1, 0xE2, 0xED, 0xDA, 0xD9
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC are no frames
 XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
 PHOTOSHOP_NAME = b"Photoshop 3.0\0"
-STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
-MARKER = re.compile(rb"\xff[^\x00\xff]")
 MPF_COUNT = 0xB001  # number of pictures (CIPA DC-007)
 
 
@@ -60,7 +57,7 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         at = match.end() - 2
         marker = data[at + 1]
-        if marker in STANDALONE_MARKERS:
+        if marker in STANDALONE:
             at += 2
             continue
         if marker in (SOS, EOI):
@@ -94,7 +91,7 @@ def _pictures(block: bytes) -> int:
     if header is None:
         return 1
     tags, _ = read_directory(block, header, header.first)
-    return (tags[MPF_COUNT].integer(header.order) or 1) if MPF_COUNT in tags else 1
+    return integer(tags, MPF_COUNT, header) or 1
 
 
 def decode_jpeg(

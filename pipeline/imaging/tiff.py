@@ -18,9 +18,11 @@ MAX_ENTRIES = 1000
 MAX_VALUE_BYTES = 1 << 20
 MAX_DIRECTORIES = 32
 
-HEIGHT, ROWS_PER_STRIP, PLANES, COMPRESSION = 0x0101, 0x0116, 0x011C, 0x0103
-STRIPS, STRIP_BYTES = 0x0111, 0x0117
-MAKE, PHOTOMETRIC, SUB_IFDS = 0x010F, 0x0106, 0x014A
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 0x0100, 0x0101, 0x0102, 0x0103, 0x0106
+STRIPS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES = 0x0111, 0x0115, 0x0116, 0x0117
+PLANES, TILES, TILE_BYTES, SUB_IFDS = 0x011C, 0x0144, 0x0145, 0x014A
+EXTRA, FORMAT, MAKE = 0x0152, 0x0153, 0x010F
+SEPARATE = 2  # of PLANES: each sample has strips of its own
 XMP, IPTC, PHOTOSHOP_RESOURCES = 0x02BC, 0x83BB, 0x8649
 DNG_VERSION, DNG_PRIVATE_DATA, CFA_PATTERN = 0xC612, 0xC634, 0x828E
 # Photometric interpretations of sensor data (TIFF/EP, DNG 1.7).
@@ -49,10 +51,6 @@ class Value(NamedTuple):
         count = len(self.raw) // TYPE_BYTES[self.kind]
         return struct.unpack(f"{order}{count}{letter}", self.raw[: count * TYPE_BYTES[self.kind]])
 
-    def integer(self, order: str) -> int | None:
-        """Return the first unsigned integer of the value, or None."""
-        return next(iter(self.integers(order)), None)
-
     def text(self) -> str:
         """Return the value as text up to its first NUL; "" when it is of another type."""
         if self.kind not in (2, 7):
@@ -61,6 +59,16 @@ class Value(NamedTuple):
 
 
 Directory = dict[int, Value]
+
+
+def integers(tags: Directory, tag: int, header: Header) -> tuple[int, ...]:
+    """Return the unsigned integers of a tag; empty where it is not there or of another type."""
+    return tags[tag].integers(header.order) if tag in tags else ()
+
+
+def integer(tags: Directory, tag: int, header: Header) -> int | None:
+    """Return the first unsigned integer of a tag, or None."""
+    return next(iter(integers(tags, tag, header)), None)
 
 
 def read_header(data: bytes) -> Header | None:
@@ -117,8 +125,7 @@ def directories(data: bytes, header: Header) -> Iterator[Directory]:
         seen.add(offset)
         tags, following = read_directory(data, header, offset)
         yield tags
-        subs = tags[SUB_IFDS].integers(header.order) if SUB_IFDS in tags else ()
-        waiting += [*subs[:MAX_DIRECTORIES], following]
+        waiting += [*integers(tags, SUB_IFDS, header)[:MAX_DIRECTORIES], following]
 
 
 def raw_kind(data: bytes) -> str | None:
@@ -135,8 +142,7 @@ def raw_kind(data: bytes) -> str | None:
     for index, tags in enumerate(directories(data, header)):
         if DNG_VERSION in tags:
             return "DNG"
-        photometric = tags[PHOTOMETRIC].integer(header.order) if PHOTOMETRIC in tags else None
-        if photometric in SENSOR_PHOTOMETRICS or CFA_PATTERN in tags:
+        if integer(tags, PHOTOMETRIC, header) in SENSOR_PHOTOMETRICS or CFA_PATTERN in tags:
             return _raw_of_make(data, header)
         if index == 0 and DNG_PRIVATE_DATA in tags:  # Sony hides its sensor data behind this tag
             return _raw_of_make(data, header)
@@ -176,15 +182,14 @@ def cut_to_what_is_there(data: bytes) -> tuple[bytes, int, int] | None:
     if header is None:
         return None
     tags, _ = read_directory(data, header, header.first)
-    order = header.order
-    one = {tag: tags[tag].integer(order) for tag in (HEIGHT, ROWS_PER_STRIP, PLANES, COMPRESSION)
-           if tag in tags}  # fmt: skip
+    one = {tag: integer(tags, tag, header)
+           for tag in (HEIGHT, ROWS_PER_STRIP, PLANES, COMPRESSION) if tag in tags}  # fmt: skip
     height = one.get(HEIGHT) or 0
     if not height or one.get(PLANES, 1) != 1 or STRIPS not in tags or STRIP_BYTES not in tags:
         return None
     each = min(one.get(ROWS_PER_STRIP) or height, height)
     rows = 0
-    places, sizes = (tags[tag].integers(order) for tag in (STRIPS, STRIP_BYTES))
+    places, sizes = (integers(tags, tag, header) for tag in (STRIPS, STRIP_BYTES))
     for place, size in zip(places, sizes, strict=False):
         there = max(0, len(data) - place)
         of_strip = min(each, height - rows)

@@ -12,17 +12,22 @@ from pipeline.imaging.tiff import (
     HEIGHT,
     PLANES,
     ROWS_PER_STRIP,
+    SAMPLES,
+    SEPARATE,
+    STRIP_BYTES,
+    STRIPS,
+    TILE_BYTES,
+    TILES,
     Directory,
     Header,
+    integer,
+    integers,
     read_directory,
     read_header,
 )
 
 # How Pillow, libheif, libavif and OpenJPEG word it.
 _SAID_SO = re.compile(r"truncat|premature|end of file|insufficient input|expected to read", re.I)
-
-SAMPLES, SEPARATE = 277, 2
-STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
 
 
 def says_truncated(error: BaseException) -> bool:
@@ -55,8 +60,7 @@ def _word(data: bytes, at: int) -> int:
 def _strips(tags: Directory, header: Header) -> int | None:
     """Return how many strips the picture has; None where the directory does not say."""
     height, rows, planes, samples = (
-        tags[tag].integer(header.order) if tag in tags else None
-        for tag in (HEIGHT, ROWS_PER_STRIP, PLANES, SAMPLES)
+        integer(tags, tag, header) for tag in (HEIGHT, ROWS_PER_STRIP, PLANES, SAMPLES)
     )
     if not height or not rows:
         return None
@@ -68,13 +72,13 @@ def _tiff_ends_early(data: bytes) -> bool:
     if header is None or header.first + 2 > len(data):
         return True
     tags, _ = read_directory(data, header, header.first)
-    for offsets, sizes in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES)):
+    for offsets, sizes in ((STRIPS, STRIP_BYTES), (TILES, TILE_BYTES)):
         if offsets in tags and sizes in tags:
             pairs = zip(
-                tags[offsets].integers(header.order),
-                tags[sizes].integers(header.order),
+                integers(tags, offsets, header),
+                integers(tags, sizes, header),
                 strict=False,
             )
-            needed = list(pairs)[: _strips(tags, header) if offsets == STRIP_OFFSETS else None]
+            needed = list(pairs)[: _strips(tags, header) if offsets == STRIPS else None]
             return any(offset + size > len(data) for offset, size in needed)
     return True  # the directory itself, or its values, lie past the end

@@ -4,7 +4,9 @@ import hashlib
 import itertools
 import os
 import unicodedata
+from collections.abc import Iterator
 
+from pipeline.lake.ledger import Ledger
 from pipeline.storage.folder import printable
 
 
@@ -38,6 +40,14 @@ def spellings(place: str) -> list[str]:
     parts = [_forms(shard), [link], _forms(folder), [slash], _forms(name)]
     found = dict.fromkeys("".join(one) for one in itertools.product(*parts))
     return [form for form in found if form != place]
+
+
+def spelled_otherwise(place: str, ledger: Ledger) -> Iterator[tuple[str, int]]:
+    """Yield the other normal forms of a place that the lake has, each with its row."""
+    forms = spellings(place)
+    for form, row in zip(forms, ledger.find([image_id(form) for form in forms]), strict=True):
+        if row >= 0:
+            yield form, int(row)
 
 
 def _forms(text: str) -> list[str]:

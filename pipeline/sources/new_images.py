@@ -7,7 +7,7 @@ import re
 from pipeline.errors import ConfigError, ErrorCode, StorageError
 from pipeline.lake.ledger import Ledger, content_key
 from pipeline.lake.tombstones import REFUSED
-from pipeline.sources.identity import are_two_files, image_id, spellings
+from pipeline.sources.identity import are_two_files, image_id, spelled_otherwise
 from pipeline.sources.members import Member, Report, shown
 from pipeline.sources.plan import parent
 from pipeline.sources.units import Unit
@@ -126,11 +126,8 @@ class NewImages:
         It is this one if it has these bytes, unless both forms are there.
         """
         place = self._place + key
-        for other in spellings(place):
-            (row,) = self.ledger.find([image_id(other)]).tolist()
-            if row >= 0 and not self._are_both_there(key, place, other):
-                return int(row)
-        return -1
+        found = spelled_otherwise(place, self.ledger)
+        return next((r for form, r in found if not self._are_both_there(key, place, form)), -1)
 
     def _are_both_there(self, key: str, place: str, other: str) -> bool:
         if self.unit.kind != "files":  # members of one archive are compared by their bytes

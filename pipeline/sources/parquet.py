@@ -25,6 +25,20 @@ PARQUET_BATCH, BATCH_BYTES = 32, 32 * 2**20
 # as it is stored and as it is handed on.
 BUFFER_BYTES = 2**20
 COLUMNS_SHOWN = 8
+LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_null,
+)
 # What pyarrow raises for a damaged file, and for values that Python cannot hold (a date in the year
 # 300,000 as a key).
 DAMAGED = (pa.ArrowException, OSError, OverflowError, *TORN)
@@ -147,16 +161,7 @@ def _wrong_columns(schema: pa.Schema, image_column: str, key_column: str | None)
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return any(
-        is_one(kind)
-        for is_one in (
-            pa.types.is_list,
-            pa.types.is_large_list,
-            pa.types.is_fixed_size_list,
-            pa.types.is_list_view,
-            pa.types.is_large_list_view,
-        )
-    )
+    return any(is_one(kind) for is_one in LISTS)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -166,16 +171,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     kind = _plain(kind)
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = _plain(kind.field("bytes").type)
-    return any(
-        is_one(kind)
-        for is_one in (
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_binary_view,
-            pa.types.is_fixed_size_binary,
-            pa.types.is_null,
-        )
-    )
+    return any(is_one(kind) for is_one in BYTES)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

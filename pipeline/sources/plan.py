@@ -13,7 +13,7 @@ from fsspec.utils import glob_translate
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
 from pipeline.lake.ledger import Ledger
 from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
-from pipeline.sources.identity import are_two_files, image_id, normal, spellings
+from pipeline.sources.identity import are_two_files, image_id, normal, spelled_otherwise
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
@@ -206,11 +206,10 @@ def _spelled_otherwise(base: str, name: str, names: Set[str], ledger: Ledger) ->
     `names` are those of the input: where both forms are there, they are two photos.
     """
     here = normal(parent(base, name))
-    for other in spellings(name):
-        (row,) = ledger.find([image_id(other)]).tolist()
+    for other, row in spelled_otherwise(name, ledger):
         two = other in names or ("://" not in base and are_two_files(base + name, base + other))
-        if row >= 0 and normal(ledger.shard_of(row)) == here and not two:
-            return int(row)
+        if normal(ledger.shard_of(row)) == here and not two:
+            return row
     return -1
 
 

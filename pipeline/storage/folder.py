@@ -333,11 +333,22 @@ def _writer() -> str:
 def _is_abandoned(path: str) -> bool:
     match = re.search(r"\.([0-9a-f]{12})-(\d+)-[0-9a-f]{32}", path)
     if match is not None and match[1] == _writer().split("-")[0]:
-        return not os.path.exists(f"/proc/{match[2]}")
+        return not _is_alive(int(match[2]))
     try:
         return time.time() - os.stat(path).st_mtime > ABANDONED_S
     except OSError:
         return False  # it is gone
+
+
+def _is_alive(pid: int) -> bool:
+    """Return whether there is a process of this number; some systems have no /proc to look at."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

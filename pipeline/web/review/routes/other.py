@@ -45,7 +45,7 @@ def duplicates(request: Request, page: Page = 1) -> Response:
         by_group.setdefault(row["group_id"], []).append(row)
     shown = [row["image_id"] for rows in by_group.values() for row in rows[:COPIES_SHOWN]]
     photos = review.lookup.photos(shown)
-    apart = {image for row in told_apart(review.lake) for image in row.faces}
+    apart = {image for row in told_apart(review.people) for image in row.faces}
     groups = [
         {"kind": next((r["kind"] for r in rows if r["kind"] != "kept"), "kept"),
          "count": len(rows),
@@ -61,7 +61,9 @@ def no_copy(request: Request) -> Response:
     """Note that a picture is no copy of the others of its group."""
     review, photo = review_of(request), chosen(form_of(request), "image", IMAGE_ID)[0]
     return act(
-        request, lambda: not_a_copy(Duplicates(review.lake), [photo], "review: not-a-copy"),
+        request, lambda: not_a_copy(
+            Duplicates(review.lake), review.people, [photo], "review: not-a-copy"
+        ),
         "Noted: not a copy; it counts from the next facelake dedupe",
     )  # fmt: skip
 
