@@ -34,6 +34,7 @@ from pipeline.lake.lock import RunLock
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tables import FaceTable, Table, faces_of, images_of, table_of
+from pipeline.maintenance import follow
 from pipeline.maintenance.hold import held, new_run_id, readable
 from pipeline.maintenance.jobs import Place, Size, job
 from pipeline.models.weights.store import WeightStore
@@ -136,7 +137,7 @@ def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
     run_id = new_run_id()
     try:
         with held(lake, run_id, wait):
-            return index_lake(config, lake, run_id, watch)
+            return index_lake(config, lake, run_id, watch, follow)
     finally:
         lake.folder.remove_if_empty()
 

@@ -15,10 +15,11 @@ from pipeline.commands.performance_tables import show
 from pipeline.commands.progress import Live
 from pipeline.config import IndexConfig
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED
-from pipeline.executor.index import Indexed, planned
-from pipeline.lake.ledger import Ledger
+from pipeline.executor.index import Indexed, compared, ledger_of, planned
+from pipeline.executor.progress import Watch
 from pipeline.lake.store import LakeStore
 from pipeline.library import run_index
+from pipeline.sources.reconcile import Reconciled
 from pipeline.sources.units import Plan
 from pipeline.storage.folder import visible
 
@@ -84,8 +85,9 @@ def dry_run(config: IndexConfig, console: Console) -> int:
     """List what a run would read, without starting anything."""
     lake = LakeStore(config.output, config.storage_options)
     lake.folder.reach()
-    ledger = lake.ledger(config.retried_codes()) if lake.models() else Ledger.empty()
-    inputs = planned(config, ledger)
+    ledger = ledger_of(config, lake)
+    inputs = planned(config, ledger, lake.shards())
+    change = compared(config, lake, inputs, ledger, Watch())
     for unit in inputs.units:
         if unit.kind == "files":
             for name in unit.names:
@@ -94,16 +96,29 @@ def dry_run(config: IndexConfig, console: Console) -> int:
             say(console, unit.base)
     for text in inputs.damage:
         say(console, text)
-    say(console, plan_line(inputs))
+    for text in change.notices:
+        say(console, text)
+    say(console, plan_line(inputs, change))
     return 0
 
 
-def plan_line(inputs: Plan) -> str:
-    """Return a plan in one line."""
+def change_counts(change: Reconciled) -> dict[str, int]:
+    """Return in words what became of photos of the lake, and of how many."""
+    counts = {
+        "moved": change.moved,
+        "there again": len(change.back),
+        "not there any more": len(change.gone),
+    }
+    return {what: count for what, count in counts.items() if count}
+
+
+def plan_line(inputs: Plan, change: Reconciled) -> str:
+    """Return a plan in one line; photos that moved or came back are not read after all."""
     parts = [f"{inputs.images:,} loose images", f"{inputs.shards:,} shards"]
     parts.append(f"{inputs.bytes / 1e6:,.1f} MB")
     if inputs.already_in_lake:
         parts.append(f"{inputs.already_in_lake:,} in the lake already")
+    parts += [f"{count:,} {what}" for what, count in change_counts(change).items()]
     if inputs.skipped:
         skipped = ", ".join(f"{n} {why}" for why, n in inputs.skipped.most_common())
         parts.append(f"passed over: {skipped}")
@@ -122,6 +137,8 @@ def summary(console: Console, lake: str, outcome: Indexed) -> None:
     table.add_row("faces added", f"{tally.faces:,}")
     if report.already_in_lake:
         table.add_row("in the lake already", f"{report.already_in_lake:,}")
+    for what, count in change_counts(outcome.change).items():
+        table.add_row(what, f"{count:,}")
     for code, count in sorted(tally.errors.items()):
         table.add_row(f"error {code}", f"{count:,}")
     retries = tally.retries + report.retries

@@ -25,7 +25,7 @@ from pipeline import errors
 from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.errors import FacelakeError, ImageError, ResourceError
 from pipeline.executor.resources import READ_CPUS, WRITE_CPUS, Sizing, size
-from pipeline.lake.ledger import Ledger
+from pipeline.lake.ledger import Ledger, Places
 from pipeline.lake.store import LakeStore, Models
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
@@ -236,6 +236,7 @@ def read_units(batch: pa.Table, *, job: Job, ledger: Any) -> Iterator[pa.Table]:
             where = printable(unit.base) if unit.kind != "files" else ""
             saved = {
                 "shard": where,
+                "whole": _whole(unit, report),
                 "skipped": dict(report.skipped),
                 "notices": report.notices,
                 "damage": report.damage,
@@ -245,8 +246,20 @@ def read_units(batch: pa.Table, *, job: Job, ledger: Any) -> Iterator[pa.Table]:
             job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", saved)
 
 
-def collect_reports(job: Job, plan: Plan) -> Report:
-    """Fold what read tasks reported, and the plan's own counts, into one report."""
+def _whole(unit: Unit, report: Report) -> list[Any] | None:
+    """Return name, version and number of images of a shard that was read to its end."""
+    if unit.kind == "files" or report.damage or not unit.version(0):
+        return None
+    images = report.images + report.already_in_lake
+    return [Places().real(printable(unit.base)), unit.version(0), images]
+
+
+def collect_reports(job: Job, plan: Plan) -> tuple[Report, dict[str, tuple[str, int]]]:
+    """Fold what read tasks reported, and the plan's own counts, into one report.
+
+    Returns the shards that were read to their ends as well.
+    """
+    whole: dict[str, tuple[str, int]] = {}
     total = Report(
         Counter(plan.skipped), list(plan.notices), list(plan.damage), plan.already_in_lake
     )
@@ -256,6 +269,9 @@ def collect_reports(job: Job, plan: Plan) -> Report:
         total.skipped.update(one["skipped"])
         total.already_in_lake += one["done"]
         total.retries.update(one["retries"])
+        if one["whole"]:
+            name_of_shard, version, images = one["whole"]
+            whole[name_of_shard] = (version, images)
         where = f"{one['shard']}: " if one["shard"] else ""
         for text in one["notices"]:
             total.note(where + text)
@@ -263,7 +279,7 @@ def collect_reports(job: Job, plan: Plan) -> Report:
         folder.remove(name)
     folder.remove_if_empty()
     total.retries.update(take_counts())  # this process asks storage as well
-    return total
+    return total, whole
 
 
 class DecodeDetect:

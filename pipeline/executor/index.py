@@ -3,11 +3,14 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import IndexConfig
 from pipeline.errors import LakeMismatchError, StorageError
@@ -15,20 +18,26 @@ from pipeline.executor import environment
 from pipeline.executor.performance import StageTimes, measured
 from pipeline.executor.progress import Tally, Watch
 from pipeline.executor.resources import Sizing
+from pipeline.executor.tasks import mapper
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import manifest
-from pipeline.lake.store import LakeStore, Models
+from pipeline.lake.moves import Resized, bring_back, mend, park, relocate, resized
+from pipeline.lake.store import LakeStore, Models, Shards
 from pipeline.models.cards.card import find_card, known_cards
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore
+from pipeline.people.store import People
 from pipeline.sources.members import Report
-from pipeline.sources.plan import check_columns, covers, plan
+from pipeline.sources.plan import check_columns, plan
+from pipeline.sources.reconcile import Reconciled, Reconciler, to_hash
 from pipeline.sources.units import Plan
 
 if TYPE_CHECKING:
     from pipeline.executor.cluster import StoreWatch
 
 logger = logging.getLogger(__name__)
+# More is hashed on a Ray cluster: on one machine it would take a quarter of an hour and more.
+RAY_BYTES = 100 * 2**30
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Indexed:
         report: what it passed over, noticed, and found damaged.
         seconds: wall time.
         performance: figures of its stages; None when there was nothing to do.
+        change: which photos moved, came back, or are gone.
     """
 
     run_id: str
@@ -50,6 +60,7 @@ class Indexed:
     report: Report
     seconds: float
     performance: dict[str, Any] | None
+    change: Reconciled = field(default_factory=Reconciled)
 
     @property
     def interrupted(self) -> bool:
@@ -57,30 +68,95 @@ class Indexed:
         return self.status == "interrupted"
 
 
-def index(config: IndexConfig, lake: LakeStore, run_id: str, watch: Watch) -> Indexed:
+class Followers(Protocol):
+    """What was made from a lake, and follows its photos; see `maintenance.follow`."""
+
+    def note_new_sizes(self, lake: LakeStore, images: Resized, faces: Resized) -> None:
+        """Note the new sizes of parts in which places alone have changed."""
+
+    def without(self, lake: LakeStore, gone: set[str], faces: Resized, run_id: str) -> None:
+        """Take images that are gone out of people and duplicates."""
+
+
+def index(
+    config: IndexConfig, lake: LakeStore, run_id: str, watch: Watch, followers: Followers
+) -> Indexed:
     """Index what the lake lacks; the caller holds the lake's lock.
 
-    Ctrl-C ends it in order: the lake is whole, and the manifest says `interrupted`.
+    Photos that moved, changed, or are gone are found first. Ctrl-C ends it in order: the lake is
+    whole, and the manifest says `interrupted`.
 
     Raises:
         LakeMismatchError: the lake holds rows of other models.
         FacelakeError: an input, model or cluster that cannot be used, or a stage that failed.
     """
     began = time.monotonic()
-    retry = config.retried_codes()
-    ledger = lake.ledger(retry) if lake.models() else Ledger.empty()
-    inputs = planned(config, ledger)
+    ledger = ledger_of(config, lake)
+    if len(ledger.doubled()):  # a run was killed
+        mend(lake, ledger, partial(corrected_faces, lake))
+        ledger = ledger_of(config, lake)
+    inputs = planned(config, ledger, lake.shards())
     models = prepare_lake(config, lake, inputs, watch)
-    if ledger.again:
-        replaced = lake.drop_errors(retry, covers(inputs))
-        if replaced:
-            inputs.notices.append(f"{replaced} images that had an error before were read again")
-    run = _Run(config, lake, models, run_id, watch, began)
+    change = compared(config, lake, inputs, ledger, watch)
+    if change:
+        bring_in_step(lake, change, run_id, followers)
+        ledger = ledger_of(config, lake)
+        notices = inputs.notices
+        inputs = planned(config, ledger, lake.shards())
+        inputs.notices[:0] = notices
+    inputs.notices += change.notices
+    run = _Run(config, lake, models, run_id, watch, began, change)
     run.record({"status": "running"})
     return run.process(inputs, ledger)
 
 
-def planned(config: IndexConfig, ledger: Ledger) -> Plan:
+def ledger_of(config: IndexConfig, lake: LakeStore) -> Ledger:
+    """Return which images the lake has; those with errors that are tried again are to be read."""
+    return lake.ledger(config.retried_codes()) if lake.models() else Ledger.empty()
+
+
+def corrected_faces(lake: LakeStore) -> set[str]:
+    """Return the ids of all faces that corrections speak of."""
+    rows = People(lake).constraints()
+    return {face for row in rows for face in (*row.faces, *row.others)}
+
+
+def compared(
+    config: IndexConfig, lake: LakeStore, inputs: Plan, ledger: Ledger, watch: Watch
+) -> Reconciled:
+    """Return which photos of the lake moved, came back, or are not there any more."""
+    if not len(ledger):
+        return Reconciled()
+
+    def uris(image_ids: Sequence[str]) -> dict[str, str]:
+        where = pc.field("image_id").isin(pa.array(image_ids, pa.string()))
+        rows = lake.read("images", ["image_id", "uri"], where).to_pydict()
+        return dict(zip(rows["image_id"], rows["uri"], strict=True))
+
+    comparison = Reconciler(inputs, ledger, uris, config.storage_options)
+    size = to_hash(comparison.units)
+    if size:
+        watch.step(f"comparing {size / 1e6:,.0f} MB of photos with the lake")
+    with mapper(size > RAY_BYTES) as tasks:
+        return comparison.run(config.read, tasks)
+
+
+def bring_in_step(lake: LakeStore, change: Reconciled, run_id: str, followers: Followers) -> None:
+    """Let the rows of the lake follow their photos, and what was made from them follow the rows."""
+    images, faces = (lake.folder.child(table) for table in ("images", "faces"))
+    was_images, was_faces = images.files(), faces.files()
+    relocate(lake, change.places)
+    moved_faces = faces.files()
+    followers.note_new_sizes(
+        lake, resized(was_images, images.files()), resized(was_faces, moved_faces)
+    )
+    bring_back(lake, change.back)
+    park(lake, change.gone, datetime.now(UTC).replace(microsecond=0))
+    followers.without(lake, change.gone, resized(moved_faces, faces.files()), run_id)
+    lake.note_shards(change.whole)
+
+
+def planned(config: IndexConfig, ledger: Ledger, shards: Shards | None = None) -> Plan:
     """Return what there is to read, and what was passed over."""
     inputs = plan(
         config.inputs,
@@ -88,6 +164,7 @@ def planned(config: IndexConfig, ledger: Ledger) -> Plan:
         ledger=ledger,
         options=config.storage_options,
         parallelism=os.cpu_count() or 1,
+        shards=shards,
     )
     check_columns(inputs, config.read.image_column, config.read.key_column)
     return inputs
@@ -162,6 +239,7 @@ class _Run:
     run_id: str
     watch: Watch
     began: float
+    change: Reconciled
 
     def process(self, inputs: Plan, ledger: Ledger) -> Indexed:
         """Do the work on Ray, and leave a manifest whatever happens."""
@@ -197,12 +275,18 @@ class _Run:
         finally:
             if status != "finished":  # parts may be written that nobody told of
                 watch.tally.recount(self.lake.written_by(self.run_id))
-            report = dataset.collect_reports(job, inputs)
+            if inputs.rereads and watch.tally.images:
+                mend(self.lake, self.lake.ledger(), partial(corrected_faces, self.lake))
+            report, whole = dataset.collect_reports(job, inputs)
+            if status == "finished":
+                self.lake.note_shards(whole)
             figures = None
             if sizing and watch.tally.parts:
                 figures = performance(watch.tally.times, sizing, store, marks)
             seconds = time.monotonic() - self.began
-            outcome = Indexed(self.run_id, status, watch.tally, report, seconds, figures)
+            outcome = Indexed(
+                self.run_id, status, watch.tally, report, seconds, figures, self.change
+            )
             self.record(_facts(outcome))
         return outcome
 
@@ -245,6 +329,9 @@ def _facts(outcome: Indexed) -> dict[str, Any]:
         "parts": tally.parts,
         "bytes": tally.bytes,
         "already_in_lake": report.already_in_lake,
+        "moved": outcome.change.moved,
+        "come_back": len(outcome.change.back),
+        "gone": len(outcome.change.gone),
         "errors": dict(tally.errors),
         "storage_retries": dict(tally.retries + report.retries),
         "passed_over": dict(report.skipped),

@@ -54,21 +54,43 @@ IMAGES = pa.schema(
             "64 hex digits",
         ),
         field("bytes", pa.int64(), "size of the encoded image", "bytes"),
+        field(
+            "file_version",
+            pa.string(),
+            "size and time of change, or ETag, of the file or archive as it was read; when it "
+            "differs, it is read again; null when the storage does not say",
+        ),
         *_DECODED_FIELDS,
         field("faces", pa.int32(), "number of rows in `faces`; null when there is an error"),
         field("error", pa.string(), "null, or a code from the closed list"),
         field("error_detail", pa.string(), "what went wrong, for people"),
         field("run_id", pa.string(), "the run that wrote the row", "", True),
+        field(
+            "gone_since",
+            pa.timestamp("ms", "UTC"),
+            "when it was not found any more; null in `images`, set in `gone/images`",
+        ),
     ]
 )
 # Columns that parts of lakes made before lack; their rows have null there.
-ADDED_LATER = frozenset({"taken_from", "taken_offset_min", "damaged_rows"})
+ADDED_LATER = frozenset(
+    {"taken_from", "taken_offset_min", "damaged_rows", "file_version", "gone_since"}
+)
 
 
 def is_of_images(found: pa.Schema) -> bool:
     """Whether a part of `images` has the columns of this version, or of one before."""
     fields = [f for f in IMAGES if f.name in found.names or f.name not in ADDED_LATER]
     return bool(found.equals(pa.schema(fields)))
+
+
+def completed(images: pa.Table) -> pa.Table:
+    """Return a part of `images` with the columns that it lacks, as nulls."""
+    columns = {
+        f.name: images[f.name] if f.name in images.column_names else pa.nulls(len(images), f.type)
+        for f in IMAGES
+    }
+    return pa.table(columns, schema=IMAGES)
 
 
 # What Detect and Embed know of a face before rows are exploded: one struct a face, in a list

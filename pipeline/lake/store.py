@@ -9,7 +9,7 @@ removes it.
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -31,6 +31,9 @@ FORMAT = 1
 # Parts read at once for the ledger: enough for storage to answer in parallel, few enough to hold.
 LEDGER_PARTS = 64
 ABOUT = "lake.json"
+GONE, SHARDS = "gone", "shards.json"
+# Archives that were read to their ends: version of the file, and how many of its images are here.
+Shards = Mapping[str, tuple[str, int]]
 # Key in a part's Parquet metadata: `columns.digest` of its rows, for `facelake check`.
 DIGEST = b"facelake.digest"
 
@@ -198,13 +201,33 @@ class LakeStore:
         return scan(self.folder.child(table), self.parts(), whole, columns, where)
 
     def ledger(self, retry: frozenset[str] = frozenset()) -> Ledger:
-        """Return which images are here; those with an error code in `retry` count as new."""
+        """Return which images are here, or were; those with an error in `retry` are to be read."""
+        gone = self.gone()._pieces()
+        return Ledger.from_tables(self._pieces(), retry, self.forgotten(), gone)
+
+    def _pieces(self) -> Iterator[pa.Table]:
         names, folder = self.parts(), self.folder.child("images")
-        tables = (
-            scan(folder, names[start : start + LEDGER_PARTS], schema.IMAGES, COLUMNS)
-            for start in range(0, len(names), LEDGER_PARTS)
-        )
-        return Ledger.from_tables(tables, retry, self.forgotten())
+        for start in range(0, len(names), LEDGER_PARTS):
+            yield scan(folder, names[start : start + LEDGER_PARTS], schema.IMAGES, COLUMNS)
+
+    def gone(self) -> "LakeStore":
+        """Return the lake inside this one that holds the rows of images that are not there."""
+        return LakeStore(f"{self.folder.url}/{GONE}", self.folder.options)
+
+    def shards(self) -> Shards:
+        """Return the archives that were read to their ends; none where nobody can tell."""
+        if not self.folder.exists(SHARDS):
+            return {}
+        try:
+            found: dict[str, list[Any]] = json.loads(self.folder.read(SHARDS))
+            return {name: (str(version), int(n)) for name, (version, n) in found.items()}
+        except (ValueError, TypeError, AttributeError):
+            return {}
+
+    def note_shards(self, shards: Shards) -> None:
+        """Note archives that were read to their ends."""
+        if shards:
+            self.publish_json(SHARDS, {**self.shards(), **shards})
 
     def forgotten(self) -> Forgotten:
         """Return the tombstones of this lake."""
@@ -227,29 +250,6 @@ class LakeStore:
         """Return columns `faces` and `error` of the images that a run wrote."""
         images = self.read("images", ["run_id", "faces", "error"])
         return images.filter(pc.equal(images["run_id"], run_id)).drop_columns(["run_id"])
-
-    def drop_errors(self, retry: frozenset[str], covered: Callable[[str, str], bool]) -> int:
-        """Remove rows with an error code in `retry` before their images are read again.
-
-        `covered(image_id, shard)` tells whether this run will read an image: only then its row
-        is removed, otherwise it would be lost. Returns how many rows were removed. A part is
-        replaced in one step; if the run dies afterwards, the next one takes the images as new.
-        """
-        dropped = 0
-        for name in self.parts():
-            errors = self.read_part("images", name, ["image_id", "shard", "error"])
-            retried = [
-                row["image_id"]
-                for row in errors.to_pylist()
-                if row["error"] in retry and covered(row["image_id"], row["shard"])
-            ]
-            if not retried:
-                continue
-            images = self.read_part("images", name)
-            gone = pc.is_in(images["image_id"], pa.array(retried))
-            self.folder.publish(f"images/{name}", parquet_bytes(images.filter(pc.invert(gone))))
-            dropped += len(retried)
-        return dropped
 
     def read_part(self, table: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return "images" or "faces" of one part."""

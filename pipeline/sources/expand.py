@@ -3,28 +3,33 @@
 import codecs
 import glob
 import os
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.sources.units import Plan, archive_kind
+from pipeline.sources.units import Extent, Plan, archive_kind
 from pipeline.sources.walk import (
     Entry,
     extension_of,
     is_uncertain,
+    local_version,
     pass_over,
     reason_to_skip_file,
     reason_to_skip_folders,
     reason_to_skip_found,
+    version_of,
     walk,
 )
 from pipeline.storage.errors import storage_errors, within
 from pipeline.storage.fetch import fetch, is_page
-from pipeline.storage.folder import Folder, is_local
+from pipeline.storage.folder import Folder, is_local, printable
 from pipeline.storage.patience import patience
 
 LIST_ENDINGS = (".txt", ".lst", ".list")
@@ -34,11 +39,17 @@ LIST_BYTES, PAGE_BYTES = 4 * 2**30, 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file that an input names: `base` + `name` is where it is, `name` is its place."""
+    """A file that an input names: `base` + `name` is where it is, `name` is its place.
+
+    `size` is -1 and `version` None where the listing does not say; `missing` is a file that a list
+    names, and which is not there.
+    """
 
     base: str
     name: str
-    size: int
+    size: int = -1
+    version: str | None = None
+    missing: bool = False
 
 
 def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[SourceFile]:
@@ -48,21 +59,22 @@ def expand(text: str, options: Mapping[str, Any], result: Plan) -> Iterator[Sour
     local = is_local(fs)
     kind = _local_kind(path) if local else within(lambda: _remote_kind(source), "read", source.url)
     if kind == "folder":
-        for entry in walk(fs, path, result):
+        extent = _extent(source, path, text, result)
+        for entry in walk(fs, path, result, extent):
+            extent.files += 1
             yield _source_file(source.url.rstrip("/") + "/", path.rstrip("/") + "/", entry)
     elif kind == "file":
         folder, name = source.url.rsplit("/", 1)
         if name.lower().endswith(LIST_ENDINGS):
             yield from _listed(source, result)
         elif archive_kind(name) or reason_to_skip_found(fs, path) is None:
-            size = os.path.getsize(path) if local else _remote_size(source)
-            yield SourceFile(folder + "/", name, size)
+            yield _local_file(folder + "/", name) if local else _remote_file(source)
         else:
             raise ConfigError(
                 f"Cannot use {text}: not an image, a .tar, .zip or .parquet shard, or a .txt list"
             )
     elif glob.has_magic(text):
-        yield from _globbed(source, result)
+        yield from _globbed(source, text, result)
     else:
         raise StorageError(f"Cannot read {text}: it does not exist; check the path")
 
@@ -88,17 +100,44 @@ def _remote_kind(source: Folder) -> str | None:
     return "file" if alone and entries[0]["type"] != "directory" else "folder"
 
 
-def _remote_size(source: Folder) -> int:
-    """Return the size of a remote file, -1 where its storage does not say."""
+def _remote_file(source: Folder) -> SourceFile:
+    folder, name = source.url.rsplit("/", 1)
     info = within(lambda: source.fs.info(source.path()), "read", source.url)
-    return -1 if info.get("size") is None else int(info["size"])
+    size = -1 if info.get("size") is None else int(info["size"])
+    return SourceFile(folder + "/", name, size, version_of(info))
+
+
+def _local_file(base: str, name: str) -> SourceFile:
+    """Return a local file as it is now, if it is there."""
+    try:
+        status = os.stat(base + name)
+    except (FileNotFoundError, NotADirectoryError):
+        return SourceFile(base, name, missing=True)
+    except (OSError, ValueError):
+        return SourceFile(base, name)
+    if not stat.S_ISREG(status.st_mode):
+        return SourceFile(base, name)
+    return SourceFile(base, name, status.st_size, local_version(status))
 
 
 def _source_file(base: str, root: str, entry: Entry) -> SourceFile:
-    return SourceFile(base, entry.path.removeprefix(root), entry.size)
+    return SourceFile(base, entry.path.removeprefix(root), entry.size, entry.version)
 
 
-def _globbed(source: Folder, result: Plan) -> Iterator[SourceFile]:
+def _extent(
+    source: Folder, root: str, text: str, result: Plan, pattern: str | None = None
+) -> Extent:
+    """Return what an input covers, noted in `result`; no page of links says that it is all."""
+    base = source.url[: len(source.url) - len(source.path())] if "://" in source.url else ""
+    where = base + root if base else os.path.realpath(root or "/")
+    match = re.compile(re.escape(base) + glob_translate(pattern)) if pattern else None
+    extent = Extent(printable(where).rstrip("/"), text, match)
+    if "http" not in source.fs.protocol:
+        result.extents.append(extent)
+    return extent
+
+
+def _globbed(source: Folder, text: str, result: Plan) -> Iterator[SourceFile]:
     """Yield what a glob matches; places are relative to the part before the first wildcard."""
     fs, pattern = source.fs, source.path()
     root = _literal(pattern, is_local(fs))
@@ -106,6 +145,7 @@ def _globbed(source: Folder, result: Plan) -> Iterator[SourceFile]:
     with storage_errors("list", source.url):
         whole = glob.escape(root) + pattern.removeprefix(root)
         matches = source.attempt(lambda: fs.glob(whole, detail=True))
+    extent = _extent(source, root, text, result, whole)
     nomedia: dict[str, bool] = {}
     walked: set[str] = set()
     for path, info in sorted(matches.items()):
@@ -123,11 +163,16 @@ def _globbed(source: Folder, result: Plan) -> Iterator[SourceFile]:
             pass_over(path, reason, result)
         elif folder:
             walked.add(path.rstrip("/"))
-            for entry in walk(fs, path.rstrip("/"), result):
+            for entry in walk(fs, path.rstrip("/"), result, extent):
+                extent.files += 1
                 yield _source_file(base, root, entry)
+        elif is_local(fs):
+            extent.files += 1
+            yield _local_file(base, path.removeprefix(root))
         else:
-            size = info.get("size")
-            yield _source_file(base, root, Entry(path, -1 if size is None else int(size)))
+            extent.files += 1
+            size = -1 if info.get("size") is None else int(info["size"])
+            yield _source_file(base, root, Entry(path, size, version_of(info)))
 
 
 def _literal(pattern: str, local: bool) -> str:
@@ -178,7 +223,7 @@ def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
             for file in walk(LocalFileSystem(), path.rstrip("/"), result):
                 yield _source_file(base, base, file)
         else:
-            yield SourceFile(base, entry, -1)
+            yield SourceFile(base, entry) if "://" in path else _local_file(base, entry)
 
 
 def _is_name_of_image(name: str) -> bool:

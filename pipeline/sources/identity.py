@@ -2,11 +2,8 @@
 
 import hashlib
 import itertools
-import os
 import unicodedata
-from collections.abc import Iterator
 
-from pipeline.lake.ledger import Ledger
 from pipeline.storage.folder import printable
 
 
@@ -14,8 +11,8 @@ def image_id(place: str, salt: str = "") -> str:
     """Return the id of the image at `place`, 32 hex digits.
 
     `place` is the path relative to the input root, or the shard's path and the key joined by
-    "#"; so the id survives moving the archive. `salt` tells two images apart that have the same
-    place under different roots.
+    "#". `salt` tells two images apart that have the same place under different roots. An image
+    that is moved keeps its id.
     """
     # Surrogates stand for bytes that are not UTF-8: give them back as they were.
     text = f"{place}\0{salt}" if salt else place
@@ -42,24 +39,8 @@ def spellings(place: str) -> list[str]:
     return [form for form in found if form != place]
 
 
-def spelled_otherwise(place: str, ledger: Ledger) -> Iterator[tuple[str, int]]:
-    """Yield the other normal forms of a place that the lake has, each with its row."""
-    forms = spellings(place)
-    for form, row in zip(forms, ledger.find([image_id(form) for form in forms]), strict=True):
-        if row >= 0:
-            yield form, int(row)
-
-
 def _forms(text: str) -> list[str]:
     return [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
-
-
-def are_two_files(one: str, other: str) -> bool:
-    """Return whether two spellings of a local path are two files, as they may be on Linux."""
-    try:
-        return not os.path.samefile(one, other)
-    except (OSError, ValueError):
-        return False
 
 
 class Keys:

@@ -44,6 +44,7 @@ class Report:
         notices: what the user should know.
         damage: why images of the shard may be missing; it changes the run's exit code.
         already_in_lake: images that the lake had before.
+        images: rows of a shard that were handed on.
         unopened: archives inside an archive, which becomes damage when all is read.
         retries: how often storage was asked again, by kind of failure.
     """
@@ -52,6 +53,7 @@ class Report:
     notices: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
     already_in_lake: int = 0
+    images: int = 0
     unopened: list[str] = field(default_factory=list)
     retries: Counter[str] = field(default_factory=Counter)
 

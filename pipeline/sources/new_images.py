@@ -1,13 +1,12 @@
-"""Tells which images of a unit are new to the lake, and gives them their ids and rows."""
+"""Tells which images of a unit are to be read, and gives them their ids and rows."""
 
 import hashlib
-import os
 import re
 
-from pipeline.errors import ConfigError, ErrorCode, StorageError
-from pipeline.lake.ledger import Ledger, content_key
+from pipeline.errors import ErrorCode
+from pipeline.lake.ledger import Ledger, Places, content_key
 from pipeline.lake.tombstones import REFUSED
-from pipeline.sources.identity import are_two_files, image_id, spelled_otherwise
+from pipeline.sources.identity import image_id
 from pipeline.sources.members import Member, Report, shown
 from pipeline.sources.plan import parent
 from pipeline.sources.units import Unit
@@ -19,19 +18,18 @@ from pipeline.sources.walk import (
     not_an_image,
     reason_by_bytes,
 )
-from pipeline.storage.folder import Folder, printable
+from pipeline.storage.folder import printable
 
 # What `Keys` appends to a name that occurs again.
 _REPETITION = re.compile(r"@\d+$")
 
 
 class NewImages:
-    """Decides for each image of a unit whether it is new, and under which id.
+    """Decides for each image of a unit whether it is to be read, and under which id.
 
-    An id is the hash of a place relative to its input root, so that it survives when the archive
-    is moved. A second image with the same place under another root must not be taken for the first
-    one. As long as the first is where it was, or has other bytes, the second gets an id of its own,
-    salted with its full address. Otherwise the archive was moved, and nothing is new.
+    An image of the lake is known by its place, and read again when its file is another one: it
+    keeps its id. The id of a new image is the hash of its place relative to its input root, or of
+    its full address where another image has that id.
     """
 
     def __init__(self, unit: Unit, ledger: Ledger, report: Report) -> None:
@@ -41,50 +39,36 @@ class NewImages:
         self._place = f"{unit.place}#" if unit.place else ""
         self._link = "" if unit.kind == "files" else "#"
         self._shard = "" if unit.kind == "files" else printable(unit.base)
-        self._ids: dict[str, tuple[str, int]] = {}
-        self._spelled: dict[str, int] = {}
-        self._shard_exists: dict[str, bool] = {}
-        self._real_paths: dict[str, str] = {}
+        self._places = Places()
+        self._ids: dict[str, tuple[str, int, str | None]] = {}
 
     def wanted(self, key: str, index: int = 0) -> bool:
         """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
-        plain = image_id(self._place + key)
-        salted = self._salted_id(key)
-        row, salted_row = self.ledger.find([plain, salted]).tolist()
-        # Which of two roots came first, and has the plain id, may differ from run to run.
-        in_lake = salted_row >= 0 or (row >= 0 and self._same_place(self.ledger.shard_of(row), key))
-        identity = plain
-        if (
-            index in self.unit.salted
-            or self._is_taken(plain)
-            or (row >= 0 and not in_lake and self._exists(self.ledger.shard_of(row), key))
-        ):
-            identity, row = salted, -1
-        if in_lake:
+        version = self.unit.version(index)
+        place = self._places.key(self._shard_of(key), printable(self._address(key)))
+        row = int(self.ledger.at([place])[0])
+        if row >= 0 and self.ledger.is_current(row, version, self.unit.size_of_file(index)):
             self.report.already_in_lake += 1
             return False
-        if row < 0 and not (self._place + key).isascii():
-            other = self._spelled_otherwise(key)
-            if other >= 0:
-                self._spelled[key] = other
-        self._ids[key] = (identity, row)
+        if row >= 0 and self.ledger.gone[row]:
+            row = -1  # another image has its place now
+        identity = self._new_id(key, index) if row < 0 else self.ledger.ids([row])[0]
+        self._ids[key] = (identity, row, version)
         return True
 
     def row(self, member: Member) -> dict[str, object] | None:
         """Return the image's row, or None when the lake turns out to have it, or it is no image."""
-        identity, contested = self._ids.pop(member.key)
+        identity, row, version = self._ids.pop(member.key)
         data = member.data
         digest = hashlib.sha256(data).hexdigest() if data is not None else None
-        other = self._spelled.pop(member.key, -1)
-        if digest and other >= 0 and content_key(digest) == int(self.ledger.content[other]):
-            self.report.already_in_lake += 1
-            return None
-        address = self.unit.base + self._link + member.key
-        if contested >= 0:
-            if digest and content_key(digest) == int(self.ledger.content[contested]):
+        address = self._address(member.key)
+        if row >= 0 and not self.ledger.again[row]:
+            if digest is None:  # what the lake has of it is better than nothing
+                self.report.skipped["changed, and cannot be read now"] += 1
+                return None
+            if content_key(digest) == int(self.ledger.content[row]):
                 self.report.already_in_lake += 1
                 return None
-            identity = self._salted_id(member.key)
         if self.ledger.forgotten.hides(printable(address), digest):
             self.report.skipped[REFUSED] += 1
             return None
@@ -96,6 +80,7 @@ class NewImages:
             "shard": self._shard_of(member.key),
             "sha256": digest,
             "bytes": member.size if member.size >= 0 else None,
+            "file_version": version,
             "data": data,
             "error": member.error.value if member.error else None,
             "error_detail": printable(member.detail) or None,
@@ -120,63 +105,25 @@ class NewImages:
             self.report.unopened.append(shown(member.key))
         return reason is not None
 
-    def _spelled_otherwise(self, key: str) -> int:
-        """Return the row of an image whose place has another normal form in the lake, or -1.
-
-        It is this one if it has these bytes, unless both forms are there.
-        """
-        place = self._place + key
-        found = spelled_otherwise(place, self.ledger)
-        return next((r for form, r in found if not self._are_both_there(key, place, form)), -1)
-
-    def _are_both_there(self, key: str, place: str, other: str) -> bool:
-        if self.unit.kind != "files":  # members of one archive are compared by their bytes
-            return False
-        base = self.unit.base
-        if "://" in base + key:
-            return other in self.unit.names
-        return are_two_files(base + place, base + other)
-
-    def _salted_id(self, key: str) -> str:
-        """Return the id that an image has by its full address."""
-        address = self.unit.base + self._link + key
-        own = image_id(self._place + key, address)
-        number = 1
-        while self._is_taken(own):
+    def _new_id(self, key: str, index: int) -> str:
+        """Return an id that no image has, and no forgotten one had."""
+        place, address = self._place + key, self._address(key)
+        plain = image_id(place)
+        if index not in self.unit.salted and not self._is_taken(plain):
+            return plain
+        salt, number = address, 1
+        while self._is_taken(image_id(place, salt)):
             number += 1
-            own = image_id(self._place + key, f"{address}#{number}")
-        return own
+            salt = f"{address}#{number}"
+        return image_id(place, salt)
 
     def _is_taken(self, identity: str) -> bool:
-        """Return whether an id was that of a forgotten image: no other may have it."""
         forgotten = self.ledger.forgotten
-        return bool(forgotten.images) and forgotten.key(identity) in forgotten.images
+        was = bool(forgotten.images) and forgotten.key(identity) in forgotten.images
+        return was or int(self.ledger.find([identity])[0]) >= 0
+
+    def _address(self, key: str) -> str:
+        return self.unit.base + self._link + key
 
     def _shard_of(self, key: str) -> str:
         return self._shard or parent(self.unit.base, key)
-
-    def _same_place(self, shard: str, key: str) -> bool:
-        """Return whether `shard` is where image `key` is, by this name or through a link."""
-        here = self._shard_of(key)
-        if shard == here:
-            return True
-        if "://" in shard or "://" in here:
-            return False
-        for path in (shard, here):
-            if path not in self._real_paths:
-                self._real_paths[path] = os.path.realpath(path)
-        return self._real_paths[shard] == self._real_paths[here]
-
-    def _exists(self, shard: str, key: str) -> bool:
-        """Return whether the image that holds this place is still where it was indexed."""
-        if self.unit.kind == "files":
-            return self._is_there(f"{shard}/{key.rsplit('/', 1)[-1]}")
-        if shard not in self._shard_exists:
-            self._shard_exists[shard] = self._is_there(shard)
-        return self._shard_exists[shard]
-
-    def _is_there(self, where: str) -> bool:
-        try:
-            return Folder(where, self.unit.options).exists()
-        except (StorageError, ConfigError):
-            return True  # cannot tell: keep both images

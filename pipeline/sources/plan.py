@@ -3,17 +3,18 @@
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
-from pipeline.lake.ledger import Ledger
+from pipeline.lake.ledger import Ledger, Places
+from pipeline.lake.store import Shards
 from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
-from pipeline.sources.identity import are_two_files, image_id, normal, spelled_otherwise
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import wrong_columns
 from pipeline.sources.tars import tar_members
@@ -36,8 +37,9 @@ def plan(
     ledger: Ledger,
     options: Mapping[str, Any],
     parallelism: int = 1,
+    shards: Shards | None = None,
 ) -> Plan:
-    """Find everything under `inputs`, except what the lake has.
+    """Find everything under `inputs`, except what the lake has; `shards` are read to their ends.
 
     An input is a folder (searched to any depth), a glob, an image, a tar, zip or Parquet shard,
     or a text file that lists paths; each is local or an fsspec URL. `parallelism` is how many read
@@ -48,21 +50,24 @@ def plan(
         NoImagesError: nothing to read under all inputs.
         StorageError: storage that cannot be reached within 15 s, or refuses.
     """
-    result = Plan()
+    result = Plan(present=np.zeros(len(ledger), bool))
     groups: dict[str, _FileGroup] = {}
+    places = Places()
+    known = _Shards(ledger, places, shards or {})
     for file, repeats_place in _distinct_files(inputs, output, options, result):
         kind = archive_kind(file.name)
         if kind:
-            result.units.append(
-                Unit(
-                    kind,
-                    file.base + file.name,
-                    place=file.name,
-                    sizes=(file.size,),
-                    salted=frozenset({0} if repeats_place else ()),
-                    options=options,
-                )
+            shard = Unit(
+                kind,
+                file.base + file.name,
+                place=file.name,
+                sizes=(file.size,),
+                salted=frozenset({0} if repeats_place else ()),
+                options=options,
+                versions=(file.version,),
             )
+            if not known.has_all(shard, result):
+                result.units.append(shard)
             continue
         group = groups.setdefault(file.base, _FileGroup(file.base))
         if repeats_place:
@@ -70,14 +75,14 @@ def plan(
         group.files.append(file)
     if result.unopened:
         result.damage.append(unopened_text(result.unopened))
-    if not result.units and not groups:
+    if not result.units and not groups and not result.already_in_lake:
         raise NoImagesError(
             f"No images under {', '.join(inputs)}; check the path, and that files end in .jpg, "
             f".png, .heic ... or .tar, .zip, .parquet{_skipped_hint(result)}"
             + "".join(f"; {text}" for text in result.damage)
         )
     for group in groups.values():
-        new = _new_files(group, ledger, result)
+        new = _new_files(group, ledger, result, places)
         per_unit = max(1, min(FILES_PER_UNIT, -(-len(new) // max(1, 4 * parallelism))))
         result.units[:0] = [
             group.unit(new[start : start + per_unit], options)
@@ -104,7 +109,34 @@ class _FileGroup:
             sizes=tuple(self.files[i].size for i in chosen),
             salted=frozenset(k for k, i in enumerate(chosen) if i in self.salted),
             options=options,
+            versions=tuple(self.files[i].version for i in chosen),
         )
+
+
+class _Shards:
+    """The archives and tables that the lake has images of."""
+
+    def __init__(self, ledger: Ledger, places: Places, whole: Shards) -> None:
+        self.ledger, self.places, self.whole = ledger, places, whole
+        self.numbers: dict[str, list[int]] = {}
+        for number, name in enumerate(ledger.shards):
+            if archive_kind(name):
+                self.numbers.setdefault(places.real(name), []).append(number)
+
+    def has_all(self, shard: Unit, result: Plan) -> bool:
+        """Note that a shard is there, and return whether all its images are in the lake."""
+        name = self.places.real(printable(shard.base))
+        ledger = self.ledger
+        rows = ledger.rows_of(self.numbers.get(name, ()))
+        rows = rows[~ledger.gone[rows]]
+        result.present[rows] = True
+        version, images = self.whole.get(name, (None, 0))
+        same = version is not None and version == shard.version(0) and images == len(rows)
+        if not same or ledger.again[rows].any():
+            result.rereads |= len(rows) > 0
+            return False
+        result.already_in_lake += len(rows)
+        return True
 
 
 def _distinct_files(
@@ -181,49 +213,24 @@ def _skipped_hint(result: Plan) -> str:
     return " (passed over: " + ", ".join(f"{n} {why}" for why, n in result.skipped.items()) + ")"
 
 
-def _new_files(group: _FileGroup, ledger: Ledger, result: Plan) -> list[int]:
-    """Return which files of a group the lake does not have from the same place."""
-    rows = ledger.find([image_id(file.name) for file in group.files])
-    names = frozenset(file.name for file in group.files if not file.name.isascii())
+def _new_files(group: _FileGroup, ledger: Ledger, result: Plan, places: Places) -> list[int]:
+    """Return which files of a group are to be read: new ones, and those that were changed."""
+    where = [(parent(group.base, f.name), printable(group.base + f.name)) for f in group.files]
+    rows = ledger.at([places.key(folder, uri) for folder, uri in where]).tolist()
     new = []
-    for i, (file, row) in enumerate(zip(group.files, rows.tolist(), strict=True)):
-        in_lake = row >= 0 and ledger.shard_of(row) == parent(group.base, file.name)
-        if row < 0 and file.name in names:
-            row = _spelled_otherwise(group.base, file.name, names, ledger)
-            in_lake = row >= 0
-        if not in_lake or i in group.salted:
-            new.append(i)
+    for i, (file, row) in enumerate(zip(group.files, rows, strict=True)):
+        if row >= 0 and file.missing:
+            if not ledger.gone[row]:
+                result.absent.append(row)
             continue
-        result.already_in_lake += 1
-        if file.size >= 0 and 0 <= int(ledger.size[row]) != file.size:
-            result.skipped["changed since it was indexed"] += 1
+        if row >= 0:
+            result.present[row] = True
+            if ledger.is_current(row, file.version, file.size):
+                result.already_in_lake += 1
+                continue
+            result.rereads |= not ledger.gone[row]
+        new.append(i)
     return new
-
-
-def _spelled_otherwise(base: str, name: str, names: Set[str], ledger: Ledger) -> int:
-    """Return the row of a photo whose name has another normal form in the lake, or -1.
-
-    `names` are those of the input: where both forms are there, they are two photos.
-    """
-    here = normal(parent(base, name))
-    for other, row in spelled_otherwise(name, ledger):
-        two = other in names or ("://" not in base and are_two_files(base + name, base + other))
-        if normal(ledger.shard_of(row)) == here and not two:
-            return row
-    return -1
-
-
-def covers(result: Plan) -> Callable[[str, str], bool]:
-    """Return a test whether a run of this plan will read an image, by its id and shard."""
-    shards = {printable(unit.base) for unit in result.units if unit.kind != "files"}
-    ids = {
-        identity
-        for unit in result.units
-        if unit.kind == "files"
-        for name in unit.names
-        for identity in (image_id(name), image_id(name, unit.base + name))
-    }
-    return lambda identity, shard: identity in ids or shard in shards
 
 
 def parent(base: str, name: str) -> str:

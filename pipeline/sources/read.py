@@ -38,6 +38,7 @@ ENCODED = pa.schema(
         ("shard", pa.string()),
         ("sha256", pa.string()),
         ("bytes", pa.int64()),
+        ("file_version", pa.string()),
         ("data", pa.large_binary()),
         ("error", pa.string()),
         ("error_detail", pa.string()),
@@ -58,6 +59,7 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
     watch, began = Stopwatch(), time.monotonic()
     for row in _rows(unit, ledger, config, report):
         rows.append(row)
+        report.images += unit.kind != "files"
         data = row["data"]
         size += len(data) if isinstance(data, bytes) else 0
         late = time.monotonic() - began > TABLE_S

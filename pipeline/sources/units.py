@@ -1,9 +1,14 @@
 """Units of work: what one read task is given."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.arrays import Bools
 
 UnitKind = Literal["files", "tar", "zip", "parquet"]
 
@@ -48,6 +53,8 @@ class Unit:
             their places.
         names: files only.
         sizes: bytes of each file, -1 where the listing does not say; or of the shard.
+        versions: of each file, or of the shard, see `walk.file_version`; None where it is not
+            known.
         salted: indices into `names` of files that share their place with another file of this
             run, which came first; {0} for such a shard.
         options: storage options.
@@ -60,6 +67,37 @@ class Unit:
     sizes: Sequence[int] = ()
     salted: frozenset[int] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
+    versions: Sequence[str | None] = ()
+
+    def version(self, index: int) -> str | None:
+        """Return the version of a file, or of the shard that all images come from."""
+        at = index if self.kind == "files" else 0
+        return self.versions[at] if self.versions else None
+
+    def size_of_file(self, index: int) -> int:
+        """Return the size of a file of its own, -1 where it is not known."""
+        return self.sizes[index] if self.kind == "files" and self.sizes else -1
+
+
+@dataclass(slots=True)
+class Extent:
+    """What one input covers: images below it that were not listed are not there any more.
+
+    Attributes:
+        root: folder, with the links on the way to it followed, or URL.
+        text: the input as it was given.
+        pattern: what full paths match, for a glob; None for a folder.
+        files: how many files were listed.
+        unlisted: folders that could not be listed.
+        empty: folders below it that are there and hold nothing: perhaps a disk is not mounted.
+    """
+
+    root: str
+    text: str
+    pattern: re.Pattern[str] | None = None
+    files: int = 0
+    unlisted: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
 
 
 # A guess for when there is nothing to sample.
@@ -76,6 +114,10 @@ class Plan:
         already_in_lake: images that the lake has, as far as the listing tells.
         notices: what the user should know, in words.
         damage: why images may be missing, as of `Report`.
+        extents: what the inputs cover, to tell which images are not there any more.
+        present: which rows of the ledger have their file in the listing, bool [N].
+        absent: rows whose file a list names, and which is not there.
+        rereads: whether images that the lake has may be read again.
         unopened: archives of kinds that are not read.
         image_bytes: mean encoded size of an image, from the listing or a sample.
     """
@@ -85,6 +127,10 @@ class Plan:
     already_in_lake: int = 0
     notices: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    extents: list[Extent] = field(default_factory=list)
+    present: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    absent: list[int] = field(default_factory=list)
+    rereads: bool = False
     unopened: list[str] = field(default_factory=list)
     image_bytes: int = IMAGE_BYTES
 

@@ -4,8 +4,10 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import fsspec
 
@@ -15,7 +17,7 @@ from pipeline.imaging.formats import (
     UNDECODABLE_IMAGE_EXTENSIONS,
     probe,
 )
-from pipeline.sources.units import Plan, archive_kind
+from pipeline.sources.units import Extent, Plan, archive_kind
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import is_local, printable, visible
 from pipeline.storage.retry import attempt
@@ -51,10 +53,40 @@ KNOWN_EXTENSIONS = IMAGE_EXTENSIONS | UNDECODABLE_IMAGE_EXTENSIONS | OTHER_EXTEN
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file found: its path for the file system, and its size in bytes (-1: unknown)."""
+    """A file found.
+
+    Attributes:
+        path: for the file system.
+        size: in bytes, -1 where it is not known.
+        version: see `file_version`.
+    """
 
     path: str
-    size: int
+    size: int = -1
+    version: str | None = None
+
+
+# What back ends call the mark or time of a file's content.
+_MARKS = ("ETag", "etag", "e_tag", "md5Hash", "LastModified", "last_modified", "updated",
+          "modified", "mtime", "created")  # fmt: skip
+MOST_MARK = 100
+
+
+def version_of(info: Mapping[str, Any]) -> str | None:
+    """Return the version of a file as a remote listing tells it, None where it does not.
+
+    It differs as soon as the file has other bytes: by its ETag, or by size and time of change.
+    """
+    mark = next((info[name] for name in _MARKS if info.get(name) is not None), None)
+    if mark is None:
+        return None
+    text = mark.isoformat() if isinstance(mark, datetime) else str(mark).strip('"')
+    return f"{info.get('size')} {text[:MOST_MARK]}"
+
+
+def local_version(status: os.stat_result) -> str:
+    """Return the version of a local file: its size and when its bytes were changed."""
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def reason_to_skip(name: str) -> str | None:
@@ -159,16 +191,20 @@ def reason_to_skip_file(name: str) -> str | None:
     return None if archive_kind(name) and not hidden else reason_to_skip(name)
 
 
-def walk(fs: fsspec.AbstractFileSystem, root: str, result: Plan) -> Iterator[Entry]:
+def walk(
+    fs: fsspec.AbstractFileSystem, root: str, result: Plan, extent: Extent | None = None
+) -> Iterator[Entry]:
     """Yield every image and shard below folder `root`, folder by folder, in the order of names.
 
-    What is passed over is counted in `result`. Links to folders are not followed.
+    What is passed over is counted in `result`, and what cannot be listed is noted in `extent`.
+    Links to folders are not followed.
     """
     skipped = result.skipped
+    extent = extent or Extent(root, root)
     pending = [root]
     while pending:
         folder = pending.pop()
-        folders, files = _local(folder, skipped) if is_local(fs) else _remote(fs, folder)
+        folders, files = _local(folder, skipped, extent) if is_local(fs) else _remote(fs, folder)
         if any(entry.path.rsplit("/", 1)[-1] == ".nomedia" for entry in files):
             skipped["file in a .nomedia folder"] += len(files) - 1
             if folders:
@@ -197,30 +233,42 @@ def pass_over(path: str, reason: str, result: Plan) -> None:
         result.unopened.append(visible(path))
 
 
-def _local(folder: str, skipped: Counter[str]) -> tuple[list[str], list[Entry]]:
+def _local(folder: str, skipped: Counter[str], extent: Extent) -> tuple[list[str], list[Entry]]:
     """List a local folder; scandir knows types without a call a file."""
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[Entry] = []
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif entry.is_dir():
-                        skipped["link to a folder"] += 1
-                    elif entry.is_file():
-                        files.append(Entry(entry.path, entry.stat().st_size))
-                    elif entry.is_symlink():
-                        files.append(Entry(entry.path, -1))  # broken: becomes an unreadable row
-                    else:
-                        skipped["device, socket or pipe"] += 1
-                except OSError:  # links in a circle, a file that is gone: an unreadable row
-                    files.append(Entry(entry.path, -1))
-    except PermissionError:
-        skipped[f"folder that may not be listed: {printable(folder)}"] += 1
+            found = list(entries)
+        if not found:
+            extent.empty.append(folder)
+        for entry in found:
+            _sort_in(entry, folders, files, skipped)
     except OSError as error:  # gone since its parent was listed, or damaged
-        skipped[f"folder that cannot be listed: {printable(folder)}: {error.strerror}"] += 1
+        extent.unlisted.append(folder)
+        why = "may not be listed" if isinstance(error, PermissionError) else "cannot be listed"
+        more = "" if isinstance(error, PermissionError) else f": {error.strerror}"
+        skipped[f"folder that {why}: {printable(folder)}{more}"] += 1
     return folders, files
+
+
+def _sort_in(
+    entry: "os.DirEntry[str]", folders: list[str], files: list[Entry], skipped: Counter[str]
+) -> None:
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.path)
+        elif entry.is_dir():
+            skipped["link to a folder"] += 1
+        elif entry.is_file():
+            status = entry.stat()
+            files.append(Entry(entry.path, status.st_size, local_version(status)))
+        elif entry.is_symlink():
+            files.append(Entry(entry.path))  # broken: becomes an unreadable row
+        else:
+            skipped["device, socket or pipe"] += 1
+    except OSError:  # links in a circle, a file that is gone: an unreadable row
+        files.append(Entry(entry.path))
 
 
 def _remote(fs: fsspec.AbstractFileSystem, folder: str) -> tuple[list[str], list[Entry]]:
@@ -231,7 +279,7 @@ def _remote(fs: fsspec.AbstractFileSystem, folder: str) -> tuple[list[str], list
     folders = [e["name"] for e in entries if e["type"] == "directory" and e["name"] != here]
     # Object stores may list the folder itself as an empty file.
     files = [
-        Entry(e["name"], int(e["size"] if e.get("size") is not None else -1))
+        Entry(e["name"], int(e["size"] if e.get("size") is not None else -1), version_of(e))
         for e in entries
         if e["type"] != "directory" and e["name"].rstrip("/") != here
     ]

@@ -16,7 +16,7 @@ TIMINGS = [pa.field(f"{name}_timing", TIMING) for name in STAGES[:-1]]
 _IMAGE = [
     f.remove_metadata().with_nullable(True)
     for f in schema.IMAGES
-    if f.name not in ("faces", "run_id")
+    if f.name not in ("faces", "run_id", "gone_since")
 ]
 DECODED = pa.schema(
     [

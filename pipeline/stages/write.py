@@ -122,7 +122,7 @@ class Write:
         image_columns = {name: batch[name] for name in batch.column_names}
         image_columns["faces"] = pa.array(np.where(good, counts, 0), pa.int32(), mask=~good)
         image_columns["run_id"] = pa.array([self.run_id] * len(batch), pa.string())
-        images = pa.table([image_columns[f.name] for f in schema.IMAGES], schema=schema.IMAGES)
+        images = schema.completed(pa.table(image_columns))
 
         image_ids = batch["image_id"].to_pylist()
         uris = batch["uri"].to_pylist()

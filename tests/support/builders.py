@@ -3,10 +3,12 @@
 import io
 import tarfile
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -15,6 +17,7 @@ from pipeline.lake.ledger import Ledger
 from pipeline.sources.members import Report
 from pipeline.sources.plan import plan
 from pipeline.sources.read import ENCODED, read
+from pipeline.sources.reconcile import Reconciler
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
@@ -72,13 +75,14 @@ def put(root, files):
     return Path(root)
 
 
-def planned(*inputs, output="", ledger=None, options=None, parallelism=1):
+def planned(*inputs, output="", ledger=None, options=None, parallelism=1, shards=None):
     return plan(
         [str(i) for i in inputs],
         output=str(output),
         ledger=Ledger.empty() if ledger is None else ledger,
         options=options or {},
         parallelism=parallelism,
+        shards=shards,
     )
 
 
@@ -97,20 +101,43 @@ def read_all(to_read, ledger=None, config=None):
 
 
 class Archive:
-    """A lake's ledger alone: what a run over inputs would add, without decoding."""
+    """A lake's ledger alone: what a run over inputs would add or change, without decoding.
+
+    `rows` are those that are there, `gone` those that are not; `change` is of the last run.
+    """
 
     def __init__(self):
-        self.rows = ENCODED.empty_table()
+        self.rows = self.gone = ENCODED.empty_table()
+        self.shards = {}
 
     @property
     def ledger(self):
-        return Ledger.from_tables([self.rows])
+        return Ledger.from_tables([self.rows], gone=[self.gone])
 
     def run(self, *inputs, config=None, **options):
         """Index the inputs; return the rows added, and the report of plan and reading."""
-        to_read = planned(*inputs, ledger=self.ledger, **options)
+        to_read = planned(*inputs, ledger=self.ledger, shards=self.shards, **options)
+        self.change = Reconciler(to_read, self.ledger, self.uris, {}).run(config or ReadConfig())
+        self.follow(self.change)
+        to_read = planned(*inputs, ledger=self.ledger, shards=self.shards, **options)
         added, report = read_all(to_read, self.ledger, config)
         report.already_in_lake += to_read.already_in_lake
         report.skipped.update(to_read.skipped)
-        self.rows = pa.concat_tables([self.rows, added])
+        again = pc.is_in(self.rows["image_id"], added["image_id"].combine_chunks())
+        self.rows = pa.concat_tables([self.rows.filter(pc.invert(again)), added])
         return added, report
+
+    def uris(self, image_ids):
+        rows = self.rows.to_pylist()
+        return {row["image_id"]: row["uri"] for row in rows if row["image_id"] in image_ids}
+
+    def follow(self, change):
+        here, away = ({r["image_id"]: r for r in t.to_pylist()} for t in (self.rows, self.gone))
+        for image, place in change.places.items():
+            here[image].update(asdict(place))
+        here |= {image: away.pop(image) | asdict(place) for image, place in change.back.items()}
+        away |= {image: here.pop(image) for image in change.gone}
+        self.rows, self.gone = (
+            pa.Table.from_pylist(list(rows.values()), ENCODED) for rows in (here, away)
+        )
+        self.shards |= change.whole

@@ -1,0 +1,75 @@
+"""Lets people, duplicates and the vector index follow photos that moved, or are gone.
+
+What was made from a part notes the size of its file, to see when it changes. A part in which only
+places changed has the same faces and pictures: the new size is noted, and nothing is made again.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+
+from pipeline.dedupe.duplicates import Duplicates
+from pipeline.errors import StorageError
+from pipeline.lake.generations import Generations
+from pipeline.lake.moves import Resized
+from pipeline.lake.store import LakeStore
+from pipeline.lake.tombstones import Forgotten, salted
+from pipeline.maintenance.forget.derived import clean_duplicates
+from pipeline.maintenance.forget.people import clean_people
+from pipeline.people.store import People
+from pipeline.search.store import POINTER, IndexStore
+
+
+def note_new_sizes(lake: LakeStore, images: Resized, faces: Resized) -> None:
+    """Note the new sizes of parts in which places alone have changed."""
+    for generations, sizes in (
+        (People(lake).generations, faces),
+        (Duplicates(lake).generations, images),
+    ):
+        _in_pointer(generations, sizes)
+    folder = IndexStore(lake).folder
+    if not faces or not folder.exists(POINTER):
+        return
+    try:
+        about = json.loads(folder.read(POINTER))
+        for shard in about["shards"]:
+            shard["parts"] = [
+                [name, [_now(faces, name, size), rows]] for name, (size, rows) in shard["parts"]
+            ]
+    except (ValueError, KeyError, TypeError):
+        return  # damaged: the index is made again
+    folder.publish(POINTER, json.dumps(about).encode())
+
+
+def _in_pointer(generations: Generations, sizes: Resized) -> None:
+    about = generations.current_or_none()
+    if about is None or not sizes:
+        return
+    parts: Mapping[str, int] = about.get("parts", {})
+    now = {name: _now(sizes, name, size) for name, size in parts.items()}
+    if now != parts:
+        generations.lake.publish_json(generations.pointer, about | {"parts": now})
+
+
+def _now(sizes: Resized, name: str, size: int) -> int | None:
+    before, now = sizes.get(name, (None, None))
+    return now if before == size else size
+
+
+def without(lake: LakeStore, gone: set[str], faces: Resized, run_id: str) -> None:
+    """Take images that are gone out of people and duplicates, as `facelake forget` does.
+
+    `faces` are the sizes of the parts that they left.
+    """
+    if not gone:
+        return
+    salt = secrets.token_bytes(16)
+    keys = Forgotten(salt, images=frozenset(salted(salt, image) for image in gone))
+    people = People(lake)
+    try:
+        parts = (people.current_or_none() or {}).get("parts", {})
+        sizes = {name: now for name, (before, now) in faces.items() if parts.get(name) == before}
+        clean_people(people, keys, sizes, run_id)
+        clean_duplicates(lake, keys, run_id)
+    except StorageError:  # damaged tables are made again by `cluster` and `dedupe`
+        return

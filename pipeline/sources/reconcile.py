@@ -1,0 +1,300 @@
+"""Compares an archive with its lake: which photos moved, came back, or are not there any more.
+
+A photo is known by its bytes. What was listed at another place, or has another version than its
+row, is read and hashed, if a row that lost its file could be it; nothing is decoded. The rest is
+read as new.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Bools, Ints
+from pipeline.config import ReadConfig
+from pipeline.errors import ConfigError, StorageError
+from pipeline.lake.checkpoints import Mapper, in_process
+from pipeline.lake.ledger import Keys, Ledger, Places, content_key
+from pipeline.lake.moves import Place
+from pipeline.sources.members import Report
+from pipeline.sources.plan import parent
+from pipeline.sources.read import read
+from pipeline.sources.units import Extent, Plan, Unit, archive_kind
+from pipeline.storage.errors import within
+from pipeline.storage.folder import Folder, printable
+
+# Folders that are looked at for photos which no input covers; more would take longer than reading.
+MOST_FOLDERS = 10_000
+NOTHING: Keys = np.zeros(0, np.uint64)
+READ = ["uri", "shard", "sha256", "file_version"]
+
+# Returns the uri of each image by its id.
+Uris = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What became of photos of the lake.
+
+    Attributes:
+        places: where those are whose file has another place or version, by image id.
+        back: the same of those that were gone.
+        gone: ids of those that are not there any more.
+        moved: how many of `places` have another place.
+        whole: archives all of whose photos are in the lake, as `LakeStore.note_shards` takes them.
+        notices: why nothing was taken for gone, in words.
+    """
+
+    places: dict[str, Place] = field(default_factory=dict)
+    back: dict[str, Place] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    moved: int = 0
+    whole: dict[str, tuple[str, int]] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.places or self.back or self.gone or self.whole)
+
+
+def to_hash(units: Iterable[Unit]) -> int:
+    """Return how many bytes of units are to be read."""
+    return sum(size for unit in units for size in unit.sizes if size > 0)
+
+
+class Reconciler:
+    """One comparison of what was listed with what the lake has.
+
+    Args:
+        inputs: as planned with the ledger.
+        ledger: of the lake.
+        uris: of images of the lake.
+        options: storage options.
+    """
+
+    def __init__(
+        self, inputs: Plan, ledger: Ledger, uris: Uris, options: Mapping[str, object]
+    ) -> None:
+        self.inputs, self.ledger, self.uris, self.options = inputs, ledger, uris, options
+        self.result = Reconciled()
+        self.places = Places()
+        self.numbers: dict[str, list[int]] = defaultdict(list)
+        for number, shard in enumerate(ledger.shards):
+            self.numbers[self.places.real(shard)].append(number)
+        self.missing = self._missing()
+        self.free = (self.missing | ledger.gone) & (ledger.content != 0)
+        self.units = self._to_compare()
+
+    def run(self, config: ReadConfig, mapper: Mapper = in_process) -> Reconciled:
+        """Read what is to be compared, and return what became of the photos of the lake."""
+        found: list[dict[str, str | None]] = []
+        shards: list[tuple[Unit, set[int]]] = []
+        for unit, (rows, damaged) in zip(
+            self.units, mapper(_hashes, [(unit, config) for unit in self.units]), strict=True
+        ):
+            found += rows
+            if unit.kind != "files" and not damaged:
+                shards.append((unit, {self._place(row) for row in rows}))
+        for unit, places in shards:
+            lost = [r for r in self._rows_of(unit) if int(self.ledger.place[r]) not in places]
+            self.missing[lost] = True
+            self.free[lost] = self.ledger.content[lost] != 0
+        settled = self._match(found)
+        for unit, places in shards:
+            self._note_whole(unit, len(places))
+        missing = [row for row in np.flatnonzero(self.missing).tolist() if row not in settled]
+        self.result.gone = set(self.ledger.ids(missing))
+        return self.result
+
+    def _place(self, row: Mapping[str, str | None]) -> int:
+        return self.places.key(row["shard"], str(row["uri"]))
+
+    def _missing(self) -> Bools:
+        """Return which images are not where they were, though their input was listed whole."""
+        missing = np.zeros(len(self.ledger), bool)
+        for extent in self.inputs.extents:
+            rows = self._unlisted(extent)
+            missing[rows] = True
+        if self.inputs.present.any() or self.inputs.units:
+            missing[self.inputs.absent] = True
+        return missing & ~self.inputs.present & ~self.ledger.gone
+
+    def _unlisted(self, extent: Extent) -> Ints:
+        """Return the rows that an input covers and does not list any more."""
+        ledger = self.ledger
+        rows = ledger.rows_of(self._shards_below(extent.root))
+        rows = rows[~self.inputs.present[rows] & ~ledger.gone[rows]]
+        if extent.pattern and len(rows):
+            uris = self.uris(ledger.ids(rows))
+            matches = [_matches(extent, uris.get(i, "")) for i in ledger.ids(rows)]
+            rows = rows[np.array(matches, bool)]
+        kept = ""
+        if len(rows) and not extent.files:
+            kept = f"{extent.text} is empty; is its disk mounted?"
+        elif len(rows) and extent.unlisted:
+            kept = f"{extent.text} could not be listed whole ({printable(extent.unlisted[0])})"
+        if kept:
+            self.result.notices.append(f"{kept} Its {len(rows)} photos are not taken for gone")
+            return rows[:0]
+        for folder in extent.empty:
+            root = self.places.real(printable(folder))
+            inside = np.isin(ledger.shard[rows], self._shards_below(root))
+            if inside.any():
+                self.result.notices.append(
+                    f"{printable(folder)} is empty; is its disk mounted? Its {inside.sum()} photos "
+                    "are not taken for gone; if they are, remove the folder"
+                )
+                rows = rows[~inside]
+        return rows
+
+    def _shards_below(self, root: str) -> list[int]:
+        """Return the numbers of the folders and archives at or below a folder."""
+        below = f"{root}/"
+        return [n for name, numbers in self.numbers.items()
+                if name == root or name.startswith(below) for n in numbers]  # fmt: skip
+
+    def _to_compare(self) -> list[Unit]:
+        """Return what is to be hashed: what changed, and what a photo without its file may be."""
+        if not len(self.ledger):
+            return []
+        files = [unit for unit in self.inputs.units if unit.kind == "files"]
+        shards = [unit for unit in self.inputs.units if unit.kind != "files"]
+        known = [bool(self._rows_of(unit)) for unit in shards]
+        sizes = {size for unit in files for size in unit.sizes}
+        self._look_elsewhere(sizes if all(known) else None)
+        anything = bool(self.free.any())
+        chosen = [unit for unit in map(self._of_files, files) if unit.names]
+        for unit, is_known in zip(shards, known, strict=True):
+            if self._changed(unit) if is_known else anything:
+                chosen.append(unit)
+        return chosen
+
+    def _changed(self, shard: Unit) -> bool:
+        """Return whether an archive that the lake knows has another version."""
+        rows = [row for row in self._rows_of(shard) if not self.ledger.again[row]]
+        return not all(self.ledger.is_current(row, shard.version(0)) for row in rows)
+
+    def _rows_of(self, shard: Unit) -> list[int]:
+        """Return the rows of the images of an archive that are not gone."""
+        rows = self.ledger.rows_of(self.numbers.get(self.places.real(printable(shard.base)), ()))
+        return [row for row in rows.tolist() if not self.ledger.gone[row]]
+
+    def _of_files(self, unit: Unit) -> Unit:
+        """Return the files of a unit that are worth a look."""
+        ledger = self.ledger
+        where = [(parent(unit.base, n), printable(unit.base + n)) for n in unit.names]
+        rows = ledger.at([self.places.key(*one) for one in where])
+        sizes = np.array(unit.sizes, np.int64)
+        lost = np.isin(sizes, ledger.size[self.free]) | ((sizes < 0) & self.free.any())
+        chosen = np.flatnonzero(np.where(rows >= 0, ~ledger.again[rows], lost)).tolist()
+        return replace(
+            unit,
+            names=tuple(unit.names[k] for k in chosen),
+            sizes=tuple(unit.sizes[k] for k in chosen),
+            versions=tuple(unit.versions[k] for k in chosen),
+            salted=frozenset(),
+        )
+
+    def _look_elsewhere(self, sizes: set[int] | None) -> None:
+        """Find out which photos that no input covers have lost their files, of some sizes or all.
+
+        So that a folder is recognised which was renamed, and is given under its new name alone.
+        """
+        ledger = self.ledger
+        unknown = ~self.inputs.present & ~self.missing & ~ledger.gone & (ledger.content != 0)
+        if sizes is not None:
+            unknown &= np.isin(ledger.size, list(sizes)) if -1 not in sizes else True
+        rows = np.flatnonzero(unknown & (ledger.shard >= 0))
+        numbers = np.unique(ledger.shard[rows])
+        for number in numbers[:MOST_FOLDERS].tolist():
+            here = rows[ledger.shard[rows] == number]
+            self.free[here] = ~np.isin(ledger.place[here], self._there(ledger.shards[number]))
+
+    def _match(self, found: Sequence[Mapping[str, str | None]]) -> set[int]:
+        """Find the row of each photo that was hashed, and return the rows that were found."""
+        ledger = self.ledger
+        rows = ledger.at([self._place(one) for one in found]).tolist()
+        settled: set[int] = set()
+        left: dict[int, list[Mapping[str, str | None]]] = defaultdict(list)
+        for one, row in zip(found, rows, strict=True):
+            content = content_key(one["sha256"])
+            if row >= 0 and content and content == int(ledger.content[row]):
+                settled.add(row)
+                self._settle(row, one)
+                continue
+            if content:
+                left[content].append(one)
+                if row >= 0 and not ledger.gone[row]:
+                    self.free[row] = True  # its file holds something else now
+        for content, ones in left.items():
+            lost = [r for r in ledger.with_content(content).tolist() if self.free[r]]
+            for row, one in self._pairs([r for r in lost if r not in settled], ones):
+                settled.add(row)
+                self._settle(row, one)
+                self.result.moved += not ledger.gone[row]
+        return settled
+
+    def _pairs(
+        self, rows: list[int], ones: list[Mapping[str, str | None]]
+    ) -> Iterable[tuple[int, Mapping[str, str | None]]]:
+        """Pair rows and files of the same bytes: those of one name first, then in order."""
+        if len(rows) > 1 or len(ones) > 1:
+            ids = self.ledger.ids(rows)
+            uris = self.uris(ids)
+            names = {row: _name(uris.get(i, "")) for row, i in zip(rows, ids, strict=True)}
+            for one in list(ones):
+                same = [row for row in rows if names[row] == _name(str(one["uri"]))]
+                if same:
+                    rows.remove(same[0])
+                    ones.remove(one)
+                    yield same[0], one
+        yield from zip(rows, ones, strict=False)
+
+    def _settle(self, row: int, one: Mapping[str, str | None]) -> None:
+        place = Place(str(one["uri"]), one["shard"], one["file_version"])
+        where = self.result.back if self.ledger.gone[row] else self.result.places
+        where[self.ledger.ids([row])[0]] = place
+
+    def _note_whole(self, unit: Unit, images: int) -> None:
+        """Note an archive all of whose images are in the lake."""
+        name, version = self.places.real(printable(unit.base)), unit.version(0)
+        found = (*self.result.places.values(), *self.result.back.values())
+        here = sum(self.places.real(place.shard or "") == name for place in found)
+        if version and here == images:
+            self.result.whole[name] = (version, images)
+
+    def _there(self, shard: str) -> Keys:
+        """Return the places of what is in a folder, or in an archive; all if nobody can tell."""
+        folder = Folder(shard, self.options)
+        try:
+            if not folder.exists():
+                return NOTHING
+            if archive_kind(shard):
+                return self.ledger.place
+            listed = within(lambda: folder.fs.ls(folder.path(), detail=False), "list", shard)
+        except (StorageError, ConfigError):
+            return self.ledger.place
+        names = (printable(path.rstrip("/").rsplit("/", 1)[-1]) for path in listed)
+        keys = [self.places.key(shard, f"{shard.rstrip('/')}/{name}") for name in names]
+        return np.array(keys, np.uint64)
+
+
+def _matches(extent: Extent, uri: str) -> bool:
+    """Return whether a glob matches a photo, its archive, or a folder that it lies in."""
+    assert extent.pattern is not None
+    parts = uri.split("#", 1)[0].split("/")
+    ends = range(len(parts), 0, -1)
+    return any(extent.pattern.match(path) for path in (uri, *("/".join(parts[:n]) for n in ends)))
+
+
+def _name(uri: str) -> str:
+    return uri.rsplit("/", 1)[-1].rsplit("#", 1)[-1]
+
+
+def _hashes(unit: Unit, config: ReadConfig) -> tuple[list[dict[str, str | None]], bool]:
+    """Return place, hash and version of the images of a unit, and whether it is damaged."""
+    report = Report()
+    tables = [table.select(READ) for table in read(unit, Ledger.empty(), config, report)]
+    rows = pa.concat_tables(tables).to_pylist() if tables else []
+    return rows, bool(report.damage)
