@@ -53,6 +53,8 @@ from pipeline.storage.folder import Folder
 from pipeline.web.report.settings import ReportConfig
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.dedupe.decision import Decision
     from pipeline.dedupe.plans import Copy
     from pipeline.dedupe.removal import Moved
@@ -182,6 +184,11 @@ class Lake:
     def images(self) -> Table:
         """A row for each photo, good or bad."""
         return images_of(self.store)
+
+    @property
+    def gone(self) -> Table:
+        """A row for each photo that is not there any more, with `gone_since`; see `prune`."""
+        return images_of(self.store.gone())
 
     @property
     def faces(self) -> FaceTable:
@@ -472,6 +479,19 @@ class Lake:
         from pipeline.maintenance.check import check, check_and_repair
 
         return check_and_repair(self.store) if repair else check(self.store)
+
+    def prune(self, *, dry_run: bool = False, wait: bool = False) -> "pa.Table":
+        """Remove the rows of photos that are gone for good, and return them (`gone` has them).
+
+        With `dry_run` they are returned alone.
+        """
+        from pipeline.lake.moves import prune
+
+        with held(self.store, new_run_id("prune"), wait):
+            gone = self.gone.to_arrow(["image_id", "uri", "faces", "gone_since"])
+            if not dry_run:
+                prune(self.store)
+        return gone
 
     def forget(
         self,

@@ -19,6 +19,7 @@ from pipeline.commands import (
     index,
     people,
     plan,
+    prune,
     report,
     review,
     schema,
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
-        export_vectors, verify, evaluate, check, forget, weights, schema,
+        export_vectors, verify, evaluate, check, prune, forget, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

@@ -26,7 +26,7 @@ from pipeline.lake.store import LakeStore, Models, Shards
 from pipeline.models.cards.card import find_card, known_cards
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore
-from pipeline.people.store import People
+from pipeline.people.store import corrected_faces
 from pipeline.sources.members import Report
 from pipeline.sources.plan import check_columns, plan
 from pipeline.sources.reconcile import Reconciled, Reconciler, to_hash
@@ -113,12 +113,6 @@ def index(
 def ledger_of(config: IndexConfig, lake: LakeStore) -> Ledger:
     """Return which images the lake has; those with errors that are tried again are to be read."""
     return lake.ledger(config.retried_codes()) if lake.models() else Ledger.empty()
-
-
-def corrected_faces(lake: LakeStore) -> set[str]:
-    """Return the ids of all faces that corrections speak of."""
-    rows = People(lake).constraints()
-    return {face for row in rows for face in (*row.faces, *row.others)}
 
 
 def compared(

@@ -162,9 +162,9 @@ class Ledger:
         return cls(**columns, shards=tuple(numbers), forgotten=forgotten)
 
     @classmethod
-    def empty(cls, forgotten: Forgotten = NOTHING) -> "Ledger":
+    def empty(cls) -> "Ledger":
         """Return the ledger of a new lake."""
-        return cls.from_tables([], forgotten=forgotten)
+        return cls.from_tables([])
 
     @cached_property
     def _by_place(self) -> tuple[Ints, Keys]:

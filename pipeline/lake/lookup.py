@@ -23,15 +23,19 @@ Which = Literal["largest", "central"]
 Find = Callable[[str], AbstractSet[str]]
 
 
-def find_images(lake: LakeStore) -> Find:
+def find_images(lake: LakeStore, gone: bool = False) -> Find:
     """Return a function that finds images by any of their names: several where it is ambiguous.
+
+    Those that are not there any more are found with `gone`.
 
     A name is the image_id, the uri, the name in its archive, or the last parts of these, with or
     without extension: `2004/may/a.jpg`, `a.jpg` or `a`.
     """
     levels: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(5)]
     places: dict[str, str] = {}
-    for image in lake.read("images", ["image_id", "uri"]).to_pylist():
+    columns = ["image_id", "uri"]
+    stores = lake.with_gone() if gone else [lake]
+    for image in (row for one in stores for row in one.read("images", columns).to_pylist()):
         places[image["image_id"]] = image["uri"].replace("#", "/")
         for level, key in zip(levels, _keys(image["image_id"], image["uri"]), strict=True):
             level[_spelling(key)].add(image["image_id"])

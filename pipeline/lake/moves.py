@@ -5,6 +5,7 @@ from there when the photo does: nothing that reads `images` and `faces` sees the
 cut: a row is in both for a moment, never in none, and `mend` finishes what was begun.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,8 +21,10 @@ from pipeline.arrays import Floats32
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.ledger import Ledger
-from pipeline.lake.store import LakeStore, parquet_bytes
+from pipeline.lake.store import GONE, LakeStore, parquet_bytes
 
+# Who the faces are that are gone.
+PEOPLE = f"{GONE}/people.json"
 # Parts worked on at once: storage answers in parallel, and a part is some megabytes.
 THREADS = 8
 # Cosine from which a face of an edited photo is the one that was there. Edits of a picture keep it
@@ -115,6 +118,10 @@ def bring_back(lake: LakeStore, places: Mapping[str, Place]) -> None:
         drop(gone, name, ids, images_first=True)
 
     _in_parts(gone, places.keys(), come_back)
+    persons = people_of_gone(lake)
+    left = {f: p for f, p in persons.items() if f.rpartition("-")[0] not in places}
+    if left != persons:
+        note_people_of_gone(lake, left)
 
 
 def rows_of(lake: LakeStore, name: str, image_ids: Sequence[str]) -> tuple[pa.Table, pa.Table]:
@@ -253,14 +260,25 @@ def _matched(cosines: Floats32) -> dict[int, int]:
     return pairs
 
 
-def prune(lake: LakeStore) -> tuple[int, int]:
-    """Remove the rows of images that are gone for good; return how many images and faces."""
+def people_of_gone(lake: LakeStore) -> dict[str, str]:
+    """Return the person of each face that was gone with its image, as far as there was one."""
+    if not lake.folder.exists(PEOPLE):
+        return {}
+    found: dict[str, str] = json.loads(lake.folder.read(PEOPLE))
+    return found
+
+
+def note_people_of_gone(lake: LakeStore, persons: Mapping[str, str]) -> None:
+    """Note who the faces are that are gone, so that whoever is forgotten is forgotten there too."""
+    if persons or lake.folder.exists(PEOPLE):
+        lake.publish_json(PEOPLE, persons)
+
+
+def prune(lake: LakeStore) -> None:
+    """Remove the rows of images that are gone for good."""
     gone = lake.gone()
-    images = faces = 0
-    for name in gone.parts():
-        images += len(gone.read_part("images", name, ["image_id"]))
-        faces += len(gone.read_part("faces", name, ["face_id"]))
-        gone.folder.remove(f"images/{name}")
-        gone.folder.remove(f"faces/{name}")
+    for table in ("images", "faces"):  # without their images, faces are no part, and swept
+        for name in gone.folder.child(table).files():
+            gone.folder.remove(f"{table}/{name}")
     gone.sweep()
-    return images, faces
+    lake.folder.remove(PEOPLE)

@@ -214,6 +214,11 @@ class LakeStore:
         """Return the lake inside this one that holds the rows of images that are not there."""
         return LakeStore(f"{self.folder.url}/{GONE}", self.folder.options)
 
+    def with_gone(self) -> "list[LakeStore]":
+        """Return this lake, and that of images that are not there, if it holds some."""
+        gone = self.gone()
+        return [self, gone] if gone.parts() else [self]
+
     def shards(self) -> Shards:
         """Return the archives that were read to their ends; none where nobody can tell."""
         if not self.folder.exists(SHARDS):

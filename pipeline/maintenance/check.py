@@ -21,10 +21,12 @@ from pipeline.lake import lock, schema
 from pipeline.lake.columns import is_unit, matrix
 from pipeline.lake.ledger import halves
 from pipeline.lake.lock import RunLock
+from pipeline.lake.moves import mend
 from pipeline.lake.store import LakeStore, Models, parquet_bytes
 from pipeline.maintenance.check_tables import findings_in_derived, is_as_written
 from pipeline.maintenance.finding import QUARANTINED, Finding
 from pipeline.maintenance.hold import finish_forgetting, new_run_id
+from pipeline.people.store import corrected_faces
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +73,19 @@ def check(lake: LakeStore) -> Result:
     for table, orphans in lake.orphans().items():
         leftovers = [*orphans, *lake.folder.child(table).temporary_files()]
         result.findings.extend(Finding("leftover", n, f"{table}/{n}") for n in leftovers)
+    result.findings.extend(_of_gone(lake, models))
     result.findings.extend(findings_in_derived(lake, models))
     result.findings.extend(_left_behind(lake, {finding.detail for finding in result.findings}))
     return result
+
+
+def _of_gone(lake: LakeStore, models: Models) -> Iterator[Finding]:
+    """Yield what is wrong with the rows of images that are gone."""
+    for gone in lake.with_gone()[1:]:
+        for name in gone.parts():
+            for finding in check_part(gone, name, models).findings:
+                text = f"{finding.kind}: {finding.detail}"
+                yield Finding("gone", f"gone/{name}", text, finding.rows)
 
 
 def _left_behind(lake: LakeStore, named: set[str]) -> Iterator[Finding]:
@@ -183,7 +195,12 @@ def check_and_repair(lake: LakeStore, wait: bool = False) -> Result:
             finish_forgetting(lake)
         except StorageError as error:  # what is mended now may be what it fails for
             logger.warning("%s", error)
-        repair(lake, check(lake).findings)
+        findings = check(lake).findings
+        _quarantine(lake, findings)
+        if any(finding.kind == "doubled" for finding in findings):
+            mend(lake, lake.ledger(), lambda: corrected_faces(lake))
+            findings = check(lake).findings
+        repair(lake, findings)
         return check(lake)
 
 
@@ -193,12 +210,7 @@ def repair(lake: LakeStore, findings: list[Finding]) -> None:
     Untrustworthy parts move to `quarantine/`, so that the next run does their images again; second
     rows, stray faces and leftovers are removed. Each step leaves a lake that can be read.
     """
-    bad = {finding.part for finding in findings if finding.kind in QUARANTINED}
-    for name in sorted(bad):
-        for table in ("images", "faces"):  # images first: from then on the rows count as missing
-            data = lake.folder.read(f"{table}/{name}")
-            lake.folder.publish(f"quarantine/{table}-{name}", data)
-            lake.folder.remove(f"{table}/{name}")
+    bad = _quarantine(lake, findings)
     for finding in findings:
         if finding.part in bad:
             continue
@@ -209,6 +221,17 @@ def repair(lake: LakeStore, findings: list[Finding]) -> None:
             keep = pc.invert(pc.is_in(faces["face_id"], pa.array(finding.ids)))
             lake.folder.publish(f"faces/{finding.part}", parquet_bytes(faces.filter(keep)))
     lake.sweep()
+
+
+def _quarantine(lake: LakeStore, findings: list[Finding]) -> set[str]:
+    """Move the parts that cannot be trusted away, and return their names."""
+    bad = {finding.part for finding in findings if finding.kind in QUARANTINED}
+    for name in sorted(bad.intersection(lake.parts())):
+        for table in ("images", "faces"):  # images first: from then on the rows count as missing
+            data = lake.folder.read(f"{table}/{name}")
+            lake.folder.publish(f"quarantine/{table}-{name}", data)
+            lake.folder.remove(f"{table}/{name}")
+    return bad
 
 
 def _drop_second_rows(lake: LakeStore, name: str, doubled: set[str]) -> None:

@@ -12,6 +12,7 @@ KINDS = {
     "models": "rows were made by other models than the lake's",
     "stray": "faces whose image is not in their part",
     "doubled": "an image has more than one row",
+    "gone": "rows of photos that are gone; `facelake prune` removes them, or restore a backup",
     "leftover": "a file without a twin, or half-written, left by a crash",
     "derived": "a table of people or duplicates; run `facelake cluster --full` or `dedupe --full`",
     "left behind": "a part of people or duplicates that no table names; the next run removes it",

@@ -8,14 +8,15 @@ import json
 import secrets
 from collections.abc import Mapping
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.dedupe.duplicates import Duplicates
-from pipeline.errors import StorageError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.generations import Generations
-from pipeline.lake.moves import Resized
+from pipeline.lake.moves import Resized, note_people_of_gone, people_of_gone
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten, salted
-from pipeline.maintenance.forget.derived import clean_duplicates
-from pipeline.maintenance.forget.people import clean_people
 from pipeline.people.store import People
 from pipeline.search.store import POINTER, IndexStore
 
@@ -63,13 +64,30 @@ def without(lake: LakeStore, gone: set[str], faces: Resized, run_id: str) -> Non
     """
     if not gone:
         return
+    # They know clustering, and so torch: not for every start.
+    from pipeline.maintenance.forget.derived import clean_duplicates
+    from pipeline.maintenance.forget.people import clean_people
+
     salt = secrets.token_bytes(16)
     keys = Forgotten(salt, images=frozenset(salted(salt, image) for image in gone))
     people = People(lake)
     try:
+        _note_who_is_gone(people, gone)
         parts = (people.current_or_none() or {}).get("parts", {})
         sizes = {name: now for name, (before, now) in faces.items() if parts.get(name) == before}
         clean_people(people, keys, sizes, run_id)
         clean_duplicates(lake, keys, run_id)
-    except StorageError:  # damaged tables are made again by `cluster` and `dedupe`
+    except (StorageError, ConfigError):  # damaged tables are made again by `cluster` and `dedupe`
         return
+
+
+def _note_who_is_gone(people: People, gone: set[str]) -> None:
+    from pipeline.people.view import view
+
+    if people.current_or_none() is None:
+        return
+    where = pc.field("image_id").isin(pa.array(sorted(gone), pa.string()))
+    faces = people.clusters(["face_id"], where)["face_id"].to_pylist()
+    persons = {face: person for face, person in view(people).persons_of(faces).items() if person}
+    if persons:
+        note_people_of_gone(people.lake, people_of_gone(people.lake) | persons)

@@ -27,6 +27,12 @@ TABLES = ("clusters", "people", "suggestions")
 READERS = 16
 
 
+def corrected_faces(lake: LakeStore) -> set[str]:
+    """Return the ids of all faces that corrections speak of."""
+    rows = People(lake).constraints()
+    return {face for row in rows for face in (*row.faces, *row.others)}
+
+
 class People:
     """The people of a lake, and what was said about them.
 

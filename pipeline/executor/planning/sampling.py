@@ -120,7 +120,7 @@ def _of_files(plan: Plan, chosen: Sequence[tuple[Unit, list[int]]]) -> list[Port
         before = merged.get(unit.base)
         if before is not None:
             names, sizes = (*before.names, *names), (*before.sizes, *sizes)
-        merged[unit.base] = replace(unit, names=names, sizes=sizes, salted=frozenset())
+        merged[unit.base] = replace(unit, names=names, sizes=sizes, versions=(), salted=frozenset())
     drawn = sum(len(unit.names) for unit in merged.values())
     return [
         Portion(unit, len(unit.names), round(plan.images * len(unit.names) / drawn))

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import StorageError
+from pipeline.lake.moves import note_people_of_gone, people_of_gone
 from pipeline.lake.schema import FORGOTTEN
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.lake.tombstones import FOLDER, PENDING, Forgotten, lake_salt
@@ -139,6 +140,11 @@ def sweep(
     # Of those that are noted, some were rewritten before a stop.
     sizes = {name: faces.get(name) for name in (changed if parts is None else parts)}
     leftovers = clean_quarantine(lake, forgotten) + lake.sweep()
+    for gone in lake.with_gone()[1:]:
+        changed += clean_parts(gone, forgotten, gone.parts())
+        left = {face: person for face, person in people_of_gone(lake).items()
+                if forgotten.key(face) not in forgotten.faces}  # fmt: skip
+        note_people_of_gone(lake, left)
     index = derived.clean_index(lake, forgotten)
     people = People(lake)
     corrections = clean_corrections(people, forgotten)

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.imaging.geometry import iou
 from pipeline.lake.columns import matrix
 from pipeline.lake.lookup import find_images, one_image
+from pipeline.lake.moves import people_of_gone
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.maintenance.forget.parts import strings
@@ -81,7 +83,7 @@ def find(
     if persons:
         face_ids |= _of_persons(target, view(People(lake)), persons)
     if images:
-        find_image = find_images(lake)
+        find_image = find_images(lake, gone=True)
         for text in images:
             target.images.add(one_image(lake, text, find_image(text)))
     owners = {face.rpartition("-")[0] for face in face_ids}
@@ -107,6 +109,8 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
         if row and row["name"]:
             target.names.add(row["name"])
         face_ids |= {one["face_id"] for one in now.faces(person_id)}
+    were = people_of_gone(now.store.lake)
+    face_ids |= {face for face, person in were.items() if person in target.persons}
     others = pc.invert(pc.is_in(now.people["person_id"], strings(target.persons)))
     rest = now.people.filter(others)
     others_keys = {name_key(name) for name in rest["name"].drop_null().to_pylist()}
@@ -125,7 +129,8 @@ def _of_persons(target: Target, now: View, persons: Sequence[str]) -> set[str]:
 
 
 def _photos(lake: LakeStore, where: pc.Expression) -> dict[str, dict[str, Any]]:
-    return {row["image_id"]: row for row in lake.read("images", PHOTO, where).to_pylist()}
+    tables = [one.read("images", PHOTO, where) for one in lake.with_gone()]
+    return {row["image_id"]: row for table in tables for row in table.to_pylist()}
 
 
 def _add_copies(lake: LakeStore, target: Target) -> None:
@@ -193,7 +198,7 @@ def _rank(face: Mapping[str, Any]) -> str:
 
 def face_rows(lake: LakeStore, where: pc.Expression) -> list[dict[str, Any]]:
     """Return faces with `vector`, the bytes of the embedding, in its place."""
-    table = lake.read("faces", FACES, where)
+    table = pa.concat_tables([one.read("faces", FACES, where) for one in lake.with_gone()])
     vectors = matrix(table["embedding"]).astype("<f4") if len(table) else np.zeros((0, 1))
     return [
         row | {"vector": vector.tobytes()}

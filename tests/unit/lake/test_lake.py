@@ -107,19 +107,17 @@ def test_half_written_files_are_swept(tmp_path):
     assert len(list((tmp_path / "lake" / "faces").iterdir())) == 1
 
 
-def test_error_rows_go_only_when_their_images_are_read_again(lake):
+def test_images_with_errors_that_are_tried_again(lake):
     images, faces = rows(1, 2, 3)
     errors = pa.array(["unreadable", "corrupt", None], pa.string())
     at = images.column_names.index("error")
     images = images.set_column(at, images.schema.field("error"), errors)
     lake.publish_part(images, faces)
-    ids = images["image_id"].to_pylist()
-    retry = frozenset({"unreadable", "corrupt"})
-    assert lake.ledger(retry).again == 2
-    assert len(lake.ledger(frozenset({"unreadable"}))) == 2
-    assert lake.drop_errors(retry, lambda identity, shard: identity == ids[1]) == 1
-    assert lake.read("images", ["image_id"])["image_id"].to_pylist() == [ids[0], ids[2]]
-    assert lake.drop_errors(retry, lambda identity, shard: False) == 0
+    assert lake.ledger(frozenset({"unreadable", "corrupt"})).again.sum() == 2
+    ledger = lake.ledger(frozenset({"unreadable"}))
+    assert len(ledger) == 3
+    found = ledger.find(images["image_id"].to_pylist())
+    assert [ledger.is_current(row, None) for row in found] == [False, True, True]
 
 
 def test_a_run_that_lost_the_lake_publishes_no_part(lake):

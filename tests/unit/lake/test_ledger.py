@@ -11,7 +11,11 @@ def table(rows):
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     kinds = (pa.string(), pa.string(), pa.string(), pa.int64())
     names = ("image_id", "shard", "sha256", "bytes")
-    return pa.table({n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)})
+    given = {n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)}
+    uris = [f"{shard or ''}/{image}.jpg" for image, shard in zip(*columns[:2], strict=True)]
+    nothing = pa.nulls(len(uris), pa.string())
+    return pa.table(given | {"uri": pa.array(uris, pa.string()), "file_version": nothing,
+                             "error": nothing})  # fmt: skip
 
 
 def test_empty():

@@ -28,7 +28,9 @@ def uris(archive, root):
 
 @pytest.fixture
 def root(tmp_path, archive):
-    put(tmp_path, {"p/a.jpg": A, "p/in/b.jpg": B, "p/in/c.jpg": C, "p/t.tar": tar_bytes([("d", D)])})
+    put(
+        tmp_path, {"p/a.jpg": A, "p/in/b.jpg": B, "p/in/c.jpg": C, "p/t.tar": tar_bytes([("d", D)])}
+    )
     assert len(archive.run(tmp_path / "p")[0]) == 4
     return tmp_path / "p"
 
