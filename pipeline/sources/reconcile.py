@@ -103,9 +103,41 @@ class Reconciler:
         settled = self._match(found)
         for unit, places in shards:
             self._note_whole(unit, len(places))
-        missing = [row for row in np.flatnonzero(self.missing).tolist() if row not in settled]
-        self.result.gone = set(self.ledger.ids(missing))
+        here = np.zeros(len(self.ledger), bool)
+        here[list(settled)] = True
+        self._take_what_renamed_folders_lost(here)
+        self.result.gone = set(self.ledger.ids(np.flatnonzero(self.missing & ~here).tolist()))
         return self.result
+
+    def _take_what_renamed_folders_lost(self, settled: Bools) -> None:
+        """Note that photos are gone which a folder had that was renamed, and has not any more.
+
+        No input covers its old name. It counts as renamed when it is not there, at least half of
+        its photos were found elsewhere, and it is not all that a folder held, as a mounted disk is.
+        """
+        ledger = self.ledger
+        rows = settled & ~self.inputs.present & ~self.missing & ~ledger.gone & (ledger.shard >= 0)
+        roots = {self._lost_root(ledger.shards[n]) for n in np.unique(ledger.shard[rows]).tolist()}
+        for root in roots - {None}:
+            inside = ledger.rows_of(self._shards_below(str(root)))
+            inside = inside[~ledger.gone[inside]]
+            if 2 * settled[inside].sum() >= len(inside):
+                self.missing[inside] = True
+
+    def _lost_root(self, shard: str) -> str | None:
+        """Return the highest folder at or above one that is not there; None if nobody can tell."""
+        root = self.places.real(shard)
+        try:
+            while root != "/":
+                above = root.rsplit("/", 1)[0] or "/"
+                if Folder(root, self.options).exists():
+                    return None
+                if Folder(above, self.options).exists():
+                    return root if self._names_in(above) else None
+                root = above
+        except (StorageError, ConfigError):
+            return None
+        return None
 
     def _place(self, row: Mapping[str, str | None]) -> int:
         return self.places.key(row["shard"], str(row["uri"]))
@@ -266,18 +298,21 @@ class Reconciler:
 
     def _there(self, shard: str) -> Keys:
         """Return the places of what is in a folder, or in an archive; all if nobody can tell."""
-        folder = Folder(shard, self.options)
         try:
-            if not folder.exists():
+            if not Folder(shard, self.options).exists():
                 return NOTHING
             if archive_kind(shard):
                 return self.ledger.place
-            listed = within(lambda: folder.fs.ls(folder.path(), detail=False), "list", shard)
+            names = self._names_in(shard)
         except (StorageError, ConfigError):
             return self.ledger.place
-        names = (printable(path.rstrip("/").rsplit("/", 1)[-1]) for path in listed)
         keys = [self.places.key(shard, f"{shard.rstrip('/')}/{name}") for name in names]
         return np.array(keys, np.uint64)
+
+    def _names_in(self, where: str) -> list[str]:
+        folder = Folder(where, self.options)
+        paths = within(lambda: folder.fs.ls(folder.path(), detail=False), "list", where)
+        return [printable(path.rstrip("/").rsplit("/", 1)[-1]) for path in paths]
 
 
 def _matches(extent: Extent, uri: str) -> bool:

@@ -11,7 +11,8 @@ from pipeline.lake.store import LakeStore
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "photos"
 # The parts of the tables that do not tell when or where a run took place.
-STABLE_IMAGES = [f.name for f in schema.IMAGES if f.name not in ("run_id", "uri", "shard")]
+UNSTABLE = ("run_id", "uri", "shard", "file_version")
+STABLE_IMAGES = [f.name for f in schema.IMAGES if f.name not in UNSTABLE]
 STABLE_FACES = [f.name for f in schema.faces_schema(128) if f.name not in ("run_id", "uri")]
 
 

@@ -37,7 +37,7 @@ def root(tmp_path, archive):
 
 def nothing_changes(archive, root):
     before = archive.rows
-    rows, report = archive.run(root)
+    rows, _ = archive.run(root)
     assert len(rows) == 0
     assert not archive.change.gone
     assert archive.rows.equals(before)
@@ -69,6 +69,26 @@ def test_the_whole_archive_moved_and_is_given_by_its_new_name_alone(tmp_path, ro
     assert ids(archive) == before
     assert uris(archive, tmp_path / "q") == ["a.jpg", "in/b.jpg", "in/c.jpg", "t.tar#d"]
     nothing_changes(archive, tmp_path / "q")
+
+
+def test_what_a_renamed_archive_lost_is_gone(tmp_path, root, archive):
+    before = ids(archive)
+    new = root.rename(tmp_path / "q")
+    (new / "a.jpg").unlink()
+    put(tmp_path, {"beside": "the disk is there"})
+    rows, _ = archive.run(new)
+    assert (len(rows), archive.change.moved) == (0, 3)
+    assert archive.change.gone == {before["a.jpg"]}
+
+
+def test_what_was_copied_from_a_disk_that_is_not_mounted(tmp_path, archive):
+    put(tmp_path, {"disk/p/a.jpg": A, "disk/p/b.jpg": B})
+    archive.run(tmp_path / "disk")
+    put(tmp_path, {"home/a.jpg": A})
+    shutil.rmtree(tmp_path / "disk" / "p")
+    archive.run(tmp_path / "home")
+    assert archive.change.moved == 1
+    assert not archive.change.gone
 
 
 def test_a_copy_elsewhere_is_a_photo_of_its_own(tmp_path, root, archive):

@@ -273,7 +273,8 @@ def test_a_moved_archive_with_other_bytes_under_an_old_name_adds_them(tmp_path, 
     put(tmp_path, {"q/x.jpg": C})
     rows, report = archive.run(tmp_path / "q")
     assert len(rows) == report.already_in_lake == archive.change.moved == 1
-    assert len(set(archive.rows["image_id"].to_pylist())) == 3
+    assert len(set(archive.rows["image_id"].to_pylist())) == 2
+    assert len(archive.change.gone) == 1
 
 
 def test_an_archive_with_the_same_names_elsewhere_adds_rows(tmp_path, archive):
