@@ -1,6 +1,6 @@
 """Which images a lake has already: compact, searchable, cheap to share between processes.
 
-About 70 bytes an image: its id, place, content and version of its file as hashes, its size, and the
+About 60 bytes an image: its id, place, content and version of its file as hashes, its size, and the
 number of the folder or archive it came from.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -167,15 +168,17 @@ class Ledger:
         return cls.from_tables([])
 
     @cached_property
-    def _by_place(self) -> tuple[Ints, Keys]:
+    def _by_place(self) -> Ints:
         # Of two at one place the one that is there comes first.
-        order = np.lexsort((self.state & GONE, self.place))
-        return order, self.place[order]
+        return np.lexsort((self.state & GONE, self.place))
 
     @cached_property
-    def _by_content(self) -> tuple[Ints, Keys]:
-        order = np.argsort(self.content, kind="stable")
-        return order, self.content[order]
+    def _by_content(self) -> Ints:
+        return np.argsort(self.content, kind="stable")
+
+    @cached_property
+    def _by_shard(self) -> Ints:
+        return np.argsort(self.shard, kind="stable")
 
     @cached_property
     def gone(self) -> Bools:
@@ -207,25 +210,24 @@ class Ledger:
             at[pending] += 1
         return rows
 
-    def at(self, places: Sequence[int]) -> Ints:
+    def at(self, places: Sequence[int] | Keys) -> Ints:
         """Return the row of the image at each place, -1 where there is none.
 
         One that is gone is returned where no other has its place.
         """
-        order, keys = self._by_place
         wanted = np.array(places, np.uint64)
         if not len(self):
             return np.full(len(wanted), -1, np.int64)
-        index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[index] == wanted, order[index], -1)
+        order = self._by_place
+        first = np.searchsorted(self.place, wanted, sorter=order)
+        rows = order[np.minimum(first, len(self) - 1)]
+        return np.where(self.place[rows] == wanted, rows, -1)
 
     def with_content(self, content: int) -> Ints:
         """Return the rows of images with these bytes."""
         if not content:
             return np.zeros(0, np.int64)
-        order, keys = self._by_content
-        key = np.uint64(content)
-        return order[np.searchsorted(keys, key) : np.searchsorted(keys, key, "right")]
+        return _equal(self.content, self._by_content, np.uint64(content))
 
     def doubled(self) -> Ints:
         """Return the second and further rows of ids that have several."""
@@ -248,24 +250,21 @@ class Ledger:
             return int(self.version[row]) == text_key(version)
         return size < 0 or self.size[row] < 0 or int(self.size[row]) == size
 
-    @cached_property
-    def _by_shard(self) -> tuple[Ints, npt.NDArray[np.int32]]:
-        order = np.argsort(self.shard, kind="stable")
-        return order, self.shard[order]
-
     def rows_of(self, shards: Iterable[int]) -> Ints:
         """Return the rows that came from some folders or archives, by their numbers."""
-        order, keys = self._by_shard
-        pieces = [
-            order[np.searchsorted(keys, one) : np.searchsorted(keys, one, "right")]
-            for one in shards
-        ]
+        pieces = [_equal(self.shard, self._by_shard, np.int32(one)) for one in shards]
         return np.concatenate([np.zeros(0, np.int64), *pieces])
 
     def shard_of(self, row: int) -> str:
         """Return the folder, archive or table that the image in `row` came from."""
         index = int(self.shard[row])
         return self.shards[index] if index >= 0 else ""
+
+
+def _equal(column: npt.NDArray[Any], order: Ints, value: np.generic) -> Ints:
+    """Return the rows in which a column, sorted by `order`, has a value."""
+    ends = (np.searchsorted(column, value, side, sorter=order) for side in ("left", "right"))
+    return order[slice(*ends)]
 
 
 _NO_IMAGES = pa.table(

@@ -12,7 +12,7 @@ import numpy as np
 from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
-from pipeline.lake.ledger import Ledger, Places
+from pipeline.lake.ledger import Keys, Ledger, Places
 from pipeline.lake.store import Shards
 from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
 from pipeline.sources.members import Report
@@ -215,8 +215,7 @@ def _skipped_hint(result: Plan) -> str:
 
 def _new_files(group: _FileGroup, ledger: Ledger, result: Plan, places: Places) -> list[int]:
     """Return which files of a group are to be read: new ones, and those that were changed."""
-    where = [(parent(group.base, f.name), printable(group.base + f.name)) for f in group.files]
-    rows = ledger.at([places.key(folder, uri) for folder, uri in where]).tolist()
+    rows = ledger.at(places_of(group.base, [file.name for file in group.files], places)).tolist()
     new = []
     for i, (file, row) in enumerate(zip(group.files, rows, strict=True)):
         if row >= 0 and file.missing:
@@ -231,6 +230,12 @@ def _new_files(group: _FileGroup, ledger: Ledger, result: Plan, places: Places) 
             result.rereads |= not ledger.gone[row]
         new.append(i)
     return new
+
+
+def places_of(base: str, names: Sequence[str], places: Places) -> Keys:
+    """Return the keys of the places of loose files, uint64 [N]."""
+    keys = (places.key(parent(base, name), printable(base + name)) for name in names)
+    return np.fromiter(keys, np.uint64, len(names))
 
 
 def parent(base: str, name: str) -> str:

@@ -19,7 +19,7 @@ from pipeline.lake.checkpoints import Mapper, in_process
 from pipeline.lake.ledger import Keys, Ledger, Places, content_key
 from pipeline.lake.moves import Place
 from pipeline.sources.members import Report
-from pipeline.sources.plan import parent
+from pipeline.sources.plan import places_of
 from pipeline.sources.read import read
 from pipeline.sources.units import Extent, Plan, Unit, archive_kind
 from pipeline.storage.errors import within
@@ -215,8 +215,7 @@ class Reconciler:
     def _of_files(self, unit: Unit) -> Unit:
         """Return the files of a unit that are worth a look."""
         ledger = self.ledger
-        where = [(parent(unit.base, n), printable(unit.base + n)) for n in unit.names]
-        rows = ledger.at([self.places.key(*one) for one in where])
+        rows = ledger.at(places_of(unit.base, unit.names, self.places))
         sizes = np.array(unit.sizes, np.int64)
         lost = np.isin(sizes, ledger.size[self.free]) | ((sizes < 0) & self.free.any())
         chosen = np.flatnonzero(np.where(rows >= 0, ~ledger.again[rows], lost)).tolist()

@@ -92,16 +92,16 @@ def test_memory_of_a_node_by_hand():
     expected = 512 * mib + 256 * mib + 16 * 128 * mib + 300 * MB + tasks
     expected += 16 * (700 * MB + 100 * MB + 400 * MB)
     assert result.node_bytes == pytest.approx(expected)
-    assert result.node_again_bytes == pytest.approx(expected + 36e6)
-    assert node_bytes(ONE, sizing, 10, 16, in_lake=10**9) == pytest.approx(expected + 36e9)
+    assert result.node_again_bytes == pytest.approx(expected + 77e6)
+    assert node_bytes(ONE, sizing, 10, 16, in_lake=10**9) == pytest.approx(expected + 77e9)
 
 
 def test_memory_of_the_driver_by_hand():
     base = driver_bytes(0, 0, 0)
     assert driver_bytes(10**9, 0, 0) == base  # shards are few
-    assert driver_bytes(10**9, 1, 0) == base + 400e9
-    assert driver_bytes(10**9, 0, 10**9) == base + 95e9
-    assert driver_bytes(10**9, 0.5, 10**8) == base + 36e8 + 200e9
+    assert driver_bytes(10**9, 1, 0) == base + 500e9
+    assert driver_bytes(10**9, 0, 10**9) == base + 125e9
+    assert driver_bytes(10**9, 0.5, 10**8) == base + 77e8 + 250e9
 
 
 def test_gpus_and_what_feeds_them():
@@ -320,7 +320,7 @@ def test_json_of_a_sample_of_the_examples(capsys, monkeypatch):
     assert all(value >= 0 for value in result["sample"]["memory_bytes"].values())
     assert sum(result["sample"]["memory_bytes"].values()) > 0
     assert result["gpu"]["cores"] is None
-    assert any("driver needs 400 GB" in text for text in result["warnings"])
+    assert any("driver needs 500 GB" in text for text in result["warnings"])
     assert any("4 photos are a small sample" in text for text in result["warnings"])
 
 
