@@ -71,11 +71,14 @@ class Indexed:
 class Followers(Protocol):
     """What was made from a lake, and follows its photos; see `maintenance.follow`."""
 
-    def note_new_sizes(self, lake: LakeStore, images: Resized, faces: Resized) -> None:
+    def moved(self, lake: LakeStore, images: Resized, faces: Resized) -> None:
         """Note the new sizes of parts in which places alone have changed."""
 
-    def without(self, lake: LakeStore, gone: set[str], faces: Resized, run_id: str) -> None:
+    def leaving(self, lake: LakeStore, gone: set[str], run_id: str) -> None:
         """Take images that are gone out of people and duplicates."""
+
+    def left(self, lake: LakeStore, faces: Resized) -> None:
+        """Note the new sizes of parts that images left."""
 
 
 def index(
@@ -141,12 +144,11 @@ def bring_in_step(lake: LakeStore, change: Reconciled, run_id: str, followers: F
     was_images, was_faces = images.files(), faces.files()
     relocate(lake, change.places)
     moved_faces = faces.files()
-    followers.note_new_sizes(
-        lake, resized(was_images, images.files()), resized(was_faces, moved_faces)
-    )
+    followers.moved(lake, resized(was_images, images.files()), resized(was_faces, moved_faces))
     bring_back(lake, change.back)
+    followers.leaving(lake, change.gone, run_id)
     park(lake, change.gone, datetime.now(UTC).replace(microsecond=0))
-    followers.without(lake, change.gone, resized(moved_faces, faces.files()), run_id)
+    followers.left(lake, resized(moved_faces, faces.files()))
     lake.note_shards(change.whole)
 
 

@@ -21,13 +21,10 @@ from pipeline.people.store import People
 from pipeline.search.store import POINTER, IndexStore
 
 
-def note_new_sizes(lake: LakeStore, images: Resized, faces: Resized) -> None:
+def moved(lake: LakeStore, images: Resized, faces: Resized) -> None:
     """Note the new sizes of parts in which places alone have changed."""
-    for generations, sizes in (
-        (People(lake).generations, faces),
-        (Duplicates(lake).generations, images),
-    ):
-        _in_pointer(generations, sizes)
+    _in_pointer(People(lake).generations, faces)
+    _in_pointer(Duplicates(lake).generations, images)
     folder = IndexStore(lake).folder
     if not faces or not folder.exists(POINTER):
         return
@@ -42,25 +39,10 @@ def note_new_sizes(lake: LakeStore, images: Resized, faces: Resized) -> None:
     folder.publish(POINTER, json.dumps(about).encode())
 
 
-def _in_pointer(generations: Generations, sizes: Resized) -> None:
-    about = generations.current_or_none()
-    if about is None or not sizes:
-        return
-    parts: Mapping[str, int] = about.get("parts", {})
-    now = {name: _now(sizes, name, size) for name, size in parts.items()}
-    if now != parts:
-        generations.lake.publish_json(generations.pointer, about | {"parts": now})
-
-
-def _now(sizes: Resized, name: str, size: int) -> int | None:
-    before, now = sizes.get(name, (None, None))
-    return now if before == size else size
-
-
-def without(lake: LakeStore, gone: set[str], faces: Resized, run_id: str) -> None:
+def leaving(lake: LakeStore, gone: set[str], run_id: str) -> None:
     """Take images that are gone out of people and duplicates, as `facelake forget` does.
 
-    `faces` are the sizes of the parts that they left.
+    Their rows leave afterwards: should this be cut, the next run finds them gone again.
     """
     if not gone:
         return
@@ -73,12 +55,31 @@ def without(lake: LakeStore, gone: set[str], faces: Resized, run_id: str) -> Non
     people = People(lake)
     try:
         _note_who_is_gone(people, gone)
-        parts = (people.current_or_none() or {}).get("parts", {})
-        sizes = {name: now for name, (before, now) in faces.items() if parts.get(name) == before}
-        clean_people(people, keys, sizes, run_id)
+        clean_people(people, keys, {}, run_id)
         clean_duplicates(lake, keys, run_id)
     except (StorageError, ConfigError):  # damaged tables are made again by `cluster` and `dedupe`
         return
+
+
+def left(lake: LakeStore, faces: Resized) -> None:
+    """Note the new sizes of parts that images left: people do without them already."""
+    _in_pointer(People(lake).generations, faces)
+
+
+def _in_pointer(generations: Generations, sizes: Resized) -> None:
+    about = generations.current_or_none()
+    if about is None or not sizes:
+        return
+    parts: Mapping[str, int] = about.get("parts", {})
+    sized = {name: _now(sizes, name, size) for name, size in parts.items()}
+    now = {name: size for name, size in sized.items() if size is not None}
+    if now != parts:
+        generations.lake.publish_json(generations.pointer, about | {"parts": now})
+
+
+def _now(sizes: Resized, name: str, size: int) -> int | None:
+    before, now = sizes.get(name, (None, None))
+    return now if before == size else size
 
 
 def _note_who_is_gone(people: People, gone: set[str]) -> None:
