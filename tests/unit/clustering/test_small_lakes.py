@@ -21,16 +21,6 @@ def cluster(people):
     return Run(people, ClusterConfig(full=True), in_process, "run").cluster()
 
 
-def two_people(each, within, across, seed=0):
-    """Return vectors whose cosines are `within` two halves, and `across` them, on average."""
-    random = np.random.default_rng(seed)
-    noise = np.linalg.qr(random.standard_normal((128, 2 * each + 3)))[0].T
-    both, apart = across**0.5, (within - across) ** 0.5
-    halves = [both * noise[-1] + apart * noise[side - 3] for side in (0, 1)]
-    own = (1 - within) ** 0.5 * noise[: 2 * each]
-    return (np.repeat(halves, each, axis=0) + own).astype(np.float32)
-
-
 def family(folder, more, seed=5):
     """Write a lake of six people and `more`, whose faces are the last."""
     vectors, _ = lakes.archive(6, 8, seed=seed)
@@ -41,7 +31,7 @@ def family(folder, more, seed=5):
 
 @pytest.mark.parametrize("across", [0.2, 0.3, 0.36, 0.4])
 def test_two_people_who_look_alike_are_apart_or_asked_about(tmp_path, across):
-    people, faces = family(tmp_path, two_people(10, 0.61, across))
+    people, faces = family(tmp_path, lakes.two_people(10, 0.61, across))
     cluster(people)
     rows = {row["face_id"]: row for row in people.clusters().to_pylist()}
     of_half = [{rows[face]["person_id"] for face in side} for side in (faces[:10], faces[10:])]
@@ -58,7 +48,7 @@ def test_two_people_who_look_alike_are_apart_or_asked_about(tmp_path, across):
 
 
 def test_one_person_is_not_asked_about(tmp_path):
-    people, faces = family(tmp_path, two_people(10, 0.61, 0.55))
+    people, faces = family(tmp_path, lakes.two_people(10, 0.61, 0.55))
     cluster(people)
     rows = {row["face_id"]: row for row in people.clusters().to_pylist()}
     assert len({rows[face]["person_id"] for face in faces}) == 1
@@ -67,7 +57,7 @@ def test_one_person_is_not_asked_about(tmp_path):
 
 
 def test_halves_are_found_beside_a_face_that_is_like_nobody():
-    vectors = np.concatenate([two_people(5, 0.7, 0.35), np.eye(128, dtype=np.float32)[:1]])
+    vectors = np.concatenate([lakes.two_people(5, 0.7, 0.35), np.eye(128, dtype=np.float32)[:1]])
     side = two_halves((vectors @ vectors.T).astype(np.float64))
     assert side[-1] == -1 or side.min() >= 0
     assert len(set(side[:5])) == len(set(side[5:10])) == 1
