@@ -40,11 +40,12 @@ class Halves:
 
 
 def halves(people: Assignment) -> Halves:
-    """Return the halves of all people with enough core faces in this run."""
+    """Return the halves of all people with enough core faces, all of them in this run."""
+    whole = np.bincount(people.person, minlength=len(people.sizes)) == people.sizes
     order = np.lexsort((mix(people.faces.rank[people.core]), people.person))
     person = people.person[order]
     place = np.arange(len(order)) - np.searchsorted(person, person)
-    order = order[place < MOST_FACES]
+    order = order[(place < MOST_FACES) & whole[person]]
     starts = np.flatnonzero(np.diff(people.person[order], prepend=-1))
     ends = np.append(starts[1:], len(order))
     enough = ends - starts >= 2 * LEAST_HALF

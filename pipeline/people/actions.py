@@ -40,7 +40,7 @@ __all__ = [
 ANCHORS = 64
 # Of each person that is merged, the most central ones: more hold together by themselves.
 MOST_MERGED = 2_000
-# Of a person that faces are taken out of; the rest is left to clustering.
+# Of those that are taken out of a person, and of the others; the rest is left to clustering.
 MOST_COMPARED = 2_000
 LONGEST_NAME = 200
 # Control characters, halves of characters, and line breaks; and what makes a terminal or a page
@@ -242,7 +242,7 @@ def followers(people: People, person_id: str, face_ids: Sequence[str]) -> Partin
     """
     now = view(people)
     faces = _own_faces(now, _person(now, person_id), face_ids)
-    return _parting(people, _compared(now, person_id, faces), faces)
+    return _parting(people, _others(now, person_id, faces), faces)
 
 
 def _own_faces(now: View, person: dict[str, Any], face_ids: Sequence[str]) -> list[str]:
@@ -271,13 +271,14 @@ def _told_apart(people: People, now: View, faces: Sequence[str], person_id: str)
     return [face for face, person in where.items() if person == person_id]
 
 
-def _compared(now: View, person_id: str, faces: Sequence[str]) -> list[str]:
-    """Return the faces of a person that are compared, `faces` first."""
-    every = [row["face_id"] for row in now.faces(person_id)]
-    return [*faces, *(face for face in every if face not in set(faces))][:MOST_COMPARED]
+def _others(now: View, person_id: str, faces: Sequence[str]) -> list[str]:
+    """Return the faces of a person without some, the most central first."""
+    out = set(faces)
+    return [row["face_id"] for row in now.faces(person_id) if row["face_id"] not in out]
 
 
-def _parting(people: People, compared: Sequence[str], faces: Sequence[str]) -> Parting:
+def _parting(people: People, others: Sequence[str], faces: Sequence[str]) -> Parting:
+    compared = [*faces[:MOST_COMPARED], *others[:MOST_COMPARED]]
     wanted = pc.is_in(pc.field("face_id"), pa.array(compared, pa.string()))
     table = people.lake.read("faces", ["face_id", "embedding"], wanted)
     vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
@@ -293,19 +294,19 @@ def _take_out(
     They differ from the faces `apart` alone, never from one that may well be theirs.
     """
     person_id = person["person_id"]
-    staying = [face for face in _compared(now, person_id, faces) if face not in faces]
+    staying = _others(now, person_id, faces)
     if not staying:
         return None
     if apart is None:
-        parted = _parting(people, [*faces, *staying], faces)
+        parted = _parting(people, staying, faces)
         staying, apart = list(dict.fromkeys([*parted.stay, *staying])), parted.apart
-    others = [face for face in apart if face in set(staying)] or staying[:1]
+    known, leaving = set(staying), set(faces)
+    others = [face for face in apart if face in known] or staying[:1]
     for one in resolve(people.constraints()).sets:
         # What was confirmed as one person with those that go needs somebody who stays with it.
-        rest = [face for face in staying if face in one.faces]
-        if rest and one.faces & set(faces) and not set(rest) & set(others):
-            others.insert(0, rest[0])
-    confirmed = now.confirmed.get(person_id, frozenset()) - set(faces)
+        if one.faces & leaving and one.faces & known and not one.faces & set(others):
+            others.insert(0, next(face for face in staying if face in one.faces))
+    confirmed = now.confirmed.get(person_id, frozenset()) - leaving
     others = sorted(others, key=lambda face: face not in confirmed)[:ANCHORS]
     statements = [Statement("different", faces, others, person_id)]
     if person["name"] and not confirmed:  # else the name would go with the faces

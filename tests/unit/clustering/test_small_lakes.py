@@ -56,6 +56,23 @@ def test_one_person_is_not_asked_about(tmp_path):
     assert min(rows[face]["confidence"] for face in faces) > 0.98
 
 
+def test_new_photos_of_somebody_are_not_taken_for_all_of_them(tmp_path):
+    more = lakes.two_people(10, 0.61, 0.38)
+    vectors, _ = lakes.archive(6, 30, seed=5)
+    every = np.concatenate([vectors, more])
+    names = [f"f{i}" for i in range(len(every))]
+    first = np.setdiff1d(np.arange(len(every)), [180, 181, 190, 191])
+    people = lakes.make(tmp_path, every[first], [names[i] for i in first])
+    cluster(people)
+    asked = people.suggestions().to_pylist()
+    rest = np.array([180, 181, 190, 191])
+    lakes.make(tmp_path, every[rest], [names[i] for i in rest])
+    about = Run(people, ClusterConfig(), in_process, "more").cluster()
+    assert about["incremental"]
+    kinds = [row["kind"] for row in people.suggestions().to_pylist()]
+    assert kinds.count("merged") == sum(row["kind"] == "merged" for row in asked)
+
+
 def test_halves_are_found_beside_a_face_that_is_like_nobody():
     vectors = np.concatenate([lakes.two_people(5, 0.7, 0.35), np.eye(128, dtype=np.float32)[:1]])
     side = two_halves((vectors @ vectors.T).astype(np.float64))

@@ -90,6 +90,14 @@ def test_her_faces_moved_to_her_are_told_from_her_sisters_alone(sisters):
     assert person_of(people, own + hers) == one
 
 
+def test_more_faces_than_are_compared(sisters, monkeypatch):
+    people, own, hers = sisters
+    one = person_of(people, own + hers)
+    monkeypatch.setattr("pipeline.people.actions.MOST_COMPARED", 4)
+    new = people.split(one, hers, only=True).person_id
+    assert (person_of(people, own), person_of(people, hers)) == (one, new)
+
+
 def test_of_one_person_nobody_follows():
     vectors, _ = lakes.archive(1, 10, seed=3)
     faces = dict(zip("abcdefghij", vectors, strict=True))
