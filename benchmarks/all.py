@@ -42,6 +42,8 @@ def main() -> None:
         index(f"{data_folder()}/lfw-dev/*.tar", lakes / "lfw")
         run("benchmarks.verification", lakes / "lfw", data_folder() / "lfw-dev" / "pairs.txt")
         index(data_folder() / "wild-dev", lakes / "wild")
+        run("benchmarks.small_lakes", lakes / "lfw", lakes / "wild")
+        run("benchmarks.splits", lakes / "lfw", lakes / "wild")
     run("benchmarks.mtcnn_parity", *reference)
     run("benchmarks.inception_parity", *reference)
     run("benchmarks.speed", "--write", DOCUMENT, "--json", "speed.json", *reference)

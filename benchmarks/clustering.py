@@ -127,12 +127,6 @@ def dev(options: argparse.Namespace) -> None:
             pairwise, found_f = np.array(others[name, kind][t]).T
             print(f"| {kind} at its best, {t:.2f} | {pairwise.mean():.4f} | {best:.4f}, "
                   f"{found_f.min():.4f} to {found_f.max():.4f} | |", flush=True)  # fmt: skip
-        print(
-            "\n| false neighbours | pairwise F | BCubed P / R / F | clusters |\n|---|---|---|---|"
-        )
-        for fn in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
-            cluster(path, "--full", "--false-neighbours", str(fn))
-            print(line(str(fn), rates(label, clusters_of(lake, face_ids))), flush=True)
     print("\n### One setting for both: BCubed F\n")
     for kind in ALGORITHMS:
         means = {t: [np.mean([f[1] for f in others[n, kind][t]]) for n in names]

@@ -1,6 +1,6 @@
 """The threshold of a lake, measured on pairs of its own faces."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,19 +37,18 @@ def calibrate_lake(
 ) -> Calibration:
     """Measure strangers on pairs of a sample; a run that adds keeps what was measured."""
     total = len(core) + past.core_faces
-    if past.impostors:
-        threshold = calibrate(
-            np.zeros(0), total, config.false_neighbours, past.impostors, config.threshold
-        )
-        return Calibration(threshold, past.curve)
     models = lake.models()
     card = known_cards().get(models.embedder.split("@")[0]) if models else None
     figures = card.thresholds if card else {}
+    own = (figures["own_mean"], figures["own_sd"]) if "own_mean" in figures else None
+    if past.impostors:
+        threshold = calibrate(np.zeros(0), total, past.impostors, config.threshold)
+        return Calibration(replace(threshold, own=own), past.curve)
     prior = (figures.get("impostor_mean", PRIOR_MEAN), figures.get("impostor_sd", PRIOR_SD))
     sample = core[np.argsort(mix(faces.rank[core]), kind="stable")[:SAMPLE_FACES]]
     vectors = faces.vectors(sample)
     shifts = range(1, min(SAMPLE_SHIFTS, len(sample) - 1) + 1)
     cosines = [similarity(vectors, np.roll(vectors, shift, axis=0)) for shift in shifts]
     values = np.concatenate([np.zeros(0), *cosines])
-    threshold = calibrate(values, total, config.false_neighbours, prior, config.threshold)
-    return Calibration(threshold, curve(threshold, values, total))
+    threshold = calibrate(values, total, prior, config.threshold)
+    return Calibration(replace(threshold, own=own), curve(threshold, values, total))

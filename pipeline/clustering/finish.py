@@ -1,6 +1,6 @@
 """The last steps of a clustering: corrections obeyed, weak faces joined, similarity measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pipeline.clustering.evidence import Confirmed
 from pipeline.clustering.gather import Faces
 from pipeline.clustering.groups_level import Groups
 from pipeline.clustering.level import ALTERNATIVES, put_nodes, search_level
+from pipeline.clustering.modes import halves
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
 from pipeline.clustering.shards import NodeColumns, NodeSet
@@ -67,7 +68,7 @@ def finish(
     name_of_group = face_of_group[groups.merged]
     label = np.full(len(tiers.tier), NOBODY)
     label[core] = name_of_group[groups.of_face[core]]
-    cosine = float(groups.threshold.cosine())
+    cosine = float(replace(groups.threshold, extra=0.0).cosine())
     label = join_supported(groups.face_groups, label, cosine, confirmed.faces)
     label[core] = confirmed.together(label)[core]
     past_label = name_of_group[groups.size :]
@@ -97,7 +98,7 @@ def finish(
         faces=faces, tiers=tiers, person=person, own=scores.own, other=scores.other,
         sizes=assignment.sizes, means=assignment.means, past_person=people.past, groups=groups,
         person_of_group=people.numbers(name_of_group), face_of_group=face_of_group,
-        confirmed=confirmed, odds=odds,
+        confirmed=confirmed, odds=odds, halves=halves(assignment),
     )  # fmt: skip
 
 

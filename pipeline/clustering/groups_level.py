@@ -1,6 +1,6 @@
 """The level of groups: groups of faces, and people of earlier runs, merge by their means."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from pipeline.arrays import Floats64, Ints
 from pipeline.clustering.algorithms.grid import Grid
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.settings import ClusterConfig
-from pipeline.clustering.algorithms.threshold import NORMAL, Threshold
+from pipeline.clustering.algorithms.threshold import LEAST_GROUPS, Threshold, deviations
 from pipeline.clustering.evidence import Confirmed, Evidence
 from pipeline.clustering.faces_level import FaceGroups
 from pipeline.clustering.level import link_level, put_nodes, search_level
@@ -83,7 +83,7 @@ def merge_groups(
             item=np.arange(total),
         ),
     )  # fmt: skip
-    threshold = threshold_of_groups(face_groups.graph.threshold, config, total)
+    threshold = threshold_of_groups(face_groups.graph.threshold, total)
     of_face = np.full(faces, NOBODY)
     of_face[face] = np.searchsorted(groups.names, label[face])
     # Groups are searched twice as far: what links two of them is weaker than between faces.
@@ -103,14 +103,17 @@ def merge_groups(
     )
 
 
-def threshold_of_groups(threshold: Threshold, config: ClusterConfig, total: int) -> Threshold:
+def threshold_of_groups(threshold: Threshold, total: int) -> Threshold:
     """Return the threshold of the level.
 
-    A new group may meet every person of the past, so all of them count.
+    A new group may meet every person of the past, so all of them count. Two single faces, and two
+    groups of several, need what they needed before: those pairs have been looked at, and groups of
+    one person are seldom so unlike each other. A face that suits a person's average needs less.
     """
     if threshold.fixed is not None:
         return threshold
-    return threshold.at(-NORMAL.inv_cdf(min(0.5, config.false_neighbours / max(2, total))))
+    z = deviations(max(total, LEAST_GROUPS))
+    return replace(threshold, z=z, extra=threshold.z - z)
 
 
 def evidence_on_groups(

@@ -13,7 +13,8 @@ from pipeline.clustering.algorithms.grid import from_grid
 from pipeline.clustering.algorithms.identity import CONFIRMED_WEIGHT, new_id, transfer
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.tiers import CORE
-from pipeline.clustering.outcome import Certainty, Outcome
+from pipeline.clustering.confidence import Certainty
+from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
 from pipeline.people.constraints import ConfirmedSet
 from pipeline.people.person import EXEMPLARS, Corrected, Person, people_table

@@ -19,7 +19,8 @@ from pipeline.clustering.shards import mix
 SAMPLE_OWN = 20_000
 # Of faces alone and of people: 4 million pairs.
 SAMPLE_ALONE = SAMPLE_PEOPLE = 2000
-# An average over fewer people is no measure of how much a face resembles anybody.
+# An average over fewer people is no measure of how much a face resembles anybody: those that are
+# missing are taken to be as similar to it as strangers on average.
 LEAST_PEOPLE = 20
 CHUNK = 50_000
 
@@ -70,10 +71,15 @@ class Assignment:
 
 
 def measure_odds(people: Assignment, threshold: Threshold) -> Odds | None:
-    """Return the odds of a lake, None if the threshold is fixed or there are too few people."""
-    if threshold.fixed is not None or len(people.several) < LEAST_PEOPLE:
+    """Return the odds of a lake, None if the threshold is fixed or too little is known."""
+    several = len(people.several)
+    if threshold.fixed is not None or not several:
         return None
-    return measure(own(people, threshold), strangers(people, threshold))
+    if several < LEAST_PEOPLE and threshold.own is None:
+        return None
+    spread = float(threshold.spread(1, np.inf))
+    prior = threshold.own and (threshold.own[0] / spread, threshold.own[1] / spread)
+    return measure(own(people, threshold), strangers(people, threshold), prior)
 
 
 def join_singles(
@@ -93,7 +99,7 @@ def join_singles(
     """
     person, alone = people.person.copy(), people.alone
     several = len(people.several)
-    if several < LEAST_PEOPLE:
+    if not several:
         return person
     people_alone = int((people.sizes == 1).sum())
     everybody = people.everybody()
@@ -123,9 +129,15 @@ def above(
     cosine: Floats64, average: Floats64, people: int, pictures: Floats64, threshold: Threshold
 ) -> Floats64:
     """Return by how many deviations a face resembles a person more than the others on average."""
-    others = (average * people - cosine) / (people - 1)
-    z: Floats64 = (cosine - others) / threshold.spread(1, pictures)
-    return z
+    z: Floats64 = cosine - others(cosine, average, people, threshold.mean)
+    return z / threshold.spread(1, pictures)
+
+
+def others(cosine: Floats64, average: Floats64, people: int, strangers: float) -> Floats64:
+    """Return how a face resembles the people beside one, on average."""
+    missing = max(0, LEAST_PEOPLE - people)
+    rest: Floats64 = average * people - cosine + missing * strangers
+    return rest / (people - 1 + missing)
 
 
 def own(people: Assignment, threshold: Threshold) -> Floats64:
@@ -135,11 +147,10 @@ def own(people: Assignment, threshold: Threshold) -> Floats64:
     person = people.person[places]
     size = people.sizes[person]
     whole = similarity(vectors, people.means[person])
-    several = len(people.several)
-    others = (similarity(vectors, people.everybody()) * several - whole) / (several - 1)
-    without = (whole * size - 1) / (size - 1)
-    z: Floats64 = (without - others) / threshold.spread(1, size - 1)
-    return z
+    average = similarity(vectors, people.everybody())
+    beside = others(whole, average, len(people.several), threshold.mean)
+    z: Floats64 = (whole * size - 1) / (size - 1) - beside
+    return z / threshold.spread(1, size - 1)
 
 
 def strangers(people: Assignment, threshold: Threshold) -> Floats64:

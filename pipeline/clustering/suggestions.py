@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import Ints
 from pipeline.clustering.algorithms.grid import similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.outcome import Outcome
@@ -27,32 +28,46 @@ class Decision:
 
 
 def suggest(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> pa.Table:
-    """Return the most doubtful decisions: pairs just apart, and joins just made."""
+    """Return the most doubtful decisions: pairs just apart, joins just made, and people in halves.
+
+    A person in two halves is asked about as a join, whatever came of the steps that made it.
+    """
     groups, person_of = outcome.groups, outcome.person_of_group
     face_ids = [f.decode() for f in outcome.faces.face_id]
     covers = past.table["cover_face_id"].to_pylist() if past.table is not None else []
     faces = [*face_ids, *covers]  # a group of the past is shown by its cover
     rows: list[dict[str, Any]] = []
 
-    def add(decision: Decision, kind: str) -> None:
-        doubt = max(0.0, 1 - abs(decision.cosine - decision.needed) / groups.threshold.sd)
-        a, b = decision.first, decision.second
-        if groups.counts[a] < groups.counts[b]:
-            a, b = b, a
+    def add(kind: str, persons: Ints, of_faces: Ints, cosine: float, needed: float) -> None:
+        gap = abs(cosine - needed) if kind == "apart" else max(0.0, cosine - needed)
+        doubt = max(0.0, 1 - gap / groups.threshold.sd)
         if doubt > 0:
             rows.append({
-                "person_a": ids[person_of[a]], "person_b": ids[person_of[b]], "kind": kind,
-                "face_a": faces[outcome.face_of_group[a]],
-                "face_b": faces[outcome.face_of_group[b]],
-                "similarity": decision.cosine, "threshold": decision.needed, "doubt": doubt,
-                "run_id": run_id,
+                "person_a": ids[persons[0]], "person_b": ids[persons[1]], "kind": kind,
+                "face_a": faces[of_faces[0]], "face_b": faces[of_faces[1]],
+                "similarity": cosine, "threshold": needed, "doubt": doubt, "run_id": run_id,
             })  # fmt: skip
 
+    def add_groups(kind: str, one: Decision) -> None:
+        pair = np.array([one.first, one.second])
+        if groups.counts[one.first] < groups.counts[one.second]:
+            pair = pair[::-1]
+        add(kind, person_of[pair], outcome.face_of_group[pair], one.cosine, one.needed)
+
+    halves = outcome.halves
+    needs = groups.threshold.cosine(*halves.sizes.T)
+    for row, person in enumerate(halves.person.tolist()):
+        cosine, needed = float(halves.cosine[row]), float(needs[row])
+        add("merged", np.array([person, person]), halves.faces[row], cosine, needed)
+    halved = set(halves.person.tolist())
     for first, second, cosine, needed in groups.merges.tolist():
-        if person_of[int(first)] == person_of[int(second)]:
-            add(Decision(int(first), int(second), cosine, needed), "merged")
-    for decision in pairs_apart(outcome, len(ids)):
-        add(decision, "apart")
+        one = Decision(int(first), int(second), cosine, needed)
+        person, other = person_of[[one.first, one.second]].tolist()
+        several = min(groups.counts[[one.first, one.second]]) >= 2
+        if person == other and not (several and person in halved):
+            add_groups("merged", one)
+    for one in pairs_apart(outcome, len(ids)):
+        add_groups("apart", one)
     now = {
         was: ids[person]
         for was, person in zip(past.people, outcome.past_person.tolist(), strict=True)

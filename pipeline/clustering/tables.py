@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats64
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.tiers import NAMES
-from pipeline.clustering.outcome import Certainty, Outcome, certainty
+from pipeline.clustering.confidence import Certainty, certainty
+from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
 from pipeline.clustering.persons import people_rows, person_ids
 from pipeline.clustering.suggestions import suggest

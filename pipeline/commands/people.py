@@ -53,9 +53,8 @@ def add_parser(commands: Any) -> None:
     naming.add_argument("--remove", action="store_true", help="take the name away instead")
     merging = add("merge", _merge, "say that persons are one, who keeps the first one's id")
     merging.add_argument("persons", nargs="+", metavar="PERSON", help="two or more persons")
-    splitting = add("split", _split, "take faces out of a person; they become a new one")
-    _person(splitting)
-    _faces(splitting)
+    about = "take faces, and the others like them, out of a person; they become a new one"
+    _splitting(add("split", _split, about))
     moving = add("move", _move, "say that faces are another person")
     _faces(moving)
     moving.add_argument("--to", required=True, metavar="PERSON", help="who they are")
@@ -76,6 +75,15 @@ def add_parser(commands: Any) -> None:
 
 def _person(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("person", metavar="PERSON", help="id, start of the id, or exact name")
+
+
+def _splitting(parser: argparse.ArgumentParser) -> None:
+    _person(parser)
+    _faces(parser)
+    parser.add_argument("--only", action="store_true", help="these faces alone, none follows")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only list which faces follow, and which stay"
+    )
 
 
 def _faces(parser: argparse.ArgumentParser) -> None:
@@ -122,12 +130,21 @@ def _merge(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _split(people: PeopleTable, options: argparse.Namespace) -> None:
-    correction = people.split(options.person, options.faces)
-    number = len(set(options.faces))
+    if options.dry_run:
+        parting = people.followers(options.person, options.faces)
+        for verb, faces in (("follow", parting.follow), ("stay", parting.stay)):
+            print("\n".join([f"{len(faces)} other faces {verb}", *(f"  {face}" for face in faces)]))
+        return
+    correction = people.split(options.person, options.faces, options.only)
+    follow = [face for face in correction.faces if face not in options.faces]
     _print_done(
         correction,
-        f"{number} faces of {visible(options.person)} are a new person, {correction.person_id}",
+        f"{len(correction.faces)} faces of {visible(options.person)} are a new person, "
+        f"{correction.person_id}",
     )
+    if follow:
+        print(f"{len(follow)} of them follow by likeness (--only: none do):")
+        print("\n".join(f"  {face}" for face in follow))
 
 
 def _move(people: PeopleTable, options: argparse.Namespace) -> None:

@@ -179,7 +179,8 @@ CLUSTERS = pa.schema(
         field(
             "confidence",
             pa.float32(),
-            "that the face belongs to the person; null when rejected",
+            "share of such faces that are the person's, for one alone that are nobody else's; null "
+            "when rejected",
             "0 to 1",
         ),
         field("confirmed", pa.bool_(), "whether somebody's correction put it there", "", True),

@@ -9,16 +9,21 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline.errors import ConfigError
-from pipeline.people.corrections import Constraint
+from pipeline.lake.columns import matrix
+from pipeline.people.corrections import Constraint, resolve
+from pipeline.people.followers import Parting, part
 from pipeline.people.log import Statement, append, new_id, undo
-from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
 
 __all__ = [
     "cover",
+    "followers",
     "hide",
     "merge",
     "move",
@@ -35,6 +40,8 @@ __all__ = [
 ANCHORS = 64
 # Of each person that is merged, the most central ones: more hold together by themselves.
 MOST_MERGED = 2_000
+# Of those that are taken out of a person, and of the others; the rest is left to clustering.
+MOST_COMPARED = 2_000
 LONGEST_NAME = 200
 # Control characters, halves of characters, and line breaks; and what makes a terminal or a page
 # show text in another order than it is. Joiners inside words are fit: Persian names need them.
@@ -99,10 +106,13 @@ def split(
     face_ids: Sequence[str],
     note: str | None = None,
     called: str | None = None,
+    apart: Sequence[str] | None = None,
 ) -> Constraint:
     """Take faces out of a person: they are one other person, who is new and gets an id for good.
 
-    The returned correction's `person_id` is the new person, who gets the name `called`.
+    The returned correction's `person_id` is the new person, who gets the name `called`. No other
+    face follows; see `followers`. `apart` are faces of which somebody said that they stay; None:
+    those that are clearly less like the ones taken out.
 
     Raises:
         ConfigError: no such person; faces that are not theirs; none of theirs would be left; a
@@ -111,13 +121,8 @@ def split(
     text = None if called is None else checked_name(called)
     now = view(people)
     person = _person(now, person_id)
-    faces = list(dict.fromkeys(face_ids))
-    if strangers := [face for face, p in _persons_of(now, faces).items() if p != person_id]:
-        raise ConfigError(
-            f"{_list(strangers)} not of {_label(person)}; `facelake people LAKE show "
-            f"{person_id}` lists theirs"
-        )
-    statements = _take_out(now, person, faces)
+    faces = _own_faces(now, person, face_ids)
+    statements = _take_out(people, now, person, faces, apart)
     if statements is None:
         raise ConfigError(
             f"These are all faces of {_label(person)}, nobody would be left; to rename the "
@@ -128,9 +133,10 @@ def split(
 
 
 def move(
-    people: People, face_ids: Sequence[str], to_person: str, note: str | None = None
-) -> Constraint:
-    """Say that faces are another person, wherever they are now.
+    people: People, face_ids: Sequence[str], to_person: str, note: str | None = None,
+    apart: Sequence[str] | None = None,
+) -> Constraint:  # fmt: skip
+    """Say that faces are another person, wherever they are now; `apart` as for `split`.
 
     Raises:
         ConfigError: no such person or face, or all faces are theirs already.
@@ -149,8 +155,9 @@ def move(
     statements: list[Statement] = []
     for former in sorted({p for face in moving if (p := persons[face]) is not None}):
         leaving = [face for face in moving if persons[face] == former]
-        statements += _take_out(now, _person(now, former), leaving) or []
+        statements += _take_out(people, now, _person(now, former), leaving, apart) or []
     target = [face for face in anchors(now, to_person) if face not in moving]
+    target += [face for face in _told_apart(people, now, moving, to_person) if face not in target]
     statements.append(Statement("same", [*moving, *target], (), to_person))
     return append(people, statements, note)
 
@@ -227,17 +234,80 @@ def checked_name(text: str) -> str:
     return stripped
 
 
-def _take_out(now: View, person: dict[str, Any], faces: Sequence[str]) -> list[Statement] | None:
-    """Return what takes `faces` from a person, who keeps the others; None: none are left."""
+def followers(people: People, person_id: str, face_ids: Sequence[str]) -> Parting:
+    """Return which other faces of a person look like going along with some, and which stay.
+
+    Raises:
+        ConfigError: no such person, or faces that are not theirs.
+    """
+    now = view(people)
+    faces = _own_faces(now, _person(now, person_id), face_ids)
+    return _parting(people, _others(now, person_id, faces), faces)
+
+
+def _own_faces(now: View, person: dict[str, Any], face_ids: Sequence[str]) -> list[str]:
+    """Return faces of a person, each once."""
+    faces, person_id = list(dict.fromkeys(face_ids)), person["person_id"]
+    if strangers := [face for face, p in _persons_of(now, faces).items() if p != person_id]:
+        raise ConfigError(
+            f"{_list(strangers)} not of {_label(person)}; `facelake people LAKE show "
+            f"{person_id}` lists theirs"
+        )
+    return faces
+
+
+def _told_apart(people: People, now: View, faces: Sequence[str], person_id: str) -> list[str]:
+    """Return the faces of a person of which somebody said that they are not that of `faces`."""
+    corrections = resolve(people.constraints())
+    theirs = {i for i, one in enumerate(corrections.sets) if one.faces & set(faces)}
+    others = {
+        face
+        for pair in corrections.apart
+        for one, other in (pair, pair[::-1])
+        if one in theirs
+        for face in corrections.sets[other].faces
+    }
+    where = now.persons_of(sorted(others))
+    return [face for face, person in where.items() if person == person_id]
+
+
+def _others(now: View, person_id: str, faces: Sequence[str]) -> list[str]:
+    """Return the faces of a person without some, the most central first."""
+    out = set(faces)
+    return [row["face_id"] for row in now.faces(person_id) if row["face_id"] not in out]
+
+
+def _parting(people: People, others: Sequence[str], faces: Sequence[str]) -> Parting:
+    compared = [*faces[:MOST_COMPARED], *others[:MOST_COMPARED]]
+    wanted = pc.is_in(pc.field("face_id"), pa.array(compared, pa.string()))
+    table = people.lake.read("faces", ["face_id", "embedding"], wanted)
+    vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
+    return part({face: vectors[face] for face in compared if face in vectors}, faces)
+
+
+def _take_out(
+    people: People, now: View, person: dict[str, Any], faces: Sequence[str],
+    apart: Sequence[str] | None = None,
+) -> list[Statement] | None:  # fmt: skip
+    """Return what takes `faces` from a person, who keeps the others; None: none are left.
+
+    They differ from the faces `apart` alone, never from one that may well be theirs.
+    """
     person_id = person["person_id"]
-    confirmed = now.confirmed.get(person_id, frozenset()) - set(faces)
-    others = [face for face in person["exemplars"] if face not in faces]
-    others = list(dict.fromkeys([*others, *sorted(confirmed)]))[:ANCHORS]
-    if not others:
-        every = [row["face_id"] for row in now.faces(person_id)]
-        others = [face for face in every if face not in faces][:EXEMPLARS]
-    if not others:
+    staying = _others(now, person_id, faces)
+    if not staying:
         return None
+    if apart is None:
+        parted = _parting(people, staying, faces)
+        staying, apart = list(dict.fromkeys([*parted.stay, *staying])), parted.apart
+    known, leaving = set(staying), set(faces)
+    others = [face for face in apart if face in known] or staying[:1]
+    for one in resolve(people.constraints()).sets:
+        # What was confirmed as one person with those that go needs somebody who stays with it.
+        if one.faces & leaving and one.faces & known and not one.faces & set(others):
+            others.insert(0, next(face for face in staying if face in one.faces))
+    confirmed = now.confirmed.get(person_id, frozenset()) - leaving
+    others = sorted(others, key=lambda face: face not in confirmed)[:ANCHORS]
     statements = [Statement("different", faces, others, person_id)]
     if person["name"] and not confirmed:  # else the name would go with the faces
         statements.insert(0, Statement("name", others, (), person_id, person["name"]))

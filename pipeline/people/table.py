@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pipeline.lake import schema
 from pipeline.people import actions
 from pipeline.people.corrections import Constraint
+from pipeline.people.followers import Parting
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
@@ -82,10 +83,20 @@ class PeopleTable:
         ids = [now.lookup(person) for person in persons]
         return actions.merge(self.store, ids, note("merge", *ids))
 
-    def split(self, person: str, faces: Sequence[str]) -> Constraint:
-        """Take faces out of a person; they become a new one, `person_id` of what is returned."""
+    def followers(self, person: str, faces: Sequence[str]) -> Parting:
+        """Return which other faces `split` would take along with some, and which would stay."""
+        return actions.followers(self.store, self._id(person), faces)
+
+    def split(self, person: str, faces: Sequence[str], only: bool = False) -> Constraint:
+        """Take faces out of a person, and the others that are more like them than like the rest.
+
+        They become a new person, `person_id` of what is returned; `faces` of it are all that went.
+        With `only`, no other face follows.
+        """
         who = self._id(person)
-        return actions.split(self.store, who, faces, note("split", who, *faces))
+        words = [*(["--only"] if only else []), who, *faces]
+        more = [] if only else actions.followers(self.store, who, faces).follow
+        return actions.split(self.store, who, [*faces, *more], note("split", *words))
 
     def move(self, faces: Sequence[str], to: str) -> Constraint:
         """Say that faces are another person."""

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.small_lakes import Source, small_lakes
 from pipeline.evaluation.measures.calibrate import calibrate
+from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.evaluation.measures.identification import identification, search, split
 from pipeline.evaluation.measures.verification import pair_scores, verification
 from pipeline.evaluation.pairs import load_pairs
@@ -39,6 +41,19 @@ def test_lfw_from_shards_to_verification(cluster, data, tmp_path) -> None:
     assert images.error.isna().all()
     assert (images.faces > 0).mean() >= 0.998
     check_measures(LakeStore(str(lake)), data / "lfw-dev" / "pairs.txt")
+    check_small_lakes(str(lake))
+
+
+def check_small_lakes(lake: str) -> None:
+    """Check what docs/people.md reports of small lakes, on fewer of them."""
+    source = Source.of(lake, "lfw-dev", "reporting")
+    for kind in ("8 people, 10 photos each", "60 people, 4 photos each"):
+        results = list(small_lakes(source, kind, 6))
+        rates = [Contingency.of(one.label, one.cluster).rates() for one in results]
+        assert np.mean([rate["pairwise_precision"] for rate in rates]) >= 0.98
+        assert np.mean([rate["pairwise_recall"] for rate in rates]) >= 0.98
+        sure = np.concatenate([one.confidence for one in results]) >= 0.95
+        assert np.concatenate([one.right() for one in results])[sure].mean() >= 0.95
 
 
 def check_measures(lake: LakeStore, path: Path) -> None:

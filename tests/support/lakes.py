@@ -15,6 +15,19 @@ def archive(people=12, each=6, seed=0, dimension=128):
     return Archive(dimension, seed).faces(label), label
 
 
+def two_people(each, within=0.61, across=0.36, seed=0):
+    """Return vectors of two people who look alike, `each` of one and then of the other.
+
+    Cosines are `within` inside each half and `across` from one to the other.
+    """
+    random = np.random.default_rng(seed)
+    noise = np.linalg.qr(random.standard_normal((128, 2 * each + 3)))[0].T
+    both, apart = across**0.5, (within - across) ** 0.5
+    halves = [both * noise[-1] + apart * noise[side - 3] for side in (0, 1)]
+    own = (1 - within) ** 0.5 * noise[: 2 * each]
+    return (np.repeat(halves, each, axis=0) + own).astype(np.float32)
+
+
 def face_id(name):
     return f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}-0"
 

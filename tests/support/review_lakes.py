@@ -36,14 +36,18 @@ def jpeg(seed, size=(120, 100)):
     return out.getvalue()
 
 
-def review_lake(folder, people=6, each=6, names=None, thumbnails=True, cluster=True):
+def review_lake(
+    folder, people=6, each=6, names=None, thumbnails=True, cluster=True, vectors=None, options=()
+):
     """Write photos and a lake of them, one face each, and cluster it.
 
-    `names` are the names of files, used in turn with a number in front.
+    `names` are the names of files, used in turn with a number in front; `vectors` are those of the
+    faces, instead of `people`; `options` are for `facelake cluster`.
     """
     photos = folder / "photos"
     photos.mkdir(parents=True)
-    vectors, _ = archive(people, each)
+    if vectors is None:
+        vectors, _ = archive(people, each)
     lake = LakeStore(str(folder / "lake"))
     dimension = vectors.shape[1]
     lake.claim(Models("mtcnn@1", "sface@fb143eea0783", dimension))
@@ -70,10 +74,10 @@ def review_lake(folder, people=6, each=6, names=None, thumbnails=True, cluster=T
     lake.publish_part(pa.Table.from_pylist(images, schema.IMAGES),
                       pa.Table.from_pylist(faces, schema.faces_schema(dimension)))  # fmt: skip
     if cluster:
-        again(folder)
+        again(folder, *options)
     return People(lake)
 
 
-def again(folder):
+def again(folder, *options):
     """Cluster the lake."""
-    assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
+    assert main(["cluster", str(folder / "lake"), "--ray", "never", *options]) == 0

@@ -23,6 +23,8 @@ from pipeline.clustering.algorithms.threshold import NORMAL, impostors
 
 # Fewer say too little of a density's tail to join anybody by it.
 LEAST_OWN, LEAST_STRANGERS = 100, 2000
+# Of the similarities of strangers, which are counted in deviations from their average.
+STRANGERS = (0.0, 1.0)
 # Below the middle of a normal distribution lies one deviation down to here.
 ONE_DEVIATION = NORMAL.cdf(-1)
 
@@ -59,21 +61,37 @@ class Odds:
         return odds
 
 
-def measure(own: Floats64, strangers: Floats64) -> Odds | None:
-    """Return the odds of a lake, None where it has too few faces or nobody stands out.
+def measure(
+    own: Floats64, strangers: Floats64, prior: tuple[float, float] | None = None
+) -> Odds | None:
+    """Return the odds of a lake, None where too little is known or nobody stands out.
 
     Args:
         own: similarities of faces to the others of their person; lower half: what lies far above
             are copies.
         strangers: of faces alone to people, few of which may be their own.
+        prior: mean and deviation of `own` from the model's card; they count as `LEAST_OWN` faces
+            beside those of the lake. None: the lake must have enough itself.
     """
-    if len(own) < LEAST_OWN or len(strangers) < LEAST_STRANGERS:
+    if prior is None and (len(own) < LEAST_OWN or len(strangers) < LEAST_STRANGERS):
         return None
-    middle, low = np.quantile(own, [0.5, ONE_DEVIATION])
-    mean, sd = impostors(strangers)
-    if middle <= mean:
-        return None
-    return Odds(float(middle), max(float(middle - low), 1e-4), mean, sd)
+    mean, sd = impostors(strangers) if len(strangers) else STRANGERS
+    own_mean, own_sd = STRANGERS
+    if len(own):
+        own_mean, low = np.quantile(own, [0.5, ONE_DEVIATION]).tolist()
+        own_sd = max(own_mean - low, 1e-4)
+    if prior is not None:
+        own_mean, own_sd = _mixed((own_mean, own_sd), len(own), prior, LEAST_OWN)
+        mean, sd = _mixed((mean, sd), len(strangers), STRANGERS, LEAST_STRANGERS)
+    return Odds(own_mean, own_sd, mean, sd) if own_mean > mean else None
+
+
+def _mixed(
+    measured: tuple[float, float], count: int, prior: tuple[float, float], counts: int
+) -> tuple[float, float]:
+    share = count / (count + counts)
+    mean, sd = (share * m + (1 - share) * p for m, p in zip(measured, prior, strict=True))
+    return mean, sd
 
 
 def choose(odds: Floats64) -> Ints:

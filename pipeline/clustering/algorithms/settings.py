@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pipeline.clustering.algorithms.linkage import SAME_PHOTO_PENALTY
-from pipeline.clustering.algorithms.threshold import FALSE_NEIGHBOURS
 from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.options import Option, check_bounds
 
@@ -19,9 +18,6 @@ class ClusterConfig:
     threshold: Annotated[float | None, Option(
         "similarity that makes one person, whatever the sizes of the groups", "COSINE",
         above=-1, below=1, unset="calibrated on this lake")] = None
-    false_neighbours: Annotated[float, Option(
-        "strangers that a face may resemble enough, on average, what calibration aims at; more "
-        "joins more", "N", above=0, most=100)] = FALSE_NEIGHBOURS
     full: Annotated[bool, Option("make all people again; ids survive")] = False
     device: Annotated[Literal["cpu", "cuda"], Option("where neighbours are searched")] = "cpu"
     neighbours: Annotated[int, Option("neighbours of a face that are looked at", "K", least=2,

@@ -22,6 +22,10 @@ from pipeline.arrays import Floats64, Ints
 
 # Expected false neighbours of a face at the threshold of two single faces.
 FALSE_NEIGHBOURS = 0.05
+# In a small lake a face meets few strangers, but the tail of their similarities is heavier than a
+# normal one (families, and one light for all), so a lake counts as at least so many faces, and
+# groups. Chosen on half of LFW's development people, see docs/people.md.
+LEAST_FACES, LEAST_GROUPS = 1500, 150
 # Shares of variance; the third, of what only this pair of pictures shares, is what remains.
 IDENTITY, PICTURE = 0.50, 0.25
 # Pairs that the prior of the model card counts as, beside those of the lake.
@@ -37,6 +41,9 @@ class Threshold:
     Attributes:
         mean, sd: of the cosine of two faces of different people.
         z: how many deviations above the mean is enough to merge.
+        extra: how many more two single faces need, and two groups of several.
+        own: mean and deviation of the cosine of a face to many others of its person, above the
+            average of other people, by the model's card; None: not known.
         identity, picture: shares of the variance, see above.
         fixed: a similarity to use instead, whatever the sizes; None: there is none.
     """
@@ -47,6 +54,8 @@ class Threshold:
     identity: float = IDENTITY
     picture: float = PICTURE
     fixed: float | None = None
+    extra: float = 0.0
+    own: tuple[float, float] | None = None
 
     def spread(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats64:
         """Return the deviation of the average cosine of groups of sizes `a` and `b`."""
@@ -64,18 +73,22 @@ class Threshold:
             values = (np.asarray(cosine, np.float64) - self.mean) / self.sd
         else:
             values = (np.asarray(cosine, np.float64) - self.mean) / self.spread(a, b)
+            values -= self._extra(a, b)
         return values
 
     def cosine(self, a: npt.ArrayLike = 1, b: npt.ArrayLike = 1) -> Floats64:
         """Return the similarity that groups of sizes `a` and `b` need."""
         if self.fixed is not None:
             return np.full(np.broadcast(a, b).shape, self.fixed)
-        return self.mean + self.z * self.spread(a, b)
+        return self.mean + (self.z + self._extra(a, b)) * self.spread(a, b)
+
+    def _extra(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats64:
+        return np.where((np.asarray(a) < 2) == (np.asarray(b) < 2), self.extra, 0.0)
 
     @property
     def floor(self) -> float:
         """The lowest similarity that any two groups may merge at."""
-        return float(self.cosine(np.inf, np.inf))
+        return float(min(self.cosine(np.inf, np.inf), self.cosine(1, np.inf)))
 
     def at(self, z: float) -> "Threshold":
         """Return the threshold at another number of deviations."""
@@ -89,7 +102,6 @@ class Threshold:
 def calibrate(
     cosines: Floats64,
     faces: int,
-    false_neighbours: float = FALSE_NEIGHBOURS,
     prior: tuple[float, float] = (PRIOR_MEAN, PRIOR_SD),
     fixed: float | None = None,
 ) -> Threshold:
@@ -101,7 +113,6 @@ def calibrate(
     Args:
         cosines: float64 [P]; none for a lake of one face.
         faces: how many there are to be clustered.
-        false_neighbours: expected strangers above the threshold for each face.
         prior: mean and deviation from the model's card; they count as `PRIOR_PAIRS` pairs.
         fixed: a similarity to use instead.
     """
@@ -109,9 +120,15 @@ def calibrate(
     weight = len(cosines) / (len(cosines) + PRIOR_PAIRS)
     mean = weight * mean + (1 - weight) * prior[0]
     sd = weight * sd + (1 - weight) * prior[1]
-    rate = min(0.5, false_neighbours / max(2, faces))
-    z = -NORMAL.inv_cdf(rate) if fixed is None else (fixed - mean) / sd
+    z = deviations(max(faces, LEAST_FACES))
+    if fixed is not None:
+        z = (fixed - mean) / sd
     return Threshold(mean, sd, z, fixed=fixed)
+
+
+def deviations(others: int) -> float:
+    """Return how far above strangers `FALSE_NEIGHBOURS` of `others` are expected by chance."""
+    return -NORMAL.inv_cdf(FALSE_NEIGHBOURS / others)
 
 
 def impostors(cosines: Floats64) -> tuple[float, float]:

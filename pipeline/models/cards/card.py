@@ -58,7 +58,8 @@ class ModelCard:
         metric: how vectors are compared; "cosine".
         calibration: from similarity to the probability of one person; None: not calibrated.
         thresholds: similarities by name: `verify`; `impostor_mean` and `impostor_sd` of the cosine
-            of two people's faces, for lakes too small to measure it.
+            of two people's faces, `own_mean` and `own_sd` of a face to many others of its person,
+            above the average of other people: for lakes too small to measure them.
     """
 
     name: str

@@ -156,7 +156,7 @@ def test_people_who_look_different_are_merged_whole(tmp_path, full):
 
 def test_questions_about_people_who_are_kept_stay_open(tmp_path):
     """A run that makes one person again asks about that one; the other questions remain."""
-    vectors, _ = lakes.archive(200, 4, seed=3)
+    vectors, _ = lakes.archive(500, 3, seed=1)
     people = lakes.make(tmp_path / "lake", vectors)
     cluster(people)
     before = people.suggestions().to_pylist()
@@ -406,7 +406,7 @@ def test_photos_without_any_face_are_a_lake_without_people(tmp_path, capsys):
 def test_what_was_answered_is_not_asked_again(tmp_path):
     from pipeline.people.answers import different
 
-    vectors, _ = lakes.archive(200, 4, seed=3)
+    vectors, _ = lakes.archive(500, 3, seed=1)
     people = lakes.make(tmp_path / "lake", vectors)
     asked = cluster(people)["suggestions"]
     apart = [row for row in people.suggestions().to_pylist() if row["kind"] == "apart"]

@@ -8,7 +8,14 @@ from pipeline.clustering.algorithms.components import components, spanning_fores
 from pipeline.clustering.algorithms.grid import UNIT, similarity, to_grid
 from pipeline.clustering.algorithms.linkage import FORBIDDEN, Nodes, link
 from pipeline.clustering.algorithms.neighbours import Members, search
-from pipeline.clustering.algorithms.threshold import NORMAL, Threshold, calibrate, impostors
+from pipeline.clustering.algorithms.threshold import (
+    FALSE_NEIGHBOURS,
+    LEAST_FACES,
+    NORMAL,
+    Threshold,
+    calibrate,
+    impostors,
+)
 
 
 def unit(vectors):
@@ -155,7 +162,7 @@ def test_strangers_are_measured_beside_pairs_of_one_person(share):
 def test_a_tiny_lake_uses_the_models_own_figures():
     t = calibrate(np.array([0.5]), 2, prior=(0.1, 0.09))
     assert t.mean == pytest.approx(0.1, abs=1e-3)
-    assert t.z == pytest.approx(-NORMAL.inv_cdf(0.025))
+    assert t.z == pytest.approx(-NORMAL.inv_cdf(FALSE_NEIGHBOURS / LEAST_FACES))
 
 
 def test_a_fixed_threshold_does_not_depend_on_sizes():

@@ -51,6 +51,17 @@ def test_too_little_says_nothing():
     assert measure(many - 6, many) is None  # nobody resembles his own person more than others
 
 
+def test_a_card_stands_in_where_a_lake_is_small():
+    random = np.random.default_rng(0)
+    own, strangers = random.normal(6, 1, 5000), random.normal(0, 0.9, 200_000)
+    nothing = measure(own[:0], strangers[:0], (5.0, 1.5))
+    assert (nothing.own_mean, nothing.own_sd, nothing.strangers_sd) == (5.0, 1.5, 1.0)
+    few = measure(own[:100], strangers[:2000], (5.0, 1.5))
+    assert few.own_mean == pytest.approx(5.5, abs=0.15)
+    many = measure(own, strangers, (5.0, 1.5))
+    assert [many.own_mean, many.own_sd] == pytest.approx([6, 1], abs=0.1)
+
+
 def test_a_face_between_two_people_joins_neither():
     chosen = choose(np.array([[5.0, 4.5], [5.0, 0.1], [0.9, 0.0], [0.0, 3.0]]))
     assert chosen.tolist() == [NOBODY, 0, NOBODY, 1]

@@ -6,6 +6,7 @@ import time
 from html import unescape
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -18,6 +19,7 @@ from pipeline.maintenance.forget.run import forget
 from pipeline.maintenance.forget.target import find
 from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together
+from pipeline.people.corrections import undone
 from pipeline.people.view import view
 from pipeline.web.pages import shown
 from pipeline.web.review.app import application
@@ -26,8 +28,8 @@ from pipeline.web.review.guard import host_name
 from pipeline.web.review.lookup import Lookup
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.state import Review
-from tests.support import pictures
-from tests.support.review_lakes import HOSTILE, review_lake
+from tests.support import lakes, pictures
+from tests.support.review_lakes import HOSTILE, again, review_lake
 from tests.support.web import Client
 
 TOKEN = "s3cret-of-this-run"
@@ -519,6 +521,86 @@ def test_one_face(pages):
     assert send(pages, f"/faces/{own_faces[1]}", do="nonsense").status_code == 400
     assert send(pages, f"/people/{a}/faces", do="split").status_code == 400
     assert send(pages, f"/people/{a}/faces", do="split", face="../x").status_code == 400
+
+
+@pytest.fixture
+def sisters(tmp_path):
+    """Pages of a lake in which two sisters are one person: the person, her faces, her sister's."""
+    vectors = np.concatenate([lakes.two_people(10), lakes.archive(2, 6, seed=5)[0]])
+    joined = ("--threshold", "0.3")
+    store = review_lake(tmp_path, vectors=vectors, options=joined)
+    uris = store.lake.read("faces", ["face_id", "uri"]).to_pylist()
+    ids = [row["face_id"] for row in sorted(uris, key=lambda row: row["uri"])]
+    for client in entered(tmp_path):
+        client.again = lambda: again(tmp_path, "--full", *joined)
+        (one,) = set(view(store).persons_of(ids[:20]).values())
+        yield client, one, ids[:10], ids[10:20]
+
+
+def offered(text):
+    return re.findall(r'name="offered" value="([0-9a-f]{32}-\d+)"', text)
+
+
+@pytest.mark.parametrize("ticked", [2, 3, 5])
+def test_who_follows_is_shown_before_it_is_done(sisters, ticked):
+    pages, one, own, hers = sisters
+    answer = send(pages, f"/people/{one}/faces", do="split", face=hers[:ticked], seen=own + hers)
+    assert answer.status_code == 200
+    assert "Who goes along?" in answer.text
+    assert rows(pages) == 0
+    assert sorted(offered(answer.text)) == sorted(hers[ticked:])
+    assert answer.text.count(" checked>") == 10
+    # one is unticked: it stays, and is told apart as somebody said so
+    fields = {"do": "split", "sure": "yes", "to": "", "offered": hers[ticked:], "seen": own[:5]}
+    done = send(pages, f"/people/{one}/faces", face=hers[:-1], **fields)
+    assert done.status_code == 303
+    assert "9 faces taken out: a new person" in pages.get(done.headers["location"]).text
+    (different,) = [r for r in pages.review.people.constraints() if r.kind == "different"]
+    assert set(different.faces) == set(hers[:-1])
+    assert hers[-1] in different.others
+    assert set(different.others) <= {*own[:5], hers[-1]}
+    new = next(p for p in persons(pages) if hers[0] in faces(pages, p))
+    pages.again()
+    assert sorted(faces(pages, new)) == sorted(hers[:-1])
+    assert set(own[:5]) <= set(faces(pages, one))
+    send(pages, "/undo")
+    pages.again()
+    assert sorted(faces(pages, one)) == sorted(own + hers)
+
+
+@pytest.mark.parametrize("to", ["Zoë", "known"])
+def test_who_follows_a_name_or_a_person_is_shown_too(sisters, to):
+    pages, one, own, hers = sisters
+    other = next(p for p in persons(pages) if p != one)
+    target = other if to == "known" else to
+    asked = send(pages, f"/people/{one}/faces", do="move", face=hers[:2], to=target)
+    assert f'name="to" value="{target}"' in asked.text
+    send(pages, f"/people/{one}/faces", do="move", face=hers, to=target, sure="yes",
+         offered=hers[2:], seen=own)  # fmt: skip
+    pages.again()
+    person = view(pages.review.people).persons_of(hers)
+    assert len(set(person.values())) == 1
+    assert sorted(faces(pages, one)) == sorted(own)
+    assert (person[hers[0]] == other) == (to == "known")
+    if to != "known":
+        assert [row["name"] for row in pages.review.snapshot().named] == ["Zoë"]
+    send(pages, "/undo")
+    assert rows(pages) == len(undone(pages.review.people.constraints())) * 2
+
+
+def test_from_the_page_of_a_face_too(sisters):
+    pages, *_, hers = sisters
+    answer = send(pages, f"/faces/{hers[0]}", do="split")
+    assert sorted(offered(answer.text)) == sorted(hers[1:])
+
+
+def test_no_to_two_halves_parts_them(sisters):
+    pages, one, own, hers = sisters
+    suggested(pages.review.people, "merged", (one, one), (own[0], hers[0]))
+    assert send(pages, "/suggestions", person=one, face=[own[0], hers[0]], answer="no").status_code
+    assert sorted(faces(pages, one)) == sorted(own)
+    pages.again()
+    assert sorted(faces(pages, one)) == sorted(own)
 
 
 def test_faces_become_a_new_person_by_their_name(pages, folder):

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from pipeline.errors import ConfigError
-from pipeline.lake.columns import matrix
 from pipeline.people import actions
 from pipeline.people.answers import different, together
 from pipeline.storage.folder import visible
+from pipeline.web.review.parting import parting_of
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import (
     FACE_ID,
@@ -31,8 +30,6 @@ router = APIRouter()
 EXEMPLARS = 10
 UNKNOWN_SHOWN = 12
 FACES_OF_UNKNOWN = 6
-# Faces of a person that may be two that are compared to split them.
-MOST_COMPARED = 2_000
 
 Kind = Literal["all", "groups", "singles"]
 
@@ -72,8 +69,10 @@ def answer(request: Request) -> Response:
     if same:
         return act(request, lambda: together(review.people, persons[0], faces[:2], note),
                    "Yes: one person")  # fmt: skip
-    _, other = _split_faces(review, persons[0], faces[0], faces[1])
-    return act(request, lambda: actions.split(review.people, persons[0], other, note),
+    stay, other = _split_faces(review, persons[0], faces[0], faces[1])
+    # What was shown of the first side is kept apart; the page shows no more of it.
+    apart = _shown(review, persons[0], faces[0], stay)
+    return act(request, lambda: actions.split(review.people, persons[0], other, note, None, apart),
                f"No: two people; a new person has {len(other)} of the faces")  # fmt: skip
 
 
@@ -89,14 +88,18 @@ def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
         faces = [[face["face_id"] for face in snapshot.view.faces(person)] for person in persons]
     sides = []
     for person, of_side, first in zip(persons, faces, (row["face_a"], row["face_b"]), strict=True):
-        row_of_person = snapshot.view.person(person)
-        good = [*(row_of_person["exemplars"] if row_of_person else []), *of_side]
-        shown = [first, *(face for face in good if face in set(of_side))]
         sides.append({
             "person_id": person, "name": snapshot.name_of(person), "count": len(of_side),
-            "faces": list(dict.fromkeys(shown))[:EXEMPLARS],
+            "faces": _shown(review, person, first, of_side),
         })  # fmt: skip
     return sides
+
+
+def _shown(review: Review, person_id: str, first: str, side: Sequence[str]) -> list[str]:
+    """Return the faces of one side of a suggestion that the page shows."""
+    row = review.snapshot().view.person(person_id)
+    good = [*(row["exemplars"] if row else []), *side]
+    return list(dict.fromkeys([first, *(face for face in good if face in set(side))]))[:EXEMPLARS]
 
 
 def _split_faces(
@@ -107,21 +110,11 @@ def _split_faces(
     Raises:
         ConfigError: one of the two is not a face of the person any more.
     """
-    own = [face["face_id"] for face in review.snapshot().view.faces(person_id)]
-    compared = [first, second, *(f for f in own if f not in (first, second))][:MOST_COMPARED]
-    table = review.lookup.faces(compared, ["embedding"])
-    vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
-    if not {first, second} <= vectors.keys() & set(own):
+    own = {face["face_id"] for face in review.snapshot().view.faces(person_id)}
+    parting = parting_of(review, person_id, [second], [first], least_gap=-1.0)
+    if not {first, second} <= own or first not in parting.stay:
         raise ConfigError("These faces are not of one person any more; load the page again")
-    like = [
-        (
-            float(np.dot(vectors[face], vectors[first]) - np.dot(vectors[face], vectors[second])),
-            face,
-        )
-        for face in own
-        if face in vectors
-    ]
-    return ([face for lead, face in like if lead >= 0], [face for lead, face in like if lead < 0])
+    return parting.stay, [second, *parting.follow]
 
 
 @router.get("/unknown")

@@ -9,6 +9,7 @@ from pipeline.people.corrections import Constraint
 from pipeline.people.log import Statement, append, new_id
 from pipeline.storage.folder import visible
 from pipeline.web.review.lookup import ID_DIGITS
+from pipeline.web.review.parting import take_out
 from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
 from pipeline.web.review.routes.people import find_person, is_new_name, person_label
 from pipeline.web.review.state import Review
@@ -47,28 +48,26 @@ def change(request: Request, face_id: FaceId) -> Response:
         return act(request, lambda: actions.not_a_face(review.people, [face_id], note),
                    "Marked as no face")  # fmt: skip
     if what == "split" and owner is not None:
-        return act(request, lambda: actions.split(review.people, owner, [face_id], note),
-                   "Taken out: a new person")  # fmt: skip
+        return take_out(request, owner, [face_id], None, None)
     if what == "cover" and owner is not None:
         return act(request, lambda: actions.cover(review.people, owner, face_id, note),
                    "The cover was set")  # fmt: skip
     if what == "move":
         text = form.one("to").strip()
-        if is_new_name(review.snapshot(), text):
-            return act(request, lambda: _make_new_person(review, owner, face_id, text, note),
+        new = is_new_name(review.snapshot(), text)
+        to = None if new else find_person(review.snapshot(), text)
+        if owner is not None:
+            return take_out(request, owner, [face_id], to, text if new else None)
+        if to is None:
+            return act(request, lambda: _make_new_person(review, face_id, text, note),
                        f"A new person, {visible(text)}")  # fmt: skip
-        to = find_person(review.snapshot(), text)
         return act(request, lambda: actions.move(review.people, [face_id], to, note),
                    f"Moved to {person_label(review.snapshot(), to)}")  # fmt: skip
     raise ConfigError("This cannot be done with a face of nobody; say who it is instead")
 
 
-def _make_new_person(
-    review: Review, owner: str | None, face_id: str, text: str, note: str
-) -> Constraint:
-    """Make a face a new person of this name."""
-    if owner is not None:
-        return actions.split(review.people, owner, [face_id], note, text)
+def _make_new_person(review: Review, face_id: str, text: str, note: str) -> Constraint:
+    """Make a face of nobody a new person of this name."""
     statement = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
     return append(review.people, [statement], note)
 

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.people import actions
 from pipeline.people.view import SHORTEST_PREFIX
 from pipeline.storage.folder import visible
+from pipeline.web.review.parting import take_out
 from pipeline.web.review.snapshot import Snapshot
 from pipeline.web.review.web import (
     FACE_ID,
@@ -111,8 +112,7 @@ def faces(request: Request, person_id: PersonId) -> Response:
     what, count = form.one("do"), f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
     note = f"review: {what} {' '.join(ids[:12])}"
     if what == "split":
-        return act(request, lambda: actions.split(review.people, person_id, ids, note),
-                   f"{count} taken out: a new person")  # fmt: skip
+        return take_out(request, person_id, ids, None, None)
     if what == "reject":
         return act(request, lambda: actions.not_a_face(review.people, ids, note),
                    f"{count} marked as no face")  # fmt: skip
@@ -124,11 +124,8 @@ def faces(request: Request, person_id: PersonId) -> Response:
     if what == "move":
         text = form.one("to").strip()
         if is_new_name(review.snapshot(), text):
-            return act(request, lambda: actions.split(review.people, person_id, ids, note, text),
-                       f"{count} taken out: a new person, {visible(text)}")  # fmt: skip
-        to = find_person(review.snapshot(), text)
-        return act(request, lambda: actions.move(review.people, ids, to, note),
-                   f"{count} moved to {person_label(review.snapshot(), to)}")  # fmt: skip
+            return take_out(request, person_id, ids, None, text)
+        return take_out(request, person_id, ids, find_person(review.snapshot(), text), None)
     raise ConfigError("Nothing was asked for; use the buttons of the page")
 
 
