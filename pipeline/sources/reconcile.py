@@ -57,6 +57,20 @@ class Reconciled:
     def __bool__(self) -> bool:
         return bool(self.places or self.back or self.gone or self.whole)
 
+    def left(self, units: Iterable[Unit]) -> list[Unit]:
+        """Return what is still to be read of units, once the lake's rows have followed."""
+        found = {place.uri for place in (*self.places.values(), *self.back.values())}
+        places, left = Places(), []
+        for unit in units:
+            if unit.kind != "files":
+                if places.real(printable(unit.base)) not in self.whole:
+                    left.append(unit)
+                continue
+            chosen = [k for k, n in enumerate(unit.names) if printable(unit.base + n) not in found]
+            if chosen:
+                left.append(_some_of(unit, chosen))
+        return left
+
 
 def to_hash(units: Iterable[Unit]) -> int:
     """Return how many bytes of units are to be read."""
@@ -219,13 +233,7 @@ class Reconciler:
         sizes = np.array(unit.sizes, np.int64)
         lost = np.isin(sizes, ledger.size[self.free]) | ((sizes < 0) & self.free.any())
         chosen = np.flatnonzero(np.where(rows >= 0, ~ledger.again[rows], lost)).tolist()
-        return replace(
-            unit,
-            names=tuple(unit.names[k] for k in chosen),
-            sizes=tuple(unit.sizes[k] for k in chosen),
-            versions=tuple(unit.versions[k] for k in chosen),
-            salted=frozenset(),
-        )
+        return _some_of(unit, chosen)
 
     def _look_elsewhere(self, sizes: set[int] | None) -> None:
         """Find out which photos that no input covers have lost their files, of some sizes or all.
@@ -312,6 +320,17 @@ class Reconciler:
         folder = Folder(where, self.options)
         paths = within(lambda: folder.fs.ls(folder.path(), detail=False), "list", where)
         return [printable(path.rstrip("/").rsplit("/", 1)[-1]) for path in paths]
+
+
+def _some_of(unit: Unit, chosen: Sequence[int]) -> Unit:
+    """Return a unit of some of the files, to be compared or listed, not to be given ids."""
+    return replace(
+        unit,
+        names=tuple(unit.names[k] for k in chosen),
+        sizes=tuple(unit.sizes[k] for k in chosen),
+        versions=tuple(unit.versions[k] for k in chosen),
+        salted=frozenset(),
+    )
 
 
 def _matches(extent: Extent, uri: str) -> bool:

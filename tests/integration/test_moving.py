@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from pipeline import Lake
-from pipeline.commands.main import main
 from pipeline.executor import dataset
 from tests.support.indexing import EXAMPLES, index
 
@@ -82,23 +81,6 @@ def test_names_and_people_follow_the_photos(cluster, tmp_path, monkeypatch, caps
     after = names(lake)
     assert after["Ann"] == before["Ann"]
     assert after["Bob"] == before["Bob"] - {BIDEN} | {"again.jpg"}
-
-
-def test_what_is_gone_for_good_is_removed_when_somebody_says_so(cluster, tmp_path, capsys) -> None:
-    archive, folder = tmp_path / "p", tmp_path / "lake"
-    archive.mkdir()
-    for name in (OBAMA, BIDEN):
-        shutil.copy(EXAMPLES / name, archive)
-    assert index(archive, "--output", folder) == 0
-    lake = Lake(folder)
-    (archive / BIDEN).unlink()
-    assert index(archive, "--output", folder) == 0
-    assert main(["prune", str(folder), "--dry-run"]) == 0
-    assert "1 photos that are gone would be removed" in capsys.readouterr().out
-    assert len(lake.gone) == 1
-    assert main(["prune", str(folder)]) == 0
-    assert len(lake.gone) == 0
-    assert lake.check().findings == []
 
 
 def test_whoever_is_forgotten_is_forgotten_in_photos_that_are_gone(cluster, tmp_path) -> None:

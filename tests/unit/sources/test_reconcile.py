@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from pipeline.errors import NoImagesError
-from tests.support.builders import jpeg, put, tar_bytes, zip_bytes
+from tests.support.builders import jpeg, planned, put, tar_bytes, zip_bytes
 
 A, B, C, D, E = (jpeg(seed) for seed in range(5))
 
@@ -89,6 +89,16 @@ def test_what_was_copied_from_a_disk_that_is_not_mounted(tmp_path, archive):
     archive.run(tmp_path / "home")
     assert archive.change.moved == 1
     assert not archive.change.gone
+
+
+def test_what_moved_is_not_said_to_be_read(root, archive):
+    (root / "in").rename(root / "out")
+    (root / "t.tar").rename(root / "u.tar")
+    put(root, {"new.jpg": E})
+    before, shards = archive.ledger, dict(archive.shards)
+    archive.run(root)
+    listed = planned(root, ledger=before, shards=shards).units
+    assert [unit.names for unit in archive.change.left(listed)] == [("new.jpg",)]
 
 
 def test_a_copy_elsewhere_is_a_photo_of_its_own(tmp_path, root, archive):
