@@ -43,7 +43,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     kinds = {"pasted": list(pasted(options.photos)), "scene": list(scenes(options.photos))}
-    detectors = {side: load_detector(config=DetectConfig(detection_side=side)) for side in CHOICES}
+    detectors = {
+        side: load_detector(config=DetectConfig(detection_side=side, turns=False))
+        for side in CHOICES
+    }
     seconds = dict.fromkeys(CHOICES, 0.0)
     boxes: dict[tuple[str, int | None], list[np.ndarray]] = {}
     for kind, photos in kinds.items():

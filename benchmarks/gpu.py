@@ -37,7 +37,7 @@ from tests.support.data import shards
 
 # height, width, and how many photos of --images: large ones are fewer
 SIZES = {"2 megapixels": (1224, 1632, 8), "12 megapixels": (3024, 4032, 32)}
-WHOLE = DetectConfig(detection_side=None)  # as facenet-pytorch searches
+WHOLE = DetectConfig(detection_side=None, turns=False)  # as facenet-pytorch searches
 CHECKED = 8  # photos of each size that the CPU's cascade sees as well
 
 

@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     reference = import_reference(options.wheel).MTCNN(keep_all=True)
-    ours = load_detector(config=DetectConfig(detection_side=None))
+    ours = load_detector(config=DetectConfig(detection_side=None, turns=False))
 
     photos = list(examples())
     score, mixed = Score("examples, live"), Score("examples, one mixed batch")

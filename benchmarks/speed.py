@@ -124,7 +124,7 @@ def in_torch() -> Any:
     """Return the detector as it runs where OpenVINO is missing."""
     openvino.cache_clear()
     os.environ["FACELAKE_RUNTIME"] = "torch"
-    detector = load_detector(config=DetectConfig(detection_side=None))
+    detector = load_detector(config=DetectConfig(detection_side=None, turns=False))
     del os.environ["FACELAKE_RUNTIME"]
     openvino.cache_clear()
     return detector
@@ -133,7 +133,7 @@ def in_torch() -> Any:
 def detection(sets: dict[str, list[bytes]], rounds: int, wheel: Path | None) -> list[Contest]:
     """Compare detectors."""
     reference = import_reference(wheel).MTCNN(keep_all=True)
-    parity = load_detector(config=DetectConfig(detection_side=None))
+    parity = load_detector(config=DetectConfig(detection_side=None, turns=False))
     default, fallback = load_detector(), in_torch()
     cv2 = opencv()
     contests = []

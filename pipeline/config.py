@@ -54,6 +54,9 @@ class DetectConfig:
         "search larger photos as if reduced to this longer side, panoramas to as many pixels, so "
         "for faces that take more of them; 0: as they are",
         unit="PX", least=MIN_SIDE, none=0)] = DETECTION_SIDE
+    turns: Annotated[bool, Option(
+        "pictures that lie on their side or upside down are turned, where faces tell it",
+        off="search pictures only as they are stored")] = True
     batch_pixels: int = 16_000_000
     # fmt: on
 

@@ -38,7 +38,7 @@ def reference():
 @pytest.fixture(scope="session")
 def detector():
     """The detector at full resolution, as facenet-pytorch has it."""
-    return load_detector(config=DetectConfig(detection_side=None))
+    return load_detector(config=DetectConfig(detection_side=None, turns=False))
 
 
 @pytest.fixture

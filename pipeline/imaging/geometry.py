@@ -91,6 +91,27 @@ def square(boxes: Floats32) -> Floats32:
     return np.stack([x1, y1, x1 + side, y1 + side], axis=1)
 
 
+def reduced(pixels: Pixels, factor: int) -> Pixels:
+    """Return the means of squares of `factor` pixels; the last ones of what there is."""
+    return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
+
+
+def turned(pixels: Pixels, turn: int) -> Pixels:
+    """Return a view of an image [H, W, 3] turned clockwise by `turn`, a multiple of 90 degrees."""
+    return np.rot90(pixels, -turn // 90)
+
+
+def turned_points(points: Floats32, height: float, width: float, turn: int) -> Floats32:
+    """Return where `points` [..., 2] of an image lie once it is turned clockwise.
+
+    `turn` is a multiple of 90 degrees. `height` and `width` are the largest y and x that there
+    are: the sides of the image for the corners of boxes, one less for centres of pixels.
+    """
+    x, y = points[..., 0], points[..., 1]
+    places = ((x, y), (height - y, x), (width - x, height - y), (y, width - x))
+    return np.stack(places[turn // 90 % 4], axis=-1).astype(np.float32)
+
+
 def margin_box(box: Floats32, width: int, height: int, size: int, margin_px: float) -> Ints:
     """Return the integer crop [4] of `box` [4] with a margin, inside a width x height image.
 

@@ -61,6 +61,13 @@ IMAGES = pa.schema(
             "differs, it is read again; null when the storage does not say",
         ),
         *_DECODED_FIELDS,
+        field(
+            "turn",
+            pa.int16(),
+            "by how much the picture is turned clockwise to be upright, 0, 90, 180 or 270, as its "
+            "faces tell; boxes and landmarks are in the picture as it is without",
+            "degrees",
+        ),
         field("faces", pa.int32(), "number of rows in `faces`; null when there is an error"),
         field("error", pa.string(), "null, or a code from the closed list"),
         field("error_detail", pa.string(), "what went wrong, for people"),
@@ -74,7 +81,7 @@ IMAGES = pa.schema(
 )
 # Columns that parts of lakes made before lack; their rows have null there.
 ADDED_LATER = frozenset(
-    {"taken_from", "taken_offset_min", "damaged_rows", "file_version", "gone_since"}
+    {"taken_from", "taken_offset_min", "damaged_rows", "turn", "file_version", "gone_since"}
 )
 
 

@@ -12,10 +12,11 @@ from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig, Selection
 from pipeline.errors import ConfigError
 from pipeline.imaging import geometry
-from pipeline.imaging.geometry import photo_side
+from pipeline.imaging.geometry import photo_side, reduced
 from pipeline.models.cards.card import ModelCard, find_card
-from pipeline.models.detections import Detections
+from pipeline.models.detections import Detections, upright
 from pipeline.models.images import ImageLike, as_rgb
+from pipeline.models.turns import at_best_turns
 from pipeline.models.weights.checkpoint import read_checkpoint
 from pipeline.models.weights.store import WeightStore
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class FaceDetector:
-    """Detects faces: MTCNN, reduced detection size, selection.
+    """Detects faces: MTCNN, reduced detection size, turned pictures, selection.
 
     Attributes:
         card: the model.
@@ -60,18 +61,20 @@ class FaceDetector:
 
         An image is a PIL image of any mode, a NumPy array [H, W] or [H, W, C] or a tensor
         [C, H, W], uint8; sizes may differ within a list. Boxes and landmarks are in pixels of the
-        image as given; faces come largest first, or as the selection ranks them.
+        image as given, also where it was turned to find them (`Detections.turn`); faces come
+        largest first, or as the selection ranks them.
         """
         if not isinstance(images, list | tuple):
             return self.detect([images])[0]  # type: ignore[list-item]
         rgb = [as_rgb(image) for image in images]
         factors = [reduction(pixels, self.config) for pixels in rgb]
         searched = [reduced(pixels, factor) for pixels, factor in zip(rgb, factors, strict=True)]
+        found = self._mtcnn.detect(searched)
+        if self.config.turns:
+            found = at_best_turns(searched, found, self._mtcnn.detect)
         return [
             select(faces.enlarged(factor), self.config.selection, pixels)
-            for faces, factor, pixels in zip(
-                self._mtcnn.detect(searched), factors, rgb, strict=True
-            )
+            for faces, factor, pixels in zip(found, factors, rgb, strict=True)
         ]
 
     def crop(
@@ -89,7 +92,7 @@ class FaceDetector:
         """
         if not 0 <= margin_px < size:
             raise ConfigError(f"margin_px is {margin_px}; it must be from 0 to below size, {size}")
-        pixels = as_rgb(image)
+        pixels, faces = upright(as_rgb(image), faces)
         crops = [geometry.crop_box(pixels, box, size, margin_px) for box in faces.boxes]
         if save_to is not None:
             target = Path(save_to)
@@ -143,11 +146,6 @@ def reduction(pixels: Pixels, config: DetectConfig) -> int:
     needed = math.ceil(math.sqrt(height * width / config.batch_pixels))
     most = int(photo_side(height, width)) // config.detection_side
     return max(1, min(needed, most))
-
-
-def reduced(pixels: Pixels, factor: int) -> Pixels:
-    """Return the means of squares of `factor` pixels; the last ones of what there is."""
-    return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
 
 
 def select(faces: Detections, how: Selection, pixels: Pixels) -> Detections:

@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.arrays import Pixels
 from pipeline.imaging import geometry
 from pipeline.models.cards.card import ModelCard
-from pipeline.models.detections import Detections
+from pipeline.models.detections import Detections, upright
 from pipeline.models.images import ImageLike, as_rgb
 
 
@@ -13,9 +13,10 @@ def face_crops(image: ImageLike, faces: Detections, card: ModelCard) -> Pixels:
     """Return the faces of one image as `card` says, uint8 [N, S, S, 3] RGB.
 
     By box and margin, or by the similarity transform of five landmarks. `image` is at full
-    resolution, `faces` in its pixels, even when they were searched in a smaller copy.
+    resolution, `faces` in its pixels, even when they were searched in a smaller copy. Crops are
+    upright where the image is not.
     """
-    pixels = as_rgb(image)
+    pixels, faces = upright(as_rgb(image), faces)
     size = card.input_size
     if card.alignment == "arcface5":
         crops = [geometry.align_five(pixels, points, size) for points in faces.landmarks]

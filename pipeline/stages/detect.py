@@ -15,7 +15,7 @@ from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector
 from pipeline.models.faces import face_crops
 from pipeline.models.weights.store import WeightStore
-from pipeline.stages.records import DETECTED, DETECTION_FIELDS
+from pipeline.stages.records import DETECTED, DETECTION_FIELDS, TURN
 from pipeline.timing import Stopwatch
 
 THUMBNAIL_QUALITY = 85
@@ -63,6 +63,13 @@ class Detect:
         # the decoded pixels end here: from now on boxes are in pixels of the whole picture
         faces = [one.enlarged(factor or 1) for one, factor in zip(faces, reduced, strict=True)]
         columns = {f.name: batch[f.name] for f in DETECTED if f.name in batch.column_names}
+        columns["turn"] = pa.array(
+            [
+                None if pixels is None else one.turn
+                for pixels, one in zip(images, faces, strict=True)
+            ],
+            TURN.type,
+        )
         columns["detections"] = lists_of([len(one) for one in faces], self._structs(faces, crops))
         give_back()
         bytes_out = sum(column.nbytes for column in columns.values())

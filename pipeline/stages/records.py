@@ -16,7 +16,7 @@ TIMINGS = [pa.field(f"{name}_timing", TIMING) for name in STAGES[:-1]]
 _IMAGE = [
     f.remove_metadata().with_nullable(True)
     for f in schema.IMAGES
-    if f.name not in ("faces", "run_id", "gone_since")
+    if f.name not in ("turn", "faces", "run_id", "gone_since")
 ]
 DECODED = pa.schema(
     [
@@ -34,9 +34,11 @@ DECODED = pa.schema(
 _MEASURES = [f.remove_metadata().with_nullable(True) for f in schema.FACE_MEASURES]
 THUMBNAIL = pa.field("thumbnail", pa.binary())
 DETECTION_FIELDS = [*_MEASURES, THUMBNAIL, pa.field("crop", pa.large_binary())]
+TURN = schema.IMAGES.field("turn").remove_metadata()
 DETECTED = pa.schema(
     [
         *_IMAGE,
+        TURN,
         *TIMINGS[:3],
         pa.field("detections", pa.list_(pa.struct(DETECTION_FIELDS))),
     ]
@@ -58,6 +60,7 @@ def embedded(dimension: int) -> pa.Schema:
     return pa.schema(
         [
             *_IMAGE,
+            TURN,
             *TIMINGS,
             pa.field("detections", pa.list_(pa.struct(embedded_fields(dimension)))),
         ]

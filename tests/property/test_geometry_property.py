@@ -32,6 +32,37 @@ def test_iou_is_symmetric_and_from_0_to_1(boxes, others):
     assert np.array_equal(found, geometry.iou(others, boxes).T)
 
 
+quarter_pixels = hnp.arrays(
+    np.int64, st.tuples(st.integers(0, 8), st.just(2)), elements=st.integers(-400, 4000)
+)
+
+
+@FAST
+@given(
+    quarter_pixels,
+    st.integers(1, 1000),
+    st.integers(1, 1000),
+    st.sampled_from([0, 90, 180, 270]),
+)
+def test_turning_back_is_the_exact_inverse_of_turning(quarters, height, width, turn):
+    points = (quarters / 4).astype(np.float32)
+    there = geometry.turned_points(points, height, width, turn)
+    sides = (width, height) if turn % 180 else (height, width)
+    assert np.array_equal(geometry.turned_points(there, *sides, -turn), points)
+    inside = ((points >= 0) & (points <= [width, height])).all(axis=1)
+    assert np.array_equal(((there >= 0) & (there <= sides[::-1])).all(axis=1), inside)
+
+
+@FAST
+@given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([0, 90, 180, 270]), st.randoms())
+def test_points_turn_as_pixels_do(height, width, turn, random):
+    pixels = np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
+    x, y = random.randrange(width), random.randrange(height)
+    point = np.array([x, y], np.float32)
+    column, row = geometry.turned_points(point, height - 1, width - 1, turn).astype(int)
+    assert np.array_equal(geometry.turned(pixels, turn)[row, column], pixels[y, x])
+
+
 @FAST
 @given(box_arrays(1.0))
 def test_a_box_overlaps_itself_wholly(boxes):

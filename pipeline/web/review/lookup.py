@@ -20,7 +20,7 @@ from pipeline.lake.store import LakeStore
 ID_DIGITS = 32
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
-         "orientation", "taken_at", "camera", "faces", "error", "error_detail"]  # fmt: skip
+         "orientation", "taken_at", "camera", "turn", "faces", "error", "error_detail"]  # fmt: skip
 
 # Bytes of a part of `images` and of `faces`: they change when the part is rewritten.
 Sizes = tuple[int, int]

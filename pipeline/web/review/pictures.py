@@ -97,6 +97,7 @@ class Pictures:
         with Image.open(io.BytesIO(self.originals.jpeg(row, self.originals.side))) as picture:
             box = _around(faces[0]["box"], picture.size, row)
             crop = picture.crop(box).resize((CROP_SIDE, CROP_SIDE), Image.Resampling.LANCZOS)
+        crop = crop.rotate(-(row["turn"] or 0))  # upright, as the lake's own small pictures are
         out = io.BytesIO()
         crop.save(out, "JPEG", quality=85)
         return out.getvalue()

@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 from pipeline.imaging import geometry
 from pipeline.models.cards.card import find_card
 from pipeline.models.detections import Detections
-from pipeline.models.detector import load_detector, reduced, reduction, select
+from pipeline.models.detector import load_detector, reduction, select
 from pipeline.models.faces import face_crops
 from pipeline.models.mtcnn.cascade import pyramid, regress, smallest_face
 from pipeline.models.mtcnn.sums import Tables
@@ -215,8 +215,8 @@ def test_a_photo_too_large_for_memory_is_reduced_but_not_below_the_detection_sid
 
 def test_reduced_and_enlarged():
     pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
-    assert reduced(pixels, 1) is pixels
-    assert reduced(pixels, 2).shape == (3, 4, 3)
+    assert geometry.reduced(pixels, 1) is pixels
+    assert geometry.reduced(pixels, 2).shape == (3, 4, 3)
     faces = three().enlarged(2)
     assert faces.boxes[0].tolist() == [0, 0, 80, 80]
     assert three().enlarged(1).boxes.tolist() == three().boxes.tolist()

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.config import DecodeConfig, DetectConfig
 from pipeline.imaging import geometry
 from pipeline.lake import schema
-from pipeline.lake.columns import matrix
+from pipeline.lake.columns import matrix, pixels_column
 from pipeline.lake.store import LakeStore, Models
 from pipeline.lake.tombstones import from_rows, salted
 from pipeline.maintenance.check import check
@@ -127,6 +127,9 @@ def test_detect_finds_the_faces_and_drops_the_pixels(decoded, detected):
     for name in DETECTED.names:
         if name in decoded.column_names:
             assert detected[name].equals(decoded[name])
+    assert {n: row["turn"] for n, row in rows.items()} == {
+        n: None if row["error"] else 0 for n, row in rows.items()
+    }
     for row in rows.values():
         for face in row["detections"]:
             x1, y1, x2, y2 = face["box"]
@@ -148,6 +151,28 @@ def test_detect_aligns_each_crop_by_its_own_landmarks(detected, photo_pixels):
             points = np.array(face["landmarks"], np.float32).reshape(5, 2)
             wanted = geometry.align_five(photo_pixels[name], points, 112)
             assert face["crop"] == wanted.tobytes()
+
+
+def test_detect_says_how_a_picture_was_turned_and_cuts_upright_faces(
+    decoded, detected, detect, photo_pixels
+):
+    pixels = photo_pixels[NAMES[2]]
+    assert by_name(detected)[NAMES[2]]["turn"] == 0
+    upright = decoded.filter([name.endswith(NAMES[2]) for name in decoded["uri"].to_pylist()])
+    scan = np.ascontiguousarray(pixels[::-1, ::-1])
+    column = upright.column_names.index("pixels")
+    turned = upright.set_column(column, DECODED.field("pixels"), pixels_column([scan]))
+    row = detect(turned).to_pylist()[0]
+    wanted = by_name(detected)[NAMES[2]]
+    assert row["turn"] == 180
+    height, width = pixels.shape[:2]
+    for face, other in zip(row["detections"], wanted["detections"], strict=True):
+        x1, y1, x2, y2 = other["box"]
+        assert face["box"] == pytest.approx([width - x2, height - y2, width - x1, height - y1])
+        assert abs(face["roll"]) > 150
+        assert face["yaw"] == pytest.approx(other["yaw"], abs=0.01)
+        crop, upright_crop = (np.frombuffer(f["crop"], np.uint8) for f in (face, other))
+        assert np.abs(crop.astype(int) - upright_crop).max() <= 1
 
 
 def test_detect_without_thumbnails_and_with_a_selection(decoded):

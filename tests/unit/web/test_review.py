@@ -1,5 +1,6 @@
 """The review page: who is let in, what can be changed by whom, and what is shown of what."""
 
+import io
 import os
 import re
 import time
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
@@ -323,6 +325,20 @@ def test_faces_without_thumbnails_are_cut_from_photos(tmp_path):
     answer = client.get(f"/thumbs/{face}")
     assert answer.headers["content-type"] == "image/jpeg"
     assert client.get(f"/thumbs/{face}").content == answer.content
+
+
+def test_faces_cut_from_turned_photos_are_upright(tmp_path, monkeypatch):
+    review_lake(tmp_path, thumbnails=False)
+    client = next(entered(tmp_path))
+    pictures = client.review.pictures
+    face = faces(client, persons(client)[0])[0]
+    row = pictures.lookup.photo(face[:32])
+    assert not row["turn"]
+    as_stored = Image.open(io.BytesIO(pictures._crop(face)))
+    monkeypatch.setattr(pictures.lookup, "photo", lambda _: row | {"turn": 90})
+    turned = Image.open(io.BytesIO(pictures._crop(face)))
+    wanted = np.rot90(np.asarray(as_stored).astype(int), -1)
+    assert np.abs(np.asarray(turned) - wanted).mean() < 3
 
 
 @pytest.mark.parametrize("thumbnails", [True, False])
