@@ -66,6 +66,7 @@ class Live(Watch):
         elif text != self._last_text:
             self._last_text = text
             say(self.console, text)
+        self._interrupts.check()
 
     def part(self, result: Mapping[str, Any]) -> None:
         """Count one published part and show it."""

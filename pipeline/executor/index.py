@@ -131,11 +131,18 @@ def compared(
         return dict(zip(rows["image_id"], rows["uri"], strict=True))
 
     comparison = Reconciler(inputs, ledger, uris, config.storage_options)
-    size = to_hash(comparison.units)
-    if size:
-        watch.step(f"comparing {size / 1e6:,.0f} MB of photos with the lake")
+    size, done = to_hash(comparison.units), 0
+    text = f"comparing {size / 1e6:,.0f} MB of photos with the lake"
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        watch.step(text, done, size)
+
+    if comparison.units:
+        tell(0)
     with mapper(size > RAY_BYTES) as tasks:
-        return comparison.run(config.read, tasks)
+        return comparison.run(config.read, tasks, tell)
 
 
 def bring_in_step(lake: LakeStore, change: Reconciled, run_id: str, followers: Followers) -> None:

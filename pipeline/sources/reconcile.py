@@ -100,14 +100,23 @@ class Reconciler:
         self.free = (self.missing | ledger.gone) & (ledger.content != 0)
         self.units = self._to_compare()
 
-    def run(self, config: ReadConfig, mapper: Mapper = in_process) -> Reconciled:
-        """Read what is to be compared, and return what became of the photos of the lake."""
+    def run(
+        self,
+        config: ReadConfig,
+        mapper: Mapper = in_process,
+        compared: Callable[[int], None] = lambda _: None,
+    ) -> Reconciled:
+        """Read what is to be compared, and return what became of the photos of the lake.
+
+        `compared` is told how many bytes were read of each unit.
+        """
         found: list[dict[str, str | None]] = []
         shards: list[tuple[Unit, set[int]]] = []
         for unit, (rows, damaged) in zip(
             self.units, mapper(_hashes, [(unit, config) for unit in self.units]), strict=True
         ):
             found += rows
+            compared(to_hash([unit]))
             if unit.kind != "files" and not damaged:
                 shards.append((unit, {self._place(row) for row in rows}))
         for unit, places in shards:
