@@ -13,6 +13,7 @@ from fsspec.utils import glob_translate
 
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
 from pipeline.lake.ledger import Keys, Ledger, Places
+from pipeline.lake.moves import Place
 from pipeline.lake.store import Shards
 from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
 from pipeline.sources.members import Report
@@ -226,6 +227,10 @@ def _new_files(group: _FileGroup, ledger: Ledger, result: Plan, places: Places) 
             result.present[row] = True
             if ledger.is_current(row, file.version, file.size):
                 result.already_in_lake += 1
+                if file.version and not ledger.version[row]:
+                    where = group.base + file.name
+                    place = Place(printable(where), parent(group.base, file.name), file.version)
+                    result.unversioned[row] = place
                 continue
             result.rereads |= not ledger.gone[row]
         new.append(i)

@@ -96,6 +96,8 @@ class Reconciler:
         self.numbers: dict[str, list[int]] = defaultdict(list)
         for number, shard in enumerate(ledger.shards):
             self.numbers[self.places.real(shard)].append(number)
+        for row, place in inputs.unversioned.items():
+            self.result.places[ledger.ids([row])[0]] = place
         self.missing = self._missing()
         self.free = (self.missing | ledger.gone) & (ledger.content != 0)
         self.units = self._to_compare()

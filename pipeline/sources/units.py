@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.arrays import Bools
+from pipeline.lake.moves import Place
 
 UnitKind = Literal["files", "tar", "zip", "parquet"]
 
@@ -117,6 +118,7 @@ class Plan:
         extents: what the inputs cover, to tell which images are not there any more.
         present: which rows of the ledger have their file in the listing, bool [N].
         absent: rows whose file a list names, and which is not there.
+        unversioned: rows that were written before versions were, and the version of their file.
         rereads: whether images that the lake has may be read again.
         unopened: archives of kinds that are not read.
         image_bytes: mean encoded size of an image, from the listing or a sample.
@@ -130,6 +132,7 @@ class Plan:
     extents: list[Extent] = field(default_factory=list)
     present: Bools = field(default_factory=lambda: np.zeros(0, bool))
     absent: list[int] = field(default_factory=list)
+    unversioned: dict[int, Place] = field(default_factory=dict)
     rereads: bool = False
     unopened: list[str] = field(default_factory=list)
     image_bytes: int = IMAGE_BYTES

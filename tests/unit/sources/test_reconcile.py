@@ -4,6 +4,7 @@ import os
 import shutil
 
 import fsspec
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import NoImagesError
@@ -144,6 +145,20 @@ def test_a_file_edited_in_place_is_read_again(root, archive, size):
     assert rows["image_id"].to_pylist() == [before["a.jpg"]]
     assert len(archive.rows) == 4
     nothing_changes(archive, root)
+
+
+def test_rows_of_an_earlier_version_learn_the_versions_of_their_files(root, archive):
+    nothing = pa.nulls(len(archive.rows), pa.string())
+    at = archive.rows.schema.get_field_index("file_version")
+    archive.rows = archive.rows.set_column(at, "file_version", nothing)
+    rows, _ = archive.run(root)
+    assert len(rows) == archive.change.moved == 0
+    loose = [r for r in archive.rows.to_pylist() if r["uri"].endswith(".jpg")]
+    assert all(row["file_version"] for row in loose)
+    later(root / "a.jpg")
+    put(root, {"a.jpg": A[:-1] + b"x"})
+    rows, _ = archive.run(root)
+    assert len(rows) == 1
 
 
 def test_a_file_with_another_time_alone_is_not_read_again(root, archive):
