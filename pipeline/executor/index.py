@@ -22,7 +22,7 @@ from pipeline.executor.tasks import mapper
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import manifest
 from pipeline.lake.moves import Resized, bring_back, mend, park, relocate, resized
-from pipeline.lake.store import LakeStore, Models, Shards
+from pipeline.lake.store import GONE, LakeStore, Models, Shards
 from pipeline.models.cards.card import find_card, known_cards
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore
@@ -108,6 +108,11 @@ def index(
         inputs = planned(config, ledger, lake.shards())
         inputs.notices[:0] = notices
     inputs.notices += change.notices
+    if change.gone:
+        inputs.notices.append(
+            f"the rows of photos that are not there any more are in {GONE}/, and come back with them; "
+            "`facelake prune` removes them"
+        )
     run = _Run(config, lake, models, run_id, watch, began, change)
     run.record({"status": "running"})
     return run.process(inputs, ledger)
@@ -278,7 +283,8 @@ class _Run:
         finally:
             if status != "finished":  # parts may be written that nobody told of
                 watch.tally.recount(self.lake.written_by(self.run_id))
-            if inputs.rereads and watch.tally.images:
+            # A run that failed may have lost the lake to another one; the next one mends.
+            if status != "failed" and inputs.rereads and watch.tally.images:
                 mend(self.lake, self.lake.ledger(), partial(corrected_faces, self.lake))
             report, whole = dataset.collect_reports(job, inputs)
             if status == "finished":
