@@ -110,7 +110,7 @@ def index(
     inputs.notices += change.notices
     if change.gone:
         inputs.notices.append(
-            f"the rows of photos that are not there any more are in {GONE}/, and come back with them; "
+            f"the rows of photos that are not there are kept in {GONE}/, and come back with them; "
             "`facelake prune` removes them"
         )
     run = _Run(config, lake, models, run_id, watch, began, change)
