@@ -1,6 +1,7 @@
 # make demo   set up, index the example photos with the bundled models, find copies, group people, report
 # make test   set up, run all tests
 # make check  format, lint, types, import contracts, unit tests
+# make audit  known advisories of the pinned packages, asked of PyPI; a step of each release
 # make bench  speed, parity, accuracy and memory (FACELAKE_DATA names the research photos)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PARALLEL ?= --numprocesses auto --dist worksteal
 # one thread a process: tests and workers share the cores among processes, not inside them
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test tests-with-ray tests-without check bench format clean
+.PHONY: setup demo test tests-with-ray tests-without check audit bench format clean
 
 setup: $(READY)
 
@@ -46,6 +47,12 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit
 
+# pip-audit stays apart from what it looks at: its own dependencies are none of ours
+audit:
+	@$(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' \
+	  || { echo 'NOT AUDITED: pip-audit cannot be installed here; run make audit where PyPI can be reached'; exit 0; }; \
+	$(PYTHON) benchmarks/audit.py .audit/bin/pip-audit constraints.txt
+
 bench: setup
 	$(BIN)/python -m benchmarks.all
 
@@ -54,4 +61,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo-lake build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .audit demo-lake build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

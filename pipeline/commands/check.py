@@ -5,12 +5,11 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration, say
+from pipeline.commands.output import Terminal, duration, say, tell
 from pipeline.errors import EXIT_UNSOUND
 from pipeline.maintenance.check import Result
 from pipeline.maintenance.finding import KINDS, Finding
@@ -41,21 +40,21 @@ def run(options: argparse.Namespace) -> int:
     show(lake.url, result, time.monotonic() - began)
     if result.findings and options.repair:
         result = lake.check(repair=True)
-        print("\nRepaired; run `facelake index` again to do the images of quarantined parts")
+        tell("\nRepaired; run `facelake index` again to do the images of quarantined parts")
         show(lake.url, result, time.monotonic() - began)
     return EXIT_UNSOUND if result.findings else 0
 
 
 def show(lake: str, result: Result, seconds: float) -> None:
     """Print what was verified and what is wrong."""
-    console = Console()
+    console = Terminal()
     say(
         console,
         f"{lake}: {result.parts:,} parts, {result.images:,} images, "
         f"{result.faces:,} faces verified in {duration(seconds)}",
     )
     if not result.findings:
-        print("sound: nothing is missing, doubled or damaged")
+        tell("sound: nothing is missing, doubled or damaged")
         return
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in result.findings:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration, say, show_facts
+from pipeline.commands.output import Terminal, duration, say, show_facts
 from pipeline.commands.progress import steps
 from pipeline.library import CLUSTER_FACES_FOR_RAY
 
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Cluster, print the figures, and return the exit code."""
     values = opt.values_of(ClusterConfig, options)
-    console, began = Console(), time.monotonic()
+    console, began = Terminal(), time.monotonic()
     lake = opt.open_lake(options)
     with steps(console) as progress:
         about = lake.cluster(ray=options.ray, wait=options.wait, progress=progress, **values)

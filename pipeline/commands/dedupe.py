@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration, say, show_facts
+from pipeline.commands.output import Terminal, duration, say, show_facts, tell
 from pipeline.commands.progress import steps
 from pipeline.dedupe import plans
 from pipeline.dedupe.algorithms.settings import DedupeConfig
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     """Find copies, print the figures, plan or move if asked to, and return the exit code."""
     values = opt.values_of(DedupeConfig, options)
     check(options)
-    console, lake = Console(), opt.open_lake(options)
+    console, lake = Terminal(), opt.open_lake(options)
     if options.image:
         show_copies(console, lake.copies_of(options.image, **values), options.json)
         return 0
@@ -170,7 +170,7 @@ def show(console: Console, lake: str, about: dict[str, Any], seconds: float) -> 
 def show_copies(console: Console, copies: list[dict[str, Any]], as_json: bool) -> None:
     """Print the copies of one picture."""
     if as_json:
-        print(json.dumps(copies, indent=2, default=str))
+        tell(json.dumps(copies, indent=2, default=str))
         return
     if not copies:
         console.print("no copy of it in the lake")

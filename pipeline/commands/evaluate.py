@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.commands import options as opt
 from pipeline.commands.evaluate_tables import show
+from pipeline.commands.output import tell
 from pipeline.evaluation import settings
 from pipeline.evaluation.plots import need_matplotlib, render
 from pipeline.evaluation.report import Report
@@ -128,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
     report = subject.evaluate(opt.open_lake(options), file, **values)
     text = json.dumps(report.result, indent=2)
     if options.json == TO_TERMINAL:
-        print(text)
+        tell(text)
     else:
         show(report)
     written = []
@@ -139,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
     if options.plots is not None:
         written += write_plots(report, options.plots)
     if written and options.json != TO_TERMINAL:
-        print(f"written: {', '.join(map(visible, written))}")
+        tell(f"written: {', '.join(map(visible, written))}")
     return 0
 
 

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.output import Terminal, tell
 from pipeline.evaluation.report import Cell, Report
 from pipeline.storage.folder import visible
 
 
 def show(report: Report) -> None:
     """Print measures, further tables and notes."""
-    console = Console()
+    console = Terminal()
     table = _table("", ("measure", "value", "95 % interval"))
     table.add_column("meaning")
     intervals = report.result.get("intervals", {})
@@ -27,9 +27,9 @@ def show(report: Report) -> None:
             printed = _table(visible(more.title), list(map(visible, more.headings)))
             for row in more.rows:
                 printed.add_row(*map(cell, row))
-            console.print(printed, markup=False)
+            console.print(printed)
     for note in report.notes:
-        print(note)
+        tell(note)
 
 
 def cell(value: Cell) -> str:

@@ -3,10 +3,8 @@
 import argparse
 from typing import Any
 
-from rich.console import Console
-
 from pipeline.commands import options as opt
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say
 from pipeline.storage.folder import visible
 
 
@@ -31,5 +29,5 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Export and print."""
     count = opt.open_lake(options).export_vectors(options.target)
-    say(Console(), f"{count:,} faces written to {visible(options.target)}")
+    say(Terminal(), f"{count:,} faces written to {visible(options.target)}")
     return 0

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say, tell
 from pipeline.errors import EXIT_UNSOUND, ConfigError
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Forget what the options say; return the exit code."""
-    console = Console(stderr=options.json)
+    console = Terminal(stderr=options.json)
     lake = opt.open_lake(options)
 
     def may_go(target: "Target") -> bool:
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if not outcome.ever and outcome.target is None:
         say(console, f"nothing was ever forgotten in {lake.url}")
     if options.json:
-        print(json.dumps(as_json(outcome), indent=2))
+        tell(json.dumps(as_json(outcome), indent=2))
     else:
         if outcome.removed is not None:
             show_removed(console, lake.store, outcome.removed)
@@ -138,7 +138,7 @@ def confirm(options: argparse.Namespace) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError("This cannot be undone; look at --dry-run, then give --yes")
-    print("This cannot be unremoved. Type yes to go on: ", end="", flush=True, file=sys.stderr)
+    tell("This cannot be unremoved. Type yes to go on: ", end="", file=sys.stderr)
     if input().strip().lower() != "yes":
         raise ConfigError("Nothing was forgotten")
 

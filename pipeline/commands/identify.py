@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say, tell
 from pipeline.commands.search import probe_as_json, show_choice
 from pipeline.search.settings import IdentifyConfig
 from pipeline.storage.folder import visible
@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     values = opt.values_of(IdentifyConfig, options)
     identity = opt.open_lake(options).identify(options.image, **values)
     if options.json:
-        print(json.dumps(as_json(identity), indent=2))
+        tell(json.dumps(as_json(identity), indent=2))
         return 0
-    console = Console()
+    console = Terminal()
     show_choice(console, identity.probe, options.select)
     show(console, identity)
     return 0

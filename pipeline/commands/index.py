@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration, say
+from pipeline.commands.output import Terminal, duration, say, tell
 from pipeline.commands.performance_tables import show
 from pipeline.commands.progress import Live
 from pipeline.config import IndexConfig
@@ -64,7 +64,7 @@ def index_config(options: argparse.Namespace, output: str) -> IndexConfig:
 def run(options: argparse.Namespace) -> int:
     """Run the main job and return its exit code."""
     config = index_config(options, options.output)
-    console = Console()
+    console = Terminal()
     if options.dry_run:
         return dry_run(config, console)
     with Live(console, options.plain) as live:
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     if outcome.performance:
         show(console, outcome.performance)
     if outcome.interrupted:
-        print(
+        tell(
             "facelake: interrupted; what is written is kept, run the same command to go on",
             file=sys.stderr,
         )
@@ -152,7 +152,7 @@ def summary(console: Console, lake: str, outcome: Indexed) -> None:
     for text in report.notices[:SHOWN]:
         table.add_row("note", Text(visible(text)))
     for text in report.damage[:SHOWN]:
-        table.add_row("[bold red]damaged[/]", Text(visible(text)))
+        table.add_row(Text("damaged", style="bold red"), Text(visible(text)))
     if len(report.damage) > SHOWN:
         table.add_row("", f"and {len(report.damage) - SHOWN} more, see the run's manifest")
     rate = f", {tally.images / seconds:.1f} images/s" if tally.images else ""

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pipeline import __version__
 from pipeline.commands import (
@@ -28,12 +29,21 @@ from pipeline.commands import (
     verify,
     weights,
 )
+from pipeline.commands.output import Lines, tell, visible_lines
 from pipeline.errors import EXIT_INTERRUPTED, FacelakeError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name arguments, which a shell made of names of files."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End, with a message fit for a terminal."""
+        super().exit(status, visible_lines(message) if message else None)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="facelake", description="Turn photo archives of any size into tables of faces."
     )
     root.add_argument("--version", action="version", version=f"facelake {__version__}")
@@ -50,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; errors become one message."""
     options = parser().parse_args(arguments)
     verbose = bool(getattr(options, "verbose", False))
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     # Names of files may hold bytes that are no text: show them escaped instead of failing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -63,13 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FacelakeError as error:
         if verbose:
             logging.getLogger(__name__).exception("details")
-        print(f"facelake: {error}", file=sys.stderr)
+        tell(f"facelake: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # `facelake ... | head`; what is left to print has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except KeyboardInterrupt:
-        print("facelake: interrupted", file=sys.stderr)
+        tell("facelake: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

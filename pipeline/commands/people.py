@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.commands import options as opt
 from pipeline.commands import people_files, people_tables
+from pipeline.commands.output import tell
 from pipeline.errors import ConfigError
 from pipeline.people.corrections import Constraint
 from pipeline.people.table import PeopleTable
@@ -121,7 +122,7 @@ def _name(people: PeopleTable, options: argparse.Namespace) -> None:
         )
         for other in people.now().called(options.name):
             if other != correction.person_id:
-                print(f"so is {other}; if they are one: merge {other} {correction.person_id}")
+                tell(f"so is {other}; if they are one: merge {other} {correction.person_id}")
 
 
 def _merge(people: PeopleTable, options: argparse.Namespace) -> None:
@@ -133,7 +134,7 @@ def _split(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.dry_run:
         parting = people.followers(options.person, options.faces)
         for verb, faces in (("follow", parting.follow), ("stay", parting.stay)):
-            print("\n".join([f"{len(faces)} other faces {verb}", *(f"  {face}" for face in faces)]))
+            tell("\n".join([f"{len(faces)} other faces {verb}", *(f"  {face}" for face in faces)]))
         return
     correction = people.split(options.person, options.faces, options.only)
     follow = [face for face in correction.faces if face not in options.faces]
@@ -143,8 +144,8 @@ def _split(people: PeopleTable, options: argparse.Namespace) -> None:
         f"{correction.person_id}",
     )
     if follow:
-        print(f"{len(follow)} of them follow by likeness (--only: none do):")
-        print("\n".join(f"  {face}" for face in follow))
+        tell(f"{len(follow)} of them follow by likeness (--only: none do):")
+        tell("\n".join(f"  {face}" for face in follow))
 
 
 def _move(people: PeopleTable, options: argparse.Namespace) -> None:
@@ -178,8 +179,8 @@ def _history(people: PeopleTable, options: argparse.Namespace) -> None:
 
 def _undo(people: PeopleTable, options: argparse.Namespace) -> None:
     correction = people.undo(options.correction)
-    print(f"taken back: {correction.value}; to bring it back: undo {correction.constraint_id}")
+    tell(f"taken back: {correction.value}; to bring it back: undo {correction.constraint_id}")
 
 
 def _print_done(correction: Constraint, text: str) -> None:
-    print(f"{text}; to take it back: undo {correction.constraint_id}")
+    tell(f"{text}; to take it back: undo {correction.constraint_id}")

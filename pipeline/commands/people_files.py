@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.commands.output import tell
 from pipeline.errors import ConfigError
 from pipeline.people.names import exported, import_names
 from pipeline.people.table import PeopleTable, note
@@ -55,7 +56,7 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
         if (options.file is None) != options.beside:
             raise ConfigError("Give either a folder for the sidecars or --beside")
         written = export_sidecars(people.store, options.file, options.naming, options.replace)
-        print(f"{written.sidecars:,} sidecars written, with {written.faces:,} faces")
+        tell(f"{written.sidecars:,} sidecars written, with {written.faces:,} faces")
         _show_skipped(written.skipped)
         return
     if options.file is None or options.replace or options.naming != "full":
@@ -63,14 +64,14 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
     text = exported(people.store)
     folder, name = split_file(options.file)
     folder.publish(name, text.encode())
-    print(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
+    tell(f"{text.count(chr(10)) - 1:,} faces written to {visible(options.file)}")
 
 
 def _import(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.file.lower().endswith(ENDING) or os.path.isdir(options.file):
         result = import_sidecars(people.store, options.file, note("import", options.file))
         names, faces = (result.imported.names, result.imported.faces) if result.imported else (0, 0)
-        print(f"{names:,} names given to {faces:,} faces, from {result.sidecars:,} sidecars")
+        tell(f"{names:,} names given to {faces:,} faces, from {result.sidecars:,} sidecars")
         unknown = result.imported.unknown if result.imported else 0
         _show_skipped(
             result.skipped + Counter({"faces that are not in the clusters of this lake": unknown})
@@ -83,12 +84,12 @@ def _import(people: PeopleTable, options: argparse.Namespace) -> None:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{visible(options.file)} is not UTF-8; save it as UTF-8") from error
     imported = import_names(people.store, text, note("import", options.file))
-    print(f"{imported.names:,} names given to {imported.faces:,} faces")
+    tell(f"{imported.names:,} names given to {imported.faces:,} faces")
     if imported.unknown:
-        print(f"{imported.unknown:,} faces of the file are not in the clusters of this lake")
+        tell(f"{imported.unknown:,} faces of the file are not in the clusters of this lake")
 
 
 def _show_skipped(skipped: Counter[str]) -> None:
     for why, count in sorted(skipped.items()):
         if count:
-            print(f"passed over: {count:,} {why}")
+            tell(f"passed over: {count:,} {why}")

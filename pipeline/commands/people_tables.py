@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.box import SIMPLE
-from rich.console import Console, JustifyMethod
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.commands.output import Terminal, tell
 from pipeline.people import People
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import by_action
@@ -31,7 +32,7 @@ def show_list(
     total, hidden = len(people), pc.sum(people["hidden"].cast(pa.int64())).as_py() or 0
     rows = people.sort_by(ORDERS[order]).slice(0, limit).to_pylist()
     if as_json:
-        print(json.dumps(rows, indent=2, default=str))
+        tell(json.dumps(rows, indent=2, default=str))
         return
     table = _table("person", "name", "faces", "photos", "first", "last", "confidence", "")
     for row in rows:
@@ -59,14 +60,14 @@ def show_person(people: People, view: View, person_id: str, as_json: bool) -> No
     for face in faces:
         face["uri"] = uris.get(face["face_id"])
     if as_json:
-        print(json.dumps(person | {"members": faces}, indent=2, default=str))
+        tell(json.dumps(person | {"members": faces}, indent=2, default=str))
         return
-    print(f"person      {person_id}")
-    print(f"name        {visible(person['name'] or '-')}{'  (hidden)' if person['hidden'] else ''}")
-    print(f"faces       {person['faces']:,} in {person['images']:,} photos")
-    print(f"taken       {_day(person['first_taken_at'])} to {_day(person['last_taken_at'])}")
-    print(f"cover       {person['cover_face_id']}")
-    print(f"exemplars   {', '.join(person['exemplars'])}")
+    tell(f"person      {person_id}")
+    tell(f"name        {visible(person['name'] or '-')}{'  (hidden)' if person['hidden'] else ''}")
+    tell(f"faces       {person['faces']:,} in {person['images']:,} photos")
+    tell(f"taken       {_day(person['first_taken_at'])} to {_day(person['last_taken_at'])}")
+    tell(f"cover       {person['cover_face_id']}")
+    tell(f"exemplars   {', '.join(person['exemplars'])}")
     table = _table("face", "tier", "similarity", "confidence", "", "photo")
     for face in faces:
         table.add_row(
@@ -97,7 +98,7 @@ def show_history(rows: list[Constraint], as_json: bool) -> None:
         for of in by_action(rows)
     ]
     if as_json:
-        print(json.dumps(lines, indent=2))
+        tell(json.dumps(lines, indent=2))
         return
     table = _table("correction", "when (UTC)", "by", "what", "")
     for line in lines:
@@ -124,8 +125,8 @@ def _table(*headings: str) -> Table:
 
 def _print(table: Table) -> None:
     # In a pipe or file there is no width to fit into.
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    console.print(table, markup=False)
+    console = Terminal() if sys.stdout.isatty() else Terminal(width=PIPE_WIDTH)
+    console.print(table)
 
 
 def _text(text: str | None) -> Text:

@@ -35,7 +35,7 @@ def show(console: Console, figures: Mapping[str, Any]) -> None:
         f"object store: {size(figures.get('store_bytes_per_image'))} put an image, "
         f"peak {size(figures['store_peak_bytes'])}, spilled {size(figures['spilled_bytes'])}"
     )
-    console.print(table, *lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
+    console.print(table, *lines, sep="\n", highlight=False, soft_wrap=True)
 
 
 def percent(share: float | None) -> str:

@@ -4,11 +4,9 @@ import argparse
 import json
 from typing import Any
 
-from rich.console import Console
-
 from pipeline.commands import options as opt
 from pipeline.commands.index import index_config
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say, tell
 from pipeline.commands.plan_tables import as_json, show
 from pipeline.config import IndexConfig
 from pipeline.executor.planning.job import PlanConfig, predict_archive
@@ -34,7 +32,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a sample, print predictions and return the exit code."""
-    console = Console()
+    console = Terminal()
 
     def measuring(photos: int) -> None:
         if not options.json:
@@ -44,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         index_config(options, "nowhere"), opt.config_of(PlanConfig, options), measuring
     )
     if options.json:
-        print(json.dumps(as_json(outcome), indent=2))
+        tell(json.dumps(as_json(outcome), indent=2))
     else:
         show(outcome, console)
     return 0

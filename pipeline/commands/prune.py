@@ -3,10 +3,8 @@
 import argparse
 from typing import Any
 
-from rich.console import Console
-
 from pipeline.commands import options as opt
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say
 
 SHOWN = 20
 
@@ -31,7 +29,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Remove, or list, and return the exit code."""
     lake = opt.open_lake(options)
-    console = Console()
+    console = Terminal()
     gone = lake.prune(dry_run=options.dry_run, wait=options.wait)
     for row in gone.slice(0, SHOWN).to_pylist():
         say(console, f"{row['gone_since']:%Y-%m-%d %H:%M}  {row['uri']}")

@@ -3,10 +3,8 @@
 import argparse
 from typing import Any
 
-from rich.console import Console
-
 from pipeline.commands import options as opt
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say
 from pipeline.web.report.settings import ReportConfig
 
 
@@ -43,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     written = opt.open_lake(options).report(
         options.output, evaluation=options.evaluation, wait=options.wait, **values
     )
-    console = Console()
+    console = Terminal()
     pages = "page" if written.pages == 1 else "pages"
     say(console, f"{written.pages:,} {pages}, {size(written.bytes)}, {written.photos:,} photos, "
         f"{written.seconds:.1f} s")  # fmt: skip

@@ -8,6 +8,7 @@ import webbrowser
 from typing import Any
 
 from pipeline.commands import options as opt
+from pipeline.commands.output import tell
 from pipeline.errors import ConfigError
 from pipeline.people import People
 from pipeline.storage.folder import visible
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         address = f"http://{name}:{port}/?token={token}"
 
         def ready() -> None:
-            print(f"Reviewing {visible(lake.folder.url)}; Ctrl-C ends it\n{address}", flush=True)
+            tell(f"Reviewing {visible(lake.folder.url)}; Ctrl-C ends it\n{address}")
             if not options.no_browser and sys.stdout.isatty() and _has_display():
                 webbrowser.open(address)
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from pipeline.commands.output import tell
 from pipeline.lake import schema
 
 
@@ -27,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
         f"### {name}\n\n{schema.markdown(columns)}"
         for name, columns in schema.tables(options.dimension).items()
     )
-    print("\n\n".join(texts))
+    tell("\n\n".join(texts))
     return 0

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import say
+from pipeline.commands.output import Terminal, say, tell
 from pipeline.search.settings import SearchConfig
 from pipeline.storage.folder import Folder, visible
 
@@ -50,13 +50,13 @@ def run(options: argparse.Namespace) -> int:
     values = opt.values_of(SearchConfig, options)
     lake = opt.open_lake(options)
     result = lake.search(options.image, face_id=options.face_id, **values)
-    console = Console()
+    console = Terminal()
     if options.html:
         from pipeline.web.search_page import page
 
         Folder(options.html).publish(PAGE, page(result, lake.url).encode())
     if options.json:
-        print(json.dumps(as_json(result), indent=2))
+        tell(json.dumps(as_json(result), indent=2))
         return 0
     if result.probe is not None:
         show_choice(console, result.probe, options.select)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from pipeline.commands import options as opt
-from pipeline.commands.output import duration, show_facts
+from pipeline.commands.output import Terminal, duration, show_facts
 from pipeline.commands.progress import steps
 from pipeline.library import INDEX_FACES_FOR_RAY
 from pipeline.search.settings import VectorIndexConfig
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build, print the figures of the index, and return the exit code."""
     values = opt.values_of(VectorIndexConfig, options)
-    console, lake = Console(), opt.open_lake(options)
+    console, lake = Terminal(), opt.open_lake(options)
     with steps(console) as progress:
         manifest = lake.build_index(ray=options.ray, wait=options.wait, progress=progress, **values)
     show(console, lake.url, manifest)

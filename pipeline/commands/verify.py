@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.commands import options as opt
+from pipeline.commands.output import Terminal, tell
 from pipeline.config import DEFAULT_EMBEDDER, IndexConfig
 from pipeline.errors import ConfigError
 from pipeline.library import Lake
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare and print."""
     verdict = compare(options)
     if options.json:
-        print(json.dumps(_as_json(verdict), indent=2))
+        tell(json.dumps(_as_json(verdict), indent=2))
     else:
         _show(verdict, options.select)
     return 0
@@ -138,9 +138,9 @@ def _show(verdict: Any, choice: str) -> None:
     table.add_row("model", visible(model["revision"]))
     table.add_row("licence", model["licence"] or "not known here")
     table.add_row("accuracy", model["accuracy"] or "not known here")
-    Console().print(table, markup=False)
+    Terminal().print(table)
     for side in (verdict.first, verdict.second):
         if side.faces > 1:
             what = f", box {', '.join(f'{v:.0f}' for v in side.box)}" if side.box else ""
             which = side.face_id or f"the {choice}"
-            print(f"{visible(side.name)} has {side.faces} faces; compared was {which}{what}")
+            tell(f"{visible(side.name)} has {side.faces} faces; compared was {which}{what}")

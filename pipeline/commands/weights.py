@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Console, JustifyMethod
+from rich.console import JustifyMethod
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from pipeline.commands.output import Terminal, tell
 from pipeline.errors import ConfigError, WeightsError
 from pipeline.models.cards.card import ModelCard, find_card, known_cards
 from pipeline.models.weights.store import WeightStore
@@ -67,7 +68,7 @@ def _list(store: WeightStore, as_json: bool) -> int:
             }
             for card in cards
         ]
-        print(json.dumps(rows, indent=2))
+        tell(json.dumps(rows, indent=2))
         return 0
     table = Table(
         box=SIMPLE,
@@ -84,7 +85,7 @@ def _list(store: WeightStore, as_json: bool) -> int:
         state = store.state(card)
         accuracy = card.accuracy.split(" (")[0].split(";")[0]  # --json has the whole text
         table.add_row(card.name, card.kind, card.licence, dimension, size, state, accuracy)
-    Console().print(table)
+    Terminal().print(table)
     return 0
 
 
@@ -93,7 +94,7 @@ def _fetch(store: WeightStore, names: list[str], everything: bool) -> int:
         raise ConfigError(f"Name models ({', '.join(known_cards())}), or give --all, not both")
     cards = list(known_cards().values()) if everything else [find_card(name) for name in names]
     for card, paths in fetch_cards(store, cards):
-        print(f"{card.name}: {', '.join(map(str, paths))}")
+        tell(f"{card.name}: {', '.join(map(str, paths))}")
     return 0
 
 
@@ -106,12 +107,12 @@ def fetch_cards(
         WeightsError: a file cannot be downloaded, or is not the right one.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bars:
         return [(card, _fetch_one(store, card, bars)) for card in cards]
 
@@ -137,5 +138,5 @@ def _verify(store: WeightStore) -> int:
             verdict = f"WRONG: SHA-256 {check.actual}, not {check.expected}"
         else:
             verdict = "ok" if check.expected else f"not pinned yet: SHA-256 {check.actual}"
-        print(f"{check.card}: {check.path}: {verdict}")
+        tell(f"{check.card}: {check.path}: {verdict}")
     return WeightsError.exit_code if any(check.damaged for check in checks) else 0

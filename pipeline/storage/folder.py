@@ -139,6 +139,8 @@ def from_cell(text: str) -> str:
 
 def visible(text: str) -> str:
     """Return text fit for a terminal: control characters are shown by their codes."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in printable(text))
 
 

@@ -1,5 +1,6 @@
 """Reads the values of a TOML table; its errors name the file, the key and what is allowed."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
+
+MOST_BYTES = 1 << 20
+# Keys of keys of keys: `tomllib` takes memory as the square of their number, 1.6 GB for 20,000.
+_KEYS_OF_KEYS = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){16}"""
+)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -16,10 +23,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ConfigError(f"{path} has more than {MOST_BYTES:,} bytes, which no card has")
+        text = data.decode()
+        if _KEYS_OF_KEYS.search(text):
+            raise ConfigError(f"{path} has keys of keys of keys, which no card has")
+        return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot read {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    # ValueError: a number of thousands of digits; RecursionError: lists in lists in lists
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 

@@ -1,5 +1,6 @@
 """Request bodies: read up to a limit, and parsed as forms."""
 
+import asyncio
 import email.message
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from urllib.parse import parse_qs
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # Faces that can be chosen on one page, and a few fields.
 MOST_FIELDS = 20_000
+# A picture of 64 MB takes that long at 0.5 MB/s.
+BODY_S = 120.0
 
 
 class BadFormError(Exception):
@@ -44,9 +47,17 @@ async def read_body(receive: Receive, declared: str, limit: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        BadFormError: it is larger than `limit`, or ended early.
+        BadFormError: it is larger than `limit`, ended early, or did not come in `BODY_S`.
     """
-    if declared.isdigit() and int(declared) > limit:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _read(receive, declared, limit)
+    except TimeoutError:
+        raise BadFormError(408, f"The form did not come within {BODY_S:g} seconds") from None
+
+
+async def _read(receive: Receive, declared: str, limit: int) -> bytes:
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise BadFormError(413, f"More than {limit:,} bytes were sent")
     parts: list[bytes] = []
     size = 0

@@ -5,9 +5,11 @@ Any web page can make a browser send requests to this machine. So the host name 
 a request that changes something must come from our own pages and hold their secret.
 """
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import nullcontext
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -35,7 +37,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
-UPLOADS = "/search"
+UPLOADS, MOST_UPLOADS = "/search", 2
 
 
 class RefusedError(Exception):
@@ -57,6 +59,8 @@ class Guard:
     def __init__(self, app: App, config: ReviewConfig) -> None:
         self.app = app
         self.config = config
+        # Of a picture there are up to four copies in memory.
+        self._uploads = asyncio.Semaphore(MOST_UPLOADS)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request, or let the application do so."""
@@ -81,12 +85,14 @@ class Guard:
             if login is not None:
                 await _answer(guarded, 303, "", login)
                 return
-            if scope["method"] not in ("GET", "HEAD"):
+            if scope["method"] in ("GET", "HEAD"):
+                await self.app(scope, receive, guarded)
+                return
+            async with self._uploads if scope["path"] == UPLOADS else nullcontext():
                 await self._check_change(scope, receive)
+                await self.app(scope, receive, guarded)
         except (RefusedError, BadFormError) as refused:
             await _answer(guarded, refused.status, _page(refused.status, str(refused)))
-            return
-        await self.app(scope, receive, guarded)
 
     def _login(self, scope: MutableMapping[str, Any]) -> list[tuple[str, str]] | None:
         """Return headers that log in a browser with the token; None: it has the cookie."""

@@ -9,6 +9,7 @@ import uvicorn
 
 from pipeline.errors import ConfigError
 from pipeline.web.review.app import application
+from pipeline.web.review.connections import Connection
 from pipeline.web.review.state import Review
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ def server(review: Review) -> uvicorn.Server:
     config = uvicorn.Config(
         application(review), log_level="warning", access_log=False, server_header=False,
         date_header=False, proxy_headers=False, ws="none", lifespan="off",
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=5, http=Connection,
+        log_config=None,  # errors go the way of all others, which shows control characters
     )  # fmt: skip
     return uvicorn.Server(config)
 

@@ -156,6 +156,13 @@ NOT_OURS = {
     "words": packet(attributes='tiff:Orientation="Rotate 90 CW"'),
     "entity": b'<!DOCTYPE x [<!ENTITY o "6">]>'
     + packet("<tiff:Orientation>&o;</tiff:Orientation>").partition(b"?>")[2],
+    "billion laughs": "".join(
+        [
+            '<!DOCTYPE x [<!ENTITY a0 "6666666666">',
+            *(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(9)),
+            "]><x>&a9;</x>",
+        ]
+    ).encode(),
     "no XML": b"tiff:Orientation=6",
     "unknown encoding": b'<?xml version="1.0" encoding="klingon"?><x/>',
     "deep": b"<a>" * 100_000,

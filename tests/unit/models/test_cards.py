@@ -1,6 +1,7 @@
 import argparse
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,20 @@ def test_the_command_fetches_from_a_folder(
     assert (cache / name).read_bytes() == b"weights"
     with pytest.raises(ConfigError, match="--all"):
         call("fetch", *options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 200_000, "a = " + "9" * 5_000, "# " + "x" * (1 << 20), "a." * 20_000 + "b = 1",
+     "['a b' . " + '"c"  .  ' * 20_000 + "d]"],
+    ids=["lists", "digits", "size", "keys", "quoted"],
+)  # fmt: skip
+def test_bombs_are_refused_before_they_grow(tmp_path: Path, text: str) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text(text)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=r"card\.toml (is not TOML|has)"):
+        load_card(card)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 64 << 20

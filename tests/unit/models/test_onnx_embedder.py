@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: s
             entry.value = location
     path.write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match="outside the folder"):
+        load_embedder(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("location", "fifo"), ("location", "hard.bin"), ("length", str(10 << 30)), ("length", "-5"),
+     ("offset", "99999999999")],
+)  # fmt: skip
+def test_external_data_that_is_no_part_of_a_file_is_refused(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    path = make_model(tmp_path / "mine.onnx", external=True)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "secret.bin").write_bytes((tmp_path / "weights.bin").read_bytes())
+    os.link(tmp_path / "secret.bin", tmp_path / "hard.bin")
+    model = onnx.load(path, load_external_data=False)
+    data = model.graph.initializer[0].external_data
+    kept = {entry.key: entry.value for entry in data} | {key: value}
+    del data[:]
+    for name, text in kept.items():
+        data.add(key=name, value=text)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsError, match="cannot read its external data"):
         load_embedder(str(path))
 
 
