@@ -90,7 +90,9 @@ def write(lake: LakeStore, hashes: np.ndarray, seed: int) -> None:
 
 def dedupe(lake: LakeStore, options: list[str]) -> tuple[float, int, str]:
     """Run the command; return seconds, the peak of its processes' memory, and what it printed."""
-    command = [sys.executable, "-m", "pipeline.commands.main", "dedupe", lake.folder.url, *options]
+    # the hashes are of no pictures: there is nothing to look at again
+    named = ["dedupe", lake.folder.url, "--no-confirm", *options]
+    command = [sys.executable, "-m", "pipeline.commands.main", *named]
     began, peak = time.monotonic(), 0
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(command, stdout=out)

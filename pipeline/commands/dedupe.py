@@ -160,6 +160,10 @@ def show(console: Console, lake: str, about: dict[str, Any], seconds: float) -> 
         "copies": f"{copies:,}, {size / 1e6:,.1f} MB",
         **{f"  {kind}": f"{kinds[kind]:,}" for kind in COPIES if kinds.get(kind)},
     }
+    if about.get("unconfirmed_pairs"):
+        facts["near, but no copies"] = f"{about['unconfirmed_pairs']:,} pairs looked at again"
+    if about.get("unread_pictures"):
+        facts["not read again"] = f"{about['unread_pictures']:,}, no copies of anything near"
     if kinds.get(BURST):
         facts["shots in bursts"] = f"{kinds[BURST]:,}, all kept"
     show_facts(console, f"duplicates in {lake}", facts | {"time": duration(seconds)})

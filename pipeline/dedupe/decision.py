@@ -33,8 +33,8 @@ class Decision:
             flag = f"--{one.name.replace('_', '-')}"
             if value == one.default:
                 continue
-            if value is True:
-                words.append(flag)
+            if isinstance(value, bool):
+                words.append(flag if value else flag.replace("--", "--no-", 1))
             elif one.option.repeated:
                 words += [f"{flag} {each}" for each in value]
             else:
@@ -44,9 +44,12 @@ class Decision:
 
 
 def last_decision(duplicates: Duplicates) -> Decision | None:
-    """Return the last decision, None when nobody has searched yet, or an older version did."""
+    """Return the last decision, None when nobody has searched yet, or an older version did.
+
+    What an older version called copies was not confirmed by a second look.
+    """
     about = duplicates.current()
-    if about is None or "config" not in about:
+    if about is None or "confirm" not in about.get("config", {}):
         return None
     known = {one.name for one in fields(DedupeConfig)}
     values = {name: _plain(value) for name, value in about["config"].items() if name in known}

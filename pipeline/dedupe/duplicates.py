@@ -12,6 +12,7 @@ from pipeline.lake.store import LakeStore
 
 CURRENT = "duplicates/_current.json"
 TABLE, PAIRS, CROPS = "duplicates", "duplicates/_pairs", "duplicates/_crops"
+LOOKS = "duplicates/_looks"
 
 
 class Duplicates:
@@ -26,9 +27,10 @@ class Duplicates:
         self.generations = Generations(
             lake,
             CURRENT,
-            (TABLE, PAIRS, CROPS),
+            (TABLE, PAIRS, CROPS, LOOKS),
             "Nobody has looked for duplicates in {lake} yet; run facelake dedupe {lake}",
             "run `facelake dedupe` again: it makes the table anew",
+            added_later=(LOOKS,),
         )
 
     def current(self) -> dict[str, Any] | None:
@@ -53,14 +55,14 @@ class Duplicates:
         """Return the pairs of pictures of which the second lies inside the first."""
         return self.generations.read(CROPS, lambda: schema.CROP_PAIRS)
 
+    def looks(self) -> pa.Table:
+        """Return what second looks at pairs of pictures said."""
+        return self.generations.read(LOOKS, lambda: schema.LOOKS)
+
     def publish(
-        self,
-        run_id: str,
-        rows: pa.Table,
-        pairs: pa.Table,
-        crops: pa.Table,
-        about: Mapping[str, Any],
+        self, run_id: str, tables: Mapping[str, pa.Table], about: Mapping[str, Any]
     ) -> None:
-        """Write a generation; see `Generations.publish`."""
-        tables = {TABLE: pieces(rows), PAIRS: pieces(pairs), CROPS: pieces(crops)}
-        self.generations.publish(run_id, tables, about)
+        """Write a generation of the tables; those that are not given are empty."""
+        names = self.generations.tables
+        whole = {name: pieces(tables[name]) if name in tables else () for name in names}
+        self.generations.publish(run_id, whole, about)

@@ -1,6 +1,6 @@
 """Groups the pictures of a lake: classes of equal pixels, stars of copies, bursts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -123,7 +123,17 @@ class Evidence:
     apart: Ints
 
 
-def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeConfig) -> Groups:
+# (kept picture, others, bits, kinds) -> which of the others are its copies at a second look.
+Confirm = Callable[[int, Ints, Ints, Ints], Bools]
+
+
+def group(
+    pictures: Pictures,
+    classes: Ints,
+    evidence: Evidence,
+    config: DedupeConfig,
+    confirm: Confirm | None = None,
+) -> Groups:
     """Group pictures, of which `classes` have equal pixels."""
     count = int(classes.max()) + 1 if len(classes) else 0
     least = np.full(count, np.iinfo(np.int64).max)
@@ -145,7 +155,7 @@ def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeC
     apart = classes[np.concatenate([evidence.apart, evidence.apart[:, ::-1]])]
     barred = Lists.of(apart[:, 0], apart[:, 1], count)
 
-    def may(class_: int, others: Ints, bits: Ints) -> Bools:
+    def may(class_: int, others: Ints, bits: Ints, kinds: Ints) -> Bools:
         kept, copies = int(best[class_]), best[others]
         # Whatever else speaks for a thumbnail or a cut file, it does not stand for the picture.
         fair: Bools = pictures.area[copies] <= MOST_PIXELS * pictures.area[kept]
@@ -153,6 +163,8 @@ def group(pictures: Pictures, classes: Ints, evidence: Evidence, config: DedupeC
         fair &= ~np.isin(others, barred[class_])
         if config.burst_s:
             fair &= ~are_shots(pictures, kept, copies, bits)
+        if confirm is not None:
+            fair[fair] = confirm(kept, copies[fair], bits[fair], kinds[fair])
         return fair
 
     weight = np.bincount(classes, minlength=count)

@@ -1,7 +1,8 @@
 """Looks for duplicates in a lake: the order of the steps.
 
-gather -> classes of equal pixels -> pairs of close hashes (tasks) -> shared faces -> stars, bursts
--> tables. The search is done by tasks; this process holds some hundred bytes a picture.
+gather -> classes of equal pixels -> pairs of close hashes (tasks) -> shared faces -> stars of what
+a second look confirms, bursts -> tables. The search is done by tasks; this process holds some
+hundred bytes a picture.
 """
 
 import hashlib
@@ -17,11 +18,13 @@ from pipeline.dedupe import tables
 from pipeline.dedupe.algorithms.pictures import pixel_classes
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.apart import pairs_apart, parted, told_apart
-from pipeline.dedupe.duplicates import Duplicates
+from pipeline.dedupe.confirm import Confirmation
+from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.evidence import EvidenceSearch, Past
 from pipeline.dedupe.gather import gather, load, plan_tasks
-from pipeline.dedupe.groups import group
+from pipeline.dedupe.groups import Evidence, group
 from pipeline.errors import ConfigError
+from pipeline.lake import schema
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
 from pipeline.people.store import People
 
@@ -67,7 +70,10 @@ class Run:
         apart = pairs_apart(said, pictures)
         classes = parted(pixel_classes(pictures), apart)
         evidence = search.evidence(classes, apart)
-        groups = group(pictures, classes, evidence, self.config)
+        confirmation = self._confirmation(search, evidence, past)
+        groups = group(pictures, classes, evidence, self.config, confirmation)
+        while confirmation is not None and confirmation.read_missing():
+            groups = group(pictures, classes, evidence, self.config, confirmation)
         rows = tables.rows(groups, self.run_id)
         hash_pairs = [evidence.plain, evidence.turned]
         plain = evidence.plain.hashes
@@ -87,12 +93,28 @@ class Run:
             "bytes_of_copies": int(pictures.bytes[groups.kept != np.arange(len(pictures))].sum()),
             "incremental": past is not None,
         }
+        about |= confirmation.counts() if confirmation else {}
         pair_rows = tables.pair_rows(hash_pairs)
         crop_rows = tables.crop_rows(pictures, evidence.crops)
-        self.duplicates.publish(self.run_id, rows, pair_rows, crop_rows, about)
+        verdicts = confirmation.rows() if confirmation else schema.LOOKS.empty_table()
+        published = {TABLE: rows, PAIRS: pair_rows, CROPS: crop_rows, LOOKS: verdicts}
+        self.duplicates.publish(self.run_id, published, about)
         workspace.remove()
         lake.folder.child(WORKSPACE).remove_if_empty()
         return about
+
+    def _confirmation(
+        self, search: EvidenceSearch, evidence: Evidence, past: Past | None
+    ) -> Confirmation | None:
+        """Return what looks at near copies again, with what it said before."""
+        if not self.config.confirm:
+            return None
+        turns = tuple(turn for turn in evidence.turned.pairs if turn is not None)
+        lake = self.duplicates.lake
+        confirmation = Confirmation(search.tasks, lake, search.parts, search.pictures, turns)
+        if past is not None:
+            confirmation.remember(self.duplicates.looks())
+        return confirmation
 
     def _past(self, parts: Mapping[str, int]) -> Past | None:
         """Return the last search, if this one may build on it."""
@@ -137,4 +159,5 @@ class Run:
 
 def settings_of(config: DedupeConfig) -> dict[str, Any]:
     """Return what a run must have in common with the one before to build on its pairs."""
-    return {name: getattr(config, name) for name in ("radius", "mirrored", "rotated", "crops")}
+    names = ("radius", "mirrored", "rotated", "crops", "confirm")
+    return {name: getattr(config, name) for name in names}

@@ -32,6 +32,7 @@ class Generations:
         tables: folders of the parts.
         missing: what to say where there is no generation; {lake} stands for its address.
         damaged: what to do about a pointer that is damaged.
+        added_later: those of `tables` that earlier versions did not write; there they are empty.
     """
 
     lake: LakeStore
@@ -39,6 +40,7 @@ class Generations:
     tables: tuple[str, ...]
     missing: str
     damaged: str
+    added_later: tuple[str, ...] = ()
 
     def current(self) -> dict[str, Any] | None:
         """Return what the pointer says of the current generation, None when there is none.
@@ -52,6 +54,7 @@ class Generations:
             return None
         try:
             about: dict[str, Any] = json.loads(self.lake.folder.read(self.pointer))
+            about["tables"] = {table: [] for table in self.added_later} | about["tables"]
             if not (
                 about["run_id"] and all(about["tables"][table] is not None for table in self.tables)
             ):

@@ -330,6 +330,16 @@ HASH_PAIRS = pa.schema(
 )
 
 
+LOOKS = pa.schema(
+    [
+        field("first", pa.string(), "image_id of a picture", "32 hex digits", True),
+        field("second", pa.string(), "one whose hash is close to its", "32 hex digits", True),
+        field("turn", pa.string(), "what was done to one of them before; null: nothing"),
+        field("copy", pa.bool_(), "whether a second look found one picture in both", "", True),
+    ]
+)
+
+
 CROP_PAIRS = pa.schema(
     [
         field("first", pa.string(), "image_id of a picture", "32 hex digits", True),

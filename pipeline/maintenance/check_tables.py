@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dedupe.duplicates import CROPS, PAIRS, Duplicates
+from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, Duplicates
 from pipeline.errors import StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest
@@ -25,7 +25,7 @@ def findings_in_derived(lake: LakeStore, models: Models) -> Iterator[Finding]:
     """Yield what is wrong with tables that were made from others."""
     schemas = schema.tables(models.dimension)
     yield from of_generations(People(lake).generations, schemas)
-    extra = {PAIRS: schema.HASH_PAIRS, CROPS: schema.CROP_PAIRS}
+    extra = {PAIRS: schema.HASH_PAIRS, CROPS: schema.CROP_PAIRS, LOOKS: schema.LOOKS}
     yield from of_generations(Duplicates(lake).generations, schemas | extra)
     folder = lake.folder.child("constraints")
     for name in sorted(folder.files()):

@@ -44,7 +44,7 @@ def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(gather, "TASK_IMAGES", 500)
     rows = rows_of_families(3000)
     one, two = (lake_of(tmp_path / name, rows, part=300) for name in "ab")
-    config = DedupeConfig(mirrored=True)
+    config = DedupeConfig(mirrored=True, confirm=False)
     Run(Duplicates(one), config, in_process, "one").dedupe()
     Run(Duplicates(two), config, RayMapper(), "two").dedupe()
     assert rows_found(one) == rows_found(two)
@@ -53,7 +53,12 @@ def test_ray_finds_what_one_process_finds(cluster, tmp_path, monkeypatch) -> Non
 
 def test_dedupe_job(cluster, tmp_path) -> None:
     lake = lake_of(tmp_path / "lake", rows_of_families(60))
-    command = [sys.executable, str(ROOT / "jobs" / "dedupe.py"), str(tmp_path / "lake")]
+    command = [
+        sys.executable,
+        str(ROOT / "jobs" / "dedupe.py"),
+        str(tmp_path / "lake"),
+        "--no-confirm",
+    ]
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -90,8 +95,9 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
     rows = rows_of_families(20_000)
     lake = lake_of(tmp_path / "lake", rows, part=5000)
     reference = lake_of(tmp_path / "reference", rows, part=5000)
-    Run(Duplicates(reference), DedupeConfig(), in_process, "reference").dedupe()
-    arguments, work = ["dedupe", str(tmp_path / "lake")], tmp_path / "lake" / "duplicates" / "_work"
+    Run(Duplicates(reference), DedupeConfig(confirm=False), in_process, "reference").dedupe()
+    arguments = ["dedupe", str(tmp_path / "lake"), "--no-confirm"]
+    work = tmp_path / "lake" / "duplicates" / "_work"
     for step in ("gather", "hashes", "pairs"):
         kill_in(step, arguments, work)
     assert main(arguments) == 0

@@ -130,7 +130,9 @@ def test_stars_hold_copies_of_the_kept_one_alone(seed, count, largest):
         ((1, Lists.of(none, none, size)),),
     )  # fmt: skip
     rank = random.permutation(size)
-    grouped = stars(graph, rank, largest, np.ones(size, int), lambda one, others, bits: bits >= 0)
+    grouped = stars(
+        graph, rank, largest, np.ones(size, int), lambda one, others, bits, _: bits >= 0
+    )
     members = np.flatnonzero(grouped.kept != owner)
     kept = grouped.kept[members]
     assert (grouped.kept[kept] == kept).all()
@@ -173,7 +175,7 @@ def test_order_parts_and_workers_do_not_change_the_result(seed, part, task, keys
                 patch.setattr(search, "TASK_KEYS", keys)
             order = random.permutation(len(rows)) if k else np.arange(len(rows))
             lake = lake_of(Path(folder), [rows[i] for i in order], part if k else None)
-            Run(Duplicates(lake), DedupeConfig(mirrored=True), mapper if k else in_process,
-                "same").dedupe()  # fmt: skip
+            config = DedupeConfig(mirrored=True, confirm=False)
+            Run(Duplicates(lake), config, mapper if k else in_process, "same").dedupe()
             results.append(Duplicates(lake).table().to_pylist())
     assert results[0] == results[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.dedupe.duplicates import Duplicates
+from pipeline.dedupe.duplicates import TABLE, Duplicates
 from pipeline.lake import schema
 from pipeline.lake.store import LakeStore, Models
 from pipeline.people import People, actions
@@ -142,8 +142,7 @@ def _duplicates(lake, images):
          "distance": 4 if n else None, "keep": not n, "reason": f"because {SCRIPT}"}
         for n, image in enumerate(images[-4:])
     ]  # fmt: skip
-    empty = schema.HASH_PAIRS.empty_table(), schema.CROP_PAIRS.empty_table()
-    Duplicates(lake).publish("r", pa.Table.from_pylist(rows, schema.DUPLICATES), *empty, {})
+    Duplicates(lake).publish("r", {TABLE: pa.Table.from_pylist(rows, schema.DUPLICATES)}, {})
 
 
 def evaluation(folder):

@@ -40,6 +40,10 @@ class DedupeConfig:
         group=COPIES)] = (False)
     rotated: Annotated[bool, Option("also copies turned by 90, 180 or 270 degrees",
         group=COPIES)] = False
+    confirm: Annotated[bool, Option(
+        "the originals of near copies are read again and compared",
+        off="call pictures copies by their hashes alone, without a second look at the originals",
+        group=COPIES)] = True
     crops: Annotated[bool, Option(
         "also parts of pictures, by a face that both show in the same geometry",
         group=COPIES)] = False

@@ -141,7 +141,11 @@ class Stars:
 
 
 def stars(
-    graph: Graph, rank: Ints, largest: int, weight: Ints, may: Callable[[int, Ints, Ints], Bools]
+    graph: Graph,
+    rank: Ints,
+    largest: int,
+    weight: Ints,
+    may: Callable[[int, Ints, Ints, Ints], Bools],
 ) -> Stars:
     """Group classes: the best one takes what resembles it, then the best of the rest, and so on.
 
@@ -150,7 +154,7 @@ def stars(
         rank: place of each class in the order of preference, all different.
         largest: pictures of one group; the nearest are taken.
         weight: pictures of each class.
-        may: (kept, others, bits) -> which of the others may be copies after all.
+        may: (kept, others, bits, kinds) -> which of the others may be copies after all.
     """
     count = len(rank)
     kept = np.full(count, NOBODY, np.int64)
@@ -162,7 +166,7 @@ def stars(
         kept[best] = best
         others, distance, kind = graph.around(best)
         free = kept[others] == NOBODY
-        free[free] = may(best, others[free], distance[free])
+        free[free] = may(best, others[free], distance[free], kind[free])
         others, distance, kind = others[free], distance[free], kind[free]
         order = np.lexsort((rank[others], distance, kind))
         order = order[np.cumsum(weight[others[order]]) + weight[best] <= largest]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clustering.run import WORKSPACE as CLUSTER_WORKSPACE
-from pipeline.dedupe.duplicates import Duplicates
+from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.run import WORKSPACE as DEDUPE_WORKSPACE
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
@@ -46,7 +46,8 @@ def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
     try:
         if current is None:
             raise StorageError("there is no generation, or its pointer is damaged")
-        rows, pairs, crops = duplicates.table(), duplicates.pairs(), duplicates.crops()
+        rows, pairs = duplicates.table(), duplicates.pairs()
+        crops, looks = duplicates.crops(), duplicates.looks()
     except StorageError:  # nobody can tell what it holds; `dedupe` makes it again
         duplicates.generations.discard()
         return 0
@@ -54,17 +55,22 @@ def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
     groups = pc.unique(rows["group_id"].filter(pa.array(gone)))
     broken = np.asarray(pc.is_in(rows["group_id"], groups))
     dead = _dead_pairs(lake, forgotten, pairs)
-    crops_gone = is_gone(forgotten, forgotten.images, crops["first"]) | is_gone(
-        forgotten, forgotten.images, crops["second"]
+    crops_gone, looks_gone = (
+        is_gone(forgotten, forgotten.images, table["first"])
+        | is_gone(forgotten, forgotten.images, table["second"])
+        for table in (crops, looks)
     )
-    if not (broken.any() or dead.any() or crops_gone.any()):
+    if not (broken.any() or dead.any() or crops_gone.any() or looks_gone.any()):
         duplicates.generations.tidy()
         return 0
     about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
-    duplicates.publish(
-        run_id, rows.filter(pa.array(~broken)), pairs.filter(pa.array(~dead)),
-        crops.filter(pa.array(~crops_gone)), about,
-    )  # fmt: skip
+    tables = {
+        TABLE: rows.filter(pa.array(~broken)),
+        PAIRS: pairs.filter(pa.array(~dead)),
+        CROPS: crops.filter(pa.array(~crops_gone)),
+        LOOKS: looks.filter(pa.array(~looks_gone)),
+    }
+    duplicates.publish(run_id, tables, about)
     return int(broken.sum())
 
 

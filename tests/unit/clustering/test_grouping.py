@@ -9,7 +9,7 @@ from pipeline.clustering import level, shards
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run
 from pipeline.commands.main import main
-from pipeline.dedupe.duplicates import Duplicates
+from pipeline.dedupe.duplicates import TABLE, Duplicates
 from pipeline.errors import ConfigError, StorageError
 from pipeline.evaluation.measures.clustering import Contingency
 from pipeline.lake import schema
@@ -341,13 +341,8 @@ def duplicates_of(people, groups):
         for i, group in enumerate(groups)
         for k, name in enumerate(group)
     ]
-    Duplicates(people.lake).publish(
-        "copies",
-        pa.Table.from_pylist(rows, schema.DUPLICATES),
-        schema.HASH_PAIRS.empty_table(),
-        schema.CROP_PAIRS.empty_table(),
-        {},
-    )
+    tables = {TABLE: pa.Table.from_pylist(rows, schema.DUPLICATES)}
+    Duplicates(people.lake).publish("copies", tables, {})
 
 
 def test_one_copy_of_a_picture_counts(tmp_path):

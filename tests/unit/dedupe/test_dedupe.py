@@ -18,9 +18,13 @@ from tests.support import pictures
 from tests.support.pictures import encoded, exif, flipped, lake_of, noon, photo, random_hash, row
 
 
-def search(lake, run_id="first", mapper=in_process, **options):
-    """Search, and return the groups as {name of the file: (kind, kept name, distance)}."""
-    about = Run(Duplicates(lake), DedupeConfig(**options), mapper, run_id).dedupe()
+def search(lake, run_id="first", mapper=in_process, confirm=False, **options):
+    """Search, and return the groups as {name of the file: (kind, kept name, distance)}.
+
+    Most rows here are made up: there are no originals to look at again.
+    """
+    config = DedupeConfig(confirm=confirm, **options)
+    about = Run(Duplicates(lake), config, mapper, run_id).dedupe()
     return found(lake), about
 
 

@@ -17,7 +17,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.run import Run as ClusterRun
 from pipeline.commands.main import main
 from pipeline.dedupe.algorithms.settings import DedupeConfig
-from pipeline.dedupe.duplicates import Duplicates
+from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.run import Run as DedupeRun
 from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging.geometry import iou
@@ -125,11 +125,17 @@ def duplicates(lake):
     pairs = [{"first": one, "second": two, "bits": 0, "turn": None},
              {"first": two, "second": three, "bits": 0, "turn": None}]  # fmt: skip
     crops = [{"first": image_id("p0-0.jpg"), "second": image_id("p2-0.jpg")}]
-    Duplicates(lake).publish(
-        "d1", pa.Table.from_pylist(rows, schema.DUPLICATES),
-        pa.Table.from_pylist(pairs, schema.HASH_PAIRS),
-        pa.Table.from_pylist(crops, schema.CROP_PAIRS), {"parts": {}, "settings": {}},
-    )  # fmt: skip
+    looks = [
+        {"first": image_id(f"p{n}-0.jpg"), "second": image_id(f"p{n}-1.jpg"), "copy": True}
+        for n in (0, 2)
+    ]
+    tables = {
+        TABLE: pa.Table.from_pylist(rows, schema.DUPLICATES),
+        PAIRS: pa.Table.from_pylist(pairs, schema.HASH_PAIRS),
+        CROPS: pa.Table.from_pylist(crops, schema.CROP_PAIRS),
+        LOOKS: pa.Table.from_pylist(looks, schema.LOOKS),
+    }
+    Duplicates(lake).publish("d1", tables, {"parts": {}, "settings": {}})
 
 
 def furnish(lake, tmp_path):
