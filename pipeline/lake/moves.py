@@ -199,7 +199,7 @@ def _supersede(lake: LakeStore, image_ids: set[str], corrected: AbstractSet[str]
     for image, found in versions.items():
         *before, (_, last) = sorted(found)
         newest[last].append(image)
-        for _, name in before:
+        for name in {name for _, name in before} - {last}:
             older[name].append(image)
     was = _faces_of(lake, older)
     for name, images in newest.items():

@@ -17,8 +17,8 @@ from pipeline.lake.moves import (
     prune,
     relocate,
 )
-from pipeline.lake.store import LakeStore
-from pipeline.maintenance.check import check
+from pipeline.lake.store import LakeStore, parquet_bytes
+from pipeline.maintenance.check import check, check_and_repair
 from pipeline.storage.folder import Folder
 from tests.support.photo_lakes import face, image_id, photo_lake
 
@@ -185,6 +185,20 @@ def test_the_faces_of_an_edited_photo_keep_their_ids(lake):
     (image,) = lake.read("images", where=pc.field("image_id") == image_id("a")).to_pylist()
     assert (image["bytes"], image["faces"]) == (99, 3)
     assert check(lake).findings == []
+
+
+def test_a_row_that_stands_twice_in_its_part_is_not_lost(lake):
+    """`facelake check --repair` drops the second one."""
+    (name,) = [n for n in lake.parts() if len(lake.read_part("faces", n)) > 2]
+    images = lake.read_part("images", name)
+    twice = pa.concat_tables([images, images.slice(0, 1)])
+    lake.folder.publish(f"images/{name}", parquet_bytes(twice))
+    before = state(lake)
+    mend(lake, lake.ledger(), set)
+    assert state(lake) == before
+    assert check_and_repair(lake).findings == []
+    assert len(lake.read("images")) == len(NAMES)
+    assert len(lake.read("faces")) == 5
 
 
 def test_mending_cut_at_every_write(lake, monkeypatch):
