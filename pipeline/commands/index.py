@@ -88,7 +88,7 @@ def dry_run(config: IndexConfig, console: Console) -> int:
     ledger = ledger_of(config, lake)
     inputs = planned(config, ledger, lake.shards())
     change = compared(config, lake, inputs, ledger, Watch())
-    inputs.units = change.left(inputs.units)
+    change.take_from(inputs)
     for unit in inputs.units:
         if unit.kind == "files":
             for name in unit.names:

@@ -104,9 +104,7 @@ def index(
     if change:
         bring_in_step(lake, change, run_id, followers)
         ledger = ledger_of(config, lake)
-        notices = inputs.notices
-        inputs = planned(config, ledger, lake.shards())
-        inputs.notices[:0] = notices
+        change.take_from(inputs)
     inputs.notices += change.notices
     if change.gone:
         inputs.notices.append(

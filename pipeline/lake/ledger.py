@@ -6,7 +6,7 @@ number of the folder or archive it came from.
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -66,9 +66,9 @@ class Places:
         return text_key(self.real(shard).rstrip("/") + uri.removeprefix(shard.rstrip("/")))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Columns:
-    """Columns of some images; those of a ledger are of all, sorted by id."""
+    """Columns of images; see `Ledger`."""
 
     high: Keys
     low: Keys
@@ -101,7 +101,7 @@ def _columns(images: pa.Table, numbers: dict[str, int], places: Places) -> _Colu
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(_Columns):
     """The images of a lake, sorted by id.
 
     Attributes:
@@ -117,14 +117,6 @@ class Ledger:
         forgotten: images and faces that must not come back.
     """
 
-    high: Keys
-    low: Keys
-    place: Keys
-    content: Keys
-    version: Keys
-    size: npt.NDArray[np.int64]
-    shard: npt.NDArray[np.int32]
-    state: npt.NDArray[np.uint8]
     shards: tuple[str, ...]
     forgotten: Forgotten = NOTHING
 
@@ -155,8 +147,10 @@ class Ledger:
                 again = np.asarray(pc.is_in(images["error"], codes)) if retry else False
                 piece.state[:] = state | np.where(again, AGAIN, 0)
                 pieces.append(piece)
-        names = _Columns.__slots__
-        columns = {name: np.concatenate([getattr(p, name) for p in pieces]) for name in names}
+        columns = {
+            field.name: np.concatenate([getattr(piece, field.name) for piece in pieces])
+            for field in fields(_Columns)
+        }
         del pieces
         order = np.lexsort((columns["state"], columns["low"], columns["high"]))
         columns = {name: column[order] for name, column in columns.items()}

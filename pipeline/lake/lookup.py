@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Floats32
 from pipeline.errors import ConfigError
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
@@ -119,6 +120,13 @@ def chosen_faces(
 def face_ids(lake: LakeStore) -> AbstractSet[str]:
     """Return the ids of all faces."""
     return set(lake.read("faces", ["face_id"])["face_id"].to_pylist())
+
+
+def vectors_by_face(lake: LakeStore, faces: Collection[str]) -> dict[str, Floats32]:
+    """Return the vector [D] of each of some faces that the lake has."""
+    wanted = pc.field("face_id").isin(pa.array(list(faces), pa.string()))
+    table = lake.read("faces", ["face_id", "embedding"], wanted)
+    return dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
 
 
 def vectors_of(lake: LakeStore, faces: Sequence[str]) -> npt.NDArray[np.float64]:

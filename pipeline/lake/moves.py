@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import numpy as np
@@ -50,6 +50,9 @@ class Place:
     file_version: str | None
 
 
+PLACE = tuple(field.name for field in fields(Place))
+
+
 def relocate(lake: LakeStore, places: Mapping[str, Place]) -> None:
     """Note where images are now, by id; their faces, vectors and corrections stay theirs."""
 
@@ -66,19 +69,21 @@ def _moved(
     lake: LakeStore, name: str, places: Mapping[str, Place]
 ) -> tuple[pa.Table, pa.Table | None]:
     """Return images and faces of a part at their new places; None for faces that stay the same."""
-    images = schema.completed(lake.read_part("images", name))
-    ids = images["image_id"].to_pylist()
-    former = dict(zip(ids, images["uri"].to_pylist(), strict=True))
-    for column in ("uri", "shard", "file_version"):
-        values = images[column].to_pylist()
-        new = [getattr(places[i], column) if i in places else v
-               for i, v in zip(ids, values, strict=True)]  # fmt: skip
-        images = _replaced(images, column, new)
-    if not any(i in places and places[i].uri != former[i] for i in ids):
+    former = schema.completed(lake.read_part("images", name))
+    images = _placed(former, places, PLACE)
+    if images["uri"].equals(former["uri"]):
         return images, None
-    faces = lake.read_part("faces", name)
-    rows = zip(faces["image_id"].to_pylist(), faces["uri"].to_pylist(), strict=True)
-    return images, _replaced(faces, "uri", [places[i].uri if i in places else u for i, u in rows])
+    return images, _placed(lake.read_part("faces", name), places, ("uri",))
+
+
+def _placed(table: pa.Table, places: Mapping[str, Place], columns: Sequence[str]) -> pa.Table:
+    """Return a table with the places of images in some of its columns."""
+    ids = table["image_id"].to_pylist()
+    for column in columns:
+        rows = zip(ids, table[column].to_pylist(), strict=True)
+        new = [getattr(places[i], column) if i in places else former for i, former in rows]
+        table = _replaced(table, column, new)
+    return table
 
 
 def _replaced(table: pa.Table, column: str, values: Sequence[object]) -> pa.Table:
@@ -109,12 +114,9 @@ def bring_back(lake: LakeStore, places: Mapping[str, Place]) -> None:
 
     def come_back(name: str, ids: Sequence[str]) -> None:
         images, faces = rows_of(gone, name, ids)
-        back = _replaced(images, "gone_since", [None] * len(images))
-        for column in ("uri", "shard", "file_version"):
-            new = [getattr(places[i], column) for i in back["image_id"].to_pylist()]
-            back = _replaced(back, column, new)
-        uris = [places[i].uri for i in faces["image_id"].to_pylist()]
-        lake.publish_part(back, _replaced(faces, "uri", uris))
+        back = _placed(images, places, PLACE)
+        back = _replaced(back, "gone_since", [None] * len(back))
+        lake.publish_part(back, _placed(faces, places, ("uri",)))
         drop(gone, name, ids, images_first=True)
 
     _in_parts(gone, places.keys(), come_back)

@@ -9,11 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline.errors import ConfigError
-from pipeline.lake.columns import matrix
+from pipeline.lake.lookup import vectors_by_face
 from pipeline.people.corrections import Constraint, resolve
 from pipeline.people.followers import Parting, part
 from pipeline.people.log import Statement, append, new_id, undo
@@ -279,9 +276,7 @@ def _others(now: View, person_id: str, faces: Sequence[str]) -> list[str]:
 
 def _parting(people: People, others: Sequence[str], faces: Sequence[str]) -> Parting:
     compared = [*faces[:MOST_COMPARED], *others[:MOST_COMPARED]]
-    wanted = pc.is_in(pc.field("face_id"), pa.array(compared, pa.string()))
-    table = people.lake.read("faces", ["face_id", "embedding"], wanted)
-    vectors = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
+    vectors = vectors_by_face(people.lake, compared)
     return part({face: vectors[face] for face in compared if face in vectors}, faces)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from fsspec.utils import glob_translate
 
+from pipeline.arrays import Ints
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
 from pipeline.lake.ledger import Keys, Ledger, Places
 from pipeline.lake.moves import Place
@@ -53,8 +54,7 @@ def plan(
     """
     result = Plan(present=np.zeros(len(ledger), bool))
     groups: dict[str, _FileGroup] = {}
-    places = Places()
-    known = _Shards(ledger, places, shards or {})
+    known = KnownShards(ledger, result.places)
     for file, repeats_place in _distinct_files(inputs, output, options, result):
         kind = archive_kind(file.name)
         if kind:
@@ -67,7 +67,7 @@ def plan(
                 options=options,
                 versions=(file.version,),
             )
-            if not known.has_all(shard, result):
+            if not _has_all(known, shard, shards or {}, result):
                 result.units.append(shard)
             continue
         group = groups.setdefault(file.base, _FileGroup(file.base))
@@ -83,7 +83,7 @@ def plan(
             + "".join(f"; {text}" for text in result.damage)
         )
     for group in groups.values():
-        new = _new_files(group, ledger, result, places)
+        new = _new_files(group, ledger, result)
         per_unit = max(1, min(FILES_PER_UNIT, -(-len(new) // max(1, 4 * parallelism))))
         result.units[:0] = [
             group.unit(new[start : start + per_unit], options)
@@ -114,30 +114,42 @@ class _FileGroup:
         )
 
 
-class _Shards:
-    """The archives and tables that the lake has images of."""
+class KnownShards:
+    """The folders and archives that the lake has images of, by their names with links followed."""
 
-    def __init__(self, ledger: Ledger, places: Places, whole: Shards) -> None:
-        self.ledger, self.places, self.whole = ledger, places, whole
-        self.numbers: dict[str, list[int]] = {}
+    def __init__(self, ledger: Ledger, places: Places) -> None:
+        self.ledger, self.places = ledger, places
+        self._numbers: dict[str, list[int]] = {}
         for number, name in enumerate(ledger.shards):
-            if archive_kind(name):
-                self.numbers.setdefault(places.real(name), []).append(number)
+            self._numbers.setdefault(places.real(name), []).append(number)
 
-    def has_all(self, shard: Unit, result: Plan) -> bool:
-        """Note that a shard is there, and return whether all its images are in the lake."""
-        name = self.places.real(printable(shard.base))
-        ledger = self.ledger
-        rows = ledger.rows_of(self.numbers.get(name, ()))
-        rows = rows[~ledger.gone[rows]]
-        result.present[rows] = True
-        version, images = self.whole.get(name, (None, 0))
-        same = version is not None and version == shard.version(0) and images == len(rows)
-        if not same or ledger.again[rows].any():
-            result.rereads |= len(rows) > 0
-            return False
-        result.already_in_lake += len(rows)
-        return True
+    def name(self, shard: Unit) -> str:
+        """Return the name of an archive with the links on its way followed."""
+        return self.places.real(printable(shard.base))
+
+    def rows(self, shard: Unit) -> Ints:
+        """Return the rows of the images of an archive that are not gone."""
+        rows = self.ledger.rows_of(self._numbers.get(self.name(shard), ()))
+        return rows[~self.ledger.gone[rows]]
+
+    def below(self, root: str) -> list[int]:
+        """Return the numbers of the folders and archives at or below a folder."""
+        start = f"{root}/"
+        return [number for name, numbers in self._numbers.items()
+                if name == root or name.startswith(start) for number in numbers]  # fmt: skip
+
+
+def _has_all(known: KnownShards, shard: Unit, whole: Shards, result: Plan) -> bool:
+    """Note that a shard is there, and return whether all its images are in the lake."""
+    rows = known.rows(shard)
+    result.present[rows] = True
+    version, images = whole.get(known.name(shard), (None, 0))
+    same = version is not None and version == shard.version(0) and images == len(rows)
+    if not same or known.ledger.again[rows].any():
+        result.rereads |= len(rows) > 0
+        return False
+    result.already_in_lake += len(rows)
+    return True
 
 
 def _distinct_files(
@@ -147,14 +159,13 @@ def _distinct_files(
     may_repeat = len(inputs) > 1 or any(i.lower().endswith(LIST_ENDINGS) for i in inputs)
     seen: set[str] = set()
     places: set[str] = set()
-    real_folders: dict[str, str] = {}
     for text in inputs:
         refuse_inside(text, output)
         for file in expand(text, options, result):
             if not may_repeat:
                 yield file, False
                 continue
-            path = real_path(file.base + file.name, real_folders)
+            path = real_path(file.base + file.name, result.places)
             if path in seen:
                 result.skipped["named twice"] += 1
                 continue
@@ -214,9 +225,10 @@ def _skipped_hint(result: Plan) -> str:
     return " (passed over: " + ", ".join(f"{n} {why}" for why, n in result.skipped.items()) + ")"
 
 
-def _new_files(group: _FileGroup, ledger: Ledger, result: Plan, places: Places) -> list[int]:
+def _new_files(group: _FileGroup, ledger: Ledger, result: Plan) -> list[int]:
     """Return which files of a group are to be read: new ones, and those that were changed."""
-    rows = ledger.at(places_of(group.base, [file.name for file in group.files], places)).tolist()
+    names = [file.name for file in group.files]
+    rows = ledger.at(places_of(group.base, names, result.places)).tolist()
     new = []
     for i, (file, row) in enumerate(zip(group.files, rows, strict=True)):
         if row >= 0 and file.missing:
@@ -248,17 +260,12 @@ def parent(base: str, name: str) -> str:
     return printable((base + name).rsplit("/", 1)[0] or "/")
 
 
-def real_path(where: str, real_folders: dict[str, str]) -> str:
-    """Return a local file's path with the links and dots on its way resolved; a URL as it is.
-
-    `real_folders` caches the real paths of folders.
-    """
+def real_path(where: str, places: Places) -> str:
+    """Return a local file's path with the links and dots on its way resolved; a URL as it is."""
     if "://" in where:
         return where
     folder, name = where.rsplit("/", 1)
-    if folder not in real_folders:
-        real_folders[folder] = os.path.realpath(folder or "/")
-    return f"{real_folders[folder]}/{name}"
+    return f"{places.real(folder)}/{name}"
 
 
 def refuse_inside(text: str, output: str) -> None:

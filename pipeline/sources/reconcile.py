@@ -5,9 +5,9 @@ row, is read and hashed, if a row that lost its file could be it; nothing is dec
 read as new.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,10 @@ from pipeline.arrays import Bools, Ints
 from pipeline.config import ReadConfig
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.checkpoints import Mapper, in_process
-from pipeline.lake.ledger import Keys, Ledger, Places, content_key
+from pipeline.lake.ledger import Keys, Ledger, content_key
 from pipeline.lake.moves import Place
 from pipeline.sources.members import Report
-from pipeline.sources.plan import places_of
+from pipeline.sources.plan import KnownShards, places_of
 from pipeline.sources.read import read
 from pipeline.sources.units import Extent, Plan, Unit, archive_kind
 from pipeline.storage.errors import within
@@ -57,19 +57,22 @@ class Reconciled:
     def __bool__(self) -> bool:
         return bool(self.places or self.back or self.gone or self.whole)
 
-    def left(self, units: Iterable[Unit]) -> list[Unit]:
-        """Return what is still to be read of units, once the lake's rows have followed."""
+    def take_from(self, inputs: Plan) -> None:
+        """Take what the lake's rows have followed out of a plan: it need not be read."""
         found = {place.uri for place in (*self.places.values(), *self.back.values())}
-        places, left = Places(), []
+        units, inputs.units = inputs.units, []
         for unit in units:
             if unit.kind != "files":
-                if places.real(printable(unit.base)) not in self.whole:
-                    left.append(unit)
+                name = inputs.places.real(printable(unit.base))
+                if name in self.whole:
+                    inputs.already_in_lake += self.whole[name][1]
+                else:
+                    inputs.units.append(unit)
                 continue
-            chosen = [k for k, n in enumerate(unit.names) if printable(unit.base + n) not in found]
-            if chosen:
-                left.append(_some_of(unit, chosen))
-        return left
+            left = [k for k, n in enumerate(unit.names) if printable(unit.base + n) not in found]
+            inputs.already_in_lake += len(unit.names) - len(left)
+            if left:
+                inputs.units.append(unit.some(left))
 
 
 def to_hash(units: Iterable[Unit]) -> int:
@@ -92,10 +95,8 @@ class Reconciler:
     ) -> None:
         self.inputs, self.ledger, self.uris, self.options = inputs, ledger, uris, options
         self.result = Reconciled()
-        self.places = Places()
-        self.numbers: dict[str, list[int]] = defaultdict(list)
-        for number, shard in enumerate(ledger.shards):
-            self.numbers[self.places.real(shard)].append(number)
+        self.places = inputs.places
+        self.known = KnownShards(ledger, self.places)
         for row, place in inputs.unversioned.items():
             self.result.places[ledger.ids([row])[0]] = place
         self.missing = self._missing()
@@ -114,20 +115,20 @@ class Reconciler:
         """
         found: list[dict[str, str | None]] = []
         shards: list[tuple[Unit, set[int]]] = []
-        for unit, (rows, damaged) in zip(
+        for unit, (hashed, damaged) in zip(
             self.units, mapper(_hashes, [(unit, config) for unit in self.units]), strict=True
         ):
-            found += rows
+            found += hashed
             compared(to_hash([unit]))
             if unit.kind != "files" and not damaged:
-                shards.append((unit, {self._place(row) for row in rows}))
+                shards.append((unit, {self._place(one) for one in hashed}))
         for unit, places in shards:
-            lost = [r for r in self._rows_of(unit) if int(self.ledger.place[r]) not in places]
+            rows = self.known.rows(unit)
+            lost = rows[~np.isin(self.ledger.place[rows], np.array(list(places), np.uint64))]
             self.missing[lost] = True
             self.free[lost] = self.ledger.content[lost] != 0
         settled = self._match(found)
-        for unit, places in shards:
-            self._note_whole(unit, len(places))
+        self._note_whole([(unit, len(places)) for unit, places in shards])
         here = np.zeros(len(self.ledger), bool)
         here[list(settled)] = True
         self._take_what_renamed_folders_lost(here)
@@ -144,7 +145,7 @@ class Reconciler:
         rows = settled & ~self.inputs.present & ~self.missing & ~ledger.gone & (ledger.shard >= 0)
         roots = {self._lost_root(ledger.shards[n]) for n in np.unique(ledger.shard[rows]).tolist()}
         for root in roots - {None}:
-            inside = ledger.rows_of(self._shards_below(str(root)))
+            inside = ledger.rows_of(self.known.below(str(root)))
             inside = inside[~ledger.gone[inside]]
             if 2 * settled[inside].sum() >= len(inside):
                 self.missing[inside] = True
@@ -180,7 +181,7 @@ class Reconciler:
     def _unlisted(self, extent: Extent) -> Ints:
         """Return the rows that an input covers and does not list any more."""
         ledger = self.ledger
-        rows = ledger.rows_of(self._shards_below(extent.root))
+        rows = ledger.rows_of(self.known.below(extent.root))
         rows = rows[~self.inputs.present[rows] & ~ledger.gone[rows]]
         if extent.pattern and len(rows):
             uris = self.uris(ledger.ids(rows))
@@ -194,9 +195,9 @@ class Reconciler:
         if kept:
             self.result.notices.append(f"{kept} Its {len(rows)} photos are not taken for gone")
             return rows[:0]
-        for folder in extent.empty:
+        for folder in extent.empty if len(rows) else ():
             root = self.places.real(printable(folder))
-            inside = np.isin(ledger.shard[rows], self._shards_below(root))
+            inside = np.isin(ledger.shard[rows], self.known.below(root))
             if inside.any():
                 self.result.notices.append(
                     f"{printable(folder)} is empty; is its disk mounted? Its {inside.sum()} photos "
@@ -205,19 +206,13 @@ class Reconciler:
                 rows = rows[~inside]
         return rows
 
-    def _shards_below(self, root: str) -> list[int]:
-        """Return the numbers of the folders and archives at or below a folder."""
-        below = f"{root}/"
-        return [n for name, numbers in self.numbers.items()
-                if name == root or name.startswith(below) for n in numbers]  # fmt: skip
-
     def _to_compare(self) -> list[Unit]:
         """Return what is to be hashed: what changed, and what a photo without its file may be."""
         if not len(self.ledger):
             return []
         files = [unit for unit in self.inputs.units if unit.kind == "files"]
         shards = [unit for unit in self.inputs.units if unit.kind != "files"]
-        known = [bool(self._rows_of(unit)) for unit in shards]
+        known = [len(self.known.rows(unit)) > 0 for unit in shards]
         sizes = {size for unit in files for size in unit.sizes}
         self._look_elsewhere(sizes if all(known) else None)
         anything = bool(self.free.any())
@@ -229,13 +224,9 @@ class Reconciler:
 
     def _changed(self, shard: Unit) -> bool:
         """Return whether an archive that the lake knows has another version."""
-        rows = [row for row in self._rows_of(shard) if not self.ledger.again[row]]
-        return not all(self.ledger.is_current(row, shard.version(0)) for row in rows)
-
-    def _rows_of(self, shard: Unit) -> list[int]:
-        """Return the rows of the images of an archive that are not gone."""
-        rows = self.ledger.rows_of(self.numbers.get(self.places.real(printable(shard.base)), ()))
-        return [row for row in rows.tolist() if not self.ledger.gone[row]]
+        ledger, rows = self.ledger, self.known.rows(shard)
+        rows = rows[~ledger.again[rows]].tolist()
+        return not all(ledger.is_current(row, shard.version(0)) for row in rows)
 
     def _of_files(self, unit: Unit) -> Unit:
         """Return the files of a unit that are worth a look."""
@@ -244,7 +235,7 @@ class Reconciler:
         sizes = np.array(unit.sizes, np.int64)
         lost = np.isin(sizes, ledger.size[self.free]) | ((sizes < 0) & self.free.any())
         chosen = np.flatnonzero(np.where(rows >= 0, ~ledger.again[rows], lost)).tolist()
-        return _some_of(unit, chosen)
+        return unit.some(chosen)
 
     def _look_elsewhere(self, sizes: set[int] | None) -> None:
         """Find out which photos that no input covers have lost their files, of some sizes or all.
@@ -255,10 +246,10 @@ class Reconciler:
         unknown = ~self.inputs.present & ~self.missing & ~ledger.gone & (ledger.content != 0)
         if sizes is not None:
             unknown &= np.isin(ledger.size, list(sizes)) if -1 not in sizes else True
-        rows = np.flatnonzero(unknown & (ledger.shard >= 0))
-        numbers = np.unique(ledger.shard[rows])
+        numbers = np.unique(ledger.shard[unknown & (ledger.shard >= 0)])
         for number in numbers[:MOST_FOLDERS].tolist():
-            here = rows[ledger.shard[rows] == number]
+            here = ledger.rows_of([number])
+            here = here[unknown[here]]
             self.free[here] = ~np.isin(ledger.place[here], self._there(ledger.shards[number]))
 
     def _match(self, found: Sequence[Mapping[str, str | None]]) -> set[int]:
@@ -277,42 +268,50 @@ class Reconciler:
                 left[content].append(one)
                 if row >= 0 and not ledger.gone[row]:
                     self.free[row] = True  # its file holds something else now
-        for content, ones in left.items():
-            lost = [r for r in ledger.with_content(content).tolist() if self.free[r]]
-            for row, one in self._pairs([r for r in lost if r not in settled], ones):
-                settled.add(row)
-                self._settle(row, one)
-                self.result.moved += not ledger.gone[row]
+        for row, one in self._pairs(settled, left):
+            settled.add(row)
+            self._settle(row, one)
+            self.result.moved += not ledger.gone[row]
         return settled
 
     def _pairs(
-        self, rows: list[int], ones: list[Mapping[str, str | None]]
-    ) -> Iterable[tuple[int, Mapping[str, str | None]]]:
-        """Pair rows and files of the same bytes: those of one name first, then in order."""
-        if len(rows) > 1 or len(ones) > 1:
-            ids = self.ledger.ids(rows)
-            uris = self.uris(ids)
-            names = {row: _name(uris.get(i, "")) for row, i in zip(rows, ids, strict=True)}
-            for one in list(ones):
-                same = [row for row in rows if names[row] == _name(str(one["uri"]))]
+        self, settled: set[int], left: Mapping[int, list[Mapping[str, str | None]]]
+    ) -> Iterator[tuple[int, Mapping[str, str | None]]]:
+        """Pair files with free rows of the same bytes: those of one name first, then in order."""
+        ledger = self.ledger
+        free = {
+            content: [r for r in ledger.with_content(content).tolist()
+                      if self.free[r] and r not in settled]
+            for content in left
+        }  # fmt: skip
+        several = [r for key, rows in free.items() if len(rows) + len(left[key]) > 2 for r in rows]
+        ids = ledger.ids(several)
+        uris = self.uris(ids) if several else {}
+        names = {row: _name(uris.get(i, "")) for row, i in zip(several, ids, strict=True)}
+        for content, rows in free.items():
+            others = []
+            for one in left[content]:
+                same = [row for row in rows if names.get(row) == _name(str(one["uri"]))]
                 if same:
                     rows.remove(same[0])
-                    ones.remove(one)
                     yield same[0], one
-        yield from zip(rows, ones, strict=False)
+                else:
+                    others.append(one)
+            yield from zip(rows, others, strict=False)
 
     def _settle(self, row: int, one: Mapping[str, str | None]) -> None:
         place = Place(str(one["uri"]), one["shard"], one["file_version"])
         where = self.result.back if self.ledger.gone[row] else self.result.places
         where[self.ledger.ids([row])[0]] = place
 
-    def _note_whole(self, unit: Unit, images: int) -> None:
-        """Note an archive all of whose images are in the lake."""
-        name, version = self.places.real(printable(unit.base)), unit.version(0)
+    def _note_whole(self, shards: Sequence[tuple[Unit, int]]) -> None:
+        """Note the archives, each with its number of images, that have all in the lake."""
         found = (*self.result.places.values(), *self.result.back.values())
-        here = sum(self.places.real(place.shard or "") == name for place in found)
-        if version and here == images:
-            self.result.whole[name] = (version, images)
+        here = Counter(self.places.real(place.shard) for place in found if place.shard)
+        for unit, images in shards:
+            name, version = self.known.name(unit), unit.version(0)
+            if version and here[name] == images:
+                self.result.whole[name] = (version, images)
 
     def _there(self, shard: str) -> Keys:
         """Return the places of what is in a folder, or in an archive; all if nobody can tell."""
@@ -331,17 +330,6 @@ class Reconciler:
         folder = Folder(where, self.options)
         paths = within(lambda: folder.fs.ls(folder.path(), detail=False), "list", where)
         return [printable(path.rstrip("/").rsplit("/", 1)[-1]) for path in paths]
-
-
-def _some_of(unit: Unit, chosen: Sequence[int]) -> Unit:
-    """Return a unit of some of the files, to be compared or listed, not to be given ids."""
-    return replace(
-        unit,
-        names=tuple(unit.names[k] for k in chosen),
-        sizes=tuple(unit.sizes[k] for k in chosen),
-        versions=tuple(unit.versions[k] for k in chosen),
-        salted=frozenset(),
-    )
 
 
 def _matches(extent: Extent, uri: str) -> bool:

@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.arrays import Bools
+from pipeline.lake.ledger import Places
 from pipeline.lake.moves import Place
 
 UnitKind = Literal["files", "tar", "zip", "parquet"]
@@ -79,6 +80,16 @@ class Unit:
         """Return the size of a file of its own, -1 where it is not known."""
         return self.sizes[index] if self.kind == "files" and self.sizes else -1
 
+    def some(self, chosen: Sequence[int]) -> "Unit":
+        """Return a unit of some of the files."""
+        return replace(
+            self,
+            names=tuple(self.names[k] for k in chosen),
+            sizes=tuple(self.sizes[k] for k in chosen),
+            versions=tuple(self.versions[k] for k in chosen) if self.versions else (),
+            salted=frozenset(at for at, k in enumerate(chosen) if k in self.salted),
+        )
+
 
 @dataclass(slots=True)
 class Extent:
@@ -115,6 +126,7 @@ class Plan:
         already_in_lake: images that the lake has, as far as the listing tells.
         notices: what the user should know, in words.
         damage: why images may be missing, as of `Report`.
+        places: the links on the way to folders and archives, followed once.
         extents: what the inputs cover, to tell which images are not there any more.
         present: which rows of the ledger have their file in the listing, bool [N].
         absent: rows whose file a list names, and which is not there.
@@ -129,6 +141,7 @@ class Plan:
     already_in_lake: int = 0
     notices: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    places: Places = field(default_factory=Places)
     extents: list[Extent] = field(default_factory=list)
     present: Bools = field(default_factory=lambda: np.zeros(0, bool))
     absent: list[int] = field(default_factory=list)

@@ -119,7 +119,7 @@ class Archive:
         to_read = planned(*inputs, ledger=self.ledger, shards=self.shards, **options)
         self.change = Reconciler(to_read, self.ledger, self.uris, {}).run(config or ReadConfig())
         self.follow(self.change)
-        to_read = planned(*inputs, ledger=self.ledger, shards=self.shards, **options)
+        self.change.take_from(to_read)
         added, report = read_all(to_read, self.ledger, config)
         report.already_in_lake += to_read.already_in_lake
         report.skipped.update(to_read.skipped)

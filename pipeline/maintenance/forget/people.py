@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.clustering.algorithms.grid import from_grid, to_grid
 from pipeline.errors import StorageError
-from pipeline.lake.columns import matrix
 from pipeline.lake.generations import pieces
+from pipeline.lake.lookup import vectors_by_face
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone, strings
@@ -120,7 +120,7 @@ def _recounted(
     for row in clusters.filter(pc.is_in(clusters["person_id"], strings(persons))).to_pylist():
         members[row["person_id"]].append(row)
     faces = [row for rows in members.values() for row in rows]
-    vectors = _vectors(lake, {row["face_id"] for row in faces})
+    vectors = vectors_by_face(lake, {row["face_id"] for row in faces})
     dates = _dates(lake, {row["image_id"] for row in faces})
     recounted, means, whole = [], [], True
     for person, rows in sorted(members.items()):
@@ -130,13 +130,6 @@ def _recounted(
         means.append(from_grid(np.rint(grid.mean(axis=0, keepdims=True)).astype(np.int16))[0])
         recounted.append(_without(former[person], rows, dates))
     return people_table(recounted, np.array(means, np.float32), table.schema), whole
-
-
-def _vectors(lake: LakeStore, faces: set[str]) -> dict[str, np.ndarray]:
-    found = lake.read("faces", ["face_id", "embedding"], pc.field("face_id").isin(strings(faces)))
-    if not len(found):
-        return {}
-    return dict(zip(found["face_id"].to_pylist(), matrix(found["embedding"]), strict=True))
 
 
 def _dates(lake: LakeStore, images: set[str]) -> dict[str, Any]:
