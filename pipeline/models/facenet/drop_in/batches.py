@@ -73,6 +73,6 @@ def save_paths(save_path: SavePath, count: int) -> list[Path | None]:
         if formats.get(path.suffix.lower()) not in Image.SAVE:
             raise ConfigError(
                 f"{path} does not end as a picture that can be written; "
-                f"name it {path.with_suffix('.png').name}"
+                f"name it {path.stem or 'face'}.png"
             )
     return paths
