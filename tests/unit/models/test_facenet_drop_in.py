@@ -319,6 +319,13 @@ def test_the_chosen_face_is_beaten_by_none(rows, method, threshold, weight):
     assert value(place) >= max(map(value, allowed)) - 1e-6
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_of_equal_faces_the_last_is_taken(method):
+    boxes = np.array([[1.0, 1, 5, 5], [10, 10, 50, 50], [10, 10, 50, 50], [1, 1, 5, 5]])
+    scores = np.array([0.5, 0.99, 0.99, 0.5])
+    assert chosen(boxes, scores, (60, 60), method) == 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(*[st.floats(-40, 120)] * 4, st.integers(8, 48), st.integers(0, 7))
 def test_any_box_gives_a_crop(x1, y1, x2, y2, size, margin):
