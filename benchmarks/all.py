@@ -46,6 +46,7 @@ def main() -> None:
         run("benchmarks.splits", lakes / "lfw", lakes / "wild")
     run("benchmarks.mtcnn_parity", *reference)
     run("benchmarks.inception_parity", *reference)
+    run("benchmarks.facenet_drop_in", *reference)
     run("benchmarks.speed", "--write", DOCUMENT, "--json", "speed.json", *reference)
     run("benchmarks.detection_side", *reference)
     run("benchmarks.end_to_end", "--json", "end_to_end.json", *reference)

@@ -5,12 +5,15 @@ order left_eye, right_eye, nose, mouth_left, mouth_right, left being left in the
 """
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.arrays import Floats32, Ints, Pixels
+from pipeline.arrays import Floats32, Floats64, Ints, Pixels
+
+Floats = TypeVar("Floats", Floats32, Floats64)
 
 # Where ArcFace-family models expect the five landmarks in their 112 x 112 input
 # (Deng et al., "ArcFace", CVPR 2019; the positions are those of the published training crops).
@@ -36,9 +39,20 @@ def photo_side(height: int, width: int) -> float:
     return longer if longer <= 2 * shorter else math.sqrt(height * width * 4 / 3)
 
 
-def areas(boxes: Floats32) -> Floats32:
+def areas(boxes: Floats) -> Floats:
     """Return the areas of `boxes` [N, 4] in square pixels."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def central_areas(boxes: Floats, size: tuple[int, int], weight: float = 2) -> Floats:
+    """Return areas less `weight` times the squared distance of each centre from the image's.
+
+    `size` is height and width of the image. David Sandberg's facenet chooses a face by it.
+    """
+    middle = np.array([size[1] / 2, size[0] / 2], boxes.dtype)
+    offset = (boxes[:, :2] + boxes[:, 2:]) / 2 - middle
+    central: Floats = areas(boxes) - weight * (offset**2).sum(axis=1)
+    return central
 
 
 def iou(boxes: Floats32, others: Floats32) -> Floats32:
@@ -112,16 +126,14 @@ def turned_points(points: Floats32, height: float, width: float, turn: int) -> F
     return np.stack(places[turn // 90 % 4], axis=-1).astype(np.float32)
 
 
-def margin_box(box: Floats32, width: int, height: int, size: int, margin_px: float) -> Ints:
+def margin_box(box: Floats, width: int, height: int, size: int, margin_px: float) -> Ints:
     """Return the integer crop [4] of `box` [4] with a margin, inside a width x height image.
 
     `margin_px` is measured in the crop after it was resized to `size`, as FaceNet models expect:
     the box grows by margin * side / (size - margin), half of it on each side. A box outside the
     image gives the nearest pixel, so that the crop is never empty.
     """
-    grow = margin_px / (size - margin_px) / 2
-    mx = (box[2] - box[0]) * grow
-    my = (box[3] - box[1]) * grow
+    mx, my = margin_px * (box[2:] - box[:2]) / (size - margin_px) / 2
     x1 = int(np.clip(box[0] - mx, 0, width - 1))
     y1 = int(np.clip(box[1] - my, 0, height - 1))
     x2 = int(np.clip(box[2] + mx, x1 + 1, width))
@@ -129,7 +141,7 @@ def margin_box(box: Floats32, width: int, height: int, size: int, margin_px: flo
     return np.array([x1, y1, x2, y2], dtype=np.int64)
 
 
-def crop_box(pixels: Pixels, box: Floats32, size: int, margin_px: float = 0) -> Pixels:
+def crop_box(pixels: Pixels, box: Floats, size: int, margin_px: float = 0) -> Pixels:
     """Return the face in `box` [4] with its margin as uint8 [size, size, 3], bilinear.
 
     `pixels` is the upright RGB image, uint8 [H, W, 3].

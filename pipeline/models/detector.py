@@ -158,7 +158,5 @@ def select(faces: Detections, how: Selection, pixels: Pixels) -> Detections:
         return faces
     rank = faces.scores if how == "most-probable" else geometry.areas(faces.boxes)
     if how == "central":
-        middle = np.array([pixels.shape[1] / 2, pixels.shape[0] / 2], np.float32)
-        offset = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - middle
-        rank = rank - 2 * (offset**2).sum(axis=1)
+        rank = geometry.central_areas(faces.boxes, (pixels.shape[0], pixels.shape[1]))
     return faces.take(np.array([int(np.argmax(rank))]))

@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "examples" / "photos"
 NEEDS = {"lance": "pylance", "onnx": None}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# What the documents suppose: labels and scores to measure, a lake of Lance.
+# What the documents suppose: labels and scores to measure, a lake of Lance, FaceNet's weights.
 BEFORE = {
+    "facenet.md": "from pathlib import Path\nfrom tests.support.facenet import stand_in\n"
+    "stand_in(Path())\n",
     "evaluation.md": "open('truth.csv', 'w').write('image,label\\nobama-blue-room,Obama\\n"
     "obama-2009-speech,Obama\\nbiden-official-portrait,Biden\\n')\n"
     "import numpy as np\nscores = np.array([.9, .8, .3, .1])\n"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.errors import WeightsError
+from pipeline.errors import ConfigError, WeightsError
 
 BN_EPS = 1e-3  # slim's default, which the published weights were trained with
 DIMENSION = 512
@@ -182,6 +182,11 @@ class InceptionResnetV1(nn.Module):
         """Return unit vectors [N, 512], or logits [N, num_classes] if `classify`."""
         features = self.features(x)
         if self.classify:
+            if not hasattr(self, "logits"):
+                raise ConfigError(
+                    "classify is set, but this network has no head; make it with classify=True and "
+                    "num_classes, or give it one: network.logits = nn.Linear(512, people)"
+                )
             logits: Tensor = self.logits(features)
             return logits
         return functional.normalize(features)

@@ -1,0 +1,1 @@
+"""The published interface of facenet-pytorch, on our cascade and our network."""
