@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.dedupe import tables
+from pipeline.dedupe.algorithms import looks
 from pipeline.dedupe.algorithms.pictures import pixel_classes
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.apart import pairs_apart, parted, told_apart
@@ -160,4 +161,4 @@ class Run:
 def settings_of(config: DedupeConfig) -> dict[str, Any]:
     """Return what a run must have in common with the one before to build on its pairs."""
     names = ("radius", "mirrored", "rotated", "crops", "confirm")
-    return {name: getattr(config, name) for name in names}
+    return {name: getattr(config, name) for name in names} | {"looks": looks.VERSION}

@@ -3,22 +3,26 @@
 Copies differ all over: by compression, size, light, blur. What a tone curve, a blur and an affine
 shift do not explain is spread over a copy in proportion to its structure. Two certificates with
 other names agree everywhere but in the name. So places are sought that differ far more than the
-rest of the picture does. A watermark differs in one place too, but in one direction: it is lighter,
-or darker, than what it covers. Another name, person or photo is both.
+rest of the picture does: first at half the size, then at the full one, where one letter counts.
+A watermark differs in one place too, but in one direction: it is lighter, or darker, than what it
+covers. Another name, person or photo is both. A strip with a caption is left out.
 Constants were chosen on half of what docs/duplicates.md reports.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from pipeline.arrays import Bools, Bytes, Floats32, Floats64
+from pipeline.dedupe.algorithms.alignment import aligned, warped
 
-SIDE = 192  # of a look; a line of 3 % of the height has six rows
+VERSION = 2  # what an earlier one said of a pair is asked again
+SIDE = 384  # of a look; a line of 3 % of the height has twelve rows
 # Noise of pixels is blurred away; what varies slower than this belongs to light and colour.
 BASE_BLUR, SLOW_BLUR = 0.75, 9.0
 # Blurs by which one of two copies may differ from the other.
@@ -28,13 +32,22 @@ WINDOW, STEP = 12, 6
 LEAST_LEVELS, STRUCTURE = 3.0, 50.0
 # Shares of the residual that must be lighter and darker, within this reach of a window.
 BOTH_WAYS, REACH = 0.05, 14.0
-MOST_CONFLICT = 10.0
+# Strokes of a watermark are thinner than this share of the side. What differs by more levels all
+# over a wider square is an object.
+THICK, THICK_LEVELS = 28 / 384, 12.0
+# Of windows at half the size, and at the full one. There copies stay below 20; certificates that
+# differ in one initial reach 89.
+MOST_CONFLICT, MOST_FINE_CONFLICT = 14.0, 21.0
+# A window with this many times the variance of noise is found again in a copy, but for this share.
+STRONG, MOST_LOST = 25.0, 0.92
 # Shares of the structure that are not explained, at most: of two whole pictures (a harsh blur), and
-# where one had to be moved onto the other or lies inside its bars. Below the last they lie on each
-# other, and no better fit is sought.
+# where one had to be moved onto the other, lies inside its bars, or has a caption. Below the last
+# they lie on each other, and no better fit is sought.
 MOST_RESIDUAL, MOST_MOVED_RESIDUAL, GOOD_FIT = 0.5, 0.05, 0.02
-COARSE = 64  # side at which looks are aligned
-MOST_WARP = 0.2
+# A caption's strip: its share of the height; the level of its ground within so many grey levels,
+# on so much of its first row, of each row with letters, and at most of what it covers.
+STRIP, STRIP_LEVELS = (0.02, 0.25), 12
+PLAIN, LETTERED, COVERED = 0.98, 0.5, 0.4
 LEVELS = 32
 
 
@@ -44,20 +57,26 @@ class Fit(NamedTuple):
     Attributes:
         conflict: the most that a window differs, in units of what the others do.
         residual: share of the structure that is not explained in the typical window.
+        lost: the largest share that is not explained in a window of strong structure.
     """
 
     conflict: float
     residual: float
+    lost: float
 
     def is_copy(self, most_residual: float) -> bool:
         """Whether no place differs much more than the rest does, and that not too much."""
-        return self.conflict <= MOST_CONFLICT and self.residual <= most_residual
+        return (
+            self.conflict <= MOST_CONFLICT
+            and self.residual <= most_residual
+            and self.lost <= MOST_LOST
+        )
 
 
 def look(pixels: Bytes) -> Bytes:
     """Return a picture, uint8 [H, W, 3] RGB, as grey levels uint8 [SIDE, SIDE]."""
     grey = Image.fromarray(pixels).convert("L")
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0))
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.HAMMING))
 
 
 def trimmed(one: Bytes, box: Floats64) -> Bytes:
@@ -88,25 +107,55 @@ def _verdict(one: Floats32, other: Floats32, most_residual: float) -> bool | Non
     """Return whether two looks are of one picture; None: they do not lie on each other."""
     whole = np.ones(one.shape, bool)
     ways = (one, other), (other, one)
-    direct = []
-    for a, b in ways:
-        direct.append(explained(a, b, whole))
-        if direct[-1].is_copy(most_residual):
+    direct = [_rough(a, b, whole) for a, b in ways]
+    for (a, b), fit in zip(ways, direct, strict=True):
+        if fit.is_copy(most_residual) and _agree(a, b, whole):
             return True
+    masks = [mask for a, b in ways for mask in _beside_captions(a, b)]
+    if any(_are_copies(a, b, mask) for mask in masks for a, b in ways):
+        return True
     if all(fit.residual < GOOD_FIT for fit in direct):
         return False
     for a, b in ways:
         matrix = aligned(a, b)
         if matrix is not None:
-            fit = explained(*_moved(a, b, matrix))
-            if fit.is_copy(MOST_MOVED_RESIDUAL):
+            moved, covered = warped(a, matrix)
+            if _are_copies(moved, b, covered):
                 return True
     return None
 
 
-def _moved(one: Floats32, other: Floats32, matrix: Floats64) -> tuple[Floats32, Floats32, Bools]:
-    moved, covered = warped(one, matrix)
-    return moved, other, covered
+def _are_copies(one: Floats32, other: Floats32, covered: Bools) -> bool:
+    """Whether two looks agree where both are covered."""
+    return _rough(one, other, covered).is_copy(MOST_MOVED_RESIDUAL) and _agree(one, other, covered)
+
+
+def _rough(one: Floats32, other: Floats32, covered: Bools) -> Fit:
+    """Return how well `other` follows from `one` at half the size."""
+    return explained(_halved(one), _halved(other), _halved(covered) == 1)
+
+
+def _agree(one: Floats32, other: Floats32, covered: Bools) -> bool:
+    """Whether no detail differs much more than the others do."""
+    return explained(one, other, covered).conflict <= MOST_FINE_CONFLICT
+
+
+def _beside_captions(one: Floats32, other: Floats32) -> Iterator[Bools]:
+    """Yield what a caption at the foot or the head of `one` leaves of it, if it covers `other`.
+
+    A caption is a strip of one colour with letters.
+    """
+    for up in (-1, 1):
+        rows, covered_rows = one[::up], other[::up]
+        level = np.median(rows[0])
+        ground = (np.abs(rows - level) <= STRIP_LEVELS).mean(axis=1)
+        plain = np.flatnonzero(ground[: (ground < LETTERED).argmax()] >= PLAIN)
+        end = int(plain[-1]) + 1 if len(plain) else 0
+        if not STRIP[0] * SIDE <= end <= STRIP[1] * SIDE:
+            continue
+        if (np.abs(covered_rows[:end] - level) <= STRIP_LEVELS).mean() <= COVERED:
+            mask = np.arange(SIDE) > end
+            yield np.broadcast_to(mask[::up, np.newaxis], one.shape)
 
 
 def explained(one: Floats32, other: Floats32, covered: Bools) -> Fit:
@@ -115,47 +164,75 @@ def explained(one: Floats32, other: Floats32, covered: Bools) -> Fit:
     `covered` are the pixels that both looks have.
     """
     inside = _pooled(covered.astype(np.float32)) > 0.99
-    wanted = _blurred(other, BASE_BLUR)
-    wanted_detail = wanted - _blurred(wanted, SLOW_BLUR)
+    one = np.where(covered, one, other)
+    wanted = gaussian_filter(other, BASE_BLUR)
+    wanted_detail = wanted - _slow(wanted, SLOW_BLUR)
     least = np.inf
     for blur in BLURS:
-        toned = _toned(_blurred(one, float(np.hypot(BASE_BLUR, blur))), wanted)
-        detail = toned - _blurred(toned, SLOW_BLUR)
+        blurred = gaussian_filter(one, float(np.hypot(BASE_BLUR, blur)), truncate=3)
+        toned = np.where(covered, _toned(blurred, wanted, covered), wanted)
+        detail = toned - _slow(toned, SLOW_BLUR)
         left = _pooled((detail - wanted_detail) ** 2)
         usual = float(np.minimum(left[inside], np.quantile(left[inside], 0.8)).mean())
         if usual < 0.97 * least:
             least, best = usual, (toned - wanted, left, detail)
         elif usual > 1.2 * least:
             break
-    difference, left, detail = best
-    structure = np.maximum(_pooled(detail**2), _pooled(wanted_detail**2))
+    return _fit(*best, wanted_detail, inside)
+
+
+def _fit(
+    difference: Floats32, left: Floats32, detail: Floats32, wanted: Floats32, inside: Bools
+) -> Fit:
+    """Return how well one look is explained by another.
+
+    Args:
+        difference: of the levels [S, S].
+        left: mean square by window of what is left of the wanted detail.
+        detail: of the look that explains, less what varies slowly, [S, S].
+        wanted: of the look to be explained.
+        inside: windows that count.
+    """
+    own, other = _pooled(detail**2), _pooled(wanted**2)
+    structure = np.maximum(own, other)
     floor = float(np.quantile(left[inside], 0.25))
+    noise = floor + LEAST_LEVELS**2
     busy = inside & (structure > STRUCTURE)
-    share = float(np.median(left[busy] / structure[busy])) if busy.sum() > 8 else 0.05
-    conflict = left / (floor + LEAST_LEVELS**2 + share * structure)
-    conflict *= np.minimum(1, _both_ways(np.where(covered, difference, 0), floor) / BOTH_WAYS)
-    return Fit(float(conflict[inside].max()), share)
+    shares = np.maximum(left[busy] - floor, 0) / structure[busy]
+    share = float(np.median(shares)) if len(shares) > 8 else 0.05
+    # Detail that is only fainter or stronger, as of a colour that became grey, is not lost.
+    alike = _pooled(detail * wanted) ** 2 / (own * other + LEAST_LEVELS**4)
+    lost = np.minimum(left, structure * (1 - alike))
+    both, thick = _ways(difference, floor)
+    conflict = np.maximum(left * both, lost * thick) / (noise + share * structure)
+    strong = inside & (structure > STRONG * noise)
+    shares = lost / (structure + 1) * np.maximum(both, thick)
+    return Fit(float(conflict[inside].max()), share, float(shares[strong].max(initial=0)))
 
 
-def _both_ways(difference: Floats32, floor: float) -> Floats32:
-    """Return by window how far the difference around it is lighter and darker alike, 0 to 1."""
+def _ways(difference: Floats32, floor: float) -> tuple[Floats32, Floats32]:
+    """Return how far the difference around a window goes both ways, and is thick, 0 to 1."""
     least = 2 * np.sqrt(floor) + LEAST_LEVELS
-    lighter, darker = (
-        _blurred(np.maximum(one - least, 0) ** 2, REACH) for one in (difference, -difference)
-    )
-    balance = 2 * np.minimum(lighter, darker) / (lighter + darker + 1e-3)
-    return _pooled(balance)
+    signs = difference, -difference
+    lighter, darker = (_slow(np.maximum(one - least, 0) ** 2, REACH) for one in signs)
+    balance = _pooled(2 * np.minimum(lighter, darker) / (lighter + darker + 1e-3))
+    side = round(THICK * len(difference))
+    full = [uniform_filter((one > max(least, THICK_LEVELS)) * 1.0, side) > 0.97 for one in signs]
+    thick = uniform_filter((full[0] | full[1]) * 1.0, 2 * side + 1) > 1e-6
+    return np.minimum(1, balance / BOTH_WAYS), _pooled(thick.astype(np.float32))
 
 
-def _toned(one: Floats32, other: Floats32) -> Floats32:
+def _toned(one: Floats32, other: Floats32, covered: Bools) -> Floats32:
     """Return a look with the tone curve that best gives the levels of the other.
 
-    The median of the other by level, made to rise (pool adjacent violators).
+    The median of the other by level, made to rise (pool adjacent violators); of every second row
+    and column.
     """
-    level = np.clip(one * (LEVELS / 256), 0, LEVELS - 1).astype(np.int64).ravel()
+    some = covered[::2, ::2]
+    level = np.clip(one[::2, ::2][some] * (LEVELS / 256), 0, LEVELS - 1).astype(np.uint8)
     order = np.argsort(level, kind="stable")
     starts = np.searchsorted(level[order], np.arange(LEVELS + 1))
-    values = other.ravel()[order]
+    values = other[::2, ::2][some][order]
     centres, medians, weights = [], [], []
     for number, (begin, end) in enumerate(pairwise(starts.tolist())):
         if end - begin >= 20:
@@ -181,81 +258,21 @@ def _rising(values: list[float], weights: list[float]) -> Floats64:
     return np.repeat([m[0] for m in means], [int(m[2]) for m in means])
 
 
-def aligned(one: Floats32, other: Floats32) -> Floats64 | None:
-    """Return the affine map [3, 3] from `other`'s pixels to `one`'s, about the centre; None: none.
-
-    Inverse compositional Lucas-Kanade (Baker and Matthews, IJCV 2004) on small looks, with gain
-    and offset, and less weight for what does not fit. Shifts are in shares of the side.
-    """
-    small, target = (
-        _blurred(np.asarray(Image.fromarray(x).resize((COARSE, COARSE), Image.Resampling.BOX)), 1.5)
-        for x in (one, other)
-    )
-    down, across = np.gradient(target)
-    y, x = np.mgrid[:COARSE, :COARSE] / COARSE - 0.5 + 0.5 / COARSE
-    moves = [across * x, across * y, across, down * x, down * y, down]
-    columns = [COARSE * move for move in moves] + [np.full_like(x, 10), target - target.mean()]
-    jacobian = np.stack(columns, axis=-1).reshape(-1, len(columns))
-    rim = np.zeros((COARSE, COARSE), bool)
-    rim[3:-3, 3:-3] = True
-    matrix = np.eye(3)
-    for _ in range(20):
-        moved, covered = warped(small, matrix)
-        error = moved - target
-        use = covered & rim
-        if use.sum() < COARSE:
-            return None
-        scale = 3 * np.median(np.abs(error[use])) + 2
-        weight = (use / (1 + (error / scale) ** 2)).ravel()
-        weighted = jacobian * weight[:, np.newaxis]
-        normal = weighted.T @ jacobian + 1e-3 * np.eye(len(columns))
-        step = np.linalg.solve(normal, weighted.T @ error.ravel())
-        change = np.eye(3)
-        change[:2] += step[:6].reshape(2, 3)
-        if abs(np.linalg.det(change)) < 0.5:
-            return None
-        matrix = matrix @ np.linalg.inv(change)
-        if np.abs(matrix - np.eye(3)).max() > MOST_WARP:
-            return None
-        if np.abs(step[:6]).max() < 1e-4:
-            break
-    return matrix
+def _halved(values: Floats32 | Bools) -> Floats32:
+    half = len(values) // 2
+    return np.asarray(values.reshape(half, 2, half, 2).mean(axis=(1, 3), dtype=np.float32))
 
 
-def warped(one: Floats32, matrix: Floats64) -> tuple[Floats32, Bools]:
-    """Return a square look seen through an affine map, and which pixels it has."""
-    side = len(one)
-    scaled = np.diag([side, side, 1]) @ _about_centre(matrix) @ np.diag([1 / side, 1 / side, 1])
-    through = tuple(scaled[:2].ravel().tolist())
-    shape, how = (side, side), Image.Transform.AFFINE
-    moved = Image.fromarray(one).transform(shape, how, through, Image.Resampling.BILINEAR)
-    covered = Image.new("L", shape, 255).transform(shape, how, through)
-    return np.asarray(moved), np.asarray(covered) > 0
-
-
-def _about_centre(matrix: Floats64) -> Floats64:
-    there, back = np.eye(3), np.eye(3)
-    there[:2, 2], back[:2, 2] = 0.5, -0.5
-    return there @ matrix @ back
-
-
-def _blurred(values: Floats32, deviation: float) -> Floats32:
-    kernel = _gaussian(len(values), round(deviation, 3))
-    return np.asarray(kernel @ values @ kernel.T, np.float32)
+def _slow(values: Floats32, deviation: float) -> Floats32:
+    """Return a blur by two boxes, as wide as a Gaussian of this deviation."""
+    width = round((6 * deviation**2 + 1) ** 0.5)
+    return np.asarray(uniform_filter(uniform_filter(values, width), width))
 
 
 def _pooled(values: Floats32) -> Floats32:
     """Return the means of windows that overlap by half."""
     means = _windows(len(values))
     return np.asarray(means @ values @ means.T, np.float32)
-
-
-@lru_cache(maxsize=32)
-def _gaussian(side: int, deviation: float) -> Floats32:
-    at = np.arange(side)
-    kernel = np.exp(-0.5 * ((at[:, np.newaxis] - at) / deviation) ** 2)
-    kernel /= kernel.sum(axis=1, keepdims=True)
-    return np.asarray(kernel, np.float32)
 
 
 @lru_cache(maxsize=4)
