@@ -1,9 +1,9 @@
 """Near pictures that are copies, and near pictures on one template: what a second look says.
 
-    FACELAKE_DATA=... python -m benchmarks.templates [--pairs 1000] [--lfw 100] [--wild 40]
+    FACELAKE_DATA=... python -m benchmarks.templates [--pairs 1000] [--lfw 100] [--wild 40] [--more]
 
 Templates: six kinds, 220 different pictures each (`tests.support.templates`), with portraits of
-LFW; of the pairs whose hashes are within the radius some are drawn. Copies: the labelled variants
+LFW, or with --more eight others, which nothing was tuned on and no variants; of the pairs whose hashes are within the radius some are drawn. Copies: the labelled variants
 of `benchmarks.variants` that the hashes find. Precision is that of both together, each drawn pair
 counted as often as it stands for others. The constants of `dedupe.algorithms.looks` were chosen on
 series 0, and on the first 55 LFW and 30 wild photos, which are left out here.
@@ -29,7 +29,7 @@ from pipeline.imaging.borders import content
 from pipeline.imaging.fingerprint import fingerprint
 from pipeline.imaging.phash import MATCH_BITS, MIN_QUALITY, distance
 from pipeline.models import face_crops, load_detector, load_embedder
-from tests.support import templates
+from tests.support import more_templates, templates
 from tests.support.data import shard_files
 from tests.support.decoding import decode
 
@@ -86,7 +86,8 @@ def of_template(kind: str, faces: list[Image.Image], most: int) -> tuple[str, in
     """Return near pairs of a kind, how many were drawn and confirmed, and seconds a pair."""
     models = load_detector(), load_embedder("sface")
     random = np.random.default_rng(SERIES)
-    pictures = templates.series(kind, EACH, faces, SERIES)
+    makers = templates if kind in templates.KINDS else more_templates
+    pictures = makers.series(kind, EACH, faces, SERIES)
     rows = [seen(templates.saved(picture, random), models) for picture in pictures]
     pairs = [(a, b) for i, a in enumerate(rows) for b in rows[:i] if near(a, b)]
     drawn = random.permutation(len(pairs))[:most]
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1000, help="of each template")
     parser.add_argument("--lfw", type=int, default=100)
     parser.add_argument("--wild", type=int, default=40)
+    parser.add_argument("--more", action="store_true", help="the eight further kinds alone")
     options = parser.parse_args()
     portraits = [
         Image.open(io.BytesIO(data)).convert("RGB").crop(FACE)
@@ -133,13 +135,16 @@ def main() -> None:
     wild = list(islice(shard_files("wild-dev"), TUNED_WILD, TUNED_WILD + options.wild))
     wrong = 0.0
     with ProcessPoolExecutor(2) as pool:
-        tasks = [pool.submit(of_template, k, portraits, options.pairs) for k in templates.KINDS]
-        found = list(pool.map(of_photo, lfw + wild))
+        kinds = more_templates.KINDS if options.more else templates.KINDS
+        tasks = [pool.submit(of_template, k, portraits, options.pairs) for k in kinds]
+        found = [] if options.more else list(pool.map(of_photo, lfw + wild))
         print("template: near pairs, drawn, called copies, ms a pair")
         for task in tasks:
             kind, pairs, drawn, bad, took = task.result()
             wrong += bad * pairs / max(1, drawn)
             print(f"{kind}: {pairs:,}, {drawn:,}, {bad}, {1000 * took:.0f}")
+    if options.more:
+        return
     by_kind = defaultdict(list)
     for name, strength, close, sure in (row for rows in found for row in rows):
         by_kind[name, strength].append((close, sure))

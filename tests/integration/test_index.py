@@ -243,7 +243,7 @@ def test_ctrl_c_leaves_a_consistent_lake(cluster, tmp_path) -> None:
     run = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not list(lake.glob("images/*.parquet")):
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < until

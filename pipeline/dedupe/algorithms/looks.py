@@ -198,8 +198,10 @@ def _fit(
     floor = float(np.quantile(left[inside], 0.25))
     noise = floor + LEAST_LEVELS**2
     busy = inside & (structure > STRUCTURE)
-    shares = np.maximum(left[busy] - floor, 0) / structure[busy]
-    share = float(np.median(shares)) if len(shares) > 8 else 0.05
+    residual, share = (
+        float(np.median(one[busy] / structure[busy])) if busy.sum() > 8 else 0.05
+        for one in (left, np.maximum(left - floor, 0))
+    )
     # Detail that is only fainter or stronger, as of a colour that became grey, is not lost.
     alike = _pooled(detail * wanted) ** 2 / (own * other + LEAST_LEVELS**4)
     lost = np.minimum(left, structure * (1 - alike))
@@ -207,7 +209,7 @@ def _fit(
     conflict = np.maximum(left * both, lost * thick) / (noise + share * structure)
     strong = inside & (structure > STRONG * noise)
     shares = lost / (structure + 1) * np.maximum(both, thick)
-    return Fit(float(conflict[inside].max()), share, float(shares[strong].max(initial=0)))
+    return Fit(float(conflict[inside].max()), residual, float(shares[strong].max(initial=0)))
 
 
 def _ways(difference: Floats32, floor: float) -> tuple[Floats32, Floats32]:

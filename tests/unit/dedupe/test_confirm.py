@@ -4,9 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from benchmarks.edits import watermark
+from benchmarks.edits import caption, watermark
 from pipeline.dedupe.algorithms import looks
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.confirm import WHOLE, Confirmation, there
@@ -87,11 +87,55 @@ def test_copies_of_a_picture_on_a_template_are_confirmed(kind, faces):
     assert looks.are_one_picture([first], [second])
 
 
+def looked_alike(one, other):
+    first, second = (looks.look(pixels_of(p)) for p in (one, other))
+    both_ways = looks.are_one_picture([first], [second]), looks.are_one_picture([second], [first])
+    assert both_ways[0] == both_ways[1]
+    return both_ways[0]
+
+
+def test_certificates_that_differ_in_one_initial_are_no_copies():
+    first, second = (
+        templates.certificate(*(np.random.default_rng(seed) for seed in (0, number)), number, None)
+        for number in (0, 168)
+    )
+    assert templates.name(0).replace("A.", "B.") == templates.name(168)
+    assert not looked_alike(first, second)
+
+
+def test_enlarging_a_small_photo_makes_a_copy():
+    picture = photo(FACES[3], 250)
+    assert looked_alike(picture, picture.resize((picture.width * 5 // 4, picture.height * 5 // 4)))
+
+
 def test_a_watermark_is_on_a_copy():
     picture = photo(FACES[3])
-    marked = watermark(picture, 0.6, np.random.default_rng(0))
-    first, second = (looks.look(pixels_of(p)) for p in (picture, marked))
-    assert looks.are_one_picture([first], [second])
+    assert looked_alike(picture, watermark(picture, 0.6, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_caption_is_on_a_copy_but_two_captions_differ(upside_down):
+    turn = ImageOps.flip if upside_down else lambda p: p
+    picture = photo(FACES[0], 480)
+    captioned = turn(caption(turn(picture), 0.1))
+    assert looked_alike(picture, captioned)
+    other = captioned.copy()
+    row = 0.05 if upside_down else 0.95
+    draw = ImageDraw.Draw(other)
+    box = [0, (row - 0.045) * other.height, other.width, (row + 0.045) * other.height]
+    draw.rectangle(box, (250, 250, 250))
+    words = {"font": templates.font(0.06 * other.height), "anchor": "mm"}
+    draw.text((other.width / 2, row * other.height), "another matter", (10, 10, 10), **words)
+    assert not looked_alike(captioned, other)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_thing_of_one_colour_is_no_watermark(level):
+    picture = photo(FACES[3])
+    other = picture.copy()
+    x, y, side = other.width // 10, other.height // 10, other.width // 8
+    ImageDraw.Draw(other).rounded_rectangle((x, y, x + side, y + 2 * side), 9, (level,) * 3)
+    assert not looked_alike(picture, other)
 
 
 def test_plain_looks_and_noise():
