@@ -3,8 +3,9 @@
     FACELAKE_DATA=... python -m benchmarks.templates [--pairs 1000] [--lfw 100] [--wild 40] [--more]
 
 Templates: six kinds, 220 different pictures each (`tests.support.templates`), with portraits of
-LFW, or with --more eight others, which nothing was tuned on and no variants; of the pairs whose hashes are within the radius some are drawn. Copies: the labelled variants
-of `benchmarks.variants` that the hashes find. Precision is that of both together, each drawn pair
+LFW; of the pairs whose hashes are within the radius some are drawn. With --more eight other kinds
+alone, made by somebody who did not know the method. Copies: the labelled variants of
+`benchmarks.variants` that the hashes find. Precision is that of both together, each drawn pair
 counted as often as it stands for others. The constants of `dedupe.algorithms.looks` were chosen on
 series 0, and on the first 55 LFW and 30 wild photos, which are left out here.
 """

@@ -20,7 +20,8 @@ FAMILY = ["Keller", "Novak", "Lindqvist", "Moreau", "Haas", "Castellan", "Berg",
           "Okafor", "Duarte", "Sandoval", "Petrov", "Winkler", "Aalto", "Mendes"]  # fmt: skip
 TERMS = ["harbour", "lantern", "copper", "maple", "window", "paper", "signal", "meadow", "anchor",
          "kettle", "pepper", "saddle", "violin", "marble", "ribbon", "cotton", "timber", "quarry",
-         "orchard", "candle", "canvas", "pencil", "basket", "button", "mirror", "ladder"]  # fmt: skip
+         "orchard", "candle", "canvas", "pencil", "basket", "button", "mirror",
+         "ladder"]  # fmt: skip
 VERBS = ["Bring", "Take", "Sold", "Lost", "Found", "Need", "Saw", "Buy", "Forgot", "Fixed", "Keep",
          "Hide", "Paint", "Pack", "Sell"]  # fmt: skip
 BLACK = (32, 32, 36)
@@ -96,7 +97,7 @@ def identity_document(
     first, second = series.uniform(150, 235, (2, 3)).astype(np.float32)
     corners = np.array([[first, (first + second) / 2], [(first + second) / 2, second]]) + 12
     back = picture_of(corners).resize(size, Image.Resampling.BILINEAR, (0.5, 0.5, 1.5, 1.5))
-    a, b, c = series.uniform(60, 140, 3).astype(np.float32)
+    a, b, _c = series.uniform(60, 140, 3).astype(np.float32)
     waves = np.sin((y + 26 * np.sin(x / a) + 14 * np.sin(x / b * 2.3)) / 2.1)
     rings = np.hypot(x - 690, y - 330)
     waves += np.sin((rings + 7 * np.sin(x / 17) + 7 * np.sin(y / 17)) / 2.6)
@@ -191,7 +192,7 @@ def broadcast(series: Random, own: Random, number: int, _: object) -> Picture:
     arena = Image.new("RGB", size)
     arena.paste(Image.fromarray(crowd).resize((width, 228), Image.Resampling.BICUBIC), (0, 0))
     draw = ImageDraw.Draw(arena)
-    wood = series.integers(-25, 25, 3) + [196, 148, 92]
+    wood = np.add(series.integers(-25, 25, 3), [196, 148, 92])
     draw.polygon([(0, 250), (width, 215), (width, height), (0, height)], tuple(wood.tolist()))
     for k in range(26):
         x = 40 * k - 20
@@ -278,7 +279,9 @@ def chat(series: Random, own: Random, number: int, _: object) -> Picture:
     return page
 
 
-def catalogue(series: Random, own: Random, number: int, _: object) -> Picture:
+def catalogue(  # noqa: PLR0915  # a drawing
+    series: Random, own: Random, number: int, _: object
+) -> Picture:
     """A catalogue photo in one studio and light: another vase of like colour and outline."""
     size = side, _side = 800, 800
     n = scrambled(number % 225)
@@ -353,7 +356,9 @@ def school_portrait(series: Random, own: Random, number: int, faces: Sequence[Pi
     x, y = 360 - wide // 2 + dx, 210 + dy
     face = ImageOps.colorize(
         ImageOps.grayscale(face_of(faces, number, (wide, tall))),
-        (36, 20, 16), (255, 236, 222), tuple((own.integers(-14, 15) + np.array([186, 138, 112])).tolist()),
+        (36, 20, 16),
+        (255, 236, 222),
+        tuple((own.integers(-14, 15) + np.array([186, 138, 112])).tolist()),
     )  # fmt: skip
     skin = np.asarray(face.resize((8, 8), Image.Resampling.BOX))[3:6, 2:6].mean((0, 1))
     draw = ImageDraw.Draw(page)
@@ -451,7 +456,7 @@ def night_camera(series: Random, own: Random, number: int, _: object) -> Picture
 
 def exam_sheet(series: Random, own: Random, number: int, _: object) -> Picture:
     """A scanned sheet of multiple choice: other crosses, most of them the right ones."""
-    size = width, height = 900, 1240
+    size = _width, _height = 900, 1240
     page = Image.new("RGB", size, (247, 246, 241))
     draw = ImageDraw.Draw(page)
     draw.text((60, 50), phrase(series, 3), BLACK, font(36))
