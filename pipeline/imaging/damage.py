@@ -28,6 +28,8 @@ NOISE_BYTES = 1 << 16
 GREY = 128
 
 RIFF_BYTES, WEBP_ALPHA = 12, 0x10
+# WebP takes the zeros of a copy that was broken off for a picture; few end in so many themselves.
+ZEROS = bytes(16)
 MARKER = re.compile(rb"\xff[^\x00\xff]")
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -117,25 +119,29 @@ def rescue(
     return found
 
 
+def is_broken_off(data: bytes, decode: Decode) -> bool:
+    """Whether a WebP ends in the zeros of a copy that stopped.
+
+    A plain foot of a picture ends in zeros as well. Of those each counts: without the last there is
+    no picture, while of a copy that stopped, most stand behind what the picture needs.
+    """
+    if not data.endswith(ZEROS):
+        return False
+    kept, kind, content, size = _picture_of(data)
+    if not kind or not content.endswith(ZEROS):
+        return bool(kind)
+    try:
+        decode(_riff(kept + _chunk(kind, content[: -len(ZEROS)])))
+    except (OSError, ValueError):
+        return len(content) < size
+    return True
+
+
 def _padded_webp(data: bytes, decode: Decode) -> tuple[bytes, int, int] | None:
-    """Fill the picture's chunk of a WebP (RFC 9649) up to its length; what follows it is lost."""
-    there = data.rstrip(b"\0")
-    at, kept = RIFF_BYTES, b""
-    while at + 8 <= len(there):
-        kind, size = struct.unpack_from("<4sI", there, at)
-        content = there[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
-        if kind == b"VP8X":  # of the flags, that of transparency alone
-            content = bytes([content[0] & WEBP_ALPHA]) + content[1:]
-        elif kind in (b"VP8 ", b"VP8L"):
-            break
-        elif kind != b"ALPH":
-            continue
-        kept += _chunk(kind, content)
-    else:
-        return None
+    """Fill the picture's chunk of a WebP up to its length; what follows it is lost."""
+    kept, kind, content, size = _picture_of(data.rstrip(b"\0"))
     missing = size - len(content)
-    if missing > len(content):
+    if not kind or missing > len(content):
         return None
     # noise is read faster than a picture, and an end before the last row is refused
     fill = 16 * missing + NOISE_BYTES
@@ -144,6 +150,27 @@ def _padded_webp(data: bytes, decode: Decode) -> tuple[bytes, int, int] | None:
     noisy = decode(_riff(kept + _chunk(kind, content + noise)))
     pixels = decode(padded)
     return padded, len(pixels) - _lost_rows(pixels, noisy), len(pixels)
+
+
+def _picture_of(data: bytes) -> tuple[bytes, bytes, bytes, int]:
+    """Return of a WebP (RFC 9649) the chunks that its picture needs, and that of the picture.
+
+    The latter as kind, content as far as it is there, and size; the kind is empty where there is
+    none, as in an animation.
+    """
+    at, kept = RIFF_BYTES, b""
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        content = data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+        if kind == b"VP8X":  # of the flags, that of transparency alone
+            content = bytes([content[0] & WEBP_ALPHA]) + content[1:]
+        elif kind in (b"VP8 ", b"VP8L"):
+            return kept, kind, content, size
+        elif kind != b"ALPH":
+            continue
+        kept += _chunk(kind, content)
+    return kept, b"", b"", 0
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

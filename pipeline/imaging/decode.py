@@ -3,13 +3,14 @@
 import struct
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from PIL import Image, ImageFile
 
 from pipeline.arrays import Pixels
 from pipeline.errors import ErrorCode, ImageError
 from pipeline.imaging import boxes
-from pipeline.imaging.damage import rescue, with_grey
+from pipeline.imaging.damage import is_broken_off, rescue, with_grey
 from pipeline.imaging.deep_tiff import decode_deep, is_deep
 from pipeline.imaging.exif import TURNED, UNDONE_BY, read_exif, upright
 from pipeline.imaging.extent import holds_more
@@ -24,9 +25,6 @@ from pipeline.imaging.tiff import BITS, XMP, raw_kind, read_iptc_tags, read_tag
 from pipeline.imaging.truncation import ends_early, says_truncated
 
 MAX_DETAIL_CHARACTERS = 300
-
-# WebP takes the zeros of a copy that was broken off for a picture; none ends in so many itself.
-ZEROS = bytes(16)
 
 
 def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
@@ -68,7 +66,7 @@ def decode(data: bytes, max_pixels: int, side: int | None) -> Decoded:
 
 def _decode_or_rescue(name: str, data: bytes, max_pixels: int, side: int | None) -> Decoded:
     try:
-        if name == "WEBP" and data.endswith(ZEROS):
+        if name == "WEBP" and is_broken_off(data, partial(_stored, name, max_pixels)):
             return _rescued(name, data, max_pixels)
         return _decode(name, data, max_pixels, side)
     except (ImageError, MemoryError, Image.DecompressionBombError):
@@ -81,6 +79,12 @@ def _decode_or_rescue(name: str, data: bytes, max_pixels: int, side: int | None)
         raise
 
 
+def _stored(name: str, max_pixels: int, data: bytes) -> Pixels:
+    """Return the pixels of a file as they lie in it."""
+    image = _decode(name, data, max_pixels, None)
+    return upright(image.pixels, UNDONE_BY[image.orientation])
+
+
 def _rescued(name: str, data: bytes, max_pixels: int) -> Decoded:
     """Decode what is there of a file whose end is lost.
 
@@ -88,12 +92,7 @@ def _rescued(name: str, data: bytes, max_pixels: int) -> Decoded:
         ImageError: TRUNCATED, too little is.
         Exception: nothing can be had of it.
     """
-
-    def stored(whole: bytes) -> Pixels:
-        image = _decode(name, whole, max_pixels, None)
-        return upright(image.pixels, UNDONE_BY[image.orientation])
-
-    found = rescue(name, data, max_pixels, stored)
+    found = rescue(name, data, max_pixels, partial(_stored, name, max_pixels))
     if found is None:
         raise ValueError("nothing can be had of it")
     whole, rows, height = found

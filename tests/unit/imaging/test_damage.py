@@ -152,3 +152,43 @@ def test_zeros_in_place_of_the_end(kind):
     keep = int(len(data) * 0.95)
     got = decode(data[:keep] + bytes(len(data) - keep))
     assert 0 < got.damaged_rows < HEIGHT / 4
+
+
+def plain_below(mode="RGB", level=0, height=500):
+    pixels = np.full((height, 1000, len(mode)), level, np.uint8)
+    pixels[:200] = np.random.default_rng(0).integers(0, 256, (200, 1000, len(mode)))
+    return Image.fromarray(pixels, mode)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("how", [{"lossless": True, "method": 0, "quality": 0}, {"quality": 80}])
+def test_a_webp_whose_foot_is_plain_is_whole_although_it_ends_in_zeros(how, mode, level):
+    image = plain_below(mode, level, 2000)
+    data = encode("WEBP", image, **how)
+    if mode == "RGB":
+        assert data.endswith(bytes(16))
+    got = decode(data)
+    assert got.damaged_rows == 0
+    wanted = Image.open(io.BytesIO(data)).convert("RGBA")
+    over_white = Image.alpha_composite(Image.new("RGBA", wanted.size, "white"), wanted)
+    assert np.abs(got.pixels - np.asarray(over_white.convert("RGB"), np.float32)).max() <= 1
+    # with metadata behind the picture that end in zeros
+    exif = Image.Exif()
+    exif[0x010E] = "\0" * 40
+    assert decode(encode("WEBP", image, exif=exif.tobytes() + bytes(40), **how)).damaged_rows == 0
+    # and of a copy that stopped, rows are missed
+    stopped = int(0.8 * len(data.rstrip(b"\0")))
+    broken = data[:stopped] + bytes(len(data) - stopped)
+    with pytest.raises(ImageError) as error:
+        decode(broken)
+    assert error.value.code in (ErrorCode.TRUNCATED, ErrorCode.CORRUPT)
+
+
+def test_an_animation_that_ends_in_zeros_shows_its_first_picture():
+    frames = [plain_below(level=level) for level in (0, 255)]
+    how = {"save_all": True, "append_images": frames[1:], "lossless": True, "quality": 0}
+    data = encode("WEBP", frames[0], method=0, **how)
+    got = decode(data + b"JUNK" + struct.pack("<I", 32) + bytes(32))
+    assert got.damaged_rows == 0
+    np.testing.assert_array_equal(got.pixels, np.asarray(frames[0]))
