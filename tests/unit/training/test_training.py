@@ -14,6 +14,7 @@ from pipeline import Lake, classify
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
 from pipeline.imaging.geometry import ARCFACE_112
+from pipeline.maintenance.follow import leaving
 from pipeline.maintenance.forget.derived import clean_predictions
 from pipeline.models.detections import Detections
 from pipeline.people import actions
@@ -465,6 +466,14 @@ def test_a_forgotten_photo_is_in_no_prediction(lake, labels, tmp_path):
     assert rows_of(lake) == {k: v for k, v in before.items() if k != face_of("Bob-3.jpg")}
     with pytest.raises(ConfigError, match="trained with 1 faces that were forgotten"):
         lake.classify(tmp_path / "model")
+
+
+def test_predictions_of_a_photo_that_is_gone_leave(lake, labels, tmp_path):
+    lake.train(tmp_path / "model", labels, **OPTIONS)
+    lake.classify(tmp_path / "model")
+    before = rows_of(lake)
+    leaving(lake.store, {image_id("Bob-3.jpg")}, "later")
+    assert rows_of(lake) == {k: v for k, v in before.items() if k != face_of("Bob-3.jpg")}
 
 
 def test_labels_of_a_file_go_whole_with_a_person(named, labels, tmp_path):
