@@ -145,6 +145,8 @@ def load_model(folder: Folder) -> HeadModel:
                 f"The model in {folder.url} is of format {card['format']}, kind {card['kind']}, "
                 f"which this version does not read; it reads {FORMAT}, head"
             )
+        if not all(NAMES.fullmatch(name) for name in card["files"]):
+            raise ValueError("it names files that are not a model's")
         stems = {name.split("-")[0]: name for name in card["files"]}
         contents = {stem: _checked(folder, name, card) for stem, name in stems.items()}
         return _model(card, hashlib.sha256(data).hexdigest(), contents)

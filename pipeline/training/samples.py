@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
 from pipeline.evaluation.truth.labels import read_labels
-from pipeline.lake.lookup import Which, vectors_of
+from pipeline.lake.lookup import Which, vectors_by_face
 from pipeline.lake.store import LakeStore
 from pipeline.people.person import CORE
 from pipeline.people.store import People
@@ -103,6 +103,9 @@ def read_samples(lake: LakeStore, file: str | None, which: Which) -> Samples:
     """
     labels = _of_lake(lake) if file is None else _of_file(lake, file, which)
     content = _contents(lake, labels.of)
+    vectors = vectors_by_face(lake, labels.of)
+    for face in sorted(labels.of.keys() - (content.keys() & vectors.keys())):
+        labels.left_out.append(LeftOut(labels.of.pop(face).label, "the face is gone", 1))
     _leave_out_contradictions(labels, content)
     faces = sorted(labels.of)
     if not faces:
@@ -111,8 +114,8 @@ def read_samples(lake: LakeStore, file: str | None, which: Which) -> Samples:
     number = {one: k for k, one in enumerate(order)}
     _, image = np.unique([content[face] for face in faces], return_inverse=True)
     person = np.array([number[labels.of[face]] for face in faces], np.int64)
-    vectors = vectors_of(lake, faces)
-    return Samples(faces, person, image, vectors, order, labels.left_out, labels.source)
+    matrix = np.stack([vectors[face] for face in faces]).astype(np.float64)
+    return Samples(faces, person, image, matrix, order, labels.left_out, labels.source)
 
 
 def _of_file(lake: LakeStore, file: str, which: Which) -> _Labels:
@@ -167,16 +170,13 @@ def _contents(lake: LakeStore, faces: Iterable[str]) -> dict[str, str]:
 
 
 def _leave_out_contradictions(labels: _Labels, content: Mapping[str, str]) -> None:
-    """Leave out faces of copies of a picture that are labelled differently, and those gone."""
+    """Leave out faces of copies of a picture that are labelled differently."""
     same: dict[tuple[str, str], set[str]] = {}
     for face in labels.of:
-        if face in content:
-            same.setdefault((content[face], face.rpartition("-")[2]), set()).add(face)
+        same.setdefault((content[face], face.rpartition("-")[2]), set()).add(face)
     for copies in same.values():
         if len({labels.of[face] for face in copies}) > 1:
             for face in sorted(copies):
                 label = labels.of.pop(face).label
                 reason = "a copy of the photo is labelled as somebody else"
                 labels.left_out.append(LeftOut(label, reason, 1))
-    for face in labels.of.keys() - content.keys():
-        labels.left_out.append(LeftOut(labels.of.pop(face).label, "its photo is gone", 1))

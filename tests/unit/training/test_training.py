@@ -6,6 +6,7 @@ import json
 import sys
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -204,6 +205,18 @@ def test_named_people_of_the_lake_are_learnt_with_corrections(named, tmp_path):
     assert [row["label"] for row in again.people] == [n for n in NAMES if n != "Bob"]
 
 
+def test_faces_that_are_gone_since_the_clustering_are_left_out(named, tmp_path):
+    part = named.store.parts()[0]
+    images, faces = named.store.read_part("images", part), named.store.read_part("faces", part)
+    named.store.publish_part(
+        images, faces.filter(pc.not_equal(faces["face_id"], face_of("Ann-0.jpg")))
+    )
+    trained = named.train(tmp_path / "model", head="centroid", **OPTIONS)
+    assert ("Ann", "the face is gone", 1) in {
+        (one.label, one.reason, one.count) for one in trained.left_out
+    }
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -315,6 +328,11 @@ def test_a_damaged_model_is_refused(model, stem, how):
         (lambda card: card.update(dimension=4), StorageError, "damaged"),
         (lambda card: card.pop("acceptance"), StorageError, "damaged"),
         (lambda card: card.update(files=[]), StorageError, "damaged"),
+        (
+            lambda card: card["files"].update({"head-../../x.npz": {}}),
+            StorageError,
+            "not a model's",
+        ),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(model, change, error, message):
