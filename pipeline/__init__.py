@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.library import Lake, index
     from pipeline.search.verify import verify
+    from pipeline.training.classify import classify
 
 __version__ = "0.1.0"
-__all__ = ["Lake", "index", "verify"]
-_HOMES = {"Lake": "library", "index": "library", "verify": "search.verify"}
+__all__ = ["Lake", "classify", "index", "verify"]
+_HOMES = {
+    "Lake": "library", "index": "library", "verify": "search.verify",
+    "classify": "training.classify",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

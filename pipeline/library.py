@@ -50,6 +50,8 @@ from pipeline.search.settings import (
 )
 from pipeline.sources.plan import refuse_inside
 from pipeline.storage.folder import Folder
+from pipeline.training.predictions import predictions_of
+from pipeline.training.settings import TrainConfig
 from pipeline.web.report.settings import ReportConfig
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from pipeline.search.searcher import Searcher
     from pipeline.search.store import Manifest
     from pipeline.search.verify import Verdict
+    from pipeline.training.train import Trained
     from pipeline.web.report.write import Written
 
 logger = logging.getLogger(__name__)
@@ -209,6 +212,11 @@ class Lake:
     def duplicates(self) -> Table:
         """A row for each picture of which there are copies, or a burst."""
         return table_of(Duplicates(self.store).generations, "duplicates", schema.DUPLICATES)
+
+    @property
+    def predictions(self) -> Table:
+        """Whom a trained model takes each face for; `classify` makes it."""
+        return table_of(predictions_of(self.store), "predictions", schema.PREDICTIONS)
 
     @property
     def people(self) -> PeopleTable:
@@ -434,6 +442,65 @@ class Lake:
         config = build(evaluation.CalibrationConfig, options)
         return evaluate_calibration(self.store, os.fspath(pairs), config)
 
+    @takes(TrainConfig)
+    def train(
+        self,
+        output: str | os.PathLike[str],
+        labels: str | os.PathLike[str] | None = None,
+        *,
+        wait: bool = False,
+        **options: Any,
+    ) -> "Trained":
+        """Learn people from the vectors of the lake, and write a model that tells them.
+
+        Args:
+            output: folder of the model, outside the lake; one that is there is replaced.
+            labels: CSV or Parquet of face_id or image, and label; None: the people who have a name
+                in the lake, corrections included.
+            wait: for another run on the lake.
+            options: see below.
+
+        Raises:
+            ConfigError: fewer than two people have enough images, or no label matches a face.
+            LakeBusyError: another run is at work.
+        """
+        from pipeline.training.train import train
+
+        config, folder = build(TrainConfig, options), Folder(os.fspath(output), self._storage)
+        run_id = new_run_id("train")
+        with readable(self.store, run_id, wait, may_be_read_only=True):
+            file = None if labels is None else os.fspath(labels)
+            return train(self.store, file, folder, config, run_id)
+
+    def classify(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        wait: bool = False,
+        progress: ProgressOption = None,
+    ) -> dict[str, Any]:
+        """Tell the person of every face by a trained model, and return the figures.
+
+        They become the table `predictions`, which replaces the one that was there.
+
+        Args:
+            model: folder of `train`.
+            wait: for another run on the lake.
+            progress: see the top of this module.
+
+        Raises:
+            LakeMismatchError: the model knows vectors of another embedder.
+            ConfigError: there is no such model, or it knows somebody who was forgotten here.
+        """
+        from pipeline.training.model import load_model
+        from pipeline.training.predictions import classify_lake
+
+        loaded = load_model(Folder(os.fspath(model), self._storage))
+        with job(self.store, "classify", Place("never", wait, progress), Size("faces", 0)) as run:
+            figures = classify_lake(self.store, loaded, run.run_id, run.progress)
+            run.record(figures)
+        return figures
+
     def export_vectors(self, target: str) -> int:
         """Write faces, photos and vectors for LanceDB, and return how many faces there are."""
         from pipeline.search.export import to_lance
@@ -520,6 +587,10 @@ class Lake:
 
         wanted = Wanted(*(_several(texts) for texts in (person, image, face)))
         return run(self.store, wanted, proof=prove, wait=wait, confirm=confirm)
+
+    @property
+    def _storage(self) -> Mapping[str, Any]:
+        return self.store.folder.options
 
     def _faces_for_ray(self, faces: int, gpus: float = 0) -> Size:
         row_bytes = 4 * self.store.existing_models().dimension + FACE_ROW_BYTES

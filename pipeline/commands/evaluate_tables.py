@@ -14,7 +14,7 @@ from pipeline.storage.folder import visible
 def show(report: Report) -> None:
     """Print measures, further tables and notes."""
     console = Terminal()
-    table = _table("", ("measure", "value", "95 % interval"))
+    table = plain_table("", ("measure", "value", "95 % interval"))
     table.add_column("meaning")
     intervals = report.result.get("intervals", {})
     for name, meaning in report.meanings.items():
@@ -24,7 +24,7 @@ def show(report: Report) -> None:
     console.print(table)
     for more in report.tables:
         if more.rows:
-            printed = _table(visible(more.title), list(map(visible, more.headings)))
+            printed = plain_table(visible(more.title), list(map(visible, more.headings)))
             for row in more.rows:
                 printed.add_row(*map(cell, row))
             console.print(printed)
@@ -41,10 +41,13 @@ def cell(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
+def plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> Table:
+    """Return a table for the terminal, of cells that are text already."""
     table = Table(title=title or None, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for k, heading in enumerate(headings):
-        side: Any = "right" if k and heading != "95 % interval" else "left"
+        side: Any = "right" if k and heading not in ("95 % interval", "meaning") else "left"
         whole = heading in ("measure", "value", "95 % interval")
         table.add_column(heading, justify=side, no_wrap=whole, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table

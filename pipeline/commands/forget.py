@@ -30,9 +30,9 @@ def add_parser(commands: Any) -> None:
         "forget",
         help="remove people, photos or faces for good",
         description="Remove people, photos or faces from every table of a lake, for good: vectors, "
-        "thumbnails, names, index, duplicates, checkpoints, pages. A later run does not bring them "
-        "back. The photos themselves are not touched. Without a person, photo or face it finishes "
-        "a run that was stopped, and removes again what a backup brought back.",
+        "thumbnails, names, index, duplicates, predictions, checkpoints, pages. A later run does "
+        "not bring them back. The photos themselves are not touched. Without a person, photo or "
+        "face it finishes a run that was stopped, and removes again what a backup brought back.",
     )
     opt.add_lake(parser)
     parser.add_argument(
@@ -152,6 +152,8 @@ def show_removed(console: Console, lake: LakeStore, removed: "Removed") -> None:
     table.add_row("faces out of clusters", f"{removed.clustered:,}")
     table.add_row("corrections removed", f"{removed.corrections:,}")
     table.add_row("rows of duplicates", f"{removed.duplicates:,}")
+    if removed.predictions:
+        table.add_row("predictions", f"{removed.predictions:,}")
     if removed.vectors:
         table.add_row("vectors of pictures", f"{removed.vectors:,}")
     table.add_row("vector index", removed.index or "not concerned")

@@ -11,6 +11,7 @@ from typing import NoReturn
 from pipeline import __version__
 from pipeline.commands import (
     check,
+    classify,
     cluster,
     dedupe,
     evaluate,
@@ -26,6 +27,7 @@ from pipeline.commands import (
     schema,
     search,
     search_index,
+    train,
     verify,
     weights,
 )
@@ -50,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
-        export_vectors, verify, evaluate, check, prune, forget, weights, schema,
+        export_vectors, verify, train, classify, evaluate, check, prune, forget, weights, schema,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

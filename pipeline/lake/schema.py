@@ -302,6 +302,28 @@ DUPLICATES = pa.schema(
     ]
 )
 
+PREDICTIONS = pa.schema(
+    [
+        field("face_id", pa.string(), "the row in `faces`", "", True),
+        field("image_id", pa.string(), "the row in `images`", "32 hex digits", True),
+        field("person", pa.string(), "as the model calls the person; null for nobody it knows"),
+        field(
+            "person_id",
+            pa.string(),
+            "the row in `people`, where the model was learnt from the people of a lake",
+            "16 hex digits",
+        ),
+        field(
+            "probability",
+            pa.float32(),
+            "that the face is the person whom the model finds most likely, named or not",
+            "0 to 1",
+            True,
+        ),
+        field("run_id", pa.string(), "the run that wrote the row", "", True),
+    ]
+)
+
 KEY = pa.binary(16)
 FORGOTTEN = pa.schema(
     [
@@ -358,6 +380,7 @@ def tables(dimension: int) -> dict[str, pa.Schema]:
         "suggestions": SUGGESTIONS,
         "constraints": CONSTRAINTS,
         "duplicates": DUPLICATES,
+        "predictions": PREDICTIONS,
         "forgotten": FORGOTTEN,
     }
 

@@ -1,6 +1,6 @@
-"""Verifies the tables that are made from images and faces: people, duplicates, and corrections.
+"""Verifies tables that are made from others: people, duplicates, predictions; and corrections.
 
-Nothing here is repaired: `facelake cluster` and `facelake dedupe` make their tables anew, and a
+Nothing here is repaired: `facelake cluster`, `dedupe` and `classify` make their tables anew, and a
 correction that cannot be read can only come from a backup.
 """
 
@@ -19,6 +19,7 @@ from pipeline.lake.store import DIGEST, LakeStore, Models
 from pipeline.maintenance.finding import Finding
 from pipeline.people.store import People
 from pipeline.storage.folder import Folder
+from pipeline.training.predictions import predictions_of
 
 
 def findings_in_derived(lake: LakeStore, models: Models) -> Iterator[Finding]:
@@ -27,6 +28,7 @@ def findings_in_derived(lake: LakeStore, models: Models) -> Iterator[Finding]:
     yield from of_generations(People(lake).generations, schemas)
     extra = {PAIRS: schema.HASH_PAIRS, CROPS: schema.CROP_PAIRS, LOOKS: schema.LOOKS}
     yield from of_generations(Duplicates(lake).generations, schemas | extra)
+    yield from of_generations(predictions_of(lake), schemas)
     folder = lake.folder.child("constraints")
     for name in sorted(folder.files()):
         if text := wrong(folder, name, schema.CONSTRAINTS):

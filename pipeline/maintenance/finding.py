@@ -14,8 +14,9 @@ KINDS = {
     "doubled": "an image has more than one row",
     "gone": "rows of photos that are gone; `facelake prune` removes them, or restore a backup",
     "leftover": "a file without a twin, or half-written, left by a crash",
-    "derived": "a table of people or duplicates; run `facelake cluster --full` or `dedupe --full`",
-    "left behind": "a part of people or duplicates that no table names; the next run removes it",
+    "derived": "a table of people, duplicates or predictions; run `facelake cluster --full`, "
+    "`dedupe --full` or `classify`",
+    "left behind": "a part of such a table that no table names; the next run removes it",
     "corrections": "a file of constraints/; restore it from a backup, or move it away",
 }
 QUARANTINED = frozenset({"damaged", "schema", "inconsistent", "count", "vector", "models"})

@@ -40,14 +40,14 @@ def moved(lake: LakeStore, images: Resized, faces: Resized) -> None:
 
 
 def leaving(lake: LakeStore, gone: set[str], run_id: str) -> None:
-    """Take images that are gone out of people and duplicates, as `facelake forget` does.
+    """Take images that are gone out of people, duplicates and predictions, as forgetting does.
 
     Their rows leave afterwards: should this be cut, the next run finds them gone again.
     """
     if not gone:
         return
     # They know clustering, and so torch: not for every start.
-    from pipeline.maintenance.forget.derived import clean_duplicates
+    from pipeline.maintenance.forget.derived import clean_duplicates, clean_predictions
     from pipeline.maintenance.forget.people import clean_people
 
     salt = secrets.token_bytes(16)
@@ -57,6 +57,7 @@ def leaving(lake: LakeStore, gone: set[str], run_id: str) -> None:
         _note_who_is_gone(people, gone)
         clean_people(people, keys, {}, run_id)
         clean_duplicates(lake, keys, run_id)
+        clean_predictions(lake, keys, run_id)
     except (StorageError, ConfigError):  # damaged tables are made again by `cluster` and `dedupe`
         return
 

@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation import settings as evaluation
 from pipeline.executor.planning.job import PlanConfig
 from pipeline.search.settings import IdentifyConfig, SearchConfig, VectorIndexConfig, VerifyConfig
+from pipeline.training.settings import TrainConfig
 from pipeline.web.report.settings import ReportConfig
 from tests.support import lakes
 
@@ -21,7 +22,7 @@ CONFIGS = [
     IndexConfig, ClusterConfig, DedupeConfig, SearchConfig, IdentifyConfig, VerifyConfig,
     VectorIndexConfig, ReportConfig, PlanConfig, evaluation.ClusteringConfig,
     evaluation.VerificationConfig, evaluation.IdentificationConfig, evaluation.DetectionConfig,
-    evaluation.CalibrationConfig,
+    evaluation.CalibrationConfig, TrainConfig,
 ]  # fmt: skip
 
 
@@ -135,6 +136,7 @@ def test_errors_say_what_to_do(lake, call, message):
         (Lake.identify, IdentifyConfig),
         (Lake.build_index, VectorIndexConfig),
         (Lake.report, ReportConfig),
+        (Lake.train, TrainConfig),
         (Lake.evaluate_clustering, evaluation.ClusteringConfig),
         (Lake.evaluate_verification, evaluation.VerificationConfig),
         (Lake.evaluate_identification, evaluation.IdentificationConfig),

@@ -16,7 +16,9 @@ from pipeline.clustering.run import WORKSPACE as CLUSTER_WORKSPACE
 from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.run import WORKSPACE as DEDUPE_WORKSPACE
 from pipeline.errors import StorageError
+from pipeline.lake import schema
 from pipeline.lake.checkpoints import Workspace
+from pipeline.lake.generations import pieces
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone
@@ -25,6 +27,8 @@ from pipeline.search.settings import FLAT
 from pipeline.search.store import POINTER, ROWS, IndexStore, Manifest
 from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import TEMPORARY, Folder
+from pipeline.training.predictions import TABLE as PREDICTIONS
+from pipeline.training.predictions import predictions_of
 
 VECTORS = "duplicates/_vectors"
 PHASHES = ("phash", "phash_inner", "phash_turnable")
@@ -72,6 +76,36 @@ def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
     }
     duplicates.publish(run_id, tables, about)
     return int(broken.sum())
+
+
+def clean_predictions(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
+    """Publish predictions without forgotten faces and persons, and return how many rows went.
+
+    Where somebody was forgotten and the model knows people by the labels of a file, nobody can
+    tell from a tombstone which label it was: then the table goes whole.
+    """
+    generations = predictions_of(lake)
+    current = generations.current_or_none()
+    try:
+        if current is None:
+            raise StorageError("there is no generation, or its pointer is damaged")
+        rows = generations.read(PREDICTIONS, lambda: schema.PREDICTIONS)
+    except StorageError:  # nobody can tell what it holds; `classify` makes it again
+        generations.discard()
+        return 0
+    by_label = pc.and_(pc.is_valid(rows["person"]), pc.is_null(rows["person_id"]))
+    if forgotten.persons and pc.any(by_label).as_py():
+        generations.discard()
+        return len(rows)
+    gone = is_gone(forgotten, forgotten.faces, rows["face_id"])
+    gone |= is_gone(forgotten, forgotten.images, rows["image_id"])
+    gone |= is_gone(forgotten, forgotten.persons, rows["person_id"])
+    if not gone.any():
+        generations.tidy()
+        return 0
+    about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
+    generations.publish(run_id, {PREDICTIONS: pieces(rows.filter(pa.array(~gone)))}, about)
+    return int(gone.sum())
 
 
 def _dead_pairs(lake: LakeStore, forgotten: Forgotten, pairs: pa.Table) -> np.ndarray:

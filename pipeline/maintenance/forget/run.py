@@ -37,6 +37,7 @@ class Removed:
         clustered: rows of `clusters` that went.
         corrections: that went.
         duplicates: rows that went.
+        predictions: rows that went.
         vectors: of pictures that went.
         index: what became of the vector index, None for nothing.
         report: whether its pages were removed.
@@ -48,6 +49,7 @@ class Removed:
     clustered: int
     corrections: int
     duplicates: int
+    predictions: int
     vectors: int
     index: str | None
     report: bool
@@ -150,6 +152,7 @@ def sweep(
     corrections = clean_corrections(people, forgotten)
     clustered = clean_people(people, forgotten, sizes, run_id)
     duplicates = derived.clean_duplicates(lake, forgotten, run_id)
+    predictions = derived.clean_predictions(lake, forgotten, run_id)
     vectors = derived.clean_picture_vectors(lake, forgotten)
     derived.remove_checkpoints(lake)
     report = derived.remove_report(lake)
@@ -157,8 +160,9 @@ def sweep(
     runs = derived.clean_runs(lake, mentions_forgotten(forgotten, texts))
     corrections += clean_corrections(people, forgotten)  # those that were made meanwhile
     return Removed(
-        len(changed), clustered, corrections, duplicates, vectors, index, report, runs, leftovers
-    )
+        len(changed), clustered, corrections, duplicates, predictions, vectors, index, report,
+        runs, leftovers,
+    )  # fmt: skip
 
 
 def mentions_forgotten(forgotten: Forgotten, texts: Iterable[str] = ()) -> Callable[[str], bool]:

@@ -119,6 +119,36 @@ def persons(lake, named):
             actions.name(store, f"{number + 1:016x}", called)
 
 
+def test_people_of_real_photos_are_learnt_and_told(lake, models, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("sklearn")
+    for name, model in zip(("detector", "embedder"), models, strict=True):
+        monkeypatch.setattr(
+            f"pipeline.training.classify.load_{name}", lambda *_, model=model, **__: model
+        )
+    faces = lake.read("faces", ["face_id", "uri", "box"]).to_pylist()
+    apart = "obama-2009-speech.jpg"
+    lines = ["face_id,label"]
+    for row in faces:
+        photo = Path(row["uri"]).name
+        who = photo.split("-")[0]
+        if "composite" in photo:
+            who = "obama" if row["box"][0] < 500 else "biden"
+        if who in ("obama", "biden") and not photo.startswith(apart[:17]):
+            lines.append(f"{row['face_id']},{who}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    folder = tmp_path / "model"
+    code, _, err = run(capsys, "train", lake.folder.url, "--labels", tmp_path / "labels.csv",
+                       "--output", folder, "--min-images", 3, "--head", "centroid")  # fmt: skip
+    assert code == 0, err
+    stranger = next(PHOTOS.glob("collins*"))
+    code, out, _ = run(capsys, "classify", PHOTOS / apart, stranger, "--model", folder, "--json")
+    assert code == 0
+    known, unknown = json.loads(out)
+    assert [face["person"] for face in known["faces"]] == ["obama"]
+    assert [face["person"] for face in unknown["faces"]] == [None]
+    assert known["faces"][0]["probability"] > unknown["faces"][0]["probability"]
+
+
 def test_search_by_photo_and_by_face(lake, capsys):
     photo = PHOTOS / "obama-2009-speech.jpg"
     url = lake.folder.url

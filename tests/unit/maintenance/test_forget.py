@@ -37,6 +37,7 @@ from pipeline.search.build import Build
 from pipeline.search.settings import VectorIndexConfig
 from pipeline.search.store import IndexStore
 from pipeline.storage import scratch
+from pipeline.training.predictions import predictions_of
 from tests.support import photo_lakes
 from tests.support.builders import jpeg, planned, put, read_all, tar_bytes
 from tests.support.lakes import archive, persons
@@ -138,6 +139,17 @@ def duplicates(lake):
     Duplicates(lake).publish("d1", tables, {"parts": {}, "settings": {}})
 
 
+def predict(lake, persons_by_face):
+    """Predictions as a model of the lake's people leaves them."""
+    rows = [
+        {"face_id": face, "image_id": face.rpartition("-")[0], "person": person,
+         "person_id": person, "probability": 0.9, "run_id": "p1"}
+        for face, person in persons_by_face.items()
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema.PREDICTIONS)
+    predictions_of(lake).publish("p1", {"predictions": [table]}, {})
+
+
 def furnish(lake, tmp_path):
     """Leave traces wherever a lake keeps any."""
     store = People(lake)
@@ -150,6 +162,7 @@ def furnish(lake, tmp_path):
     actions.undo(store)
     actions.cover(store, ann, f"{image_id('p0-1.jpg')}-0")
     Build(lake, VectorIndexConfig(kind="flat")).run()
+    predict(lake, now)
     for name in ("clusters/_work/abc", "duplicates/_work/abc"):
         to_read = Workspace(lake.folder.child(name))
         to_read.save("gather-00000", {"face_id": np.array([f"{image_id('p0-0.jpg')}-0".encode()])})
@@ -242,7 +255,7 @@ def test_a_photo_is_in_no_file_afterwards(lake, tmp_path):
     furnish(lake, tmp_path)
     target, done = forget(lake, images=["p0-0.jpg"])
     assert len(target.faces) == 2
-    assert done.duplicates == 2
+    assert (done.duplicates, done.predictions) == (2, 2)
     assert_nowhere(lake, target.texts(), target.blobs())
     assert proof(lake, target) == []
     assert len(lake.read("images")) == EACH * PEOPLE // 2 - 1

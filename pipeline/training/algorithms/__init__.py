@@ -1,0 +1,1 @@
+"""Arrays alone: splits, heads, the open set and measures."""

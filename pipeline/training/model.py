@@ -1,0 +1,201 @@
+"""The folder of a model: a card in JSON, arrays in `.npz`, tables in Parquet; nothing is pickled.
+
+`model.json` names the other files with their sizes and SHA-256, and is replaced last and in one
+step: what is stopped before leaves the model that was there, or none. Files of another run are
+removed afterwards.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.arrays import Bools, Floats64
+from pipeline.errors import ConfigError, LakeMismatchError, StorageError
+from pipeline.lake.store import Models
+from pipeline.storage.folder import Folder
+from pipeline.training.algorithms.heads import ARRAYS, KINDS, Evidence, Head, check_arrays
+from pipeline.training.algorithms.openset import Acceptance
+
+CARD, FORMAT = "model.json", 1
+TABLES = ("classes", "samples", "left_out", "per_class", "confusion")
+NAMES = re.compile(rf"(?:head|{'|'.join(TABLES)})-[\w-]+\.(?:npz|parquet)|{re.escape(CARD)}")
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A model that tells people by vectors.
+
+    Attributes:
+        card: what `model.json` holds.
+        digest: SHA-256 of it, which names this model.
+        labels: name of each person, [C].
+        person_ids: of the lake it was learnt from, [C]; None for labels of a file.
+        head, acceptance: what names people, and when it is nobody.
+        samples: columns face_id and part of the faces it was learnt from and measured on.
+    """
+
+    card: Mapping[str, Any]
+    digest: str
+    labels: list[str]
+    person_ids: list[str | None]
+    head: Head
+    acceptance: Acceptance
+    samples: pa.Table
+
+    @property
+    def models(self) -> Models:
+        """The detector and the embedder whose vectors it knows."""
+        return Models(self.card["detector"], self.card["embedder"], self.card["dimension"])
+
+    def need(self, models: Models, whose: str) -> None:
+        """Refuse vectors of another embedder.
+
+        Raises:
+            LakeMismatchError: `whose` vectors are not those that the model was learnt from.
+        """
+        own = self.models
+        if (own.embedder, own.dimension) != (models.embedder, models.dimension):
+            raise LakeMismatchError(
+                f"The model was trained on vectors of {own.embedder} ({own.dimension} numbers), "
+                f"{whose} has those of {models.embedder} ({models.dimension}); train one on them"
+            )
+
+    def tell(self, vectors: Any) -> tuple[Evidence, Floats64, Bools]:
+        """Return evidence, probability [N] of the named person, and whether it is accepted [N]."""
+        evidence = self.head.evidence(vectors)
+        probability = self.acceptance.probability(evidence)
+        return evidence, probability, probability >= self.acceptance.threshold
+
+
+def check_target(folder: Folder) -> None:
+    """Refuse a folder for a model that holds something else.
+
+    Raises:
+        ConfigError: it does.
+    """
+    others = sorted(name for name in folder.files() if not NAMES.fullmatch(name))
+    if others:
+        raise ConfigError(
+            f"{folder.url} holds something that is no model, for example {others[0]}; choose "
+            "another --output"
+        )
+
+
+def save_model(
+    folder: Folder,
+    run_id: str,
+    head: Head,
+    tables: Mapping[str, pa.Table],
+    card: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write a model, replacing the one that was there, and return its card.
+
+    Args:
+        folder: of the model, local or remote.
+        run_id: becomes part of the names of the files.
+        head: what was learnt.
+        tables: of `TABLES`.
+        card: what else `model.json` holds.
+    """
+    files = {f"head-{run_id}.npz": _npz(head.arrays())} | {
+        f"{name}-{run_id}.parquet": _parquet(tables[name]) for name in TABLES
+    }
+    for name, data in files.items():
+        folder.publish(name, data)
+    whole = {
+        "format": FORMAT, "kind": "head", "run_id": run_id, **card,
+        "files": {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                  for name, data in files.items()},
+    }  # fmt: skip
+    folder.publish(CARD, json.dumps(whole, indent=2, allow_nan=False).encode() + b"\n")
+    for name in [*folder.files(), *folder.temporary_files()]:
+        if name not in files and name != CARD:
+            folder.remove(name)
+    return whole
+
+
+def load_model(folder: Folder) -> HeadModel:
+    """Read a model, every file of it checked.
+
+    Raises:
+        ConfigError: there is none, it was not finished, or another version wrote it.
+        StorageError: it is damaged.
+    """
+    if not folder.exists(CARD):
+        what = (
+            f"The model in {folder.url} is not finished: {CARD} is missing; run `facelake train` "
+            "again" if any(NAMES.fullmatch(name) for name in folder.files())
+            else f"There is no model in {folder.url}; make one with `facelake train`"
+        )  # fmt: skip
+        raise ConfigError(what)
+    data = folder.read(CARD)
+    try:
+        card = json.loads(data)
+        if card["format"] != FORMAT or card["kind"] != "head":
+            raise ConfigError(
+                f"The model in {folder.url} is of format {card['format']}, kind {card['kind']}, "
+                f"which this version does not read; it reads {FORMAT}, head"
+            )
+        if not all(NAMES.fullmatch(name) for name in card["files"]):
+            raise ValueError("it names files that are not a model's")
+        stems = {name.split("-")[0]: name for name in card["files"]}
+        contents = {stem: _checked(folder, name, card) for stem, name in stems.items()}
+        return _model(card, hashlib.sha256(data).hexdigest(), contents)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, BadZipFile,
+            pa.ArrowException) as error:  # fmt: skip
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+
+
+def _model(card: dict[str, Any], digest: str, contents: Mapping[str, bytes]) -> HeadModel:
+    with np.load(io.BytesIO(contents["head"]), allow_pickle=False) as loaded:
+        arrays = {name: loaded[name] for name in ARRAYS}
+    if card["head"] not in KINDS:
+        raise ValueError(f"there is no head {card['head']!r}")
+    check_arrays(card["head"], arrays, int(card["dimension"]))
+    classes = pq.read_table(io.BytesIO(contents["classes"])).to_pylist()
+    labels: list[str] = [row["label"] for row in classes]
+    if not np.array_equal(arrays["people"], np.arange(len(labels))):
+        raise ValueError("its classes are not those of its arrays")
+    head = Head(card["head"], **arrays, neighbours=int(card["config"]["neighbours"]))
+    values = (float(card["acceptance"][name]) for name in Acceptance.__dataclass_fields__)
+    return HeadModel(
+        card, digest, labels, [row["person_id"] for row in classes], head, Acceptance(*values),
+        pq.read_table(io.BytesIO(contents["samples"]), columns=["face_id", "part"]),
+    )  # fmt: skip
+
+
+def _checked(folder: Folder, name: str, card: Mapping[str, Any]) -> bytes:
+    try:
+        data = folder.read(name)
+    except StorageError as error:
+        raise _damaged(folder, f"{name} cannot be read") from error
+    if hashlib.sha256(data).hexdigest() != card["files"][name]["sha256"]:
+        raise _damaged(folder, f"{name} is not what was written")
+    return data
+
+
+def _damaged(folder: Folder, what: str) -> StorageError:
+    return StorageError(
+        f"The model in {folder.url} is damaged ({what}); restore it, or run `facelake train` again"
+    )
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

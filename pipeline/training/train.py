@@ -1,0 +1,335 @@
+"""Learns people from labelled faces: split, fit, set the threshold, measure, write."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Bools, Ints
+from pipeline.errors import ConfigError
+from pipeline.evaluation.report import plain
+from pipeline.lake.manifest import version_of, versions
+from pipeline.lake.store import LakeStore
+from pipeline.storage.folder import Folder, visible
+from pipeline.training.algorithms import measures
+from pipeline.training.algorithms.heads import Evidence, Head, fit
+from pipeline.training.algorithms.openset import Acceptance, fit_acceptance
+from pipeline.training.algorithms.split import folds, images_of, test_images
+from pipeline.training.model import check_target, save_model
+from pipeline.training.samples import LeftOut, Samples, read_samples
+from pipeline.training.settings import TrainConfig
+
+FOLDS = 3  # of images, in validation
+PEOPLE_FOLDS = 4  # at most, in which people play strangers
+TRAIN, TEST = "train", "test"
+STRANGER, STRANGER_TEST = "stranger, validation", "stranger, test"
+MODEL_PACKAGES = ("scikit-learn", "scipy")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a training.
+
+    Attributes:
+        folder: address of the model.
+        card: what its `model.json` holds, measures included.
+        people: a row for each person: label, images, faces, rates and their intervals.
+        left_out: what was not learnt from, and why.
+        notes: what people should read.
+    """
+
+    folder: str
+    card: Mapping[str, Any]
+    people: list[dict[str, Any]]
+    left_out: list[LeftOut]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which faces serve for what, bool [N] each."""
+
+    train: Bools
+    test: Bools
+    stranger: Bools
+    stranger_test: Bools
+
+    def names(self) -> list[str]:
+        """Return the name of the part of each face."""
+        parts = np.select(
+            [self.train, self.test, self.stranger],
+            [TRAIN, TEST, STRANGER],
+            STRANGER_TEST,
+        )
+        return list(map(str, parts))
+
+
+def train(
+    lake: LakeStore, labels: str | None, folder: Folder, config: TrainConfig, run_id: str
+) -> Trained:
+    """Learn people from the vectors of a lake, and write a model.
+
+    Args:
+        lake: nothing is written into it.
+        labels: file of labels; None: the named people of the lake.
+        folder: of the model, outside the lake.
+        config: how.
+        run_id: of this training.
+
+    Raises:
+        ConfigError: fewer than two people have enough images, labels match nothing, or the folder
+            cannot hold a model.
+    """
+    _check_place(lake, folder)
+    check_target(folder)
+    samples = read_samples(lake, labels, config.face)
+    samples, parts, learnt = divide(samples, config)
+    head = _fit(samples.some(parts.train), config)
+    acceptance, validation = _validate(samples, parts, head, config)
+    tested = samples.some(parts.test | parts.stranger_test)
+    result = _measured(tested, head, acceptance, config)
+    models = lake.existing_models()
+    card = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "head": config.head,
+        "detector": models.detector,
+        "embedder": models.embedder,
+        "dimension": models.dimension,
+        "classes": learnt,
+        "labels": samples.source,
+        "config": asdict(config),
+        "data_sha256": samples.digest(),
+        "parts": {name: parts.names().count(name) for name in dict.fromkeys(parts.names())},
+        "acceptance": asdict(acceptance),
+        "validation": validation,
+        "measures": plain(result.summary),
+        "versions": versions() | {name: version_of(name) for name in MODEL_PACKAGES},
+    }
+    people = _people(samples, parts, learnt, result.people)
+    tables = _tables(samples, parts, people, result.confusion)
+    card = save_model(folder, run_id, head, tables, card)
+    notes = _notes(samples, validation, result, config)
+    return Trained(folder.url, card, people, samples.left_out, notes)
+
+
+def divide(samples: Samples, config: TrainConfig) -> tuple[Samples, Parts, int]:
+    """Return the faces with the people who are learnt numbered first, their parts, and how many.
+
+    The others have too few images. They are strangers: half of them set the threshold, half test.
+
+    Raises:
+        ConfigError: fewer than two people have enough images.
+    """
+    images = images_of(samples.person, samples.image)
+    enough = images >= config.min_images
+    learnt = int(enough.sum())
+    if learnt < 2:
+        raise ConfigError(_too_few(samples, images, learnt, config.min_images))
+    order = np.argsort(~enough, kind="stable")
+    rank = np.argsort(order)
+    faces = np.bincount(samples.person)
+    out = [
+        LeftOut(samples.people[k].label, f"fewer than {config.min_images} images: a stranger",
+                int(faces[k])) for k in np.flatnonzero(~enough)
+    ]  # fmt: skip
+    samples = Samples(
+        samples.faces, rank[samples.person], samples.image, samples.vectors,
+        [samples.people[k] for k in order], [*samples.left_out, *out], samples.source,
+    )  # fmt: skip
+    known = samples.person < learnt
+    test = np.zeros(len(known), bool)
+    test[known] = test_images(samples.person[known], samples.image[known], config.test_share,
+                              config.seed)  # fmt: skip
+    others = np.random.default_rng(config.seed).permutation(np.arange(learnt, len(images)))
+    tested = np.isin(samples.person, others[(len(others) + 1) // 2 :])
+    return samples, Parts(known & ~test, test, ~known & ~tested, ~known & tested), learnt
+
+
+def _too_few(samples: Samples, images: Ints, learnt: int, least: int) -> str:
+    best = int(images.argmax())
+    return (
+        f"{'Nobody has' if not learnt else 'Only one person has'} {least} images or more, of "
+        f"{len(images):,} labelled people; the most, {int(images[best])}, are of "
+        f"{visible(samples.people[best].label)}. At least two people are needed to tell one from "
+        "the other: label more photos, or lower --min-images (3 at least)"
+    )
+
+
+def _check_place(lake: LakeStore, folder: Folder) -> None:
+    if f"{folder.url}/".startswith(f"{lake.folder.url}/"):
+        raise ConfigError(
+            f"{folder.url} lies in the lake, where tables are; a model is kept apart from it: "
+            "choose another --output"
+        )
+
+
+def _fit(samples: Samples, config: TrainConfig) -> Head:
+    return fit(
+        config.head, samples.vectors, samples.person, cost=config.cost, neighbours=config.neighbours
+    )
+
+
+def _validate(
+    samples: Samples, parts: Parts, head: Head, config: TrainConfig
+) -> tuple[Acceptance, dict[str, Any]]:
+    """Return when to accept, by faces of the training part that a head did not see.
+
+    Faces of known people are told by heads that were learnt without their image. Strangers are
+    those of the labels; where they are too few for the threshold, known people play strangers too,
+    each told by a head that was learnt without that person.
+    """
+    known = samples.some(parts.train)
+    fold = folds(known.person, known.image, FOLDS, config.seed)
+    evidence = [_apart(known, fold, config)]
+    true, stranger = [known.person], [np.zeros(len(known.person), bool)]
+    outside = samples.some(parts.stranger)
+    labelled, playing = len(outside.person), 0
+    if labelled:
+        evidence.append(head.evidence(outside.vectors))
+    if labelled < 1 / config.false_alarms:
+        count = len(np.unique(known.person))
+        random = np.random.default_rng(config.seed).permutation(count)
+        evidence.append(_apart(known, random[known.person] % min(count, PEOPLE_FOLDS), config))
+        playing = len(known.person)
+    unknown = labelled + playing
+    true.append(np.full(unknown, -1, np.int64))
+    stranger.append(np.ones(unknown, bool))
+    joined = _joined(evidence)
+    is_stranger = np.concatenate(stranger)
+    right = (joined.person == np.concatenate(true)) & ~is_stranger
+    acceptance = fit_acceptance(joined, right, is_stranger, config.false_alarms)
+    accepted = acceptance.probability(joined) >= acceptance.threshold
+    return acceptance, {
+        "known_faces": len(known.person),
+        "right": float(right[~is_stranger].mean()),
+        "stranger_faces": labelled,
+        "faces_that_play_strangers": playing,
+        "false_alarms": float(accepted[is_stranger].mean()),
+        "detected": float((accepted & right)[~is_stranger].mean()),
+    }
+
+
+def _apart(samples: Samples, fold: Ints, config: TrainConfig) -> Evidence:
+    """Return the evidence for each face of a head that was learnt from the other folds."""
+    rows: list[Ints] = []
+    parts: list[Evidence] = []
+    for k in np.unique(fold):
+        inside = fold == k
+        parts.append(_fit(samples.some(~inside), config).evidence(samples.vectors[inside]))
+        rows.append(np.flatnonzero(inside))
+    back = np.argsort(np.concatenate(rows), kind="stable")
+    joined = _joined(parts)
+    return Evidence(joined.person[back], joined.margin[back], joined.similarity[back])
+
+
+def _joined(parts: list[Evidence]) -> Evidence:
+    columns = ([getattr(part, name) for part in parts] for name in Evidence.__dataclass_fields__)
+    return Evidence(*map(np.concatenate, columns))
+
+
+@dataclass(frozen=True)
+class _Result:
+    summary: dict[str, Any]
+    people: list[dict[str, Any]]
+    confusion: list[dict[str, Any]]
+
+
+def _measured(tested: Samples, head: Head, acceptance: Acceptance, config: TrainConfig) -> _Result:
+    """Return what the faces of the test say of the head, which saw none of them."""
+    evidence = head.evidence(tested.vectors)
+    probability = acceptance.probability(evidence)
+    learnt = len(head.people)
+    stranger = tested.person >= learnt
+    known = ~stranger
+    right = (evidence.person == tested.person) & known
+    closed, people = measures.closed_set(
+        tested.person[known], evidence.person[known], tested.image[known], learnt, config.bootstrap
+    )
+    open_set = measures.open_set(
+        probability, right, stranger, acceptance.threshold, config.false_alarms
+    )
+    accepted = probability >= acceptance.threshold
+    confusion = _confusion(tested, evidence.person, known, accepted)
+    return _Result({"closed_set": closed, "open_set": open_set}, people, confusion)
+
+
+def _confusion(tested: Samples, named: Ints, known: Bools, accepted: Bools) -> list[dict[str, Any]]:
+    """Return a row for each pair of people of whom one was named for the other, or rightly."""
+    pairs = np.stack([tested.person, named], axis=1)[known]
+    cells, of = np.unique(pairs, axis=0, return_inverse=True)
+    faces = np.bincount(of.ravel(), minlength=len(cells))
+    taken = np.bincount(of.ravel(), accepted[known].astype(np.float64), len(cells))
+    return [
+        {"true": tested.people[a].label, "named": tested.people[b].label, "faces": int(n),
+         "accepted": int(k)}
+        for (a, b), n, k in zip(cells.tolist(), faces, taken, strict=True)
+    ]  # fmt: skip
+
+
+def _people(
+    samples: Samples, parts: Parts, learnt: int, rates: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    of = {
+        name: images_of(samples.person[rows], samples.image[rows])
+        for name, rows in (("train_images", parts.train), ("test_images", parts.test))
+    }
+    return [
+        {"label": samples.people[k].label, "person_id": samples.people[k].person_id}
+        | {name: int(counts[k]) if k < len(counts) else 0 for name, counts in of.items()}
+        | rates[k]
+        for k in range(learnt)
+    ]
+
+
+def _tables(
+    samples: Samples,
+    parts: Parts,
+    people: list[dict[str, Any]],
+    confusion: list[dict[str, Any]],
+) -> dict[str, pa.Table]:
+    text = pa.string()
+    labels = [samples.people[k].label for k in samples.person]
+    left_out = [asdict(one) for one in samples.left_out]
+    return {
+        "classes": pa.table({
+            "label": pa.array([row["label"] for row in people], text),
+            "person_id": pa.array([row["person_id"] for row in people], text),
+        }),
+        "samples": pa.table({
+            "face_id": pa.array(samples.faces, text), "label": pa.array(labels, text),
+            "part": pa.array(parts.names(), text),
+        }),
+        "left_out": pa.Table.from_pylist(left_out, pa.schema([
+            ("label", text), ("reason", text), ("count", pa.int64())])),
+        "per_class": pa.Table.from_pylist(people),
+        "confusion": pa.Table.from_pylist(confusion),
+    }  # fmt: skip
+
+
+def _notes(
+    samples: Samples, validation: Mapping[str, Any], result: _Result, config: TrainConfig
+) -> list[str]:
+    open_set, notes = result.summary["open_set"], []
+    if samples.source != "file of labels":
+        notes.append(
+            "the labels are the lake's own people, whom clustering made of the same vectors: the "
+            "rates say how well the head agrees with the lake, not how often both are right"
+        )
+    if not open_set["stranger_faces"]:
+        notes.append(
+            "no strangers are labelled, so false alarms are not measured; people with fewer than "
+            f"{config.min_images} images would serve"
+        )
+    strangers = validation["stranger_faces"] + validation["faces_that_play_strangers"]
+    if strangers * config.false_alarms < 1:
+        notes.append(
+            f"{strangers:,} faces of strangers cannot show a share of {config.false_alarms:g}: the "
+            "threshold lies above all of them"
+        )
+    untested = sum(not row["tested"] for row in result.people)
+    if untested:
+        notes.append(f"{untested:,} people have no image in the test: others are on theirs too")
+    return notes
