@@ -24,6 +24,8 @@ BEFORE = {
     "obama-2009-speech,Obama\\nbiden-official-portrait,Biden\\n')\n"
     "import numpy as np\nscores = np.array([.9, .8, .3, .1])\n"
     "same = np.array([True, True, False, False])\n",
+    "training.md": "from pipeline import index\nfrom tests.support.examples import labels\n"
+    "index('photos', 'family-lake', embedder='sface')\nlabels('family-lake', 'who.csv')\n",
     "search.md": "import pytest\npytest.importorskip('lance')\n"
     "from pipeline import Lake\nLake('demo-lake').export_vectors('faces.lance')\n",
 }

@@ -8,6 +8,7 @@ the detector (score below 0.9) are left out.
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +31,17 @@ def people(lake: LakeStore) -> tuple[list[str], np.ndarray]:
         )
         rows.append(i)
     return names, matrix(faces["embedding"])[rows]
+
+
+def labels(lake: str, path: str) -> None:
+    """Write the names of the faces that count as a file of labels."""
+    store = LakeStore(lake)
+    names, vectors = people(store)
+    table = store.read("faces", ["face_id", "embedding"])
+    every = matrix(table["embedding"])
+    rows = [int(np.flatnonzero((every == vector).all(axis=1))[0]) for vector in vectors]
+    lines = [f"{table['face_id'][k]},{name}" for k, name in zip(rows, names, strict=True)]
+    Path(path).write_text("\n".join(["face_id,label", *lines]))
 
 
 def margin(names: list[str], vectors: np.ndarray) -> tuple[float, float]:
