@@ -123,7 +123,9 @@ def _lines(axes: Any, plot: Lines) -> None:
         xscale="log" if log_x else "linear",
         yscale="log" if log_y else "linear",
     )
-    axes.legend()
+    # "best" takes seconds for long curves, and matplotlib warns of it
+    rising = any(len(y) and y[-1] > y[0] for _, y in plot.curves.values())
+    axes.legend(loc="lower right" if rising else "upper right")
 
 
 def _histogram(axes: Any, plot: Histogram) -> None:
@@ -135,7 +137,7 @@ def _histogram(axes: Any, plot: Histogram) -> None:
     for name, at in plot.marks.items():
         axes.axvline(at, color="black", linestyle="--", linewidth=1, label=f"{name} {at:.3f}")
     axes.set(xlabel=plot.x, ylabel="number")
-    axes.legend()
+    axes.legend(loc="upper right")
 
 
 def _bars(axes: Any, plot: Bars) -> None:
