@@ -44,6 +44,12 @@ def areas(boxes: Floats) -> Floats:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
+def shorter_sides(boxes: Floats) -> Floats:
+    """Return the shorter sides of `boxes` [N, 4] in pixels."""
+    shorter: Floats = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return shorter
+
+
 def central_areas(boxes: Floats, size: tuple[int, int], weight: float = 2) -> Floats:
     """Return areas less `weight` times the squared distance of each centre from the image's.
 

@@ -6,6 +6,7 @@ import simplejpeg
 
 from pipeline.arrays import Pixels
 from pipeline.config import DetectConfig
+from pipeline.imaging import geometry
 from pipeline.imaging.memory import give_back
 from pipeline.lake.columns import fixed_lists, lists_of, pixel_views, structs
 from pipeline.lake.schema import BOX, LANDMARKS
@@ -85,7 +86,7 @@ class Detect:
         points = np.concatenate(
             [np.zeros((0, 5, 2), np.float32), *(one.landmarks for one in faces)]
         )
-        size_px = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+        size_px = geometry.shorter_sides(boxes)
         sharp = np.array([quality.sharpness(crop) for crop in cut], dtype=np.float32)
         yaw, roll = quality.pose(points)
         return structs(

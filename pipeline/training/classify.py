@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.imaging import geometry
 from pipeline.lake.store import Models
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
@@ -119,7 +120,7 @@ class Classifier:
             )
             for k, p, yes, box in zip(evidence.person, probability, accepted, boxes, strict=True)
         ]  # fmt: skip
-        size = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+        size = geometry.shorter_sides(boxes)
         return Classified(name, tuple(told[k] for k in np.argsort(-size, kind="stable")))
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.arrays import Bools, Floats64
 from pipeline.errors import ConfigError, LakeMismatchError, StorageError
-from pipeline.lake.store import Models
+from pipeline.lake.store import Models, parquet_bytes
 from pipeline.storage.folder import Folder
 from pipeline.training.algorithms.heads import ARRAYS, KINDS, Evidence, Head, check_arrays
 from pipeline.training.algorithms.openset import Acceptance
@@ -107,7 +107,7 @@ def save_model(
         card: what else `model.json` holds.
     """
     files = {f"head-{run_id}.npz": _npz(head.arrays())} | {
-        f"{name}-{run_id}.parquet": _parquet(tables[name]) for name in TABLES
+        f"{name}-{run_id}.parquet": parquet_bytes(tables[name]) for name in TABLES
     }
     for name, data in files.items():
         folder.publish(name, data)
@@ -192,10 +192,4 @@ def _damaged(folder: Folder, what: str) -> StorageError:
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

@@ -6,13 +6,13 @@ A maker draws from `series` always in the same order, whatever the number is.
 """
 
 import functools
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-Picture = Image.Image
+from tests.support.templates import Maker, Picture, drawn
+
 Random = np.random.Generator
 GIVEN = ["Nora", "Emil", "Clara", "Jonas", "Ines", "Pavel", "Marta", "Hugo", "Selma", "Tomas",
          "Leila", "Oskar", "Vera", "Bruno", "Agnes"]  # fmt: skip
@@ -490,7 +490,6 @@ def exam_sheet(series: Random, own: Random, number: int, _: object) -> Picture:
     return noisy(page, 3 * cloud(series, size, 5) + 3 * grain(own, size))
 
 
-Maker = Callable[[Random, Random, int, Sequence[Picture]], Picture]
 KINDS: dict[str, Maker] = {
     "identity documents": identity_document,
     "invoices": invoice,
@@ -505,20 +504,4 @@ KINDS: dict[str, Maker] = {
 
 def series(kind: str, count: int, faces: Sequence[Picture], seed: int = 0) -> list[Picture]:
     """Return `count` different pictures on one template."""
-    number = list(KINDS).index(kind)
-    return [
-        KINDS[kind](
-            np.random.default_rng([seed, 77, number]),
-            np.random.default_rng([seed, 77, number, i]),
-            i,
-            faces,
-        )
-        for i in range(count)
-    ]
-
-
-def saved(picture: Picture, random: np.random.Generator) -> bytes:
-    """Return the file of a picture: JPEG of quality 75 to 95."""
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=int(random.integers(75, 96)))
-    return out.getvalue()
+    return drawn(KINDS[kind], count, faces, [seed, 77, list(KINDS).index(kind)])

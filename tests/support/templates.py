@@ -224,16 +224,13 @@ KINDS: dict[str, Maker] = {
 
 def series(kind: str, count: int, faces: Sequence[Picture], seed: int = 0) -> list[Picture]:
     """Return `count` different pictures on one template."""
-    number = list(KINDS).index(kind)
-    return [
-        KINDS[kind](
-            np.random.default_rng([seed, number]),
-            np.random.default_rng([seed, number, i]),
-            i,
-            faces,
-        )
-        for i in range(count)
-    ]
+    return drawn(KINDS[kind], count, faces, [seed, list(KINDS).index(kind)])
+
+
+def drawn(make: Maker, count: int, faces: Sequence[Picture], key: list[int]) -> list[Picture]:
+    """Return the pictures of one maker; what all share follows from the key."""
+    random = np.random.default_rng
+    return [make(random(key), random([*key, i]), i, faces) for i in range(count)]
 
 
 def saved(picture: Picture, random: np.random.Generator) -> bytes:

@@ -107,9 +107,10 @@ def _verdict(one: Floats32, other: Floats32, most_residual: float) -> bool | Non
     """Return whether two looks are of one picture; None: they do not lie on each other."""
     whole = np.ones(one.shape, bool)
     ways = (one, other), (other, one)
-    direct = [_rough(a, b, whole) for a, b in ways]
-    for (a, b), fit in zip(ways, direct, strict=True):
-        if fit.is_copy(most_residual) and _agree(a, b, whole):
+    direct = []
+    for a, b in ways:
+        direct.append(_rough(a, b, whole))
+        if direct[-1].is_copy(most_residual) and _agree(a, b, whole):
             return True
     masks = [mask for a, b in ways for mask in _beside_captions(a, b)]
     if any(_are_copies(a, b, mask) for mask in masks for a, b in ways):

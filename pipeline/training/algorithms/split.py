@@ -1,7 +1,5 @@
 """Divides labelled faces by image, so that no image is on both sides."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from pipeline.arrays import Bools, Ints
@@ -57,10 +55,6 @@ def _shuffled(person: Ints, image: Ints, seed: int) -> list[tuple[int, Ints]]:
     people: dict[int, list[int]] = {}
     for who, number in _pairs(person, image).tolist():
         people.setdefault(number, []).append(who)
-    return _drawn({number: np.array(on, np.int64) for number, on in people.items()}, seed)
-
-
-def _drawn(people: Mapping[int, Ints], seed: int) -> list[tuple[int, Ints]]:
     numbers = sorted(people)
     order = np.random.default_rng(seed).permutation(len(numbers))
-    return [(numbers[k], people[numbers[k]]) for k in order]
+    return [(numbers[k], np.array(people[numbers[k]], np.int64)) for k in order]
