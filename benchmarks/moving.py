@@ -58,8 +58,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     work = parser.parse_args().work
     photos, where = archive(work), work / "lake"
-    if not where.exists():
-        index(photos, where, embedder="sface")
+    index(photos, where, embedder="sface")  # in a used folder they lay elsewhere in the end
     lake = Lake(where)
     lake.cluster(full=True)
     largest = sorted(lake.people.to_arrow().to_pylist(), key=lambda row: -row["faces"])[:NAMED]
