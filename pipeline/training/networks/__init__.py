@@ -1,0 +1,1 @@
+"""Networks that map aligned faces to features, and how the input of each is made."""
