@@ -8,6 +8,7 @@
 docs/facenet.md lists its interface line by line: what is equal, and what differs.
 """
 
+from pipeline.models.facenet.drop_in import training
 from pipeline.models.facenet.drop_in.faces import (
     extract_face,
     fixed_image_standardization,
@@ -22,4 +23,5 @@ __all__ = [
     "extract_face",
     "fixed_image_standardization",
     "prewhiten",
+    "training",
 ]
