@@ -5,6 +5,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from pipeline.errors import ConfigError
+
 PRELU_SLOPE = 0.25  # where PyTorch starts a PReLU, and He et al. 2015 did
 
 
@@ -82,11 +84,11 @@ def freeze(network: Network, stages: int) -> None:
         stages: how many of `network.stages()`; 0 thaws all.
 
     Raises:
-        ValueError: the network has fewer stages.
+        ConfigError: the network has fewer stages.
     """
     every = network.stages()
     if not 0 <= stages <= len(every):
-        raise ValueError(f"{stages} stages cannot be frozen; the network has {len(every)}")
+        raise ConfigError(f"{stages} stages cannot be frozen; the network has {len(every)}")
     network.frozen = stages
     for index, stage in enumerate(every):
         for module in stage:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,8 +32,12 @@ def relation_distance(student: Tensor, teacher: Tensor) -> Tensor:
         student: float [N, D], of any length.
         teacher: float [N, T], of any length.
     """
-    student, teacher = functional.normalize(student), functional.normalize(teacher.detach())
-    return (student @ student.T - teacher @ teacher.T).square().mean()
+    with torch.autocast(student.device.type, enabled=False):
+        student, teacher = (
+            functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+            for rows in (student, teacher.detach())
+        )
+        return (student @ student.T - teacher @ teacher.T).square().mean()
 
 
 class Distillation(nn.Module):

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def triplet_semi_hard(unit: Tensor, target: Tensor, margin: float = 0.2) -> Tensor:
@@ -18,8 +19,10 @@ def triplet_semi_hard(unit: Tensor, target: Tensor, margin: float = 0.2) -> Tens
         target: their classes, int64 [N].
         margin: of squared Euclidean distances, which are from 0 to 4.
     """
-    squares = unit.square().sum(1)
-    distances = (squares[:, None] + squares - 2 * unit @ unit.T).clamp(min=0)
+    with torch.autocast(unit.device.type, enabled=False):
+        unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
+        squares = unit.square().sum(1)
+        distances = (squares[:, None] + squares - 2 * unit @ unit.T).clamp(min=0)
     same = target[:, None] == target
     # N is small, N^3 is not: sorted once, a negative of each pair is found by bisection
     rising = distances.masked_fill(same, torch.inf).sort(dim=1).values
@@ -63,8 +66,8 @@ class CentreLoss(nn.Module):
         Call it once a step, on every worker, with the features [N, D] and classes [N] of the
         global batch; centres then stay equal on all workers.
         """
-        own = self.centres[target]
-        # products instead of scattered additions, whose order differs from worker to worker
-        same = (target[:, None] == target).to(own.dtype)
-        moves = same @ (features.to(own.dtype) - own) / (1 + same.sum(1, keepdim=True))
-        self.centres[target] = own + self.alpha * moves
+        classes, at = torch.unique(target, return_inverse=True)
+        # a product instead of scattered additions, whose order differs from worker to worker
+        member = functional.one_hot(at, len(classes)).T.to(self.centres.dtype)
+        away = features.to(self.centres.dtype) - self.centres[target]
+        self.centres[classes] += self.alpha * (member @ away) / (1 + member.sum(1, keepdim=True))

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributed as dist
-from torch import multiprocessing
+from torch import multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.errors import ConfigError
 from pipeline.training.objectives.class_head import ClassHead, Options, SoftmaxHead
@@ -42,15 +43,18 @@ def head_of(name, group=None):
 
 
 def results(name, group=None, rank=0, workers=1):
-    """Loss, gradient of this worker's features, and of its centres."""
+    """Loss and gradients: of this worker's features, its centres, and a network before them."""
     head = head_of(name, group)
+    torch.manual_seed(0)
+    linear = nn.Linear(DIMENSION, DIMENSION).double()
+    network = linear if group is None else DistributedDataParallel(linear, process_group=group)
     features, target = batch(head.classes)
     rows = slice(rank * BATCH // workers, (rank + 1) * BATCH // workers)
     own = features.detach()[rows].requires_grad_()
-    loss = head(own, target[rows])
+    loss = head(network(own), target[rows])
     loss.backward()
     return {"loss": loss.detach(), "features": own.grad, "centres": head.centres.grad,
-            "rows": head.rows}  # fmt: skip
+            "network": linear.weight.grad, "rows": head.rows}  # fmt: skip
 
 
 def work(rank, folder):
@@ -77,6 +81,7 @@ def test_two_workers_are_one(shared, name):
     workers = [found[name] for found in shared]
     for one in workers:
         torch.testing.assert_close(one["loss"], alone["loss"])
+        torch.testing.assert_close(one["network"], alone["network"])
     features = torch.cat([one["features"] for one in workers])
     torch.testing.assert_close(features, WORKERS * alone["features"])
     centres = torch.cat([one["centres"] for one in workers])

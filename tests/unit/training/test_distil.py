@@ -33,6 +33,13 @@ def test_the_loss_is_the_formula_and_has_its_gradient():
     assert given[1].grad is None  # nobody teaches the teacher
 
 
+def test_half_precision_around_relations_changes_nothing():
+    student, teacher = (torch.tensor(vectors(5, 6, seed)).bfloat16() for seed in (0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = relation_distance(student, teacher)
+    assert low.equal(relation_distance(student.float(), teacher.float()))
+
+
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 99), order=st.permutations(range(6)))
 def test_the_same_geometry_costs_nothing_and_order_does_not_matter(seed, order):

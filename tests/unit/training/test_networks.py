@@ -103,7 +103,7 @@ def test_freezing_can_be_undone_and_knows_its_limits(networks):
     assert all(p.requires_grad for p in network.parameters())
     assert all(m.training for m in network.modules())
     for stages in (6, -1):
-        with pytest.raises(ValueError, match="the network has 5"):
+        with pytest.raises(ConfigError, match="the network has 5"):
             freeze(network, stages)
 
 

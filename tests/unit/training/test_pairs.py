@@ -48,6 +48,13 @@ def test_triplets_have_the_gradient_of_the_loss():
     assert triplet_semi_hard(unit, target, 0.5) > 0
 
 
+def test_half_precision_around_triplets_changes_nothing():
+    unit, target = torch.tensor(units(7)).bfloat16(), torch.tensor([0, 0, 1, 1, 1, 2, 0])
+    with torch.autocast("cpu", torch.bfloat16):
+        low = triplet_semi_hard(unit, target, 0.5)
+    assert low.equal(triplet_semi_hard(unit.float(), target, 0.5))
+
+
 @pytest.mark.parametrize("target", [[0], [0, 1, 2], [0, 0, 0]])
 def test_without_a_pair_or_a_negative_there_is_nothing_to_learn(target):
     unit = torch.tensor(units(len(target)), requires_grad=True)
