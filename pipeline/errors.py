@@ -11,6 +11,7 @@ A broken environment is an exception; a bad image is data: a row with a code.
     ├── StorageError          5   storage unreachable, refused, full, or damaged
     ├── WeightsError          6   weights missing, wrong checksum, wrong shapes
     ├── ResourceError         7   the cluster lacks what was asked for
+    ├── TrainingError         11  a training that cannot go on: the loss is not finite, or worse
     └── ImageError            -   one image; becomes its row's `error`, never leaves a stage
 
 A run that finished, but found a shard that is cut or damaged, or an archive that it cannot open,
@@ -75,6 +76,12 @@ class ResourceError(FacelakeError):
     """The Ray cluster lacks the CPUs, GPUs or memory that were asked for."""
 
     exit_code = 7
+
+
+class TrainingError(FacelakeError):
+    """A training cannot go on as it is set."""
+
+    exit_code = 11
 
 
 class ErrorCode(StrEnum):

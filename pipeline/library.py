@@ -27,7 +27,7 @@ from pipeline.evaluation import settings as evaluation
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
 from pipeline.executor.progress import Watch, shown
-from pipeline.executor.tasks import WhereRay
+from pipeline.executor.tasks import WhereRay, mapper
 from pipeline.lake import schema
 from pipeline.lake.checkpoints import Progress
 from pipeline.lake.lock import RunLock
@@ -449,28 +449,62 @@ class Lake:
         labels: str | os.PathLike[str] | None = None,
         *,
         wait: bool = False,
+        ray: WhereRay = "auto",
+        progress: ProgressOption = None,
         **options: Any,
     ) -> "Trained":
-        """Learn people from the vectors of the lake, and write a model that tells them.
+        """Learn people from the lake, and write a model that tells them.
+
+        A head learns from the vectors of the lake. With `network`, a network is trained on the
+        faces of the photos first, which are read again, and the head learns from its vectors. A
+        training that was stopped goes on where it was when it is called again.
 
         Args:
             output: folder of the model, outside the lake; one that is there is replaced.
             labels: CSV or Parquet of face_id or image, and label; None: the people who have a name
                 in the lake, corrections included.
             wait: for another run on the lake.
+            ray: where faces are cut and the network is trained, see the top of this module.
+            progress: see the top of this module.
             options: see below.
 
         Raises:
             ConfigError: fewer than two people have enough images, or no label matches a face.
             LakeBusyError: another run is at work.
+            TrainingError: the network does not learn.
         """
-        from pipeline.training.train import train
-
         config, folder = build(TrainConfig, options), Folder(os.fspath(output), self._storage)
-        run_id = new_run_id("train")
-        with readable(self.store, run_id, wait, may_be_read_only=True):
-            file = None if labels is None else os.fspath(labels)
-            return train(self.store, file, folder, config, run_id)
+        run_id, file = new_run_id("train"), None if labels is None else os.fspath(labels)
+        if config.network.network is None:
+            from pipeline.training.train import check_place, finish, train_head
+
+            check_place(self.store, folder)
+            with readable(self.store, run_id, wait, may_be_read_only=True):
+                division, models = (
+                    train_head(self.store, file, config),
+                    self.store.existing_models(),
+                )
+                return finish(division, models, folder, config, run_id)
+        return self._train_network(folder, file, config, run_id, Place(ray, wait, progress))
+
+    def _train_network(
+        self, folder: Folder, labels: str | None, config: TrainConfig, run_id: str, place: Place
+    ) -> "Trained":
+        """Hold the lake while faces are cut out of its photos; the training needs it no more."""
+        from pipeline.training.fit.fitting import fitting
+        from pipeline.training.network import Means, learn, prepare
+        from pipeline.training.train import check_place
+
+        check_place(self.store, folder)
+        on_ray = place.ray == "always" or (
+            place.ray == "auto" and (config.network.workers > 1 or "RAY_ADDRESS" in os.environ)
+        )
+        with shown(place.progress) as progress, mapper(on_ray) as tasks:
+            with readable(self.store, run_id, place.wait, may_be_read_only=True):
+                means = Means(WeightStore.at(*self._weights), tasks, progress)
+                prepared = prepare(self.store, labels, folder, config, means)
+            with fitting(config.network, on_ray, progress) as fit:
+                return learn(prepared, folder, config, run_id, fit)
 
     def classify(
         self,

@@ -9,12 +9,13 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from pipeline.config import DecodeConfig, ReadConfig
 from pipeline.errors import ConfigError, ImageError, StorageError
+from pipeline.imaging.record import Decoded
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.sources.files import fetch_file
 from pipeline.sources.identity import normal, spellings
@@ -22,6 +23,8 @@ from pipeline.sources.members import Member, Report
 from pipeline.sources.shards import shard_members
 from pipeline.sources.units import Unit, archive_kind, archive_of
 from pipeline.storage.folder import printable, visible
+
+T = TypeVar("T")
 
 QUALITY = 85
 # `printable` writes bytes that are no UTF-8 like this.
@@ -80,29 +83,36 @@ class Originals:
             StorageError: as `read`.
             ImageError: it cannot be decoded.
         """
-        return self._small(self.read(row), side)
+        return small_jpeg(self._decoded(self.read(row)), side)
 
-    def _small(self, data: bytes, side: int) -> bytes:
-        decoded, _ = self._sandbox.decode(data)
-        picture = Image.fromarray(decoded.pixels)
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        out = io.BytesIO()
-        picture.save(out, "JPEG", quality=QUALITY)
-        return out.getvalue()
+    def _decoded(self, data: bytes) -> Decoded:
+        return self._sandbox.decode(data)[0]
 
     def try_jpeg(self, row: Mapping[str, Any], side: int) -> tuple[bytes | None, str]:
         """Return what `jpeg` does and "", or None and why there is no picture."""
+        return self._try(lambda: self.jpeg(row, side))
+
+    def _try(self, make: Callable[[], T]) -> tuple[T | None, str]:
         try:
-            return self.jpeg(row, side), ""
+            return make(), ""
         except (StorageError, ImageError, ConfigError) as error:
             return None, str(error)
 
     def try_jpegs(
         self, rows: Iterable[Mapping[str, Any]], side: int
     ) -> Iterator[tuple[Mapping[str, Any], bytes | None, str]]:
-        """Yield each row with what `try_jpeg` gives, in any order.
+        """Yield each row with what `try_jpeg` gives, in any order; see `try_each`."""
+        return self.try_each(rows, lambda _, decoded: small_jpeg(decoded, side))
 
-        An archive is read once, whatever the number of its photos, and no further than needed.
+    def try_each(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        make: Callable[[Mapping[str, Any], Decoded], T],
+    ) -> Iterator[tuple[Mapping[str, Any], T | None, str]]:
+        """Yield each row with what `make` gives of its photo and "", or with None and why not.
+
+        In any order. An archive is read once, whatever the number of its photos, and no further
+        than needed.
         """
         archives: dict[str, list[Mapping[str, Any]]] = {}
         for row in rows:
@@ -110,13 +120,28 @@ class Originals:
             if archive:
                 archives.setdefault(archive, []).append(row)
             else:
-                yield row, *self.try_jpeg(row, side)
+                yield row, *self._made(row, None, make)
         for archive, inside in archives.items():
-            yield from self._try_members(archive, inside, side)
+            yield from self._try_members(archive, inside, make)
+
+    def _made(
+        self,
+        row: Mapping[str, Any],
+        member: Member | None,
+        make: Callable[[Mapping[str, Any], Decoded], T],
+    ) -> tuple[T | None, str]:
+        def now() -> T:
+            data = self.read(row) if member is None else _checked(row, member)
+            return make(row, self._decoded(data))
+
+        return self._try(now)
 
     def _try_members(
-        self, archive: str, rows: Sequence[Mapping[str, Any]], side: int
-    ) -> Iterator[tuple[Mapping[str, Any], bytes | None, str]]:
+        self,
+        archive: str,
+        rows: Sequence[Mapping[str, Any]],
+        make: Callable[[Mapping[str, Any], Decoded], T],
+    ) -> Iterator[tuple[Mapping[str, Any], T | None, str]]:
         left: dict[str, list[Mapping[str, Any]]] = {}
         for row in rows:
             left.setdefault(normal(str(row["uri"])), []).append(row)
@@ -125,10 +150,7 @@ class Originals:
         try:
             for member in self._members(archive, lambda uri: normal(uri) in left, report):
                 for row in left.pop(normal(printable(f"{archive}#{member.key}")), []):
-                    try:
-                        yield row, self._small(_checked(row, member), side), ""
-                    except (StorageError, ImageError) as error:
-                        yield row, None, str(error)
+                    yield row, *self._made(row, member, make)
                 if not left:
                     return
         except (StorageError, ConfigError) as error:
@@ -178,6 +200,15 @@ class Originals:
         for member in shard_members(unit, self.config, by_key, report):
             if by_key(member.key):
                 yield member
+
+
+def small_jpeg(decoded: Decoded, side: int) -> bytes:
+    """Return a picture as a JPEG of at most `side` pixels a side; it holds pixels alone."""
+    picture = Image.fromarray(decoded.pixels)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()
 
 
 def _checked(row: Mapping[str, Any], member: Member | None) -> bytes:

@@ -23,6 +23,7 @@ from pipeline.models.faces import face_crops
 from pipeline.models.weights.store import WeightStore
 from pipeline.search.probe import Photo, read_photo
 from pipeline.storage.folder import Folder, visible
+from pipeline.training.export import own_embedder
 from pipeline.training.model import HeadModel, load_model
 
 
@@ -93,7 +94,10 @@ class Classifier:
             LakeMismatchError: the one here is another, or has other weights.
         """
         wanted = self.model.models
-        embedder = load_embedder(self._embedder_path or wanted.names[1], store=self._weights)
+        if self.model.network and self._embedder_path is None:
+            embedder = own_embedder(self.model.network)
+        else:
+            embedder = load_embedder(self._embedder_path or wanted.names[1], store=self._weights)
         here = Models(wanted.detector, embedder.revision, embedder.card.dimension)
         self.model.need(here, "the embedder here")
         return embedder

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from zipfile import BadZipFile
 
@@ -26,8 +26,10 @@ from pipeline.training.algorithms.heads import ARRAYS, KINDS, Evidence, Head, ch
 from pipeline.training.algorithms.openset import Acceptance
 
 CARD, FORMAT = "model.json", 1
-TABLES = ("classes", "samples", "left_out", "per_class", "confusion")
-NAMES = re.compile(rf"(?:head|{'|'.join(TABLES)})-[\w-]+\.(?:npz|parquet)|{re.escape(CARD)}")
+TABLES = ("classes", "samples", "left_out", "per_class", "confusion", "history")
+STEMS = ("head", "network", *TABLES)
+ENDINGS = "npz|parquet|onnx|toml|safetensors"
+NAMES = re.compile(rf"(?:{'|'.join(STEMS)})-[\w-]+\.(?:{ENDINGS})|{re.escape(CARD)}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class HeadModel:
         person_ids: of the lake it was learnt from, [C]; None for labels of a file.
         head, acceptance: what names people, and when it is nobody.
         samples: columns face_id and part of the faces it was learnt from and measured on.
+        network: files of the embedder that was trained with it; empty where it knows another's
+            vectors.
     """
 
     card: Mapping[str, Any]
@@ -50,6 +54,7 @@ class HeadModel:
     head: Head
     acceptance: Acceptance
     samples: pa.Table
+    network: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def models(self) -> Models:
@@ -90,10 +95,15 @@ def check_target(folder: Folder) -> None:
         )
 
 
+def head_files(run_id: str, head: Head) -> dict[str, bytes]:
+    """Return the file of a head, by name."""
+    return {f"head-{run_id}.npz": _npz(head.arrays())}
+
+
 def save_model(
     folder: Folder,
     run_id: str,
-    head: Head,
+    files: Mapping[str, bytes],
     tables: Mapping[str, pa.Table],
     card: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -102,12 +112,12 @@ def save_model(
     Args:
         folder: of the model, local or remote.
         run_id: becomes part of the names of the files.
-        head: what was learnt.
+        files: what was learnt, by name.
         tables: of `TABLES`.
         card: what else `model.json` holds.
     """
-    files = {f"head-{run_id}.npz": _npz(head.arrays())} | {
-        f"{name}-{run_id}.parquet": parquet_bytes(tables[name]) for name in TABLES
+    files = dict(files) | {
+        f"{name}-{run_id}.parquet": parquet_bytes(table) for name, table in tables.items()
     }
     for name, data in files.items():
         folder.publish(name, data)
@@ -147,8 +157,9 @@ def load_model(folder: Folder) -> HeadModel:
             )
         if not all(NAMES.fullmatch(name) for name in card["files"]):
             raise ValueError("it names files that are not a model's")
-        stems = {name.split("-")[0]: name for name in card["files"]}
-        contents = {stem: _checked(folder, name, card) for stem, name in stems.items()}
+        # weights to train on with are not what tells people
+        names = [name for name in card["files"] if not name.endswith(".safetensors")]
+        contents = {name: _checked(folder, name, card) for name in names}
         return _model(card, hashlib.sha256(data).hexdigest(), contents)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, BadZipFile,
             pa.ArrowException) as error:  # fmt: skip
@@ -156,12 +167,13 @@ def load_model(folder: Folder) -> HeadModel:
 
 
 def _model(card: dict[str, Any], digest: str, contents: Mapping[str, bytes]) -> HeadModel:
-    with np.load(io.BytesIO(contents["head"]), allow_pickle=False) as loaded:
+    stems = {name.split("-")[0]: data for name, data in contents.items()}
+    with np.load(io.BytesIO(stems["head"]), allow_pickle=False) as loaded:
         arrays = {name: loaded[name] for name in ARRAYS}
     if card["head"] not in KINDS:
         raise ValueError(f"there is no head {card['head']!r}")
     check_arrays(card["head"], arrays, int(card["dimension"]))
-    classes = pq.read_table(io.BytesIO(contents["classes"])).to_pylist()
+    classes = pq.read_table(io.BytesIO(stems["classes"])).to_pylist()
     labels: list[str] = [row["label"] for row in classes]
     if not np.array_equal(arrays["people"], np.arange(len(labels))):
         raise ValueError("its classes are not those of its arrays")
@@ -169,7 +181,8 @@ def _model(card: dict[str, Any], digest: str, contents: Mapping[str, bytes]) -> 
     values = (float(card["acceptance"][name]) for name in Acceptance.__dataclass_fields__)
     return HeadModel(
         card, digest, labels, [row["person_id"] for row in classes], head, Acceptance(*values),
-        pq.read_table(io.BytesIO(contents["samples"]), columns=["face_id", "part"]),
+        pq.read_table(io.BytesIO(stems["samples"]), columns=["face_id", "part"]),
+        {name: data for name, data in contents.items() if name.startswith("network-")},
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Learns people from labelled faces: split, fit, set the threshold, measure, write."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +12,13 @@ from pipeline.arrays import Bools, Ints
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import plain
 from pipeline.lake.manifest import version_of, versions
-from pipeline.lake.store import LakeStore
+from pipeline.lake.store import LakeStore, Models
 from pipeline.storage.folder import Folder, visible
 from pipeline.training.algorithms import measures
 from pipeline.training.algorithms.heads import Evidence, Head, fit
 from pipeline.training.algorithms.openset import Acceptance, fit_acceptance
 from pipeline.training.algorithms.split import folds, images_of, test_images
-from pipeline.training.model import check_target, save_model
+from pipeline.training.model import check_target, head_files, save_model
 from pipeline.training.samples import LeftOut, Samples, read_samples
 from pipeline.training.settings import TrainConfig
 
@@ -26,6 +26,7 @@ FOLDS = 3  # of images, in validation
 PEOPLE_FOLDS = 4  # at most, in which people play strangers
 TRAIN, TEST = "train", "test"
 STRANGER, STRANGER_TEST = "stranger, validation", "stranger, test"
+SPARE = "too few images"
 MODEL_PACKAGES = ("scikit-learn", "scipy")
 
 
@@ -49,49 +50,96 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """What a training has beside people and head.
+
+    Attributes:
+        files: by name; the model's card lists them.
+        tables: by name.
+        card: entries of the card.
+        notes: for people.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Parts:
-    """Which faces serve for what, bool [N] each."""
+    """Which faces serve for what, bool [N] each.
+
+    Attributes:
+        train, test: of people who are learnt.
+        stranger, stranger_test: of people who are not; the first ones set the threshold.
+        spare: of people with too few images, where others are the strangers.
+    """
 
     train: Bools
     test: Bools
     stranger: Bools
     stranger_test: Bools
+    spare: Bools
 
     def names(self) -> list[str]:
         """Return the name of the part of each face."""
         parts = np.select(
-            [self.train, self.test, self.stranger],
-            [TRAIN, TEST, STRANGER],
-            STRANGER_TEST,
+            [self.train, self.test, self.stranger, self.stranger_test],
+            [TRAIN, TEST, STRANGER, STRANGER_TEST],
+            SPARE,
         )
         return list(map(str, parts))
 
 
-def train(
-    lake: LakeStore, labels: str | None, folder: Folder, config: TrainConfig, run_id: str
-) -> Trained:
-    """Learn people from the vectors of a lake, and write a model.
+@dataclass(frozen=True)
+class Division:
+    """Labelled faces, divided.
 
-    Args:
-        lake: nothing is written into it.
-        labels: file of labels; None: the named people of the lake.
-        folder: of the model, outside the lake.
-        config: how.
-        run_id: of this training.
+    Attributes:
+        samples: those who are learnt are numbered first.
+        parts: what they serve for.
+        learnt: how many people are learnt.
+    """
+
+    samples: Samples
+    parts: Parts
+    learnt: int
+
+
+def train_head(lake: LakeStore, labels: str | None, config: TrainConfig) -> Division:
+    """Return the labelled faces of a lake, divided, for a head on the lake's own vectors.
 
     Raises:
-        ConfigError: fewer than two people have enough images, labels match nothing, or the folder
-            cannot hold a model.
+        ConfigError: fewer than two people have enough images, or labels match nothing.
     """
-    _check_place(lake, folder)
-    check_target(folder)
-    samples = read_samples(lake, labels, config.face)
-    samples, parts, learnt = divide(samples, config)
+    return divide(read_samples(lake, labels, config.face), config)
+
+
+def finish(
+    division: Division,
+    models: Models,
+    folder: Folder,
+    config: TrainConfig,
+    run_id: str,
+    extra: Extra | None = None,
+) -> Trained:
+    """Learn people from vectors, measure, and write the model.
+
+    Args:
+        division: the faces, with their vectors.
+        models: whose vectors they are.
+        folder: of the model.
+        config: how.
+        run_id: of this training.
+        extra: what else goes into the model's folder: the network, where one was trained.
+    """
+    samples, parts, learnt = division.samples, division.parts, division.learnt
+    extra = extra or Extra()
     head = _fit(samples.some(parts.train), config)
     acceptance, validation = _validate(samples, parts, head, config)
     tested = samples.some(parts.test | parts.stranger_test)
     result = _measured(tested, head, acceptance, config)
-    models = lake.existing_models()
     card = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "head": config.head,
@@ -107,45 +155,57 @@ def train(
         "validation": validation,
         "measures": plain(result.summary),
         "versions": versions() | {name: version_of(name) for name in MODEL_PACKAGES},
+        **extra.card,
     }
     people = _people(samples, parts, learnt, result.people)
-    tables = _tables(samples, parts, people, result.confusion)
-    card = save_model(folder, run_id, head, tables, card)
-    notes = _notes(samples, validation, result, config)
+    tables = _tables(samples, parts, people, result.confusion) | dict(extra.tables)
+    files = head_files(run_id, head) | dict(extra.files)
+    card = save_model(folder, run_id, files, tables, card)
+    notes = [*extra.notes, *_notes(samples, validation, result, config)]
     return Trained(folder.url, card, people, samples.left_out, notes)
 
 
-def divide(samples: Samples, config: TrainConfig) -> tuple[Samples, Parts, int]:
-    """Return the faces with the people who are learnt numbered first, their parts, and how many.
+def divide(samples: Samples, config: TrainConfig, held: Bools | None = None) -> Division:
+    """Divide faces by person and image.
 
-    The others have too few images. They are strangers: half of them set the threshold, half test.
+    Args:
+        samples: all of them.
+        config: how.
+        held: people who are kept apart to be strangers, bool [P]; without, the strangers are those
+            who have too few images. Half of them set the threshold, half test.
 
     Raises:
         ConfigError: fewer than two people have enough images.
     """
     images = images_of(samples.person, samples.image)
-    enough = images >= config.min_images
+    apart = np.zeros(len(images), bool) if held is None else held
+    enough = (images >= config.min_images) & ~apart
     learnt = int(enough.sum())
     if learnt < 2:
-        raise ConfigError(_too_few(samples, images, learnt, config.min_images))
+        raise ConfigError(_too_few(samples, images * ~apart, learnt, config.min_images))
     order = np.argsort(~enough, kind="stable")
     rank = np.argsort(order)
     faces = np.bincount(samples.person)
+    few = ~enough & ~apart
+    what = "a stranger" if held is None else "not learnt"
     out = [
-        LeftOut(samples.people[k].label, f"fewer than {config.min_images} images: a stranger",
-                int(faces[k])) for k in np.flatnonzero(~enough)
+        LeftOut(samples.people[k].label, f"fewer than {config.min_images} images: {what}",
+                int(faces[k])) for k in np.flatnonzero(few)
     ]  # fmt: skip
-    samples = Samples(
-        samples.faces, rank[samples.person], samples.image, samples.vectors,
-        [samples.people[k] for k in order], [*samples.left_out, *out], samples.source,
+    samples = replace(
+        samples, person=rank[samples.person], people=[samples.people[k] for k in order],
+        left_out=[*samples.left_out, *out],
     )  # fmt: skip
     known = samples.person < learnt
     test = np.zeros(len(known), bool)
     test[known] = test_images(samples.person[known], samples.image[known], config.test_share,
                               config.seed)  # fmt: skip
-    others = np.random.default_rng(config.seed).permutation(np.arange(learnt, len(images)))
+    strangers = np.flatnonzero((few if held is None else apart)[order])
+    others = np.random.default_rng(config.seed).permutation(strangers)
     tested = np.isin(samples.person, others[(len(others) + 1) // 2 :])
-    return samples, Parts(known & ~test, test, ~known & ~tested, ~known & tested), learnt
+    setting = np.isin(samples.person, others[: (len(others) + 1) // 2])
+    parts = Parts(known & ~test, test, setting, tested, ~known & ~setting & ~tested)
+    return Division(samples, parts, learnt)
 
 
 def _too_few(samples: Samples, images: Ints, learnt: int, least: int) -> str:
@@ -158,12 +218,18 @@ def _too_few(samples: Samples, images: Ints, learnt: int, least: int) -> str:
     )
 
 
-def _check_place(lake: LakeStore, folder: Folder) -> None:
+def check_place(lake: LakeStore, folder: Folder) -> None:
+    """Refuse a folder for a model that lies in the lake, or holds something else.
+
+    Raises:
+        ConfigError: it does.
+    """
     if f"{folder.url}/".startswith(f"{lake.folder.url}/"):
         raise ConfigError(
             f"{folder.url} lies in the lake, where tables are; a model is kept apart from it: "
             "choose another --output"
         )
+    check_target(folder)
 
 
 def _fit(samples: Samples, config: TrainConfig) -> Head:

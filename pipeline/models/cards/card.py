@@ -4,6 +4,7 @@ The cards of the models that Facelake knows lie in `cards/`; `load_card` reads a
 any ONNX embedder. The keys of a card are the fields of `ModelCard` and `ModelFile`.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from pipeline.models.cards.calibration import LOGISTIC, METHODS, Calibration
 from pipeline.models.cards.spec import Spec, read_toml
 
 CARDS = Path(__file__).parent
+TRAINED = "model.json"  # in the folder of a model that was trained here
 KINDS = ("detector", "embedder")
 FACENET, ONNX, MTCNN = "torch-inception-resnet-v1", "onnx", "torch-mtcnn"
 RUNTIMES = {"detector": (MTCNN,), "embedder": (FACENET, ONNX)}
@@ -117,7 +119,8 @@ def find_card(name_or_path: str, kind: str | None = None) -> ModelCard:
     """Return a known card by name, or the card of a `.toml`, or of an `.onnx` beside its `.toml`.
 
     Args:
-        name_or_path: a known name, or the path of a card or of an ONNX file with its card.
+        name_or_path: a known name, or the path of a card, of an ONNX file with its card, or of the
+            folder of a model that `facelake train --network` made.
         kind: "detector" or "embedder" when it must be one.
 
     Raises:
@@ -141,6 +144,8 @@ def _find(name_or_path: str, kind: str | None) -> ModelCard:
     if name_or_path in cards:
         return cards[name_or_path]
     path = Path(name_or_path).expanduser()
+    if path.is_dir() and (path / TRAINED).is_file():
+        return load_card(_trained(path))
     if path.suffix not in {".toml", ".onnx"}:
         raise ConfigError(
             f"No {kind or 'model'} {name_or_path!r}; the known ones are {', '.join(_names(kind))}. "
@@ -160,6 +165,21 @@ def _find(name_or_path: str, kind: str | None) -> ModelCard:
     if path.absolute() not in {(spec.absolute().parent / file.name) for file in card.files}:
         raise ConfigError(f"{spec}: `file` is {card.files[0].name!r}, not {path.name!r}")
     return card
+
+
+def _trained(folder: Path) -> Path:
+    """Return the card of the network in the folder of a trained model."""
+    try:
+        files = json.loads((folder / TRAINED).read_bytes())["files"]
+        names = [str(one) for one in files if one.endswith(".toml") and "/" not in one]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"Cannot read {folder / TRAINED}: {error}") from error
+    if len(names) != 1:
+        raise ConfigError(
+            f"The model in {folder} has no network of its own: it knows the vectors of another "
+            "embedder, which its model.json names"
+        )
+    return folder / names[0]
 
 
 def _parse(path: Path, values: dict[str, Any]) -> ModelCard:

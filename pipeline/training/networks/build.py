@@ -12,11 +12,11 @@ from pipeline.models.facenet.inception_resnet_v1 import InceptionResnetV1
 from pipeline.training.networks.iresnet import BLOCKS, iresnet
 from pipeline.training.networks.mobileface import mobileface
 from pipeline.training.networks.network import Network, freeze
+from pipeline.training.settings import NetworkName
 
-__all__ = ["DIMENSION", "INPUTS", "NAMES", "Input", "Name", "Network", "build", "freeze"]
+__all__ = ["DIMENSION", "INPUTS", "NAMES", "Input", "Network", "build", "freeze"]
 
-Name = Literal["mobileface", "iresnet18", "iresnet50", "inception-resnet-v1"]
-NAMES: tuple[Name, ...] = get_args(Name)
+NAMES: tuple[NetworkName, ...] = get_args(NetworkName)
 DIMENSION = 512
 
 
@@ -33,7 +33,7 @@ class Input:
 
 
 _ALIGNED = Input(112, "arcface5")
-INPUTS: Mapping[Name, Input] = MappingProxyType(
+INPUTS: Mapping[NetworkName, Input] = MappingProxyType(
     {
         "mobileface": _ALIGNED,
         "iresnet18": _ALIGNED,
@@ -63,7 +63,7 @@ class FaceNet(Network, InceptionResnetV1):
         ]  # fmt: skip
 
 
-def build(name: Name) -> Network:
+def build(name: NetworkName) -> Network:
     """Return a network with fresh weights, in training mode.
 
     `load_weights` of `pipeline.models.facenet.inception_resnet_v1` fills "inception-resnet-v1".

@@ -1,0 +1,1 @@
+"""Faces to train a network on: labels, crops in shards, batches, augmentation."""

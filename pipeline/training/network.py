@@ -1,0 +1,274 @@
+"""Trains a network on the photos of a lake: split by person, cut faces, fit, export, measure."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Bools, Floats64, Ints
+from pipeline.errors import ConfigError
+from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
+from pipeline.lake.manifest import version_of
+from pipeline.lake.store import LakeStore, Models
+from pipeline.models.cards.card import ModelCard
+from pipeline.models.weights.store import WeightStore
+from pipeline.storage.folder import Folder
+from pipeline.training.algorithms.split import images_of
+from pipeline.training.data.batches import Faces, Order
+from pipeline.training.data.crops import CropShards, Cut, cut_crops
+from pipeline.training.export import exported, load_network, network_card, own_embedder
+from pipeline.training.fit.checkpoint import Progressed
+from pipeline.training.fit.loop import Task
+from pipeline.training.fit.verification import Held
+from pipeline.training.initial import initial_weights
+from pipeline.training.samples import LeftOut, Samples, read_samples
+from pipeline.training.settings import TrainConfig
+from pipeline.training.train import Division, Extra, Trained, divide, finish
+
+CROPS, CHECKPOINTS = "crops", "training"
+PROBES, EMBED_BATCH = 16, 256
+LEAST_HELD = 4
+PACKAGES = ("torch", "kornia", "onnx", "onnxscript", "safetensors")
+# Settings that change where a training runs, not what comes out of it.
+ELSEWHERE = ("workers", "train_device", "crops", "tensorboard", "checkpoint_steps", "patience")
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a preparation works with.
+
+    Attributes:
+        weights: where weights of the teacher, or to begin with, lie.
+        mapper: runs the cutting.
+        progress: hears of it.
+    """
+
+    weights: WeightStore
+    mapper: Mapper
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that is ready to begin: the lake is needed no more.
+
+    Attributes:
+        division: the labelled faces that have a crop.
+        places: shard and row of each, [N, 2].
+        shards: the crops.
+        models: whose faces they are.
+        task: what the workers do.
+    """
+
+    division: Division
+    places: Ints
+    shards: CropShards
+    models: Models
+    task: Task
+
+
+def prepare(
+    lake: LakeStore,
+    labels: str | None,
+    folder: Folder,
+    config: TrainConfig,
+    means: Means,
+) -> Prepared:
+    """Divide the labelled faces of a lake, and cut them out of their photos.
+
+    Args:
+        lake: nothing is written into it.
+        labels: file of labels; None: the named people of the lake.
+        folder: of the model.
+        config: how.
+        means: what it works with.
+
+    Raises:
+        ConfigError: too few people or faces, or settings that do not go together.
+    """
+    own = config.network
+    assert own.network is not None
+    samples = read_samples(lake, labels, config.face)
+    division = divide(samples, config, held_out(samples, config))
+    card = network_card(own.network, "network", {})
+    task_key = _key(samples.faces, card, own.teacher)
+    workspace = Workspace.only(folder.child(CROPS), task_key) if own.crops is None else (
+        Workspace(Folder(own.crops, folder.options).child(f"facelake-crops/{task_key}"))
+    )  # fmt: skip
+    tasks = TaskRunner(workspace, means.mapper, means.progress)
+    shards = cut_crops(tasks, lake, set(samples.faces), Cut(card, own.teacher, means.weights))
+    where, missing = shards.places()
+    division = _with_crops(division, where, missing)
+    places = np.array([where[face] for face in division.samples.faces], np.int64)
+    task = _task(division, places, shards, config, folder)
+    task = replace(task, init=initial_weights(own, folder.options, means.weights))
+    task.order.check(task.train, own.workers)
+    task.checkpoints.check()
+    return Prepared(division, places, shards, lake.existing_models(), task)
+
+
+def held_out(samples: Samples, config: TrainConfig) -> Bools:
+    """Return who is kept apart from training, bool [P]; drawn by the seed.
+
+    Raises:
+        ConfigError: there are too few people.
+    """
+    images = images_of(samples.person, samples.image)
+    count = round(config.network.held_out * len(images))
+    if count < LEAST_HELD:
+        least = int(np.ceil(LEAST_HELD / config.network.held_out))
+        raise ConfigError(
+            f"{len(images)} people are labelled; {config.network.held_out:g} of them are kept "
+            f"apart to verify with, which must be {LEAST_HELD} at least: label {least} people or "
+            "more, raise --held-out, or train a head alone (without --network)"
+        )
+    random = np.random.default_rng((config.seed, 4))
+    held = np.zeros(len(images), bool)
+    held[random.permutation(len(images))[:count]] = True
+    return held
+
+
+def learn(
+    prepared: Prepared,
+    folder: Folder,
+    config: TrainConfig,
+    run_id: str,
+    fit: Callable[[Task], Progressed],
+) -> Trained:
+    """Train the network, then a head on its vectors, measure both, and write the model.
+
+    Args:
+        prepared: what `prepare` returned.
+        folder: of the model.
+        config: how.
+        run_id: of this training.
+        fit: does the task, here or on several workers.
+
+    Raises:
+        TrainingError: the loss is not finite, or the network takes all people for one.
+    """
+    task = prepared.task
+    progressed = fit(task)
+    network = config.network.network
+    assert network is not None
+    state = task.checkpoints.best()
+    about = _about(prepared, config, progressed)
+    card = network_card(network, folder.url.rpartition("/")[2], about)
+    probe = prepared.shards.pixels(prepared.places[:PROBES])
+    files = exported(load_network(network, state), card, run_id, probe)
+    embedder = own_embedder(files)
+    vectors = _embedded(embedder.embed, prepared)
+    models = replace(prepared.models, embedder=embedder.revision, dimension=card.dimension)
+    extra = Extra(
+        files,
+        {"history": _history(task, progressed)},
+        {"network": {
+            "name": network, "init": config.network.init, "teacher": config.network.teacher,
+            "best_epoch": progressed.best[0] + 1, "epochs": progressed.history,
+            "versions": {name: version_of(name) for name in PACKAGES},
+        }},
+    )  # fmt: skip
+    samples = replace(prepared.division.samples, vectors=vectors)
+    division = replace(prepared.division, samples=samples)
+    trained = finish(division, models, folder, config, run_id, extra)
+    Workspace(folder.child(CHECKPOINTS)).remove()
+    if config.network.crops is None:
+        Workspace(folder.child(CROPS)).remove()
+    return trained
+
+
+def _task(
+    division: Division, places: Ints, shards: CropShards, config: TrainConfig, folder: Folder
+) -> Task:
+    own, parts, samples = config.network, division.parts, division.samples
+    chosen = parts.train | parts.spare if own.objective == "none" else parts.train
+    held = np.flatnonzero(parts.stranger)
+    held = held[np.argsort(places[held, 0], kind="stable")]
+    train = Faces(places[chosen, 0], places[chosen, 1], samples.person[chosen])
+    teacher = _vectors(shards, places[held]) if own.teacher is not None else None
+    images = own.images_per_person or (4 if own.objective == "triplet" else None)
+    order = Order(own.batch, min(own.chunk, own.batch), images, config.seed)
+    settings = {k: v for k, v in asdict(own).items() if k not in ELSEWHERE} | {"seed": config.seed}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for array in (train.shard, train.row, train.target, held):
+        digest.update(np.ascontiguousarray(array, "<i8").tobytes())
+    return Task(
+        own, order, shards, train,
+        Held(places[held, 0], places[held, 1], samples.person[held], teacher),
+        division.learnt, None if teacher is None else teacher.shape[1], None,
+        folder.child(CHECKPOINTS), digest.hexdigest(),
+    )  # fmt: skip
+
+
+def _with_crops(
+    division: Division, where: dict[str, tuple[int, int]], missing: dict[str, str]
+) -> Division:
+    """Leave out faces whose photo could not be read again."""
+    samples = division.samples
+    there = np.array([face in where for face in samples.faces], bool)
+    if there.all():
+        return division
+    gone = [
+        LeftOut(samples.people[person].label, f"no crop: {missing.get(face, 'no photo')}", 1)
+        for face, person, has in zip(samples.faces, samples.person.tolist(), there, strict=True)
+        if not has
+    ]
+    parts = replace(
+        division.parts,
+        **{name: getattr(division.parts, name)[there] for name in vars(division.parts)},
+    )
+    kept = replace(samples.some(there), left_out=[*samples.left_out, *gone])
+    for name in ("train", "test", "stranger"):
+        if not getattr(parts, name).any():
+            raise ConfigError(
+                f"No photo of the part {name!r} can be read again ({gone[0].reason}); are the "
+                "photos where they were indexed?"
+            )
+    return Division(kept, parts, division.learnt)
+
+
+def _vectors(shards: CropShards, places: Ints) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the teacher's vectors of some faces, [N, T]."""
+    read = {number: shards.read(number).teacher for number in np.unique(places[:, 0]).tolist()}
+    found = [vectors[row] for number, row in places.tolist()
+             if (vectors := read[number]) is not None]  # fmt: skip
+    return np.stack(found)
+
+
+def _embedded(embed: Callable[..., Any], prepared: Prepared) -> Floats64:
+    places, parts = prepared.places, []
+    for start in range(0, len(places), EMBED_BATCH):
+        crops = prepared.shards.pixels(places[start : start + EMBED_BATCH])
+        parts.append(embed(crops)[0].astype(np.float64))
+    return np.concatenate(parts)
+
+
+def _key(faces: Sequence[str], card: ModelCard, teacher: str | None) -> str:
+    cut = (card.input_size, card.alignment, card.margin_px, teacher)
+    return hashlib.sha256(repr((sorted(faces), cut)).encode()).hexdigest()[:16]
+
+
+def _about(prepared: Prepared, config: TrainConfig, progressed: Progressed) -> dict[str, str]:
+    samples, own = prepared.division.samples, config.network
+    best = progressed.history[progressed.best[0]] if progressed.history else {}
+    measured = ", ".join(f"{k} {v:.4f}" for k, v in best.items() if k in ("accuracy", "auc"))
+    taught = f", taught by {own.teacher}" if own.teacher else ""
+    return {
+        "licence": own.licence,
+        "training_data": f"{len(prepared.task.train):,} faces of {prepared.division.learnt:,} "
+        f"people, labels: {samples.source}{taught}",
+        "accuracy": f"held-out people, balanced pairs: {measured or 'not measured'}",
+        "notes": f"{own.network}, trained by facelake train",
+    }
+
+
+def _history(task: Task, progressed: Progressed) -> pa.Table:
+    steps = np.arange(len(progressed.losses))
+    return pa.table({
+        "step": pa.array(steps + 1), "epoch": pa.array(steps // task.steps + 1),
+        "loss": pa.array(progressed.losses, pa.float64()),
+    })  # fmt: skip
