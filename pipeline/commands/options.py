@@ -116,14 +116,21 @@ def add_wait_option(parser: Any) -> None:
     parser.add_argument("--wait", action="store_true", help="wait for another run on the lake")
 
 
-def add_task_options(parser: Any, rows_for_ray: int, of_what: str) -> None:
-    """Add the options that say where tasks run, and whether to wait for other runs."""
+def add_task_options(parser: Any, rows_for_ray: int | None, of_what: str) -> None:
+    """Add the options that say where tasks run, and whether to wait for other runs.
+
+    Args:
+        parser: of the command.
+        rows_for_ray: from so many on a cluster is worth its start; None: `of_what` says when.
+        of_what: what they are.
+    """
+    enough = of_what if rows_for_ray is None else f"from {rows_for_ray:,} {of_what} on"
     add_wait_option(parser)
     parser.add_argument("--verbose", action="store_true", help="log what is going on")
     parser.add_argument(
         "--ray", choices=("auto", "always", "never"), default="auto",
         help="whether tasks run on a Ray cluster; auto: on the one that RAY_ADDRESS names, else "
-        f"on this machine's cores from {rows_for_ray:,} {of_what} on; default: %(default)s",
+        f"on this machine's cores {enough}; default: %(default)s",
     )  # fmt: skip
     add_storage_options(parser)
 

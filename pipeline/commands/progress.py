@@ -108,3 +108,30 @@ def steps(console: Console) -> Iterator[checkpoints.Progress]:
     """Give a function that shows the steps of a job in one line."""
     with console.status("reading the lake") as status:
         yield lambda step, done, total: status.update(f"{step} {done} of {total}")
+
+
+@contextmanager
+def bar(console: Console) -> Iterator[checkpoints.Progress]:
+    """Give a function that draws a bar with what it is told; lines where there is no terminal.
+
+    The step of a line may change with every call, as the loss of a training does.
+    """
+    if not console.is_terminal:
+        last = [-float(LINE_EVERY_S)]
+
+        def line(step: str, done: int, total: int) -> None:
+            now = time.monotonic()
+            if now - last[0] >= LINE_EVERY_S or done == total:
+                last[0] = now
+                say(console, f"{step} ({done:,} of {total:,})")
+
+        yield line
+        return
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"), console=console,
+    ) as drawn:  # fmt: skip
+        task = drawn.add_task("reading the lake", total=None)
+        yield lambda step, done, total: drawn.update(
+            task, description=step, completed=done, total=total or None
+        )

@@ -9,6 +9,7 @@ from rich.console import Console
 from pipeline.commands import options as opt
 from pipeline.commands.evaluate_tables import cell, plain_table
 from pipeline.commands.output import Terminal, say, show_facts, tell
+from pipeline.commands.progress import bar
 from pipeline.training.settings import TrainConfig
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "train",
-        help="learn people from the vectors of a lake",
-        description="Learn people from the vectors of a lake: a head that names whom a face is, or "
-        "nobody. No network is trained, and the lake is not changed. Some images of each person "
-        "are kept apart to measure it. The labels are the people who have a name in the lake, "
-        "corrections included, or a file's.",
+        help="learn people from a lake: a head, or a network as well",
+        description="Learn people from a lake: a head that names whom a face is, or nobody. It "
+        "learns from the vectors of the lake; with --network a network is trained on the faces of "
+        "the photos first, and the head learns from its vectors. The lake is not changed. Some "
+        "images of each person are kept apart to measure it, and some people. A training that was "
+        "stopped goes on when the command is given again.",
     )
     opt.add_lake(parser)
     parser.add_argument(
@@ -45,12 +47,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--labels", metavar="FILE",
         help="CSV or Parquet with the columns face_id,label or image,label, as `facelake evaluate` "
-        "reads it; default: the named people of the lake",
+        "reads it; folders: of a photo, the folder it lies in; webdataset: the .cls, .txt or .json "
+        "beside it in its tar; none: a teacher alone; default: the named people of the lake",
     )  # fmt: skip
     opt.add_config_options(parser, TrainConfig)
-    opt.add_wait_option(parser)
+    opt.add_task_options(parser, None, "with several --workers")
+    opt.add_weights_options(parser)
     parser.add_argument("--json", action="store_true", help="print the model's card as JSON")
-    opt.add_storage_options(parser)
     parser.set_defaults(func=run)
 
 
@@ -58,12 +61,33 @@ def run(options: argparse.Namespace) -> int:
     """Train, print how good it is, and return the exit code."""
     values = opt.values_of(TrainConfig, options)
     lake = opt.open_lake(options)
-    trained = lake.train(options.output, options.labels, wait=options.wait, **values)
+    console = Terminal(stderr=options.json)
+    with bar(console) as progress:
+        trained = lake.train(
+            options.output, options.labels, wait=options.wait, ray=options.ray,
+            progress=progress, **values,
+        )  # fmt: skip
     if options.json:
         tell(json.dumps(trained.card, indent=2))
+    elif trained.people:
+        show(console, trained)
     else:
-        show(Terminal(), trained)
+        show_network(console, trained)
     return 0
+
+
+def show_network(console: Console, trained: "Trained") -> None:
+    """Print what became of a network that was trained without labels."""
+    card, network = trained.card, trained.card["network"]
+    best = network["epochs"][network["best_epoch"] - 1]
+    show_facts(console, f"model in {trained.folder}", {
+        "network": f"{network['name']}, {card['dimension']} numbers a face",
+        "faces": ", ".join(f"{count:,} {name}" for name, count in card["parts"].items()),
+        "best epoch": f"{network['best_epoch']} of {len(network['epochs'])}",
+        **{name.replace("_", " "): f"{value:.4f}" for name, value in best.items()
+           if name.startswith("teacher")},
+    })  # fmt: skip
+    say(console, f"try it: facelake index PHOTOS --embedder {trained.folder} --output LAKE")
 
 
 def show(console: Console, trained: "Trained") -> None:

@@ -31,6 +31,7 @@ END_MARK: type[Exception] = tarfile.EOFHeaderError  # type: ignore[attr-defined]
 # stored there too. `tarfile` reads it whole, whatever size it claims.
 MAX_HEADER_BYTES = 1 << 20
 SKIP_BYTES = 1 << 20
+MAX_TEXT_BYTES = 1 << 20  # of a label
 DAMAGED = (tarfile.TarError, OSError, *TORN)
 # Python 3.11 knows neither; Arrow comes anyway.
 ARROW_CODECS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
@@ -134,11 +135,8 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
     image before the cut; the image in which it is cut gets an error.
     """
     keys = Keys()
-    try:
-        forward = cast(IO[bytes], _Forward(_unpacked(file)))  # all that `tarfile` needs of one
-        archive = _Tar.open(fileobj=forward, mode="r:", tarinfo=_Header)
-    except DAMAGED as error:
-        report.damage.append(f"not a readable tar: {error_text(error)}")
+    archive = _opened(file, report)
+    if archive is None:
         return
     with archive:
         for info in _entries(archive, keys, report):
@@ -152,6 +150,30 @@ def tar_members(file: BinaryIO, wanted: Wanted, max_bytes: int, report: Report) 
             if member.error == ErrorCode.TRUNCATED:
                 report.damage.append(f"the tar is cut inside {shown(key)}; later images are lost")
                 return
+
+
+def tar_texts(
+    file: BinaryIO, endings: tuple[str, ...], report: Report
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of the small files of a tar with these endings: labels beside images."""
+    archive = _opened(file, report)
+    if archive is None:
+        return
+    with archive:
+        for info in _entries(archive, Keys(), report):
+            if info.isreg() and info.size <= MAX_TEXT_BYTES and info.name.endswith(endings):
+                member = _read(archive, info, info.name)
+                if member.data is not None:
+                    yield info.name, member.data
+
+
+def _opened(file: BinaryIO, report: Report) -> _Tar | None:
+    try:
+        forward = cast(IO[bytes], _Forward(_unpacked(file)))  # all that `tarfile` needs of one
+        return _Tar.open(fileobj=forward, mode="r:", tarinfo=_Header)
+    except DAMAGED as error:
+        report.damage.append(f"not a readable tar: {error_text(error)}")
+        return None
 
 
 def _entries(archive: _Tar, keys: Keys, report: Report) -> Iterator[tarfile.TarInfo]:

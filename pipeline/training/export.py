@@ -1,6 +1,7 @@
 """A trained network as files: weights in safetensors, ONNX, and the card that embedders have."""
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -92,8 +93,10 @@ def _onnx(network: Network, card: ModelCard) -> bytes:
         import onnxscript  # noqa: F401  # what torch.onnx.export needs
     except ImportError as error:
         raise _missing("onnxscript") from error
+    # what torch says of its own parts, and that torchvision is not there
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with scratch() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of its own parts
+        warnings.simplefilter("ignore")
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             network, (example,), path, input_names=["faces"], output_names=["features"],

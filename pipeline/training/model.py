@@ -150,6 +150,11 @@ def load_model(folder: Folder) -> HeadModel:
     data = folder.read(CARD)
     try:
         card = json.loads(data)
+        if card["kind"] == "network":
+            raise ConfigError(
+                f"The model in {folder.url} is a network that was trained without labels: it "
+                "embeds, but knows nobody; index with --embedder, or train a head on its vectors"
+            )
         if card["format"] != FORMAT or card["kind"] != "head":
             raise ConfigError(
                 f"The model in {folder.url} is of format {card['format']}, kind {card['kind']}, "

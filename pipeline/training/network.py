@@ -25,9 +25,10 @@ from pipeline.training.fit.checkpoint import Progressed
 from pipeline.training.fit.loop import Task
 from pipeline.training.fit.verification import Held
 from pipeline.training.initial import initial_weights
-from pipeline.training.samples import LeftOut, Samples, read_samples
+from pipeline.training.labels import NONE
+from pipeline.training.samples import Samples, read_samples, unlabelled
 from pipeline.training.settings import TrainConfig
-from pipeline.training.train import Division, Extra, Trained, divide, finish
+from pipeline.training.train import Division, Extra, Parts, Trained, divide, finish, finish_network
 
 CROPS, CHECKPOINTS = "crops", "training"
 PROBES, EMBED_BATCH = 16, 256
@@ -92,23 +93,52 @@ def prepare(
     """
     own = config.network
     assert own.network is not None
-    samples = read_samples(lake, labels, config.face)
-    division = divide(samples, config, held_out(samples, config))
+    samples = unlabelled(lake) if labels == NONE else read_samples(lake, labels, config.face)
     card = network_card(own.network, "network", {})
-    task_key = _key(samples.faces, card, own.teacher)
-    workspace = Workspace.only(folder.child(CROPS), task_key) if own.crops is None else (
-        Workspace(Folder(own.crops, folder.options).child(f"facelake-crops/{task_key}"))
+    key = _key(samples.faces, card, own.teacher)
+    workspace = Workspace.only(folder.child(CROPS), key) if own.crops is None else (
+        Workspace(Folder(own.crops, folder.options).child(f"facelake-crops/{key}"))
     )  # fmt: skip
     tasks = TaskRunner(workspace, means.mapper, means.progress)
     shards = cut_crops(tasks, lake, set(samples.faces), Cut(card, own.teacher, means.weights))
     where, missing = shards.places()
-    division = _with_crops(division, where, missing)
+    reasons = {face: f"no crop: {missing.get(face, 'its photo is gone')}"
+               for face in samples.faces if face not in where}  # fmt: skip
+    samples = samples.without(reasons)
+    if not samples.faces:
+        raise ConfigError(
+            f"No photo can be read again ({next(iter(reasons.values()))}); are the photos where "
+            "they were indexed?"
+        )
+    if labels == NONE:
+        division = without_labels(samples, config)
+    else:
+        division = divide(samples, config, held_out(samples, config))
     places = np.array([where[face] for face in division.samples.faces], np.int64)
     task = _task(division, places, shards, config, folder)
     task = replace(task, init=initial_weights(own, folder.options, means.weights))
     task.order.check(task.train, own.workers)
     task.checkpoints.check()
     return Prepared(division, places, shards, lake.existing_models(), task)
+
+
+def without_labels(samples: Samples, config: TrainConfig) -> Division:
+    """Return faces that only a teacher tells about; some pictures are kept apart.
+
+    Raises:
+        ConfigError: the objective needs labels.
+    """
+    if config.network.objective != "none":
+        raise ConfigError(
+            f"--objective {config.network.objective} needs labels; without them there is a "
+            "--teacher with --objective none"
+        )
+    pictures = np.unique(samples.image)
+    count = max(LEAST_HELD, round(config.network.held_out * len(pictures)))
+    random = np.random.default_rng((config.seed, 4))
+    held = np.isin(samples.image, random.permutation(pictures)[:count])
+    nothing = np.zeros(len(held), bool)
+    return Division(samples, Parts(~held, nothing, held, nothing, nothing), 0)
 
 
 def held_out(samples: Samples, config: TrainConfig) -> Bools:
@@ -161,7 +191,6 @@ def learn(
     probe = prepared.shards.pixels(prepared.places[:PROBES])
     files = exported(load_network(network, state), card, run_id, probe)
     embedder = own_embedder(files)
-    vectors = _embedded(embedder.embed, prepared)
     models = replace(prepared.models, embedder=embedder.revision, dimension=card.dimension)
     extra = Extra(
         files,
@@ -172,9 +201,13 @@ def learn(
             "versions": {name: version_of(name) for name in PACKAGES},
         }},
     )  # fmt: skip
-    samples = replace(prepared.division.samples, vectors=vectors)
-    division = replace(prepared.division, samples=samples)
-    trained = finish(division, models, folder, config, run_id, extra)
+    if prepared.division.learnt:
+        vectors = _embedded(embedder.embed, prepared)
+        samples = replace(prepared.division.samples, vectors=vectors)
+        division = replace(prepared.division, samples=samples)
+        trained = finish(division, models, folder, config, run_id, extra)
+    else:
+        trained = finish_network(prepared.division, models, folder, run_id, extra)
     Workspace(folder.child(CHECKPOINTS)).remove()
     if config.network.crops is None:
         Workspace(folder.child(CROPS)).remove()
@@ -202,33 +235,6 @@ def _task(
         division.learnt, None if teacher is None else teacher.shape[1], None,
         folder.child(CHECKPOINTS), digest.hexdigest(),
     )  # fmt: skip
-
-
-def _with_crops(
-    division: Division, where: dict[str, tuple[int, int]], missing: dict[str, str]
-) -> Division:
-    """Leave out faces whose photo could not be read again."""
-    samples = division.samples
-    there = np.array([face in where for face in samples.faces], bool)
-    if there.all():
-        return division
-    gone = [
-        LeftOut(samples.people[person].label, f"no crop: {missing.get(face, 'no photo')}", 1)
-        for face, person, has in zip(samples.faces, samples.person.tolist(), there, strict=True)
-        if not has
-    ]
-    parts = replace(
-        division.parts,
-        **{name: getattr(division.parts, name)[there] for name in vars(division.parts)},
-    )
-    kept = replace(samples.some(there), left_out=[*samples.left_out, *gone])
-    for name in ("train", "test", "stranger"):
-        if not getattr(parts, name).any():
-            raise ConfigError(
-                f"No photo of the part {name!r} can be read again ({gone[0].reason}); are the "
-                "photos where they were indexed?"
-            )
-    return Division(kept, parts, division.learnt)
 
 
 def _vectors(shards: CropShards, places: Ints) -> np.ndarray[Any, np.dtype[np.float32]]:

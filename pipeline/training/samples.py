@@ -1,44 +1,18 @@
-"""Labelled faces to learn from: of a file, or the people of the lake; and what is left out."""
+"""Labelled faces to learn from, with their vectors; and what is left out."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow.compute as pc
 
 from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
-from pipeline.evaluation.truth.labels import read_labels
 from pipeline.lake.lookup import Which, vectors_by_face
 from pipeline.lake.store import LakeStore
-from pipeline.people.person import CORE
-from pipeline.people.store import People
-from pipeline.people.view import view
+from pipeline.training.labels import Class, Labels, LeftOut, labels_of
 
 CONTENT = ("pixels_sha256", "sha256", "image_id")
-
-
-@dataclass(frozen=True)
-class Class:
-    """A person who is learnt.
-
-    Attributes:
-        label: the name, as the file or the lake has it.
-        person_id: of the lake; None for a label of a file.
-    """
-
-    label: str
-    person_id: str | None = None
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What is not learnt from, and why: so many faces or rows of a label."""
-
-    label: str | None
-    reason: str
-    count: int
 
 
 @dataclass(frozen=True)
@@ -70,23 +44,34 @@ class Samples:
         return replace(self, faces=faces, person=self.person[rows], image=self.image[rows],
                        vectors=self.vectors[rows])  # fmt: skip
 
+    def without(self, missing: Mapping[str, str]) -> "Samples":
+        """Return the samples without some faces, and without people who then have none.
+
+        Args:
+            missing: why, by face.
+        """
+        rows = np.array([face not in missing for face in self.faces], bool)
+        if rows.all():
+            return self
+        gone = [
+            LeftOut(None if person < 0 else self.people[person].label, missing[face], 1)
+            for face, person in zip(self.faces, self.person.tolist(), strict=True)
+            if face in missing
+        ]
+        kept = replace(self.some(rows), left_out=[*self.left_out, *gone])
+        left, person = np.unique(kept.person, return_inverse=True)
+        if not self.people:
+            return kept
+        return replace(kept, person=person, people=[self.people[k] for k in left])
+
     def digest(self) -> str:
         """Return a hash of faces, labels and vectors, 64 hex digits."""
         made = hashlib.sha256()
         for face, person in zip(self.faces, self.person.tolist(), strict=True):
-            one = self.people[person]
+            one = self.people[person] if person >= 0 else Class("")
             made.update(repr((face, one.label, one.person_id)).encode())
         made.update(np.ascontiguousarray(self.vectors, "<f4").tobytes())
         return made.hexdigest()
-
-
-@dataclass
-class _Labels:
-    """Labels by face, while they are read."""
-
-    of: dict[str, Class]
-    source: str
-    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def read_samples(lake: LakeStore, file: str | None, which: Which) -> Samples:
@@ -94,14 +79,13 @@ def read_samples(lake: LakeStore, file: str | None, which: Which) -> Samples:
 
     Args:
         lake: whose vectors they are.
-        file: labels as `facelake evaluate` reads them; None: the people who have a name in the
-            lake, corrections included, by their core faces and those that somebody confirmed.
+        file: see `labels.labels_of`.
         which: face of an image that a label of the file belongs to.
 
     Raises:
         ConfigError: no label matches a face, or nobody has a name.
     """
-    labels = _of_lake(lake) if file is None else _of_file(lake, file, which)
+    labels = labels_of(lake, file, which)
     content = _contents(lake, labels.of)
     vectors = vectors_by_face(lake, labels.of)
     for face in sorted(labels.of.keys() - (content.keys() & vectors.keys())):
@@ -118,49 +102,6 @@ def read_samples(lake: LakeStore, file: str | None, which: Which) -> Samples:
     return Samples(faces, person, image, matrix, order, labels.left_out, labels.source)
 
 
-def _of_file(lake: LakeStore, file: str, which: Which) -> _Labels:
-    truth = read_labels(lake, file, which)
-    out = _Labels({face: Class(label) for face, label in truth.labels.items()}, "file of labels")
-    for count, reason in (
-        (truth.unmatched, "the label matches no face of the lake"),
-        (truth.ambiguous, "the label matches several images of one name"),
-    ):
-        if count:
-            out.left_out.append(LeftOut(None, reason, count))
-    return out
-
-
-def _of_lake(lake: LakeStore) -> _Labels:
-    store = People(lake)
-    now = view(store)
-    named = now.people.filter(pc.and_(pc.is_valid(now.people["name"]),
-                                      pc.invert(now.people["hidden"])))  # fmt: skip
-    columns = named.select(["person_id", "name"]).to_pydict()
-    classes = {person: Class(name, person) for person, name in zip(*columns.values(), strict=True)}
-    if not classes:
-        raise ConfigError(
-            f"Nobody in {lake.folder.url} has a name to be learnt; give names with `facelake "
-            "people`, or labels with --labels"
-        )
-    rows = store.clusters(["face_id", "tier"]).to_pydict()
-    persons = now.persons_of(rows["face_id"])
-    out = _Labels({}, "named people of the lake")
-    weak: dict[str, int] = {}
-    for face, tier in zip(rows["face_id"], rows["tier"], strict=True):
-        person = persons.get(face)
-        if person is None or person not in classes:
-            continue
-        if tier == CORE or face in now.confirmed.get(person, ()):
-            out.of[face] = classes[person]
-        else:
-            weak[person] = weak.get(person, 0) + 1
-    out.left_out = [
-        LeftOut(classes[person].label, "a weak face that nobody confirmed", count)
-        for person, count in sorted(weak.items())
-    ]
-    return out
-
-
 def _contents(lake: LakeStore, faces: Iterable[str]) -> dict[str, str]:
     """Return what the picture of each face is told by: the hash of its pixels, or bytes, or id."""
     owners = {face: face.rpartition("-")[0] for face in faces}
@@ -169,7 +110,7 @@ def _contents(lake: LakeStore, faces: Iterable[str]) -> dict[str, str]:
     return {face: content[image] for face, image in owners.items() if image in content}
 
 
-def _leave_out_contradictions(labels: _Labels, content: Mapping[str, str]) -> None:
+def _leave_out_contradictions(labels: Labels, content: Mapping[str, str]) -> None:
     """Leave out faces of copies of a picture that are labelled differently."""
     same: dict[tuple[str, str], set[str]] = {}
     for face in labels.of:
@@ -180,3 +121,18 @@ def _leave_out_contradictions(labels: _Labels, content: Mapping[str, str]) -> No
                 label = labels.of.pop(face).label
                 reason = "a copy of the photo is labelled as somebody else"
                 labels.left_out.append(LeftOut(label, reason, 1))
+
+
+def unlabelled(lake: LakeStore) -> Samples:
+    """Return all faces of a lake, nobody's: [N] people -1, and no vectors.
+
+    Raises:
+        ConfigError: it has no face.
+    """
+    faces = sorted(lake.read("faces", ["face_id"])["face_id"].to_pylist())
+    if not faces:
+        raise ConfigError(f"{lake.folder.url} has no faces to learn from")
+    content = _contents(lake, faces)
+    _, image = np.unique([content[face] for face in faces], return_inverse=True)
+    nobody = np.full(len(faces), -1, np.int64)
+    return Samples(faces, nobody, image, np.zeros((len(faces), 0)), [], [], "no labels")

@@ -51,8 +51,8 @@ class NetworkConfig:
         unset="0.1 a batch of 256 for sgd, 0.001 for adamw")] = None
     weight_decay: Annotated[float, Option("of weights, not of biases and norms", "X",
         least=0)] = 5e-4
-    schedule: Annotated[Literal["cosine", "step", "constant"], Option("step: a tenth at 50, 75 "
-        "and 90 % of the steps")] = "cosine"
+    schedule: Annotated[Literal["cosine", "step", "constant"], Option("step: a tenth after a half, "
+        "three quarters and nine tenths of the steps")] = "cosine"
     warmup: Annotated[float, Option("epochs until the rate is at its highest", "X",
         least=0)] = 1.0
     clip: Annotated[float, Option("longest gradient, 0: any", "X", least=0)] = 5.0

@@ -18,8 +18,9 @@ from pipeline.training.algorithms import measures
 from pipeline.training.algorithms.heads import Evidence, Head, fit
 from pipeline.training.algorithms.openset import Acceptance, fit_acceptance
 from pipeline.training.algorithms.split import folds, images_of, test_images
+from pipeline.training.labels import LeftOut
 from pipeline.training.model import check_target, head_files, save_model
-from pipeline.training.samples import LeftOut, Samples, read_samples
+from pipeline.training.samples import Samples, read_samples
 from pipeline.training.settings import TrainConfig
 
 FOLDS = 3  # of images, in validation
@@ -140,21 +141,13 @@ def finish(
     acceptance, validation = _validate(samples, parts, head, config)
     tested = samples.some(parts.test | parts.stranger_test)
     result = _measured(tested, head, acceptance, config)
-    card = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    card = _card(division, models) | {
         "head": config.head,
-        "detector": models.detector,
-        "embedder": models.embedder,
-        "dimension": models.dimension,
         "classes": learnt,
-        "labels": samples.source,
         "config": asdict(config),
-        "data_sha256": samples.digest(),
-        "parts": {name: parts.names().count(name) for name in dict.fromkeys(parts.names())},
         "acceptance": asdict(acceptance),
         "validation": validation,
         "measures": plain(result.summary),
-        "versions": versions() | {name: version_of(name) for name in MODEL_PACKAGES},
         **extra.card,
     }
     people = _people(samples, parts, learnt, result.people)
@@ -163,6 +156,38 @@ def finish(
     card = save_model(folder, run_id, files, tables, card)
     notes = [*extra.notes, *_notes(samples, validation, result, config)]
     return Trained(folder.url, card, people, samples.left_out, notes)
+
+
+def finish_network(
+    division: Division, models: Models, folder: Folder, run_id: str, extra: Extra
+) -> Trained:
+    """Write a network that was trained without labels: it embeds, but knows nobody.
+
+    Args:
+        division: the faces.
+        models: the detector, and the network.
+        folder: of the model.
+        run_id: of this training.
+        extra: the network.
+    """
+    card = _card(division, models) | {"kind": "network", **extra.card}
+    tables = {"left_out": _left_out(division.samples), **extra.tables}
+    card = save_model(folder, run_id, extra.files, tables, card)
+    return Trained(folder.url, card, [], division.samples.left_out, [*extra.notes])
+
+
+def _card(division: Division, models: Models) -> dict[str, Any]:
+    names = division.parts.names()
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "detector": models.detector,
+        "embedder": models.embedder,
+        "dimension": models.dimension,
+        "labels": division.samples.source,
+        "data_sha256": division.samples.digest(),
+        "parts": {name: names.count(name) for name in dict.fromkeys(names)},
+        "versions": versions() | {name: version_of(name) for name in MODEL_PACKAGES},
+    }
 
 
 def divide(samples: Samples, config: TrainConfig, held: Bools | None = None) -> Division:
@@ -358,7 +383,6 @@ def _tables(
 ) -> dict[str, pa.Table]:
     text = pa.string()
     labels = [samples.people[k].label for k in samples.person]
-    left_out = [asdict(one) for one in samples.left_out]
     return {
         "classes": pa.table({
             "label": pa.array([row["label"] for row in people], text),
@@ -368,11 +392,15 @@ def _tables(
             "face_id": pa.array(samples.faces, text), "label": pa.array(labels, text),
             "part": pa.array(parts.names(), text),
         }),
-        "left_out": pa.Table.from_pylist(left_out, pa.schema([
-            ("label", text), ("reason", text), ("count", pa.int64())])),
+        "left_out": _left_out(samples),
         "per_class": pa.Table.from_pylist(people),
         "confusion": pa.Table.from_pylist(confusion),
     }  # fmt: skip
+
+
+def _left_out(samples: Samples) -> pa.Table:
+    schema = pa.schema([("label", pa.string()), ("reason", pa.string()), ("count", pa.int64())])
+    return pa.Table.from_pylist([asdict(one) for one in samples.left_out], schema)
 
 
 def _notes(
