@@ -1,8 +1,9 @@
 """Workers that compute together on Ray Train, and batches that Ray Data makes for them."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import ray
@@ -14,18 +15,18 @@ from pipeline.executor.dataset import pool, unwrapped
 from pipeline.executor.environment import quiet_stderr
 from pipeline.storage.scratch import scratch
 
-T = TypeVar("T")
 # Given to each worker: its rank, how many there are, and what tells the caller of figures.
 Work = Callable[[int, int, Callable[..., None]], Any]
 POLL_S = 0.2
 RESTARTS = 3
+logger = logging.getLogger(__name__)
 
 
 def together(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) -> Any:
     """Run `work` in several processes that torch.distributed joins, and return what the first does.
 
-    A worker that dies takes the others with it, and all begin again: `work` goes on from what it
-    has saved.
+    Where a worker's process is lost the others are ended, and all begin again, some times: `work`
+    goes on from what it has saved.
 
     Args:
         work: it pickles.
@@ -37,25 +38,35 @@ def together(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) ->
         ResourceError: the cluster has too few cores or GPUs.
         FacelakeError: what `work` raised.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     kind = "GPU" if gpus else "CPU"
     there = int(ray.cluster_resources().get(kind, 0))
     if there < workers:
         raise ResourceError(f"{workers} workers need as many {kind}s, the cluster has {there}")
+    for attempt in range(RESTARTS + 1):
+        outcome = _once(work, workers, gpus, tell)
+        if "refused" in outcome:
+            raise outcome["refused"]
+        if "error" not in outcome:
+            return outcome["result"]
+        if attempt == RESTARTS or not died(outcome["error"]):
+            raise unwrapped(outcome["error"]) from outcome["error"]
+        logger.warning("a worker was lost; all begin again from the last checkpoint")
+
+
+def _once(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) -> dict[str, Any]:
+    """Run the workers once, and return by name what came of it: result, refused, error."""
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
     queue: Any = Queue()
+    outcome: dict[str, Any] = {}
     with scratch() as folder:
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"work": work, "queue": queue},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
-            run_config=RunConfig(
-                name="facelake", storage_path=folder,
-                failure_config=FailureConfig(max_failures=RESTARTS),
-            ),
-        )  # fmt: skip
-        outcome: dict[str, Any] = {}
+            run_config=RunConfig(name="facelake", storage_path=folder),
+        )
         thread = threading.Thread(target=_fit, args=(trainer, outcome), daemon=True)
         thread.start()
         while thread.is_alive() or not queue.empty():
@@ -66,14 +77,10 @@ def together(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) ->
             if kind == "told":
                 tell(*value)
             else:
-                outcome[kind] = value
+                outcome.setdefault(kind, value)
         thread.join()
     queue.shutdown()
-    if "refused" in outcome:
-        raise outcome["refused"]
-    if "error" in outcome:
-        raise unwrapped(outcome["error"]) from outcome["error"]
-    return outcome["result"]
+    return outcome
 
 
 def _fit(trainer: Any, outcome: dict[str, Any]) -> None:
@@ -82,6 +89,18 @@ def _fit(trainer: Any, outcome: dict[str, Any]) -> None:
             trainer.fit()
     except Exception as error:
         outcome["error"] = error
+
+
+def died(error: Exception) -> bool:
+    """Return whether training failed because a worker's process or its node was lost."""
+    failures = getattr(error, "worker_failures", {}).values()
+    return any(
+        isinstance(one, ray.exceptions.RayError)
+        or type(one).__name__.startswith("WorkerHealthCheck")
+        # what the others see of it
+        or any(word in str(one).lower() for word in ("gloo", "nccl", "connection"))
+        for one in failures
+    )
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -97,9 +116,8 @@ def _worker(config: dict[str, Any]) -> None:
     try:
         result = config["work"](context.get_world_rank(), context.get_world_size(), tell)
     except FacelakeError as error:
-        # beginning again would not help
         queue.put(("refused", error))
-        return
+        raise  # the other workers wait for this one, and are ended
     if leads:
         queue.put(("result", result))
 

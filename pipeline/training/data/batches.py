@@ -182,7 +182,11 @@ class MakeBatch:
 
     def __init__(self, shards: CropShards, faces: Faces, level: Level, seed: int) -> None:
         self.faces, self.level, self.seed = faces, level, seed
-        self._read = lru_cache(SHARDS_IN_MEMORY)(shards.read)
+        self._shards, self._read = shards, lru_cache(SHARDS_IN_MEMORY)(shards.read)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the shards that it has read."""
+        return MakeBatch, (self._shards, self.faces, self.level, self.seed)
 
     def __call__(self, item: Item) -> Batch:
         """Return the batch of an item."""
