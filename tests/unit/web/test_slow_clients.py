@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from pipeline.web.review import forms, settings
-from pipeline.web.review.connections import Connection
+from pipeline.web.http import forms
+from pipeline.web.http.connections import Connection
+from pipeline.web.review import settings
 from pipeline.web.review.guard import MOST_UPLOADS, Guard
 from tests.support.review_lakes import review_lake
 from tests.support.served import TOKEN, served
