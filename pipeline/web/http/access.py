@@ -22,11 +22,16 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 class RefusedError(Exception):
-    """A request that goes no further; `status` is the HTTP status."""
+    """A request that goes no further.
 
-    def __init__(self, status: int, text: str) -> None:
+    Attributes:
+        status: of HTTP.
+        code: for programs, where the status does not say enough.
+    """
+
+    def __init__(self, status: int, text: str, code: str = "") -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.code = status, code
 
 
 @dataclass(frozen=True)
