@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         service = Service(
             name, model, config, lambda: Classifier(model, options.embedder, weights)
         )  # fmt: skip
-        shown = visible(str(options.token_file)) if token else config.token
+        shown = f"in {visible(str(options.token_file))}" if token else config.token
         tell(f"Serving {name} at {config.address}/v1; Ctrl-C ends it\nToken: {shown}")
         serve(service, listener)
     return 0

@@ -3,7 +3,7 @@
 A request waits in a line to be decoded, in a process that may die (see `imaging.sandbox`), and
 then in a second one for the networks. Whatever waits there when a set of networks is free becomes
 one batch; nothing waits for a batch to fill. Networks run in threads: they hold Python's lock for
-about a twentieth of the time, and a set takes 125 MB, a process 800 MB (docs/serve.md).
+about a twentieth of the time, and a set takes 300 MB, a process 800 MB (docs/serve.md).
 """
 
 import logging
@@ -108,9 +108,9 @@ class Replicas:
             self._decoders.append(_started(self._decode))
             self._networks.append(_started(partial(self._recognise, classifier)))
 
-    def submit(self, job: Job) -> None:
-        """Let a request wait; there may be as many as the config's queue holds."""
-        self._waiting.put(job)
+    def submit(self, job: Job) -> bool:
+        """Let a request wait, if there is room for it."""
+        return self._waiting.offer(job)
 
     def close(self) -> None:
         """Finish what waits, and end."""

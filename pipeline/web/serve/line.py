@@ -28,10 +28,18 @@ class Line(Generic[Item]):
     def put(self, item: Item, weight: int = 1) -> None:
         """Append an item; wait while there is no room for its weight."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._weight or self._weight + weight <= self.most)
+            while not self.offer(item, weight):
+                self._changed.wait()
+
+    def offer(self, item: Item, weight: int = 1) -> bool:
+        """Append an item if there is room for it now."""
+        with self._changed:
+            if self._weight and self._weight + weight > self.most:
+                return False
             self._items.append((item, weight))
             self._weight += weight
             self._changed.notify_all()
+            return True
 
     def take(self, count: int = 1) -> list[Item]:
         """Return up to `count` items, at least one; none if the line is closed and empty."""

@@ -54,7 +54,7 @@ class Service:
         if not self.replicas.ready:
             raise RefusedError(503, "The networks are being loaded; ask again soon", "starting")
         if self._inside >= self.config.queue:
-            raise RefusedError(503, "Too many requests are waiting; ask again soon", "busy")
+            raise _busy()
         self._inside += 1
         try:
             yield
@@ -115,7 +115,8 @@ class Service:
     ) -> dict[str, Any]:
         limit = self.config.timeout_s
         job = Job(photos, one_face, answer, time.monotonic() + limit)
-        self.replicas.submit(job)
+        if not self.replicas.submit(job):  # of those that were given up some may still be there
+            raise _busy()
         try:
             async with asyncio.timeout(limit):
                 return await asyncio.wrap_future(job.done)
@@ -123,3 +124,7 @@ class Service:
             raise RefusedError(
                 504, f"It took more than {limit:g} seconds; ask again, or send a smaller photo"
             ) from None
+
+
+def _busy() -> RefusedError:
+    return RefusedError(503, "Too many requests are waiting; ask again soon", "busy")

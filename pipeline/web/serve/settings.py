@@ -16,7 +16,7 @@ class ServeConfig(Access):
 
     # fmt: off
     workers: Annotated[int | None, Option(
-        "sets of networks that work side by side, each on a core and in 125 MB", "N", least=1,
+        "sets of networks that work side by side, each on a core and in 300 MB", "N", least=1,
         unset="the cores that the process may use")] = None
     batch: Annotated[int, Option(
         "requests whose photos one call of the networks gets, at most", "N", least=1)] = 16
