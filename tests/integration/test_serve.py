@@ -23,7 +23,8 @@ def model(cluster, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     assert index(EXAMPLES, "--output", folder / "lake") == 0
     labels(str(folder / "lake"), str(folder / "labels.csv"))
-    Lake(folder / "lake").train(folder / "model", folder / "labels.csv", min_images=5, bootstrap=0)
+    options = {"min_images": 3, "bootstrap": 0}
+    Lake(folder / "lake").train(folder / "model", folder / "labels.csv", **options)
     return folder / "model"
 
 

@@ -14,6 +14,7 @@ from pipeline.web.serve.gate import HEALTH, METRICS, RECOGNISE, VERIFY, Gate, re
 from pipeline.web.serve.service import Service
 
 router = APIRouter()
+MOST_PARTS = 16
 
 
 def application(service: Service) -> App:
@@ -55,7 +56,7 @@ async def recognise(request: Request) -> Response:
     with service.admitted():
         body = await _body(request)
         if kind == "multipart/form-data":
-            files = parse(request.headers["content-type"], body).files
+            files = parse(request.headers["content-type"], body, MOST_PARTS).files
             if len(files) != 1:
                 raise RefusedError(400, f"{len(files)} files were sent; send one", "wrong_files")
             body = files[0][1]
@@ -69,7 +70,8 @@ async def verify(request: Request) -> Response:
     if _kind(request) != "multipart/form-data":
         raise RefusedError(415, "Send two files, a and b, as multipart/form-data")
     with service.admitted():
-        files = parse(request.headers["content-type"], await _body(request)).files
+        body = await _body(request)
+        files = parse(request.headers["content-type"], body, MOST_PARTS).files
         if sorted(name for name, _ in files) != ["a", "b"]:
             raise RefusedError(400, "Send two files, one named a and one named b", "wrong_files")
         photos = dict(files)

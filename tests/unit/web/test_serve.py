@@ -289,6 +289,20 @@ def test_a_body_beyond_the_limit_is_refused():
         assert people(recognise(api, photo(RED))) == ["Ann"]
 
 
+ABOUT = b'--b\r\nContent-Disposition: form-data; name="a'
+LONG = ABOUT + b";" * 9000 + b'"; filename="x"\r\n\r\nx\r\n--b--'
+MANY = (ABOUT + b'"\r\n\r\nx\r\n') * 17 + b"--b--"
+
+
+@pytest.mark.parametrize("body", [LONG, MANY], ids=["long", "many"])
+def test_forms_that_take_long_to_read_are_refused(api, body):
+    headers = BEARER | {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = api.request("POST", RECOGNISE, content=body, headers=headers)
+    is_refused(answer, 400, "bad_request")
+    headers["Content-Type"] += "; x=" + '";' * 5000
+    is_refused(api.request("POST", VERIFY, content=b"", headers=headers), 400, "bad_request")
+
+
 class Poisoned(Sandbox):
     module = "tests.support.poison"
 
