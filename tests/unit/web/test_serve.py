@@ -17,7 +17,9 @@ from PIL import Image
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.imaging.sandbox import Sandbox
+from pipeline.web.http.access import RefusedError
 from pipeline.web.http.connections import Connection
+from pipeline.web.http.forms import parse
 from pipeline.web.serve.app import application
 from pipeline.web.serve.line import Line
 from pipeline.web.serve.settings import ServeConfig
@@ -301,6 +303,17 @@ def test_forms_that_take_long_to_read_are_refused(api, body):
     is_refused(answer, 400, "bad_request")
     headers["Content-Type"] += "; x=" + '";' * 5000
     is_refused(api.request("POST", VERIFY, content=b"", headers=headers), 400, "bad_request")
+
+
+@given(
+    st.one_of(st.text(max_size=40), st.just("b"), st.just('"b"; x*=utf-8\'\'%ff')),
+    st.lists(st.sampled_from([b"--b", b"\r\n", b"--", b"Content-Disposition: form-data", b"; name=",
+        b"a", b'"', b"; filename*=x''%ff", b"; filename=x", b"\xff", b": "]), max_size=30),
+)  # fmt: skip
+def test_any_bytes_are_a_form_or_are_refused(boundary, parts):
+    with suppress(RefusedError):
+        made = parse(f"multipart/form-data; boundary={boundary}", b"".join(parts))
+        assert all(isinstance(data, bytes) for _, data in made.files)
 
 
 class Poisoned(Sandbox):
