@@ -6,7 +6,6 @@ one batch; nothing waits for a batch to fill. Networks run in threads: they hold
 about a twentieth of the time, and a set takes 300 MB, a process 800 MB (docs/serve.md).
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,6 @@ from pipeline.web.serve.line import Line
 from pipeline.web.serve.metrics import Metrics
 from pipeline.web.serve.settings import ServeConfig
 
-logger = logging.getLogger(__name__)
 # Decoded photos that wait, 3 bytes a pixel: a batch of 16 photos of 4 megapixels.
 READY_PIXELS = 64_000_000
 END_S = 10
@@ -148,7 +146,6 @@ class Replicas:
             found = faces_of(classifier, jobs, self.config)
         except Exception as error:
             if len(jobs) == 1:
-                logger.error("A request failed: %s", type(error).__name__)
                 jobs[0].done.set_exception(error)
             for job in jobs if len(jobs) > 1 else ():
                 self._answer(classifier, [job])

@@ -338,7 +338,10 @@ def test_a_photo_that_breaks_a_network_costs_one_request(detector, caplog):
         assert [one.status_code for one in answers] == [200, 200, 500, 200]
         is_refused(answers[2], 500, "broken")
         assert "network" not in answers[2].text
-    assert "RuntimeError" in caplog.text
+        with on_loopback(api.service, Connection) as address:
+            url = f"http://127.0.0.1:{address[1]}{RECOGNISE}"
+            assert httpx.post(url, content=photo(BLUE), headers=JPEG).status_code == 500
+    assert "RuntimeError: a network broke" in caplog.text
 
 
 # how requests share the networks
