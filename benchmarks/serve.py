@@ -43,6 +43,8 @@ from tests.support.serve_process import Server, multipart, running
 EMBEDDER = "sface"
 IMAGE = {"Content_Type": "image/jpeg"}
 LOCK_S = 5
+BATCH, ROUND = PoolConfig().detect_batch, 200
+CALLS = "facelake_batch_photos_count"
 
 
 def photos(count: int) -> list[bytes]:
@@ -70,10 +72,9 @@ class Stages:
 
     def rate(self, data: list[bytes]) -> float:
         """Return photos a second."""
-        size = PoolConfig().detect_batch
         began = time.perf_counter()
-        for begin in range(0, len(data), size):
-            batch = data[begin : begin + size]
+        for begin in range(0, len(data), BATCH):
+            batch = data[begin : begin + BATCH]
             for part in self.decode(encoded({"data": batch, "error": [None] * len(batch)})):
                 self.embed(self.detect(part))
         return len(data) / (time.perf_counter() - began)
@@ -180,14 +181,36 @@ def replicas(model: Path, data: list[bytes]) -> None:
         print(f"Python's lock is held, {name}: {lock_share(work):.3f} of the time", flush=True)
 
 
-def measured(server: Server, name: str, data: list[bytes], clients: int) -> float:
-    """Print a row of the table, and return photos a second."""
-    before = figures(server)
-    took, rate = load(server, data, clients)
-    calls = figures(server)["facelake_batch_photos_count"] - before["facelake_batch_photos_count"]
-    cells = " | ".join(f"{ms:.0f} ms" for ms in np.quantile(took, (0.5, 0.95, 0.99)))
-    print(f"| {name}, {clients} | {cells} | {rate:.1f} | {len(data) / calls:.1f} |", flush=True)
-    return rate
+class Load:
+    """Requests to a server in rounds, and what they took."""
+
+    def __init__(self, server: Server, name: str, clients: int) -> None:
+        self.server, self.name, self.clients = server, name, clients
+        self.took: list[np.ndarray] = []
+        self.rates: list[float] = []
+        self.calls = 0.0
+
+    def round(self, data: list[bytes]) -> float:
+        """Return photos a second."""
+        before = figures(self.server)[CALLS]
+        took, rate = load(self.server, data, self.clients)
+        self.calls += figures(self.server)[CALLS] - before
+        self.took.append(took)
+        self.rates.append(rate)
+        return rate
+
+    def row(self) -> str:
+        """Return a row of the table."""
+        took = np.concatenate(self.took)
+        cells = " | ".join(f"{ms:.0f} ms" for ms in np.quantile(took, (0.5, 0.95, 0.99)))
+        return (f"| {self.name} | {self.clients} | {cells} | {spread(self.rates, 1)} | "
+                f"{len(took) / self.calls:.1f} |")  # fmt: skip
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return the median and the range."""
+    low, high = min(values), max(values)
+    return f"{np.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def figures(server: Server) -> dict[str, float]:
@@ -215,23 +238,28 @@ def main() -> None:
         model = folder / "model"
         Lake(options.lake).train(model, written(folder, label), min_images=10)
         replicas(model, data)
-        before = stages.rate(data)
-        with running(model) as server:
-            load(server, data[:100], clients)
-            print("| server, clients | p50 | p95 | p99 | photos a second | photos a call |\n"
-                  "|---|---|---|---|---|---|")  # fmt: skip
-            measured(server, "as it is", data, 1)
-            rate = measured(server, "as it is", data, clients)
+        with running(model) as server, running(model, "--batch", 1) as single:
+            alone, loaded = Load(server, "as it is", 1), Load(server, "as it is", clients)
+            singles = Load(single, "`--batch 1`", clients)
+            batches, shares, gains = [], [], []
+            for one in (alone, loaded, singles):
+                load(one.server, data[:50], one.clients)
+            for begin in range(0, len(data), ROUND):
+                part = data[begin : begin + ROUND]
+                batches.append(stages.rate(part))
+                shares.append(loaded.round(part) / batches[-1])
+                gains.append(loaded.rates[-1] / singles.round(part))
+                alone.round(part[: ROUND // 4])
+            print("| server | clients | p50 | p95 | p99 | photos a second | photos a call |\n"
+                  "|---|---|---|---|---|---|---|")  # fmt: skip
+            print("\n".join(one.row() for one in (alone, loaded, singles)))
+            print(f"| stages in batches | | | | | {spread(batches, 1)} | {BATCH} |")
+            print(f"the server to the stages: {spread(shares, 2)}; to single photos: "
+                  f"{spread(gains, 2)}; medians and ranges of {len(shares)} rounds")  # fmt: skip
             status = Path(f"/proc/{server.process.pid}/status").read_text()
             memory = int(status.partition("VmHWM:")[2].split()[0]) / 1e6
-            after = stages.rate(data)
-            print(f"stages in batches, one process: {before:.1f} and {after:.1f} photos a second")
-            print(f"the server has {rate / np.mean([before, after]):.2f} of that; it took at most "
-                  f"{memory:.2f} GB", flush=True)  # fmt: skip
+            print(f"the server took at most {memory:.2f} GB", flush=True)
             attacks(server, data[0])
-        with running(model, "--batch", 1) as server:
-            load(server, data[:100], clients)
-            measured(server, "--batch 1", data, clients)
 
 
 if __name__ == "__main__":
