@@ -42,6 +42,7 @@ def main() -> None:
         index(f"{data_folder()}/lfw-dev/*.tar", lakes / "lfw")
         run("benchmarks.verification", lakes / "lfw", data_folder() / "lfw-dev" / "pairs.txt")
         run("benchmarks.heads", lakes / "lfw")
+        run("benchmarks.serve", lakes / "lfw")
         index(data_folder() / "wild-dev", lakes / "wild")
         run("benchmarks.small_lakes", lakes / "lfw", lakes / "wild")
         run("benchmarks.splits", lakes / "lfw", lakes / "wild")

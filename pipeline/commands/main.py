@@ -27,6 +27,7 @@ from pipeline.commands import (
     schema,
     search,
     search_index,
+    serve,
     train,
     verify,
     weights,
@@ -52,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
-        export_vectors, verify, train, classify, evaluate, check, prune, forget, weights, schema,
+        export_vectors, verify, train, classify, serve, evaluate, check, prune, forget, weights,
+        schema,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 import webbrowser
+from dataclasses import replace
 from typing import Any
 
 from pipeline.commands import options as opt
@@ -12,6 +13,7 @@ from pipeline.commands.output import tell
 from pipeline.errors import ConfigError
 from pipeline.people import People
 from pipeline.storage.folder import visible
+from pipeline.web.review.settings import ReviewConfig
 
 
 def add_parser(commands: Any) -> None:
@@ -25,17 +27,7 @@ def add_parser(commands: Any) -> None:
         "back. The printed address holds a secret token: who has it can see and change everything.",
     )
     opt.add_lake(parser)
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
-    parser.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS",
-        help="interface to listen on; others than this machine's own need --allow-host; default: "
-        "%(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME",
-        help="name by which a reverse proxy is reached, see docs/review.md; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--read-only", action="store_true", help="show, but change nothing")
+    opt.add_config_options(parser, ReviewConfig)
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     opt.add_own_embedder_options(parser)
     parser.set_defaults(func=run)
@@ -49,24 +41,21 @@ def run(options: argparse.Namespace) -> int:
             f"There are no people yet in {lake.folder.url}; run facelake cluster {lake.folder.url}"
         )
     try:
-        from pipeline.web.review.server import listening, serve
+        from pipeline.web.http.server import listening
+        from pipeline.web.review.server import serve
     except ImportError as error:
         raise ConfigError(
             f"The review page needs {error.name}; pip install 'facelake[review]'"
         ) from error
-    from pipeline.web.review.settings import ReviewConfig
     from pipeline.web.review.state import Review
 
-    token, allowed = secrets.token_urlsafe(32), tuple(options.allow_host)
-    ReviewConfig(token, options.host, options.port, allowed)  # refuse before the port is taken
-    with listening(options.host, options.port) as listener:
-        port = listener.getsockname()[1]
-        config = ReviewConfig(token, options.host, port, allowed, options.read_only)
+    asked = opt.config_of(ReviewConfig, options, token=secrets.token_urlsafe(32))
+    with listening(asked.host, asked.port) as listener:
+        config = replace(asked, port=listener.getsockname()[1])
         storage, weights = opt.storage_of(options), opt.weight_store(options)
         review = Review(lake, config, storage, weights, options.embedder)
         review.snapshot()
-        name = f"[{options.host}]" if ":" in options.host else options.host
-        address = f"http://{name}:{port}/?token={token}"
+        address = f"{config.address}/?token={config.token}"
 
         def ready() -> None:
             tell(f"Reviewing {visible(lake.folder.url)}; Ctrl-C ends it\n{address}")

@@ -107,7 +107,7 @@ def verify(
         for photo in (first, second)
     ]
     sides = [Side(probe.name, None, probe.box, probe.faces) for probe in probes]
-    scale = _Scale.of(embedder.card, embedder.revision, config, calibration)
+    scale = Scale.of(embedder.card, embedder.revision, config, calibration)
     return scale.verdict([probe.vector for probe in probes], sides)
 
 
@@ -135,7 +135,7 @@ def verify_faces(
     sides = [_side(lake, name, config.choice) for name in (first, second)]
     vectors = list(vectors_of(lake, [side.face_id or "" for side in sides]))
     card = known_cards().get(models.embedder.split("@")[0])
-    return _Scale.of(card, models.embedder, config, calibration).verdict(vectors, sides)
+    return Scale.of(card, models.embedder, config, calibration).verdict(vectors, sides)
 
 
 def _side(lake: LakeStore, name: str, choice: Literal["largest", "central"]) -> Side:
@@ -157,7 +157,7 @@ def _side(lake: LakeStore, name: str, choice: Literal["largest", "central"]) -> 
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """What the similarities of one model mean: its threshold and calibration."""
 
     card: ModelCard | None
@@ -172,7 +172,7 @@ class _Scale:
         revision: str,
         config: VerifyConfig,
         calibration: Calibration | None,
-    ) -> "_Scale":
+    ) -> "Scale":
         """Use a calibration, or else the card's.
 
         Raises:

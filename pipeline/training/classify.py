@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arrays import Floats32
 from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging import geometry
 from pipeline.lake.store import Models
@@ -115,8 +116,16 @@ class Classifier:
         if not len(detections):
             return Classified(name, ())
         vectors = self.embedder.embed(face_crops(pixels, detections, self.embedder.card))[0]
+        return Classified(name, self.tell(vectors, detections.enlarged(factor).boxes))
+
+    def tell(self, vectors: Floats32, boxes: Floats32) -> tuple[Told, ...]:
+        """Return whom the faces of a photo are told to be, the largest first.
+
+        Args:
+            vectors: float32 [N, D].
+            boxes: float32 [N, 4], x1, y1, x2, y2 in pixels of the upright photo.
+        """
         evidence, probability, accepted = self.model.tell(vectors)
-        boxes = detections.enlarged(factor).boxes
         told = [
             Told(
                 self.model.labels[k] if yes else None, self.model.person_ids[k] if yes else None,
@@ -125,7 +134,7 @@ class Classifier:
             for k, p, yes, box in zip(evidence.person, probability, accepted, boxes, strict=True)
         ]  # fmt: skip
         size = geometry.shorter_sides(boxes)
-        return Classified(name, tuple(told[k] for k in np.argsort(-size, kind="stable")))
+        return tuple(told[k] for k in np.argsort(-size, kind="stable"))
 
 
 def classify(

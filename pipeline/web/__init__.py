@@ -1,1 +1,1 @@
-"""Pages that people look at: the report, the review, and what both share."""
+"""Pages that people look at, the API of a model, and what they share."""

@@ -5,7 +5,8 @@ import time
 from contextlib import contextmanager
 
 from pipeline.lake.store import LakeStore
-from pipeline.web.review.server import listening, server
+from pipeline.web.http.server import listening, server_of
+from pipeline.web.review.app import application
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.state import Review
 
@@ -18,7 +19,7 @@ def served(folder, read_only=False):
     with listening("127.0.0.1", 0) as made:
         port = made.getsockname()[1]
         review = Review(LakeStore(str(folder)), ReviewConfig(TOKEN, port=port, read_only=read_only))
-        running = server(review)
+        running = server_of(application(review))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [made]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 20

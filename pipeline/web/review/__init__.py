@@ -1,5 +1,5 @@
 """The review page: a local web application in which people correct what clustering found.
 
 Pages are made on the server and work without JavaScript; a small script adds keys and dropping.
-Only this room knows FastAPI and uvicorn, which the extra `review` installs.
+FastAPI and uvicorn come with the extra `review`.
 """

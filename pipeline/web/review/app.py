@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException as PlainHTTPException
 
 from pipeline.errors import ConfigError, FacelakeError
 from pipeline.web import pages
-from pipeline.web.review.guard import App, Guard
+from pipeline.web.http.access import App
+from pipeline.web.review.guard import Guard
 from pipeline.web.review.routes import decide, faces, other, people
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import render

@@ -1,26 +1,29 @@
 """The guard in front of every page: it checks each request, and tells the browser what is allowed.
 
-Any web page can make a browser send requests to this machine. So the host name must be one of ours
-(a rebound name is not), the cookie must be there (SameSite: requests of other sites lack it), and
-a request that changes something must come from our own pages and hold their secret.
+The host name must be one of ours (see `access`), the cookie must be there (SameSite: requests of
+other sites lack it), and a request that changes something must come from our own pages and hold
+their secret.
 """
 
 import asyncio
-import hmac
-import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from contextlib import nullcontext
 from html import escape
-from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from pipeline.web.review.forms import BadFormError, Receive, parse, read_body
+from pipeline.web.http.access import (
+    App,
+    Message,
+    Receive,
+    RefusedError,
+    Send,
+    from_another_site,
+    headers,
+    same,
+    with_headers,
+)
+from pipeline.web.http.forms import parse, read_body
 from pipeline.web.review.settings import FORM_BYTES, UPLOAD_BYTES, ReviewConfig
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-logger = logging.getLogger(__name__)
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -40,14 +43,6 @@ HEADERS = {
 UPLOADS, MOST_UPLOADS = "/search", 2
 
 
-class RefusedError(Exception):
-    """A request that goes no further."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 class Guard:
     """ASGI middleware; see the top of this module.
 
@@ -62,7 +57,7 @@ class Guard:
         # Of a picture there are up to four copies in memory.
         self._uploads = asyncio.Semaphore(MOST_UPLOADS)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or let the application do so."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -71,15 +66,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
 
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                app_headers = [
-                    h for h in message.get("headers", ()) if h[0].decode() not in HEADERS
-                ]
-                headers = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
-                message["headers"] = [*app_headers, *headers]
-            await send(message)
-
+        guarded = with_headers(send, HEADERS)
         try:
             login = self._login(scope)
             if login is not None:
@@ -91,13 +78,12 @@ class Guard:
             async with self._uploads if scope["path"] == UPLOADS else nullcontext():
                 await self._check_change(scope, receive)
                 await self.app(scope, receive, guarded)
-        except (RefusedError, BadFormError) as refused:
+        except RefusedError as refused:
             await _answer(guarded, refused.status, _page(refused.status, str(refused)))
 
-    def _login(self, scope: MutableMapping[str, Any]) -> list[tuple[str, str]] | None:
+    def _login(self, scope: Message) -> list[tuple[str, str]] | None:
         """Return headers that log in a browser with the token; None: it has the cookie."""
-        hosts = _headers(scope, "host")
-        if len(hosts) != 1 or host_name(hosts[0]) not in self.config.hosts:
+        if not self.config.is_ours(scope):
             raise RefusedError(
                 421, "This is not the address of this page; open the one that was printed when "
                 "facelake review started",
@@ -118,7 +104,7 @@ class Guard:
             return [("location", path + (f"?{rest}" if rest else "")), ("set-cookie", cookie)]
         if not any(
             same(value, self.config.cookie)
-            for value in _cookies(_headers(scope, "cookie"), self.config.cookie_name)
+            for value in _cookies(headers(scope, "cookie"), self.config.cookie_name)
         ):
             raise RefusedError(
                 403, "These pages are for whoever started them: open the whole address, with its "
@@ -126,20 +112,16 @@ class Guard:
             )  # fmt: skip
         return None
 
-    async def _check_change(self, scope: MutableMapping[str, Any], receive: Receive) -> None:
+    async def _check_change(self, scope: Message, receive: Receive) -> None:
         if scope["method"] != "POST":
             raise RefusedError(405, "Only GET and POST are known here")
         if self.config.read_only:
             raise RefusedError(403, "These pages were opened read-only; nothing was changed")
-        host = _headers(scope, "host")[0].lower()
-        origins = _headers(scope, "origin")
-        if any(origin.lower().partition("://")[2] != host for origin in origins):
-            raise RefusedError(403, "The form is of another site; nothing was changed")
-        if any(site != "same-origin" for site in _headers(scope, "sec-fetch-site")):
+        if from_another_site(scope):
             raise RefusedError(403, "The form is of another site; nothing was changed")
         limit = UPLOAD_BYTES if scope["path"] == UPLOADS else FORM_BYTES
-        body = await read_body(receive, "".join(_headers(scope, "content-length")), limit)
-        form = parse("".join(_headers(scope, "content-type")), body)
+        body = await read_body(receive, "".join(headers(scope, "content-length")), limit)
+        form = parse("".join(headers(scope, "content-type")), body)
         if not same(form.one("csrf"), self.config.csrf):
             raise RefusedError(
                 403, "The form is not of this run of facelake review; go back, load the page "
@@ -148,25 +130,8 @@ class Guard:
         scope.setdefault("state", {})["form"] = form
 
 
-def host_name(host: str) -> str:
-    """Return the name in a header Host, without port and brackets."""
-    text = host.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0]
-
-
-def same(given: str, secret: str) -> bool:
-    """Compare in a time that does not show how much of the secret was right."""
-    return hmac.compare_digest(given.encode(), secret.encode())
-
-
-def _headers(scope: MutableMapping[str, Any], name: str) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key.decode() == name]
-
-
-def _cookies(headers: Iterable[str], name: str) -> Iterable[str]:
-    for header in headers:
+def _cookies(sent: Iterable[str], name: str) -> Iterable[str]:
+    for header in sent:
         for pair in header.split(";"):
             key, _, value = pair.strip().partition("=")
             if key == name:
@@ -181,10 +146,8 @@ def _page(status: int, text: str) -> str:
     )
 
 
-async def _answer(
-    send: Send, status: int, body: str, headers: Iterable[tuple[str, str]] = ()
-) -> None:
-    pairs = [("content-type", "text/html; charset=utf-8"), *headers]
+async def _answer(send: Send, status: int, body: str, more: Iterable[tuple[str, str]] = ()) -> None:
+    pairs = [("content-type", "text/html; charset=utf-8"), *more]
     start = [(key.encode(), value.encode("latin-1")) for key, value in pairs]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body.encode()})

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pipeline.errors import ConfigError
 from pipeline.people.corrections import Constraint
 from pipeline.web import pages
-from pipeline.web.review.forms import Form
+from pipeline.web.http.forms import Form
 from pipeline.web.review.state import Review
 
 PersonId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]

@@ -23,10 +23,10 @@ from pipeline.people import actions
 from pipeline.people.answers import different, open_suggestions, together
 from pipeline.people.corrections import undone
 from pipeline.people.view import view
+from pipeline.web.http.access import RefusedError, host_name
+from pipeline.web.http.forms import parse
 from pipeline.web.pages import shown
 from pipeline.web.review.app import application
-from pipeline.web.review.forms import BadFormError, parse
-from pipeline.web.review.guard import host_name
 from pipeline.web.review.lookup import Lookup
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.state import Review
@@ -724,7 +724,7 @@ def test_addresses_that_would_be_open_are_refused():
         ReviewConfig("t", host="0.0.0.0")
     with pytest.raises(ConfigError, match="no name"):
         ReviewConfig("t", allowed=("a b",))
-    with pytest.raises(ConfigError, match="--port"):
+    with pytest.raises(ConfigError, match="port is 70000"):
         ReviewConfig("t", port=70_000)
     assert ReviewConfig("t", host="0.0.0.0", allowed=("faces.example",)).cookie_name == "facelake_0"
 
@@ -748,7 +748,7 @@ def test_a_form_with_a_file():
         (many, b"--b\r\n\r\nx\r\n--b--"), (many, b"--b\r\n"), (many, b""), (many, body[:-9]),
         ("multipart/form-data", body), (urlencoded, b"\xff"), ("text/plain", b""),
     ):  # fmt: skip
-        with pytest.raises(BadFormError):
+        with pytest.raises(RefusedError):
             parse(kind, bad)
 
 
@@ -798,6 +798,6 @@ def test_the_extra_is_named_when_it_is_missing(shared, capsys, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "pipeline.web.review.server", raising=False)
+    monkeypatch.delitem(sys.modules, "pipeline.web.http.server", raising=False)
     assert main(["review", str(shared / "lake"), "--no-browser"]) == 2
     assert "facelake[review]" in capsys.readouterr().err

@@ -1,21 +1,19 @@
 """Slow, endless and enormous requests, over real sockets on loopback."""
 
 import asyncio
-import io
 import re
 import socket
-import struct
 import threading
-import zlib
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
-from PIL import Image
 
-from pipeline.web.review import forms, settings
-from pipeline.web.review.connections import Connection
+from pipeline.web.http import forms
+from pipeline.web.http.connections import Connection
+from pipeline.web.review import settings
 from pipeline.web.review.guard import MOST_UPLOADS, Guard
+from tests.support.bombs import jpeg_bomb, png_bomb
 from tests.support.review_lakes import review_lake
 from tests.support.served import TOKEN, served
 
@@ -171,24 +169,6 @@ def test_two_pictures_are_taken_at_a_time():
 
     asyncio.run(all_at_once())
     assert (inside, most) == ([0], [MOST_UPLOADS])
-
-
-def jpeg_bomb():
-    out = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(out, "JPEG")
-    data = bytearray(out.getvalue())
-    struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, 60_000, 60_000)
-    return bytes(data)
-
-
-def png_bomb(side):
-    def chunk(kind, body):
-        checked = kind + body
-        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(16 << 20), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 @pytest.mark.parametrize("data", [jpeg_bomb(), png_bomb(60_000)], ids=["jpeg", "png"])

@@ -2,24 +2,17 @@
 
 import asyncio
 import email.message
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+from pipeline.web.http.access import Receive, RefusedError
+
 # Faces that can be chosen on one page, and a few fields.
 MOST_FIELDS = 20_000
+# `email` takes time with the square of a line that is all quotes and semicolons.
+HEAD_BYTES = 8192
 # A picture of 64 MB takes that long at 0.5 MB/s.
 BODY_S = 120.0
-
-
-class BadFormError(Exception):
-    """A body that is too large or is not a form; `status` is the HTTP status."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -28,11 +21,16 @@ class Form:
 
     Attributes:
         values: of each field, in order.
-        file: bytes of the file that was sent; empty when there is none.
+        files: bytes of each file with the name of its field, in order.
     """
 
     values: dict[str, list[str]] = field(default_factory=dict)
-    file: bytes = b""
+    files: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def file(self) -> bytes:
+        """The last file; empty when there is none."""
+        return self.files[-1][1] if self.files else b""
 
     def one(self, name: str) -> str:
         """Return the first value of a field, empty when there is none."""
@@ -43,65 +41,80 @@ class Form:
         return list(dict.fromkeys(self.values.get(name, [])))
 
 
-async def read_body(receive: Receive, declared: str, limit: int) -> bytes:
+async def read_body(
+    receive: Receive, declared: str, limit: int, seconds: float | None = None
+) -> bytes:
     """Return the body of a request.
 
+    Args:
+        receive: gives its parts.
+        declared: its header Content-Length, empty without one.
+        limit: most bytes.
+        seconds: time for it; None: `BODY_S`.
+
     Raises:
-        BadFormError: it is larger than `limit`, ended early, or did not come in `BODY_S`.
+        RefusedError: it is larger than `limit`, ended early, or did not come in time.
     """
+    seconds = seconds or BODY_S
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(seconds):
             return await _read(receive, declared, limit)
     except TimeoutError:
-        raise BadFormError(408, f"The form did not come within {BODY_S:g} seconds") from None
+        raise RefusedError(
+            408, f"The data did not come within {seconds:g} seconds; send it faster"
+        ) from None
 
 
 async def _read(receive: Receive, declared: str, limit: int) -> bytes:
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-        raise BadFormError(413, f"More than {limit:,} bytes were sent")
+        raise RefusedError(413, f"More than {limit:,} bytes were sent; send fewer")
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise BadFormError(400, "The request ended early")
+            raise RefusedError(400, "The request ended early")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            raise BadFormError(413, f"More than {limit:,} bytes were sent")
+            raise RefusedError(413, f"More than {limit:,} bytes were sent; send fewer")
         if not message.get("more_body", False):
             return b"".join(parts)
 
 
-def parse(kind: str, body: bytes) -> Form:
-    """Return the form in a body of content type `kind`.
+def parse(kind: str, body: bytes, most: int = MOST_FIELDS) -> Form:
+    """Return the form in a body of content type `kind`, of at most so many fields.
 
     Raises:
-        BadFormError: it is not a form.
+        RefusedError: it is not a form.
     """
     name = kind.split(";")[0].strip().lower()
     try:
+        if len(kind) > HEAD_BYTES:
+            raise ValueError("a content type that is too long")
         if name == "application/x-www-form-urlencoded":
-            return Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+            return Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=most))
         if name == "multipart/form-data":
-            return _multipart(kind, body)
+            return _multipart(kind, body, most)
     except (ValueError, LookupError) as error:
-        raise BadFormError(400, "The form cannot be read") from error
-    raise BadFormError(415, "Only forms can be sent")
+        raise RefusedError(400, "The form cannot be read") from error
+    raise RefusedError(415, "Only forms can be sent")
 
 
-def _multipart(kind: str, body: bytes) -> Form:
+def _multipart(kind: str, body: bytes, most: int) -> Form:
     """Return the parts of a body; the parser of `email` takes minutes for a large picture."""
     boundary = _parameter(f"Content-Type: {kind}", "boundary")
     mark = f"\r\n--{boundary}".encode("latin-1")
     # A mark ends what is before it; the first one stands at the start, without its line break.
-    parts = (b"\r\n" + body).split(mark, MOST_FIELDS)[1:]
+    parts = (b"\r\n" + body).split(mark, most + 1)[1:]
     if not boundary or not parts or parts[-1][:2] != b"--":
         raise ValueError("no parts")
     values: dict[str, list[str]] = {}
-    file = b""
+    files = []
     for part in parts[:-1]:
         head, between, data = part.partition(b"\r\n\r\n")
+        if len(head) > HEAD_BYTES:
+            raise ValueError("a head of a part that is too long")
         lines = head.decode().split("\r\n")[1:]
         disposition = next(
             (one for one in lines if one.lower().startswith("content-disposition:")), ""
@@ -110,10 +123,10 @@ def _multipart(kind: str, body: bytes) -> Form:
         if not between or not name:
             raise ValueError("a part without a name")
         if _parameter(disposition, "filename", None) is not None:
-            file = data
+            files.append((name, data))
         else:
             values.setdefault(name, []).append(data.decode())
-    return Form(values, file)
+    return Form(values, tuple(files))
 
 
 def _parameter(line: str, name: str, default: str | None = "") -> str | None:

@@ -1,0 +1,1 @@
+"""What the servers share: who may come in, bodies with limits, connections, the socket."""
