@@ -124,6 +124,11 @@ def card_text(card: ModelCard, file: str) -> str:
     if card.thresholds:
         lines.append("[thresholds]")
         lines += [f"{key} = {value:.6f}" for key, value in card.thresholds.items()]
+    if card.calibration is not None:
+        lines.append("[calibration]")
+        lines += [
+            f"{key} = {json.dumps(value)}" for key, value in card.calibration.fields().items()
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -20,10 +20,10 @@ from pipeline.storage.folder import Folder
 from pipeline.training.algorithms.split import images_of
 from pipeline.training.data.batches import Faces, Order
 from pipeline.training.data.crops import CropShards, Cut, cut_crops
-from pipeline.training.export import exported, load_network, network_card, own_embedder
+from pipeline.training.export import card_text, exported, load_network, network_card, own_embedder
 from pipeline.training.fit.checkpoint import Progressed
 from pipeline.training.fit.loop import Task
-from pipeline.training.fit.verification import Held
+from pipeline.training.fit.verification import Held, judged
 from pipeline.training.initial import initial_weights
 from pipeline.training.labels import NONE
 from pipeline.training.samples import Samples, read_samples, unlabelled
@@ -202,9 +202,15 @@ def learn(
         }},
     )  # fmt: skip
     if prepared.division.learnt:
-        vectors = _embedded(embedder.embed, prepared)
-        samples = replace(prepared.division.samples, vectors=vectors)
-        division = replace(prepared.division, samples=samples)
+        division = prepared.division
+        samples = replace(division.samples, vectors=_embedded(embedder.embed, prepared))
+        apart = division.parts.stranger
+        card = judged(card, samples.vectors[apart], samples.person[apart], config.seed,
+                      embedder.revision)  # fmt: skip
+        (name,) = (one for one in files if one.endswith(".toml"))
+        onnx = name.replace(".toml", ".onnx")
+        extra = replace(extra, files={**files, name: card_text(card, onnx).encode()})
+        division = replace(division, samples=samples)
         trained = finish(division, models, folder, config, run_id, extra)
     else:
         trained = finish_network(prepared.division, models, folder, run_id, extra)

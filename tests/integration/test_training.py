@@ -1,50 +1,53 @@
 """Training by several workers on Ray, their batches made by Ray Data."""
 
-import pyarrow.parquet as pq
+from dataclasses import replace
+
 import pytest
 
-from pipeline import Lake
 from pipeline.errors import ConfigError, ResourceError
+from pipeline.executor.tasks import mapper
+from pipeline.lake.checkpoints import in_process
+from pipeline.models.weights.store import WeightStore
+from pipeline.storage.folder import Folder
+from pipeline.training.fit.alone import fit_alone
+from pipeline.training.fit.several import fit_on_ray
+from pipeline.training.network import Means, prepare
+from pipeline.training.settings import NetworkConfig, TrainConfig
 from tests.support.training_lakes import training_lake
 
-OPTIONS = {
-    "network": "mobileface", "objective": "arcface", "epochs": 1, "batch": 8, "chunk": 4,
-    "held_out": 0.34, "min_images": 3, "bootstrap": 0, "warmup": 0.5, "false_alarms": 0.2,
-}  # fmt: skip
+NETWORK = NetworkConfig(
+    "mobileface", epochs=1, batch=8, chunk=4, held_out=0.34, warmup=0.5, workers=2
+)
 
 
-def losses(folder):
-    (history,) = folder.glob("history-*.parquet")
-    return pq.read_table(history)["loss"].to_pylist()
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    lake, _ = training_lake(folder, 12, 6)
+    config = TrainConfig(min_images=3, network=NETWORK)
+    means = Means(WeightStore(), in_process, lambda *_: None)
+    return prepare(lake, "folders", Folder(str(folder / "model")), config, means).task
 
 
 @pytest.mark.usefixtures("cluster")
-def test_two_workers_follow_the_curve_of_one(tmp_path):
-    training_lake(tmp_path, 12, 6)
-    lake = Lake(tmp_path / "lake")
-    crops = str(tmp_path / "crops")
-    lake.train(tmp_path / "one", "folders", ray="never", crops=crops, **OPTIONS)
+def test_two_workers_follow_the_curve_of_one(task, tmp_path):
+    one, two = (replace(task, folder=Folder(str(tmp_path / name))) for name in ("one", "two"))
+    alone = fit_alone(one, lambda *_: None)
     seen = []
-    lake.train(
-        tmp_path / "two", "folders", ray="always", workers=2, crops=crops,
-        progress=lambda step, done, total: seen.append((step, done, total)), **OPTIONS,
-    )  # fmt: skip
-    assert len(losses(tmp_path / "one")) == 4
+    with mapper(ray=True):
+        together = fit_on_ray(two, lambda *told: seen.append(told))
+    assert len(alone.losses) == 4
     # the same chunks; only sums of floats come in another order
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-3)
-    assert seen[-1][0].startswith("epoch 1 of 1, loss")
-    assert seen[-1][1:] == (4, 4)
+    assert together.losses == pytest.approx(alone.losses, rel=2e-3)
+    assert together.best[0] == alone.best[0] == 0
+    assert [(done, total) for _, done, total in seen] == [(k, 4) for k in (1, 2, 3, 4, 4)]
 
 
 @pytest.mark.usefixtures("cluster")
-def test_workers_that_cannot_be_had_and_what_workers_refuse_are_told(tmp_path, monkeypatch):
-    training_lake(tmp_path, 12, 6)
-    lake = Lake(tmp_path / "lake")
-    options = OPTIONS | {"crops": str(tmp_path / "crops"), "batch": 40}
+def test_workers_that_cannot_be_had_and_what_workers_refuse_are_told(task):
+    many = replace(task, config=replace(task.config, workers=10))
     with pytest.raises(ResourceError, match="10 workers need as many CPUs, the cluster has 4"):
-        lake.train(tmp_path / "m", "folders", ray="always", workers=10, **options)
+        fit_on_ray(many, lambda *_: None)
+    half = replace(task.config, workers=1, train_precision="float16", train_device="cpu")
     with pytest.raises(ConfigError, match="float16 needs a GPU"):
-        lake.train(
-            tmp_path / "m", "folders", ray="always", train_precision="float16",
-            train_device="cpu", **options,
-        )  # fmt: skip
+        fit_on_ray(replace(task, config=half), lambda *_: None)

@@ -1,12 +1,17 @@
 """How well a network tells people whom it was not trained on, after each epoch."""
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.arrays import Floats32, Floats64, Ints
-from pipeline.errors import TrainingError
+from pipeline.errors import ConfigError, TrainingError
+from pipeline.evaluation.measures.calibrate import fit
+from pipeline.evaluation.measures.folds import best_threshold
 from pipeline.evaluation.measures.verification import Pairs, pair_scores, verification
+from pipeline.models.cards.calibration import LOGISTIC
+from pipeline.models.cards.card import ModelCard
 
 PAIRS = 10_000  # of each kind, at most
 FOLDS = 10
@@ -91,6 +96,33 @@ def measured(vectors: Floats64, held: Held, pairs: Pairs | None) -> dict[str, fl
         figures |= {"accuracy": result.measures["accuracy"], "auc": result.measures["auc"]}
     figures["score"] = figures.get("auc", figures.get("teacher_correlation", 0.0))
     return figures
+
+
+def judged(card: ModelCard, vectors: Floats64, person: Ints, seed: int, revision: str) -> ModelCard:
+    """Return a card with what likenesses mean, as faces of people who are kept apart tell.
+
+    Args:
+        card: of the network.
+        vectors: unit vectors of their faces, [N, D].
+        person: of each, [N].
+        seed: of the pairs that are drawn.
+        revision: of the network's weights.
+    """
+    pairs = held_pairs(person, seed)
+    if pairs is None:
+        return card
+    scores = pair_scores(vectors, pairs)[0]
+    others = scores[~pairs.same]
+    figures = {"verify": best_threshold(scores, pairs.same), "impostor_mean": others.mean(),
+               "impostor_sd": others.std()}  # fmt: skip
+    calibration = None
+    with contextlib.suppress(ConfigError):  # likeness does not rise with sameness
+        calibration = replace(
+            fit(LOGISTIC, scores, pairs.same), labelled_set="people kept apart in training",
+            embedder=revision,
+        )  # fmt: skip
+    return replace(card, thresholds={k: float(v) for k, v in figures.items()},
+                   calibration=calibration)  # fmt: skip
 
 
 def check_collapse(figures: dict[str, float]) -> None:

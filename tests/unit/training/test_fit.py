@@ -78,7 +78,7 @@ def tiny(name):
 def quick(monkeypatch):
     monkeypatch.setattr(loop, "build", tiny)
     monkeypatch.setattr("pipeline.training.export.build", tiny)
-    monkeypatch.setattr("pipeline.training.network.exported", lambda *_: {})
+    monkeypatch.setattr("pipeline.training.network.exported", lambda *_: {"network-t.toml": b""})
     monkeypatch.setattr("pipeline.training.network.own_embedder", embedder)
 
 

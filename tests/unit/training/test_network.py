@@ -73,6 +73,8 @@ def test_the_card_says_what_it_is(trained):
         "32 faces of 8 people, labels: folders of the photos, taught by lake"
     )
     assert card.accuracy.startswith("held-out people, balanced pairs: accuracy")
+    assert set(card.thresholds) == {"verify", "impostor_mean", "impostor_sd"}
+    assert card.calibration.embedder == trained.card["embedder"]
     assert (card.input_size, card.dimension, card.alignment) == (112, 512, "arcface5")
     assert trained.card["embedder"] == load_embedder(trained.folder).revision
     network = trained.card["network"]
