@@ -27,7 +27,7 @@ from pipeline.training.fit.verification import Held
 from pipeline.training.initial import initial_weights
 from pipeline.training.samples import LeftOut, Samples, read_samples
 from pipeline.training.settings import TrainConfig
-from pipeline.training.train import Division, Extra, Trained, divide, finish
+from pipeline.training.train import Division, Extra, Page, Trained, divide, finish
 
 CROPS, CHECKPOINTS = "crops", "training"
 PROBES, EMBED_BATCH = 16, 256
@@ -138,6 +138,7 @@ def learn(
     config: TrainConfig,
     run_id: str,
     fit: Callable[[Task], Progressed],
+    page: Page | None = None,
 ) -> Trained:
     """Train the network, then a head on its vectors, measure both, and write the model.
 
@@ -147,6 +148,7 @@ def learn(
         config: how.
         run_id: of this training.
         fit: does the task, here or on several workers.
+        page: makes the page of the model; None: there is none.
 
     Raises:
         TrainingError: the loss is not finite, or the network takes all people for one.
@@ -171,6 +173,7 @@ def learn(
             "best_epoch": progressed.best[0] + 1, "epochs": progressed.history,
             "versions": {name: version_of(name) for name in PACKAGES},
         }},
+        page=page,
     )  # fmt: skip
     samples = replace(prepared.division.samples, vectors=vectors)
     division = replace(prepared.division, samples=samples)
