@@ -35,8 +35,8 @@ def add_parser(commands: Any) -> None:
         description="Learn people from the vectors of a lake: a head that names whom a face is, or "
         "nobody. No network is trained, and the lake is not changed. Some images of each person "
         "are kept apart to measure it. The labels are the people who have a name in the lake, "
-        "corrections included, or a file's. A page in the model's folder, report.html, shows what came "
-        "of it, with faces.",
+        "corrections included, or a file's. The page report.html in the model's folder shows what "
+        "came of it, with faces.",
     )
     opt.add_lake(parser)
     parser.add_argument(

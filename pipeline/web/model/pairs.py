@@ -1,6 +1,7 @@
 """Wrong names with pictures: the tested faces, and learnt ones of both people."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ TESTED, LEARNT = 4, 2
 # Thumbnails of a lake have some kilobytes; larger ones would make the page endless.
 LARGEST = 1 << 16
 BATCH = 4_096
+READERS = 16  # parts that are asked at once what they hold
 
 # Face ids, and how probable the name was said to be; None where the face was learnt.
 Faces = Sequence[tuple[str, float | None]]
@@ -89,20 +91,23 @@ def pictures(lake: LakeStore, pairs: Iterable[Pair]) -> tuple[dict[str, bytes], 
     Only parts that hold one of them are read.
     """
     left = {face for one in pairs for face, _ in (*one.tested, *one.own, *one.others)}
+    faces = pa.array(sorted(left), pa.string())
+    images = pa.array(sorted({face.rpartition("-")[0] for face in left}), pa.string())
+
+    def holds(part: str) -> bool:
+        here = lake.read_part("images", part, ["image_id"])["image_id"]
+        return bool(pc.any(pc.is_in(here, images)).as_py())
+
     found: dict[str, bytes] = {}
     try:
-        for part in lake.parts() if left else ():
-            images = pa.array(sorted({face.rpartition("-")[0] for face in left}), pa.string())
-            here = lake.read_part("images", part, ["image_id"])["image_id"]
-            if not pc.any(pc.is_in(here, images)).as_py():
-                continue
+        parts = lake.parts() if left else []
+        with ThreadPoolExecutor(READERS) as pool:
+            held = [part for part, one in zip(parts, pool.map(holds, parts), strict=True) if one]
+        for part in held:
             for batch in lake.face_batches(part, ["face_id", "thumbnail"], BATCH):
-                rows = batch.filter(pc.is_in(batch["face_id"], pa.array(sorted(left))))
-                left -= set(rows["face_id"].to_pylist())
-                found |= {row["face_id"]: row["thumbnail"] for row in rows.to_pylist()
+                rows = batch.filter(pc.is_in(batch["face_id"], faces)).to_pylist()
+                found |= {row["face_id"]: row["thumbnail"] for row in rows
                           if is_picture(row["thumbnail"], LARGEST)}  # fmt: skip
-            if not left:
-                break
     except FacelakeError as error:  # the model is not lost for want of a picture
         return found, str(error)
     return found, ""

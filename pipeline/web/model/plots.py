@@ -51,7 +51,8 @@ def open_set(told: pa.Table, card: Mapping[str, Any]) -> Curves | None:
     if not len(strangers) or not known.any():
         return None
     # as many strangers pass as have this probability or more; none above the highest
-    at = np.append(np.unique(strangers), np.nextafter(strangers[-1], np.inf))
+    own = card["acceptance"]["threshold"]
+    at = np.unique([*strangers, np.nextafter(strangers[-1], np.inf), own])
     alarms = 100 * (1 - np.searchsorted(strangers, at) / len(strangers))
     detected = 100 * (1 - np.searchsorted(found, at) / max(1, len(found)))
     detected *= len(found) / known.sum()
@@ -111,7 +112,7 @@ def epochs(network: Mapping[str, Any] | None) -> Curves | None:
     return Curves(
         "People held out, by epoch",
         Axis("epoch", float(at[0]), float(at[-1])),
-        Axis("% (agreement and cosine: of 1)", low, 100),
+        Axis("figure, %", low, 100),
         series,
         f"Figures of {plural(len(rows), 'epoch')}; the best is {network['best_epoch']}",
     )

@@ -241,10 +241,11 @@ def test_the_curve_of_the_open_set_is_that_of_its_thresholds():
         "right": [True, True, True, False] + [False] * 4,
         "probability": [0.9, 0.7, 0.3, 0.95, 0.8, 0.5, 0.2, 0.1],
     })  # fmt: skip
-    card = {"measures": {"open_set": {"false_alarms": 0.25, "detected": 0.25}}}
+    card = {"measures": {"open_set": {"false_alarms": 0.25, "detected": 0.25}},
+            "acceptance": {"threshold": 0.75}}  # fmt: skip
     curve, mark = plots.open_set(told, card).series
-    assert curve.x.tolist() == [0, 25, 50, 75, 100]
-    assert curve.y.tolist() == [25, 25, 50, 75, 75]
+    assert curve.x.tolist() == [0, 25, 25, 50, 75, 100]
+    assert curve.y.tolist() == [25, 25, 25, 50, 75, 75]
     assert (mark.x.tolist(), mark.y.tolist()) == ([25], [25])
 
 
