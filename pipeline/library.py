@@ -453,7 +453,7 @@ class Lake:
         progress: ProgressOption = None,
         **options: Any,
     ) -> "Trained":
-        """Learn people from the lake, and write a model that tells them.
+        """Learn people from the lake, and write a model that tells them, with a page to look at.
 
         A head learns from the vectors of the lake. With `network`, a network is trained on the
         faces of the photos first, which are read again, and the head learns from its vectors. A
@@ -476,15 +476,14 @@ class Lake:
         config, folder = build(TrainConfig, options), Folder(os.fspath(output), self._storage)
         run_id, file = new_run_id("train"), None if labels is None else os.fspath(labels)
         if config.network.network is None:
-            from pipeline.training.train import check_place, finish, train_head
+            from pipeline.training.train import Extra, check_place, finish, train_head
+            from pipeline.web.model.page import page_of
 
             check_place(self.store, folder)
             with readable(self.store, run_id, wait, may_be_read_only=True):
-                division, models = (
-                    train_head(self.store, file, config),
-                    self.store.existing_models(),
-                )
-                return finish(division, models, folder, config, run_id)
+                division = train_head(self.store, file, config)
+                extra = Extra(page=page_of(self.store))
+                return finish(division, self.store.existing_models(), folder, config, run_id, extra)
         return self._train_network(folder, file, config, run_id, Place(ray, wait, progress))
 
     def _train_network(
@@ -494,6 +493,7 @@ class Lake:
         from pipeline.training.fit.fitting import fitting
         from pipeline.training.network import Means, learn, prepare
         from pipeline.training.train import check_place
+        from pipeline.web.model.page import page_of
 
         check_place(self.store, folder)
         on_ray = place.ray == "always" or (
@@ -504,7 +504,7 @@ class Lake:
                 means = Means(WeightStore.at(*self._weights), tasks, progress)
                 prepared = prepare(self.store, labels, folder, config, means)
             with fitting(config.network, on_ray, progress) as fit:
-                return learn(prepared, folder, config, run_id, fit)
+                return learn(prepared, folder, config, run_id, fit, page_of(self.store))
 
     def classify(
         self,

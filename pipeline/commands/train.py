@@ -37,7 +37,8 @@ def add_parser(commands: Any) -> None:
         "learns from the vectors of the lake; with --network a network is trained on the faces of "
         "the photos first, and the head learns from its vectors. The lake is not changed. Some "
         "images of each person are kept apart to measure it, and some people. A training that was "
-        "stopped goes on when the command is given again.",
+        "stopped goes on when the command is given again. The page report.html in the model's "
+        "folder shows what came of it, with faces.",
     )
     opt.add_lake(parser)
     parser.add_argument(
@@ -123,4 +124,5 @@ def show(console: Console, trained: "Trained") -> None:
         console.print(plain_table("left out (left_out-*.parquet)", ("why", "count"), pairs))
     for note in trained.notes:
         say(console, note)
+    say(console, f"look at it: {trained.page}")
     say(console, f"try it: facelake classify PHOTO --model {trained.folder}")

@@ -25,11 +25,15 @@ from pipeline.storage.folder import Folder
 from pipeline.training.algorithms.heads import ARRAYS, KINDS, Evidence, Head, check_arrays
 from pipeline.training.algorithms.openset import Acceptance
 
-CARD, FORMAT = "model.json", 1
-TABLES = ("classes", "samples", "left_out", "per_class", "confusion", "history")
+CARD, FORMAT, PAGE = "model.json", 1, "report.html"
+TABLES = ("classes", "samples", "left_out", "per_class", "confusion", "told", "history")
 STEMS = ("head", "network", *TABLES)
 ENDINGS = "npz|parquet|onnx|toml|safetensors"
-NAMES = re.compile(rf"(?:{'|'.join(STEMS)})-[\w-]+\.(?:{ENDINGS})|{re.escape(CARD)}")
+NAMES = re.compile(
+    rf"(?:{'|'.join(STEMS)})-[\w-]+\.(?:{ENDINGS})|{re.escape(CARD)}|{re.escape(PAGE)}"
+)
+# Weights to train on with, and the page, are not what tells people.
+NOT_READ = (".safetensors", PAGE)
 
 
 @dataclass(frozen=True)
@@ -112,13 +116,13 @@ def save_model(
     Args:
         folder: of the model, local or remote.
         run_id: becomes part of the names of the files.
-        files: what was learnt, by name.
+        files: what was learnt, by name, and the page; they are written after the tables.
         tables: of `TABLES`.
         card: what else `model.json` holds.
     """
-    files = dict(files) | {
+    files = {
         f"{name}-{run_id}.parquet": parquet_bytes(table) for name, table in tables.items()
-    }
+    } | dict(files)
     for name, data in files.items():
         folder.publish(name, data)
     whole = {
@@ -162,8 +166,7 @@ def load_model(folder: Folder) -> HeadModel:
             )
         if not all(NAMES.fullmatch(name) for name in card["files"]):
             raise ValueError("it names files that are not a model's")
-        # weights to train on with are not what tells people
-        names = [name for name in card["files"] if not name.endswith(".safetensors")]
+        names = [name for name in card["files"] if not name.endswith(NOT_READ)]
         contents = {name: _checked(folder, name, card) for name in names}
         return _model(card, hashlib.sha256(data).hexdigest(), contents)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, BadZipFile,

@@ -28,7 +28,16 @@ from pipeline.training.initial import initial_weights
 from pipeline.training.labels import NONE
 from pipeline.training.samples import Samples, read_samples, unlabelled
 from pipeline.training.settings import TrainConfig
-from pipeline.training.train import Division, Extra, Parts, Trained, divide, finish, finish_network
+from pipeline.training.train import (
+    Division,
+    Extra,
+    Page,
+    Parts,
+    Trained,
+    divide,
+    finish,
+    finish_network,
+)
 
 CROPS, CHECKPOINTS = "crops", "training"
 PROBES, EMBED_BATCH = 16, 256
@@ -168,6 +177,7 @@ def learn(
     config: TrainConfig,
     run_id: str,
     fit: Callable[[Task], Progressed],
+    page: Page | None = None,
 ) -> Trained:
     """Train the network, then a head on its vectors, measure both, and write the model.
 
@@ -177,6 +187,7 @@ def learn(
         config: how.
         run_id: of this training.
         fit: does the task, here or on several workers.
+        page: makes the page of the model; None: there is none.
 
     Raises:
         TrainingError: the loss is not finite, or the network takes all people for one.
@@ -200,6 +211,7 @@ def learn(
             "best_epoch": progressed.best[0] + 1, "epochs": progressed.history,
             "versions": {name: version_of(name) for name in PACKAGES},
         }},
+        page=page,
     )  # fmt: skip
     if prepared.division.learnt:
         division = prepared.division

@@ -1,6 +1,6 @@
 """Learns people from labelled faces: split, fit, set the threshold, measure, write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from pipeline.training.algorithms.heads import Evidence, Head, fit
 from pipeline.training.algorithms.openset import Acceptance, fit_acceptance
 from pipeline.training.algorithms.split import folds, images_of, test_images
 from pipeline.training.labels import LeftOut
-from pipeline.training.model import check_target, head_files, save_model
+from pipeline.training.model import PAGE, check_target, head_files, save_model
 from pipeline.training.samples import Samples, read_samples
 from pipeline.training.settings import TrainConfig
 
@@ -49,6 +49,15 @@ class Trained:
     left_out: list[LeftOut]
     notes: list[str]
 
+    @property
+    def page(self) -> str:
+        """Address of the page that shows all this."""
+        return f"{self.folder}/{PAGE}"
+
+
+# Makes the page of a model, HTML, of what is known of it and its tables.
+Page = Callable[[Trained, Mapping[str, pa.Table]], str]
+
 
 @dataclass(frozen=True)
 class Extra:
@@ -59,12 +68,14 @@ class Extra:
         tables: by name.
         card: entries of the card.
         notes: for people.
+        page: makes the page; None: there is none.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    page: Page | None = None
 
 
 @dataclass(frozen=True)
@@ -151,11 +162,13 @@ def finish(
         **extra.card,
     }
     people = _people(samples, parts, learnt, result.people)
-    tables = _tables(samples, parts, people, result.confusion) | dict(extra.tables)
-    files = head_files(run_id, head) | dict(extra.files)
-    card = save_model(folder, run_id, files, tables, card)
+    tables = _tables(samples, parts, people, result) | dict(extra.tables)
     notes = [*extra.notes, *_notes(samples, validation, result, config)]
-    return Trained(folder.url, card, people, samples.left_out, notes)
+    trained = Trained(folder.url, card, people, samples.left_out, notes)
+    files = head_files(run_id, head) | dict(extra.files)
+    if extra.page is not None:
+        files[PAGE] = extra.page(trained, tables).encode(errors="replace")
+    return replace(trained, card=save_model(folder, run_id, files, tables, card))
 
 
 def finish_network(
@@ -326,6 +339,7 @@ class _Result:
     summary: dict[str, Any]
     people: list[dict[str, Any]]
     confusion: list[dict[str, Any]]
+    told: pa.Table
 
 
 def _measured(tested: Samples, head: Head, acceptance: Acceptance, config: TrainConfig) -> _Result:
@@ -344,7 +358,15 @@ def _measured(tested: Samples, head: Head, acceptance: Acceptance, config: Train
     )
     accepted = probability >= acceptance.threshold
     confusion = _confusion(tested, evidence.person, known, accepted)
-    return _Result({"closed_set": closed, "open_set": open_set}, people, confusion)
+    names = np.array([one.label for one in tested.people], object)
+    told = pa.table({
+        "face_id": pa.array(tested.faces, pa.string()),
+        "label": pa.array(names[tested.person], pa.string()),
+        "part": pa.array(np.where(stranger, STRANGER_TEST, TEST)),
+        "named": pa.array(names[evidence.person], pa.string()),
+        "right": right, "probability": probability, "accepted": accepted,
+    })  # fmt: skip
+    return _Result({"closed_set": closed, "open_set": open_set}, people, confusion, told)
 
 
 def _confusion(tested: Samples, named: Ints, known: Bools, accepted: Bools) -> list[dict[str, Any]]:
@@ -379,7 +401,7 @@ def _tables(
     samples: Samples,
     parts: Parts,
     people: list[dict[str, Any]],
-    confusion: list[dict[str, Any]],
+    result: _Result,
 ) -> dict[str, pa.Table]:
     text = pa.string()
     labels = [samples.people[k].label for k in samples.person]
@@ -394,7 +416,8 @@ def _tables(
         }),
         "left_out": _left_out(samples),
         "per_class": pa.Table.from_pylist(people),
-        "confusion": pa.Table.from_pylist(confusion),
+        "confusion": pa.Table.from_pylist(result.confusion),
+        "told": result.told,
     }  # fmt: skip
 
 

@@ -9,10 +9,16 @@ from markupsafe import Markup
 from pipeline.storage.folder import visible
 
 # Nothing is fetched and nothing runs, even if something slipped through the escaping.
-STATIC_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# The policy's default does not cover the last two.
+STATIC_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 NAME_SHOWN = 400
 # Not printable by themselves, but parts of emoji and of Persian names.
 JOINERS = "\u200c\u200d"
+LARGEST_PICTURE = 1 << 20
+JPEG = b"\xff\xd8\xff"
 
 
 def environment(package: str) -> jinja2.Environment:
@@ -46,6 +52,11 @@ def shown(text: object) -> str:
     return clear if len(clear) <= NAME_SHOWN else f"{clear[:NAME_SHOWN]}…"
 
 
+def is_picture(data: bytes | None, largest: int = LARGEST_PICTURE) -> bool:
+    """Return whether bytes of a table may be shown: nothing but a small JPEG is."""
+    return data is not None and data.startswith(JPEG) and len(data) < largest
+
+
 def data_uri(jpeg: bytes) -> Markup:
     """Return a JPEG as a data URI, which has nothing to escape."""
     return Markup(f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")  # noqa: S704 base64
@@ -54,6 +65,11 @@ def data_uri(jpeg: bytes) -> Markup:
 def count(number: float) -> str:
     """Return a whole number with thousands apart."""
     return f"{number:,.0f}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def size(number: float) -> str:

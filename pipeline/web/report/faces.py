@@ -10,13 +10,12 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats32, Ints
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
+from pipeline.web.pages import is_picture
 from pipeline.web.report.spool import Spool
 
 MEASURES = ("score", "size_px", "quality", "sharpness")
 # Rows at once: their thumbnails are some 15 MB.
 BATCH = 4_096
-LARGEST_PICTURE = 1 << 20
-JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ def gather(lake: LakeStore, shown: pa.Array, spool: Spool) -> Faces:
         sizes[place[rows]] = columns["size_px"][-1][rows]
         for row in rows:
             picture = batch["thumbnail"][row].as_py()
-            # Nothing but a small JPEG is shown, whatever the table holds.
-            if picture and picture.startswith(JPEG) and len(picture) < LARGEST_PICTURE:
+            if is_picture(picture):
                 pictures[place[row]] = spool.add(picture)
     empty = np.zeros(0, np.float32)
     measures = {name: np.concatenate([empty, *values]) for name, values in columns.items()}

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.web.pages import size
+from pipeline.web.pages import plural, size
 from pipeline.web.report.copies import WORDS, Copies, Group
 from pipeline.web.report.names import page_name, short_name
 from pipeline.web.report.previews import Previews
 from pipeline.web.report.settings import GROUPS_PER_PAGE
-from pipeline.web.report.site import Site, plural
+from pipeline.web.report.site import Site
 
 STEM = "duplicates"
 

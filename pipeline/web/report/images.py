@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake.store import LakeStore
-from pipeline.web.report.charts import Chart, histogram, timeline
+from pipeline.web.charts import Chart, histogram, timeline
 from pipeline.web.report.names import common_folder
 
 TOP = 10

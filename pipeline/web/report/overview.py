@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.web.charts import histogram
 from pipeline.web.pages import count, size
-from pipeline.web.report.charts import histogram
 from pipeline.web.report.copies import Copies
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import Failure, Indexed

@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.arrays import Bools, Floats32, Ints
-from pipeline.web.report.charts import timeline
+from pipeline.web.charts import timeline
+from pipeline.web.pages import plural
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import day
 from pipeline.web.report.names import page_name, person_stem, short_name
 from pipeline.web.report.people import Person, ShownPeople, doubtful
 from pipeline.web.report.previews import Previews
 from pipeline.web.report.settings import PER_PAGE
-from pipeline.web.report.site import Site, plural
+from pipeline.web.report.site import Site
 from pipeline.web.report.spool import Spool
 from pipeline.web.report.tiles import dates, picture_of, seen
 

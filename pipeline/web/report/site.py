@@ -12,8 +12,6 @@ from pipeline.web.pages import STATIC_POLICY, environment
 from pipeline.web.report.names import page_name, split_name
 from pipeline.web.report.publish import GENERATOR
 
-# The policy's default does not cover these two.
-POLICY = f"{STATIC_POLICY}; base-uri 'none'; form-action 'none'"
 MENU = {"Overview": "index", "People": "people", "Duplicates": "duplicates", "Speed": "speed",
         "Evaluation": "evaluation"}  # fmt: skip
 
@@ -48,11 +46,7 @@ class Site:
             if text != "Evaluation" or self.evaluation
         ]
         return self.templates.get_template(template).render(
-            lake=self.lake, menu=menu, here=here, first=first, policy=POLICY, generator=GENERATOR,
+            lake=self.lake, menu=menu, here=here, first=first, policy=STATIC_POLICY,
+            generator=GENERATOR,
             version=version_of("facelake") or "of a checkout", made=self.made, **values,
         )  # fmt: skip
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

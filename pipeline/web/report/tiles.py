@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.web.pages import plural
 from pipeline.web.report.faces import Faces
 from pipeline.web.report.images import day
 from pipeline.web.report.names import page_name, person_stem
 from pipeline.web.report.people import Person, ShownPeople
 from pipeline.web.report.settings import PER_PAGE
-from pipeline.web.report.site import Site, plural
+from pipeline.web.report.site import Site
 from pipeline.web.report.spool import Spool
 
 

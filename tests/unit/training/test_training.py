@@ -1,6 +1,7 @@
 """Training on lakes, the folder of a model, classifying, and what forgetting leaves of it."""
 
 import csv
+import hashlib
 import io
 import json
 import sys
@@ -150,6 +151,32 @@ def test_tables_say_who_served_for_what_and_what_was_left_out(lake, labels, tmp_
     assert sum(row["faces"] for row in confusion) == by_part["test"]
 
 
+def test_told_says_whom_each_tested_face_was_taken_for(lake, labels, tmp_path):
+    rows = [(n, "Bob" if n in ("Ann-0.jpg", "Ann-1.jpg", "Ann-2.jpg") else label)
+            for n, label in rows_in(labels)[1:]]  # fmt: skip
+    file = write_labels(tmp_path / "wrong.csv", rows)
+    trained = lake.train(tmp_path / "model", file, head="knn", test_share=0.5, **OPTIONS)
+    told = table(tmp_path / "model", "told").to_pylist()
+    samples = table(tmp_path / "model", "samples").to_pydict()
+    parts = dict(zip(samples["face_id"], samples["part"], strict=True))
+    assert {row["face_id"]: row["part"] for row in told} == {
+        face: part for face, part in parts.items() if part in ("test", "stranger, test")
+    }
+    known = [row for row in told if row["part"] == "test"]
+    assert all(row["right"] == (row["label"] == row["named"]) for row in known)
+    assert not any(row["right"] for row in told if row["part"] != "test")
+    closed, opened = trained.card["measures"].values()
+    assert np.mean([row["right"] for row in known]) == pytest.approx(closed["accuracy"])
+    assert closed["accuracy"] < 1
+    detected = [row["right"] and row["accepted"] for row in known]
+    assert np.mean(detected) == pytest.approx(opened["detected"])
+    threshold = trained.card["acceptance"]["threshold"]
+    assert all(row["accepted"] == (row["probability"] >= threshold) for row in told)
+    wrong = {(row["label"], row["named"]) for row in known if not row["right"]}
+    confusion = table(tmp_path / "model", "confusion").to_pylist()
+    assert wrong == {(r["true"], r["named"]) for r in confusion if r["true"] != r["named"]}
+
+
 def test_without_strangers_people_play_them(lake, labels, tmp_path):
     rows = [row for row in rows_in(labels) if not row[0].startswith("stranger")][1:]
     trained = lake.train(
@@ -273,7 +300,7 @@ class Stop(Exception):  # noqa: N818  # no error
 def test_what_is_stopped_anywhere_leaves_the_old_model_or_the_new(lake, labels, model, monkeypatch):
     before = load_model(Folder(str(model))).digest
     real = Folder.publish
-    for allowed in range(8):
+    for allowed in range(10):
         left = [allowed]
 
         def publish(self, name, data, left=left):
@@ -290,9 +317,9 @@ def test_what_is_stopped_anywhere_leaves_the_old_model_or_the_new(lake, labels, 
                 assert load_model(Folder(str(model))).digest == before
             else:
                 break
-    assert allowed == 7
+    assert allowed == 9
     assert load_model(Folder(str(model))).head.kind == "centroid"
-    assert len(list(model.iterdir())) == 7
+    assert len(list(model.iterdir())) == 9
 
 
 def test_a_model_that_was_never_finished_or_is_not_there_is_refused(model, tmp_path):
@@ -301,6 +328,16 @@ def test_a_model_that_was_never_finished_or_is_not_there_is_refused(model, tmp_p
     (model / "model.json").unlink()
     with pytest.raises(ConfigError, match="is not finished"):
         load_model(Folder(str(model)))
+
+
+def test_the_page_is_a_file_of_the_model_that_it_works_without(model):
+    entry = json.loads((model / "model.json").read_text())["files"]["report.html"]
+    page = (model / "report.html").read_bytes()
+    assert (entry["bytes"], entry["sha256"]) == (len(page), hashlib.sha256(page).hexdigest())
+    (model / "report.html").write_text("edited")
+    load_model(Folder(str(model)))
+    (model / "report.html").unlink()
+    load_model(Folder(str(model)))
 
 
 @pytest.mark.parametrize("stem", ["head", "classes", "samples"])

@@ -17,7 +17,7 @@ from pipeline.maintenance.forget import run as forget_run
 from pipeline.maintenance.forget.target import find
 from pipeline.people import People, actions
 from pipeline.storage.folder import Folder
-from pipeline.web.report.charts import MOST_BARS, histogram, timeline
+from pipeline.web.charts import MOST_BARS, histogram, timeline
 from pipeline.web.report.history import runs
 from pipeline.web.report.names import (
     PAGE,
