@@ -360,7 +360,8 @@ def test_a_damaged_model_is_refused(model, stem, how):
     ("change", "error", "message"),
     [
         (lambda card: card.update(format=2), ConfigError, "format 2"),
-        (lambda card: card.update(kind="network"), ConfigError, "kind network"),
+        (lambda card: card.update(kind="network"), ConfigError, "embeds, but knows nobody"),
+        (lambda card: card.update(kind="tree"), ConfigError, "kind tree"),
         (lambda card: card.update(head="tree"), StorageError, "damaged"),
         (lambda card: card.update(dimension=4), StorageError, "damaged"),
         (lambda card: card.pop("acceptance"), StorageError, "damaged"),
