@@ -15,14 +15,15 @@ from pipeline.executor.dataset import pool, unwrapped
 from pipeline.executor.environment import quiet_stderr
 from pipeline.storage.scratch import scratch
 
-# Given to each worker: its rank, how many there are, and what tells the caller of figures.
-Work = Callable[[int, int, Callable[..., None]], Any]
+# Given to each worker: its rank, how many there are, whether it has a GPU, and whom to tell.
+Work = Callable[[int, int, bool, Callable[..., None]], Any]
 POLL_S = 0.2
 RESTARTS = 3
+MOST_BLOCKS = 2000
 logger = logging.getLogger(__name__)
 
 
-def together(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) -> Any:
+def together(work: Work, workers: int, gpus: bool | None, tell: Callable[..., None]) -> Any:
     """Run `work` in several processes that torch.distributed joins, and return what the first does.
 
     Where a worker's process is lost the others are ended, and all begin again, some times: `work`
@@ -31,13 +32,15 @@ def together(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) ->
     Args:
         work: it pickles.
         workers: how many.
-        gpus: whether each has a GPU, else a core.
+        gpus: whether each has a GPU, else a core; None: if there are enough.
         tell: called here with what the workers tell.
 
     Raises:
         ResourceError: the cluster has too few cores or GPUs.
         FacelakeError: what `work` raised.
     """
+    if gpus is None:
+        gpus = ray.cluster_resources().get("GPU", 0) >= workers
     kind = "GPU" if gpus else "CPU"
     there = int(ray.cluster_resources().get(kind, 0))
     if there < workers:
@@ -63,7 +66,7 @@ def _once(work: Work, workers: int, gpus: bool, tell: Callable[..., None]) -> di
     with scratch() as folder:
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"work": work, "queue": queue},
+            train_loop_config={"work": work, "queue": queue, "gpu": gpus},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
             run_config=RunConfig(name="facelake", storage_path=folder),
         )
@@ -114,7 +117,8 @@ def _worker(config: dict[str, Any]) -> None:
             queue.put(("told", value))
 
     try:
-        result = config["work"](context.get_world_rank(), context.get_world_size(), tell)
+        workers = context.get_world_size()
+        result = config["work"](context.get_world_rank(), workers, config["gpu"], tell)
     except FacelakeError as error:
         queue.put(("refused", error))
         raise  # the other workers wait for this one, and are ended
@@ -137,8 +141,9 @@ def stream(make: Any, items: Iterator[Any], workers: int) -> Iterator[dict[str, 
     rows = [vars(item) for item in items]
     if not rows:
         return
+    blocks = min(len(rows), MOST_BLOCKS)
     actors = max(1, (cores - workers) // workers)
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset = ray.data.from_items(rows, override_num_blocks=blocks)
     dataset = dataset.map_batches(
         _Maker, fn_constructor_args=(make,), batch_size=1, batch_format="numpy",
         compute=pool(actors), num_cpus=1,

@@ -20,7 +20,6 @@ from pipeline.training.settings import Level
 
 # Faces that are shuffled together: their shards are in memory at once, about 8 kB a face.
 WINDOW = 200_000
-SHARDS_IN_MEMORY = 256
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,8 @@ class MakeBatch:
 
     def __init__(self, shards: CropShards, faces: Faces, level: Level, seed: int) -> None:
         self.faces, self.level, self.seed = faces, level, seed
-        self._shards, self._read = shards, lru_cache(SHARDS_IN_MEMORY)(shards.read)
+        at_once = -(-2 * WINDOW * len(np.unique(faces.shard)) // max(1, len(faces)))
+        self._shards, self._read = shards, lru_cache(max(2, at_once))(shards.read)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the shards that it has read."""

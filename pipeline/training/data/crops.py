@@ -5,7 +5,6 @@ network wants it), `teacher` (its vector by the model to learn from), and `error
 crop.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -173,15 +172,16 @@ class CropShards:
 
     folder: Folder
 
+    @cached_property
     def names(self) -> list[str]:
-        """Return the names of the shards, in order."""
+        """The names of the shards, in order, as they were when they were asked for first."""
         return sorted(self.folder.files())
 
     def places(self) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
         """Return shard and row of each face that has a crop, and why others have none."""
         where: dict[str, tuple[int, int]] = {}
         missing: dict[str, str] = {}
-        for number, name in enumerate(self.names()):
+        for number, name in enumerate(self.names):
             table = self._table(name, ["face_id", "error"])
             for row, (face, error) in enumerate(
                 zip(table["face_id"].to_pylist(), table["error"].to_pylist(), strict=True)
@@ -194,7 +194,7 @@ class CropShards:
 
     def read(self, number: int) -> Shard:
         """Return a shard."""
-        table = self._table(self.names()[number], ["crop", "teacher"])
+        table = self._table(self.names[number], ["crop", "teacher"])
         vectors = table["teacher"].to_pylist()
         lengths = {len(one) for one in vectors if one is not None}
         teacher = None
@@ -214,9 +214,8 @@ class CropShards:
         return np.stack([found[pair] for pair in pairs])
 
     def _table(self, name: str, columns: list[str]) -> pa.Table:
-        data = io.BytesIO(self.folder.read(name))
-        with storage_errors("read", f"{self.folder.url}/{name}"):
-            return pq.read_table(data, columns=columns)
+        with storage_errors("read", f"{self.folder.url}/{name}"), self.folder.open(name) as file:
+            return pq.read_table(file, columns=columns)
 
 
 def decode(crop: bytes | None) -> Pixels:

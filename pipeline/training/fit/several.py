@@ -1,7 +1,7 @@
 """A training by workers on Ray, each with a GPU or a core."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,10 +21,8 @@ def fit_on_ray(task: Task, tell: Tell) -> Progressed:
     Raises:
         ResourceError: it has too few cores or GPUs.
     """
-    gpus = task.config.train_device == "cuda" or (
-        task.config.train_device == "auto" and torch.cuda.is_available()
-    )
-    result: Progressed = together(_Part(task, gpus), task.config.workers, gpus, tell)
+    gpus = {"auto": None, "cpu": False, "cuda": True}[task.config.train_device]
+    result: Progressed = together(_Part(task), task.config.workers, gpus, tell)
     return result
 
 
@@ -33,19 +31,16 @@ class _Part:
     """What each worker does."""
 
     task: Task
-    gpus: bool
 
-    def __call__(self, rank: int, workers: int, tell: Callable[..., None]) -> Progressed:
-        if not self.gpus:
+    def __call__(self, rank: int, workers: int, gpu: bool, tell: Callable[..., None]) -> Progressed:
+        task = self.task
+        if not gpu:
             torch.set_num_threads(1)
-        device = torch.device("cuda", torch.cuda.current_device()) if self.gpus else device_of(
-            self.task.config
-        )  # fmt: skip
+            task = replace(task, config=replace(task.config, train_device="cpu"))
         group = dist.group.WORLD if workers > 1 else None
-        team = Team(rank, workers, group, device)
-        return Fit(
-            self.task, team, _Streamed(workers) if spare_cores(workers) else ahead, tell
-        ).run()
+        team = Team(rank, workers, group, device_of(task.config))
+        batches = _Streamed(workers) if spare_cores(workers) else ahead
+        return Fit(task, team, batches, tell).run()
 
 
 @dataclass(frozen=True)
