@@ -121,7 +121,7 @@ def bring_back(lake: LakeStore, places: Mapping[str, Place]) -> None:
 
     _in_parts(gone, places.keys(), come_back)
     persons = people_of_gone(lake)
-    left = {f: p for f, p in persons.items() if f.rpartition("-")[0] not in places}
+    left = {f: p for f, p in persons.items() if schema.image_of(f) not in places}
     if left != persons:
         note_people_of_gone(lake, left)
 
@@ -239,7 +239,7 @@ def _same_ids(
             continue
         new = matrix(faces["embedding"].take(pa.array(rows)))
         taken = {face for face in corrected if face.startswith(f"{image}-")} | set(former)
-        number = max(int(face.rpartition("-")[2]) for face in taken) + 1
+        number = max(schema.rank_of(face) for face in taken) + 1
         matched = _matched(new @ vectors.T)
         for k, row in enumerate(rows.tolist()):
             if k in matched:

@@ -16,6 +16,21 @@ from pipeline.imaging.record import columns
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
+def face_id_of(image_id: str, rank: int) -> str:
+    """Return the id of a face by its rank in its image."""
+    return f"{image_id}-{rank}"
+
+
+def image_of(face_id: str) -> str:
+    """Return the image_id of the image that a face is on."""
+    return face_id.rpartition("-")[0]
+
+
+def rank_of(face_id: str) -> int:
+    """Return the rank of a face in its image, which its id ends with."""
+    return int(face_id.rpartition("-")[2])
+
+
 def field(
     name: str, kind: pa.DataType, doc: str, unit: str = "", required: bool = False
 ) -> pa.Field:

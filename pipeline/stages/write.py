@@ -106,7 +106,7 @@ class Write:
         """
         rank = itertools.count()
         while count:
-            face = f"{image_id}-{next(rank)}"
+            face = schema.face_id_of(image_id, next(rank))
             if not self.forgotten.faces or self.forgotten.key(face) not in self.forgotten.faces:
                 yield face
                 count -= 1

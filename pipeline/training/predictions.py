@@ -83,7 +83,7 @@ def _refuse_forgotten(forgotten: Forgotten, model: HeadModel, lake: str) -> None
     persons = sum(forgotten.key(one) in forgotten.persons for one in model.person_ids if one)
     faces = sum(
         forgotten.key(face) in forgotten.faces
-        or forgotten.key(face.rpartition("-")[0]) in forgotten.images
+        or forgotten.key(schema.image_of(face)) in forgotten.images
         for face in model.samples["face_id"].to_pylist()
     )
     if persons or faces:

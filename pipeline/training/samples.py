@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
 from pipeline.lake.lookup import Which, vectors_by_face
+from pipeline.lake.schema import image_of, rank_of
 from pipeline.lake.store import LakeStore
 from pipeline.training.labels import Class, Labels, LeftOut, labels_of
 
@@ -104,7 +105,7 @@ def read_samples(lake: LakeStore, file: str | None, which: Which) -> Samples:
 
 def _contents(lake: LakeStore, faces: Iterable[str]) -> dict[str, str]:
     """Return what the picture of each face is told by: the hash of its pixels, or bytes, or id."""
-    owners = {face: face.rpartition("-")[0] for face in faces}
+    owners = {face: image_of(face) for face in faces}
     rows = lake.read("images", CONTENT).to_pylist()
     content = {row["image_id"]: next(row[name] for name in CONTENT if row[name]) for row in rows}
     return {face: content[image] for face, image in owners.items() if image in content}
@@ -112,9 +113,9 @@ def _contents(lake: LakeStore, faces: Iterable[str]) -> dict[str, str]:
 
 def _leave_out_contradictions(labels: Labels, content: Mapping[str, str]) -> None:
     """Leave out faces of copies of a picture that are labelled differently."""
-    same: dict[tuple[str, str], set[str]] = {}
+    same: dict[tuple[str, int], set[str]] = {}
     for face in labels.of:
-        same.setdefault((content[face], face.rpartition("-")[2]), set()).add(face)
+        same.setdefault((content[face], rank_of(face)), set()).add(face)
     for copies in same.values():
         if len({labels.of[face] for face in copies}) > 1:
             for face in sorted(copies):

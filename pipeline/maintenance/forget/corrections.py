@@ -87,7 +87,7 @@ class Cleaner:
         return tuple(face for face in faces if not self._is_gone(face))
 
     def _is_gone(self, face: str) -> bool:
-        image = face.rpartition("-")[0]
+        image = schema.image_of(face)
         return (
             self.forgotten.key(face) in self.forgotten.faces | self.forgotten.images
             or self.forgotten.key(image) in self.forgotten.images

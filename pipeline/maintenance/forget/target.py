@@ -14,6 +14,7 @@ from pipeline.imaging.geometry import iou
 from pipeline.lake.columns import matrix
 from pipeline.lake.lookup import find_images, one_image
 from pipeline.lake.moves import people_of_gone
+from pipeline.lake.schema import image_of, rank_of
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.maintenance.forget.parts import strings
@@ -86,7 +87,7 @@ def find(
         find_image = find_images(lake, gone=True)
         for text in images:
             target.images.add(one_image(lake, text, find_image(text)))
-    owners = {face.rpartition("-")[0] for face in face_ids}
+    owners = {image_of(face) for face in face_ids}
     target.photos = _photos(lake, pc.field("image_id").isin(strings(target.images | owners)))
     _add_copies(lake, target)
     _take_faces(lake, target, face_ids)
@@ -193,7 +194,7 @@ def _same_face(face: Mapping[str, Any], faces: Sequence[Mapping[str, Any]]) -> s
 
 
 def _rank(face: Mapping[str, Any]) -> str:
-    return str(face["face_id"]).rpartition("-")[2]
+    return str(rank_of(face["face_id"]))
 
 
 def face_rows(lake: LakeStore, where: pc.Expression) -> list[dict[str, Any]]:

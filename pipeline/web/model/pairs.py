@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import FacelakeError
+from pipeline.lake.schema import image_of
 from pipeline.lake.store import LakeStore
 from pipeline.training.train import TEST, TRAIN
 from pipeline.web.pages import is_picture
@@ -92,7 +93,7 @@ def pictures(lake: LakeStore, pairs: Iterable[Pair]) -> tuple[dict[str, bytes], 
     """
     left = {face for one in pairs for face, _ in (*one.tested, *one.own, *one.others)}
     faces = pa.array(sorted(left), pa.string())
-    images = pa.array(sorted({face.rpartition("-")[0] for face in left}), pa.string())
+    images = pa.array(sorted({image_of(face) for face in left}), pa.string())
 
     def holds(part: str) -> bool:
         here = lake.read_part("images", part, ["image_id"])["image_id"]
