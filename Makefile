@@ -12,6 +12,8 @@ READY := $(VENV)/.ready
 PARALLEL ?= --numprocesses auto --dist worksteal
 # one thread a process: tests and workers share the cores among processes, not inside them
 export OMP_NUM_THREADS ?= 1
+# compiled modules are kept: the processes that tests start would compile them again and again
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test tests-with-ray tests-without check audit bench format clean
 
