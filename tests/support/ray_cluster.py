@@ -15,7 +15,7 @@ from functools import partialmethod
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_S = 180
+START_S, END_S = 180, 20
 # No token in the home, no usage report, no warning about GPUs.
 SETTINGS = {
     "RAY_AUTH_MODE": "disabled",
@@ -98,7 +98,10 @@ def main(place: Path) -> None:
         sys.stdin.read()
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        until = time.monotonic() + END_S
+        while os.path.exists(folder) and time.monotonic() < until:
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.2)  # Ray's last processes still write there
 
 
 if __name__ == "__main__":
