@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
 from pipeline.lake.checkpoints import in_process
 from pipeline.lake.store import LakeStore
-from tests.support.indexing import EXAMPLES, index
 from tests.support.killing import kill_in
 from tests.support.pictures import encoded, flipped, indexed, lake_of, photo, row
 
@@ -66,9 +66,10 @@ def test_dedupe_job(cluster, tmp_path) -> None:
     assert len(rows_found(lake)) > 30
 
 
-def test_the_example_photos_have_the_groups_that_a_person_would_make(cluster, tmp_path) -> None:
-    lake = tmp_path / "lake"
-    assert index(EXAMPLES, "--output", lake) == 0
+def test_the_example_photos_have_the_groups_that_a_person_would_make(
+    example_lake, tmp_path
+) -> None:
+    lake = shutil.copytree(example_lake, tmp_path / "lake")
     plan = tmp_path / "plan.csv"
     assert main(["dedupe", str(lake), "--plan", str(plan), "--mirrored", "--rotated"]) == 0
     assert pairs(plan) == {

@@ -18,6 +18,7 @@ from pipeline.maintenance.check import check
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 
+COPIES = 9  # enough for a run to be killed in its middle
 NAMES = ["obama-2012-closeup.jpg", "collins-nasa-portrait.png", "cat-no-face.png"]
 
 
@@ -76,9 +77,11 @@ def test_a_second_run_is_refused_and_a_dead_one_s_lock_is_not_minded(
     assert not lake.folder.exists(NAME)
 
 
+@pytest.mark.long
+@pytest.mark.xdist_group("private Ray")
 def test_a_killed_driver_loses_and_doubles_nothing(photos, tmp_path) -> None:
     """With a Ray of its own, which dies with the driver."""
-    for copy in range(24):
+    for copy in range(COPIES):
         for name in NAMES:
             (photos / f"{copy:02}-{name}").write_bytes((EXAMPLES / name).read_bytes())
     lake = tmp_path / "lake"
@@ -101,8 +104,8 @@ def test_a_killed_driver_loses_and_doubles_nothing(photos, tmp_path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     images, faces = tables(lake)
-    assert len(images) == images.image_id.nunique() == 25 * len(NAMES)
-    assert len(faces) == 25 * 2
+    assert len(images) == images.image_id.nunique() == (COPIES + 1) * len(NAMES)
+    assert len(faces) == (COPIES + 1) * 2
     assert check(LakeStore(str(lake))).findings == []
 
 

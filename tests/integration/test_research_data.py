@@ -33,9 +33,12 @@ def data() -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_lfw_from_shards_to_verification(cluster, data, tmp_path) -> None:
     lake = tmp_path / "lake"
-    assert index(data / "lfw-dev" / "*.tar", "--output", lake, "--no-thumbnails") == 0
+    # two pairs of actors, which leave CPUs of the cluster to other tests
+    pools = ["--detect-actors", "2", "--embed-actors", "2"]
+    assert index(data / "lfw-dev" / "*.tar", "--output", lake, "--no-thumbnails", *pools) == 0
     images = pd.read_parquet(lake / "images")
     assert len(images) == images.image_id.nunique() == 5373
     assert images.error.isna().all()

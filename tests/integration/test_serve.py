@@ -1,5 +1,6 @@
 """`facelake serve` as a process: a known person, a stranger, two photos, and how it ends."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,18 +11,19 @@ import pytest
 from pipeline import Lake, classify, verify
 from pipeline.models import load_detector, load_embedder
 from tests.support.examples import labels
-from tests.support.indexing import EXAMPLES, index
+from tests.support.indexing import EXAMPLES
 from tests.support.serve_process import running
 
 pytest.importorskip("sklearn")
+pytestmark = pytest.mark.xdist_group("serve")  # one server for most of them
 KNOWN, STRANGER = "obama-press-room.jpg", "collins-nasa-portrait.png"
 SIDES = ("obama-2012-portrait.jpg", "biden-2011-office.jpg")
 
 
 @pytest.fixture(scope="module")
-def model(cluster, tmp_path_factory):
+def model(example_lake, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    assert index(EXAMPLES, "--output", folder / "lake") == 0
+    shutil.copytree(example_lake, folder / "lake")
     labels(str(folder / "lake"), str(folder / "labels.csv"))
     options = {"min_images": 3, "bootstrap": 0}
     Lake(folder / "lake").train(folder / "model", folder / "labels.csv", **options)
@@ -99,7 +101,6 @@ def test_it_finishes_what_runs_and_ends(model, tmp_path, number):
 
 def test_a_model_of_another_embedder_ends_it(model, tmp_path):
     import json
-    import shutil
 
     other = shutil.copytree(model, tmp_path / "other")
     card = json.loads((other / "model.json").read_text())

@@ -22,7 +22,7 @@ from pipeline.commands.main import main
 from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.executor.index import prepare_models
 from pipeline.executor.progress import Watch
-from pipeline.lake import schema
+from pipeline.lake import lock, schema
 from pipeline.lake.store import LakeStore
 from pipeline.library import Lake
 from pipeline.stages.decode import Decode
@@ -163,6 +163,10 @@ def in_child(work) -> tuple[int, object]:
 def run(root: Path, command: str, numbers: list[int] | None) -> None:
     """Kill the command at each write, run it again, and print what differs from an uncut run."""
     made = root / "made"
+    lock.SETTLE_S = 0.01  # nobody else takes over the lock of a killed run
+    # imported once: each child would take seconds for them
+    import scipy.stats  # noqa: F401
+    import torch  # noqa: F401
 
     def again(name: str) -> Path:
         """A path of the same length, for places stand in the tables."""

@@ -16,6 +16,7 @@ from pipeline.models.cards.card import find_card
 from pipeline.models.embedder import load_embedder
 from pipeline.models.vectors import network_input
 from pipeline.storage.folder import Folder
+from pipeline.training import export
 from pipeline.training.classify import Classifier
 from pipeline.training.export import load_network, network_card
 from pipeline.training.model import load_model
@@ -41,6 +42,14 @@ def trained(archive):
     torch.set_num_threads(1)
     lake = Lake(archive / "lake")
     return lake.train(archive / "the family", "folders", licence="ours", teacher="lake", **OPTIONS)
+
+
+@pytest.fixture
+def onnx_of_another(trained, monkeypatch):
+    """Exporting to ONNX takes seconds; for tests that do not look at it, one network's will do."""
+    (file,) = Path(trained.folder).glob("network-*.onnx")
+    monkeypatch.setattr(export, "_onnx", lambda *_: file.read_bytes())
+    monkeypatch.setattr(export, "_difference", lambda *_: 0.0)
 
 
 def state(folder):
@@ -102,6 +111,7 @@ def test_the_model_tells_people_by_its_own_network(trained, archive, monkeypatch
         Lake(archive / "lake").classify(trained.folder)
 
 
+@pytest.mark.usefixtures("onnx_of_another")
 def test_a_further_training_begins_with_it(trained, archive):
     lake = Lake(archive / "lake")
     options = OPTIONS | {"freeze": 5, "learning_rate": 1e-9, "objective": "softmax"}
@@ -129,6 +139,7 @@ def test_weights_of_something_else_are_refused(trained, archive, network, init, 
         lake.train(archive / "m", "folders", **(OPTIONS | {"network": network, "init": given}))
 
 
+@pytest.mark.usefixtures("onnx_of_another")
 def test_without_labels_a_teacher_is_enough(archive, capsys):
     output = archive / "student"
     code = main([
@@ -148,6 +159,7 @@ def test_without_labels_a_teacher_is_enough(archive, capsys):
         load_model(Folder(str(output)))
 
 
+@pytest.mark.usefixtures("onnx_of_another")
 def test_what_cannot_be_read_again_is_left_out(tmp_path):
     training_lake(tmp_path, 12, 5)
     shutil.rmtree(tmp_path / "photos" / "p03")
