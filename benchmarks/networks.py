@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ from pipeline.models.embedder import load_embedder
 from pipeline.storage.folder import Folder
 from pipeline.training.data.crops import Cut, cut_crops
 from pipeline.training.fit.verification import held_pairs
-from pipeline.training.train import STRANGER_TEST
+from pipeline.training.train import STRANGER_TEST, TEST, TRAIN
+
+Parts = dict[str, list[tuple[str, str]]]
 
 SPEED_S, MEASURES = 5.0, ("accuracy", "auc", "eer", "tar_at_far_1e-02", "tar_at_far_1e-03")
 SMALL = [
@@ -42,31 +45,54 @@ SMALL = [
 
 
 def student(options: argparse.Namespace) -> None:
-    lake = LakeStore(options.lake)
-    rows = [row for row in samples(options.model) if row["part"] == STRANGER_TEST]
-    faces = [row["face_id"] for row in rows]
-    person = np.unique([row["label"] for row in rows], return_inverse=True)[1]
-    pairs = held_pairs(person.astype(np.int64), 0)
-    print(f"{len(faces)} faces of {person.max() + 1} people, {pairs.same.sum()} pairs of each kind")
+    lake, parts = LakeStore(options.lake), samples(options.model)
     with tempfile.TemporaryDirectory() as folder:
         tasks = TaskRunner(Workspace(Folder(folder)), in_process)
         own = load_embedder(options.model, precision="float32")
+        faces = [face for part in (TRAIN, TEST, STRANGER_TEST) for face, _ in parts[part]]
         shards = cut_crops(tasks, lake, set(faces), Cut(own.card))
         where, _ = shards.places()
         crops = shards.pixels([where[face] for face in faces])
     teacher = load_embedder(model_of(lake), precision="float32")
     vectors = {"teacher": vectors_of(lake, faces), "student": own.embed(crops)[0].astype(float)}
-    print("| embedder | " + " | ".join(MEASURES) + " | faces/s | weights |\n" + "|---" * 8 + "|")
+    row = {face: k for k, face in enumerate(faces)}
+    apart = [face for face, _ in parts[STRANGER_TEST]]
+    person = np.unique([label for _, label in parts[STRANGER_TEST]], return_inverse=True)[1]
+    pairs = held_pairs(person.astype(np.int64), 0)
+    known = len({who for _, who in parts[TEST]})
+    print(f"{len(apart)} faces of {person.max() + 1} strangers, {pairs.same.sum()} pairs of a kind")
+    print(f"{len(parts[TEST])} faces of {known} known people")
+    print("| embedder | " + " | ".join(MEASURES) + " | named by centroid | faces/s | weights |")
+    print("|---" * (len(MEASURES) + 4) + "|")
     for name, embedder in (("teacher", teacher), ("student", own)):
-        found = verification(pair_scores(vectors[name], pairs), pairs, bootstrap=1000)
+        held = vectors[name][[row[face] for face in apart]]
+        found = verification(pair_scores(held, pairs), pairs, bootstrap=1000)
         cells = [interval(found, one) for one in MEASURES]
         card = find_card(model_of(lake) if name == "teacher" else options.model)
-        print(f"| {name} | {' | '.join(cells)} | {speed(embedder, crops):.0f} | {size(card)} |")
+        cells += [f"{named(vectors[name], row, parts):.4f}", f"{speed(embedder, crops):.0f}"]
+        print(f"| {name} | {' | '.join(cells)} | {size(card)} |")
 
 
-def samples(folder: str) -> list[dict[str, str]]:
+def named(vectors: np.ndarray, row: dict[str, int], parts: Parts) -> float:
+    """Return how many faces of the test are nearest to the mean of their own person."""
+    people = sorted({label for _, label in parts[TRAIN]})
+    means = []
+    for who in people:
+        mean = vectors[[row[face] for face, label in parts[TRAIN] if label == who]].mean(axis=0)
+        means.append(mean / np.linalg.norm(mean))
+    tested = vectors[[row[face] for face, _ in parts[TEST]]]
+    nearest = (tested @ np.stack(means).T).argmax(axis=1)
+    right = [people[k] == label for k, (_, label) in zip(nearest, parts[TEST], strict=True)]
+    return float(np.mean(right))
+
+
+def samples(folder: str) -> Parts:
+    """Return face and label of the faces of each part of a model."""
     (file,) = Path(folder).glob("samples-*.parquet")
-    return pq.read_table(file).to_pylist()
+    parts: Parts = defaultdict(list)
+    for one in pq.read_table(file).to_pylist():
+        parts[one["part"]].append((one["face_id"], one["label"]))
+    return parts
 
 
 def model_of(lake: LakeStore) -> str:

@@ -26,7 +26,7 @@ from tests.support.poison import poison
 
 PHOTO_FILES = sorted(p for p in PHOTOS.iterdir() if p.suffix in (".jpg", ".png"))
 # Enough for a start on a machine that does other things, too little to wait for in a test.
-TIMEOUT_S = 2.0
+TIMEOUT_S, PATIENT_S = 2.0, 20.0
 MEMORY_BYTES = 256 * 2**20
 
 
@@ -132,15 +132,17 @@ def test_hang(poisoned, how):
     began = time.monotonic()
     error = failure(poisoned, poison(how))
     assert (error.code, error.detail) == (ErrorCode.TIMEOUT, "decoding took more than 2 s")
-    assert TIMEOUT_S <= time.monotonic() - began < TIMEOUT_S + 5
+    assert time.monotonic() - began >= TIMEOUT_S
     assert child.returncode == -signal.SIGKILL
     same(poisoned.decode(jpeg()), jpeg())
 
 
-def test_hog(poisoned):
-    error = failure(poisoned, poison("hog"))
-    assert error.code == ErrorCode.OUT_OF_MEMORY
-    same(poisoned.decode(jpeg()), jpeg())
+def test_hog():
+    # on a busy machine it takes seconds until the memory is taken
+    with Poisoned(limits(timeout_s=PATIENT_S, memory_bytes=MEMORY_BYTES)) as poisoned:
+        error = failure(poisoned, poison("hog"))
+        assert error.code == ErrorCode.OUT_OF_MEMORY
+        same(poisoned.decode(jpeg()), jpeg())
 
 
 def test_killed_from_outside_is_taken_for_want_of_memory(poisoned):
@@ -416,7 +418,7 @@ def test_poison_among_good_images_costs_its_own_rows_only(monkeypatch):
     }
     images = [culprits[i][0] if i in culprits else jpeg(i, 20 + i, 30) for i in range(14)]
     monkeypatch.setattr(stage, "TABLE_PIXELS", 2000)
-    decoding = Decode(DecodeConfig(timeout_s=TIMEOUT_S, memory_bytes=MEMORY_BYTES))
+    decoding = Decode(DecodeConfig(timeout_s=PATIENT_S / 2, memory_bytes=MEMORY_BYTES))
     tables = list(pickle.loads(pickle.dumps(decoding))(batch(images)))
     assert len(tables) > 2
     rows = pa.concat_tables(tables).to_pylist()
