@@ -24,7 +24,7 @@ from pipeline.lake.store import LakeStore
 from tests.support.examples import margin, people
 from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 
-CTRL_C_COPIES = 3  # enough for the run to be stopped in its middle
+CTRL_C_COPIES = 7  # enough for the run to be stopped in its middle
 FACES = {  # faces that a person sees, by photo
     "biden-2011-office.jpg": 1,
     "biden-official-portrait.jpg": 1,
