@@ -12,6 +12,7 @@ from pipeline.storage.folder import Folder
 from pipeline.training.fit.alone import fit_alone
 from pipeline.training.fit.several import fit_on_ray
 from pipeline.training.network import Means, prepare
+from pipeline.training.networks.build import build
 from pipeline.training.settings import NetworkConfig, TrainConfig
 from tests.support.training_lakes import training_lake
 
@@ -51,3 +52,26 @@ def test_workers_that_cannot_be_had_and_what_workers_refuse_are_told(task):
     half = replace(task.config, workers=1, train_precision="float16", train_device="cpu")
     with pytest.raises(ConfigError, match="float16 needs a GPU"):
         fit_on_ray(replace(task, config=half), lambda *_: None)
+
+
+@pytest.mark.s3
+def test_crops_and_checkpoints_lie_on_s3(s3, tmp_path):
+    lake, _ = training_lake(tmp_path, 12, 6)
+    config = TrainConfig(min_images=3, network=replace(NETWORK, workers=1, checkpoint_steps=1))
+    means = Means(WeightStore(), in_process, lambda *_: None)
+    model = Folder("s3://photos/model", s3.settings)
+    remote = prepare(lake, "folders", model, config, means).task
+    whole = fit_alone(replace(remote, folder=Folder(str(tmp_path / "here"))), lambda *_: None)
+
+    def lost(figures, done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_alone(remote, lost)
+    assert {"checkpoint.json"} < set(model.child("training").files())
+    begun = []
+    resumed = fit_alone(remote, lambda *told: begun.append(told[1]))
+    assert begun[0] == 3
+    assert resumed.losses == whole.losses
+    assert set(remote.checkpoints.best()) == set(build("mobileface").state_dict())
