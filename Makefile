@@ -8,11 +8,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# unit and browser tests run on all cores, and beside them those that share one Ray, two at a time
+# unit and browser tests run on all cores, and beside them those that share one Ray, one by one:
+# two jobs at once may take all of its cores for their actors, and wait for each other
 PARALLEL ?= --numprocesses auto --dist worksteal
-SHARING ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
-# these look at all processes and folders of the machine: no other run may be at work
-ALONE := tests/integration/test_private.py
 # one thread a process: tests and workers share the cores among processes, not inside them
 export OMP_NUM_THREADS ?= 1
 # compiled modules are kept: the processes that tests start would compile them again and again
@@ -40,8 +38,7 @@ test: setup
 	$(MAKE) --jobs 2 --output-sync=line tests-with-ray tests-without
 
 tests-with-ray: setup
-	$(BIN)/python -m pytest $(SHARING) --durations 10 --ignore $(ALONE) tests/integration
-	$(BIN)/python -m pytest --durations 10 $(ALONE)
+	$(BIN)/python -m pytest --durations 10 tests/integration
 
 tests-without: setup
 	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit tests/property tests/browser
