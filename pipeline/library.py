@@ -499,12 +499,15 @@ class Lake:
         on_ray = place.ray == "always" or (
             place.ray == "auto" and (config.network.workers > 1 or "RAY_ADDRESS" in os.environ)
         )
-        with shown(place.progress) as progress, mapper(on_ray) as tasks:
+        with (
+            shown(place.progress) as progress,
+            mapper(on_ray) as tasks,
+            fitting(config.network, on_ray, progress) as fit,
+        ):
             with readable(self.store, run_id, place.wait, may_be_read_only=True):
                 means = Means(WeightStore.at(*self._weights), tasks, progress)
                 prepared = prepare(self.store, labels, folder, config, means)
-            with fitting(config.network, on_ray, progress) as fit:
-                return learn(prepared, folder, config, run_id, fit, page_of(self.store))
+            return learn(prepared, folder, config, run_id, fit, page_of(self.store))
 
     def classify(
         self,

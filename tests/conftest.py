@@ -1,7 +1,5 @@
 """Fixtures that all tests share."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +11,9 @@ from PIL import Image
 from pipeline.config import DetectConfig
 from pipeline.models.detector import load_detector
 from tests.support.builders import PHOTOS, Archive
-from tests.support.ray_cluster import Holder
 
 # Threads that spin for two cores shared with other work take ten times as long.
 torch.set_num_threads(1)
-HOLDER = pytest.StashKey[Holder]()
-PLACE = pytest.StashKey[Path]()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node) -> None:
-    """Tell each worker of pytest-xdist where it will read of the Ray cluster that they share."""
-    if PLACE not in node.config.stash:
-        node.config.stash[PLACE] = Path(tempfile.mkdtemp()) / "place.json"
-    node.workerinput["cluster"] = str(node.config.stash[PLACE])
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node, ids) -> None:
-    """Start that cluster when there are tests that may need it."""
-    stash = node.config.stash
-    if HOLDER not in stash and any(one.startswith("tests/integration/") for one in ids):
-        stash[HOLDER] = Holder(stash[PLACE])
-
-
-def pytest_unconfigure(config) -> None:
-    if HOLDER in config.stash:
-        config.stash[HOLDER].close()
-    if PLACE in config.stash:
-        shutil.rmtree(config.stash[PLACE].parent)
-
-
-def pytest_collection_modifyitems(items) -> None:
-    """Let long tests begin first, so that no worker is left with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")

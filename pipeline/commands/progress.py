@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from pipeline.commands.interrupts import Interrupts
 from pipeline.commands.output import duration, say
@@ -117,21 +117,32 @@ def bar(console: Console) -> Iterator[checkpoints.Progress]:
     The step of a line may change with every call, as the loss of a training does.
     """
     if not console.is_terminal:
-        last = [-float(LINE_EVERY_S)]
-
-        def line(step: str, done: int, total: int) -> None:
-            now = time.monotonic()
-            if now - last[0] >= LINE_EVERY_S or done == total:
-                last[0] = now
-                say(console, f"{step} ({done:,} of {total:,})")
-
-        yield line
+        yield _lines(console)
         return
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"), console=console,
+        TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), console=console,
     ) as drawn:  # fmt: skip
         task = drawn.add_task("reading the lake", total=None)
         yield lambda step, done, total: drawn.update(
             task, description=step, completed=done, total=total or None
         )
+
+
+def _lines(console: Console) -> checkpoints.Progress:
+    """Return what prints a line now and then, with the time that is left."""
+    last = -float(LINE_EVERY_S)
+    begun, first, whole = 0.0, 0, -1  # of the work whose total was told last
+
+    def line(step: str, done: int, total: int) -> None:
+        nonlocal last, begun, first, whole
+        now = time.monotonic()
+        if total != whole:
+            begun, first, whole = now, done, total
+        if now - last >= LINE_EVERY_S or done == total:
+            last = now
+            left = (now - begun) * (total - done) / (done - first) if first < done < total else 0
+            say(console, f"{step} ({done:,} of {total:,}"
+                + (f", {duration(left)} left)" if left else ")"))  # fmt: skip
+
+    return line

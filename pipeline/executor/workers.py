@@ -149,7 +149,7 @@ def stream(make: Any, items: Iterator[Any], workers: int) -> Iterator[dict[str, 
         compute=pool(actors), num_cpus=1,
     )  # fmt: skip
     for batch in dataset.iter_batches(batch_size=1, prefetch_batches=2, batch_format="numpy"):
-        yield {name: np.asarray(value[0]) for name, value in batch.items()}
+        yield {name: np.array(value[0]) for name, value in batch.items()}  # torch writes to them
 
 
 def spare_cores(workers: int) -> bool:

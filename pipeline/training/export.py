@@ -2,12 +2,9 @@
 
 import json
 import logging
-import os
 import re
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,11 +13,12 @@ import torch
 from torch import Tensor
 
 from pipeline.arrays import Pixels
-from pipeline.errors import ConfigError, TrainingError
+from pipeline.errors import TrainingError
 from pipeline.models.cards.card import ModelCard, ModelFile
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.vectors import network_input
 from pipeline.storage.scratch import scratch
+from pipeline.training.extra import extra
 from pipeline.training.networks.build import DIMENSION, INPUTS, build
 from pipeline.training.networks.network import Network
 from pipeline.training.settings import NetworkName
@@ -68,10 +66,7 @@ def exported(network: Network, card: ModelCard, run_id: str, probe: Pixels) -> d
         TrainingError: the vectors differ.
     """
     stem = f"network-{run_id}"
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise _missing("safetensors") from error
+    save = extra("safetensors.torch", "safetensors").save
     state = {name: one.contiguous() for name, one in network.state_dict().items()}
     weights = save(state, {"network": card.name})
     toml = card_text(card, f"{stem}.{ONNX}")
@@ -89,10 +84,7 @@ def exported(network: Network, card: ModelCard, run_id: str, probe: Pixels) -> d
 def _onnx(network: Network, card: ModelCard) -> bytes:
     example = torch.zeros(2, 3, card.input_size, card.input_size)
     batch = torch.export.Dim("faces", min=1)
-    try:
-        import onnxscript  # noqa: F401  # what torch.onnx.export needs
-    except ImportError as error:
-        raise _missing("onnxscript") from error
+    extra("onnxscript", "onnxscript")  # torch.onnx.export needs it
     # what torch says of its own parts, and that torchvision is not there
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with scratch() as folder, warnings.catch_warnings():
@@ -134,21 +126,8 @@ def card_text(card: ModelCard, file: str) -> str:
 
 def own_embedder(files: Mapping[str, bytes]) -> Embedder:
     """Return the embedder of a trained model's files: the card and the ONNX file."""
-    with _on_disk(files) as card:
-        return load_embedder(card, precision="float32")
-
-
-@contextmanager
-def _on_disk(files: Mapping[str, Any]) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {name: os.path.join(folder, name) for name in files}
-        for name, path in paths.items():
-            Path(path).write_bytes(files[name])
-        yield next(path for name, path in paths.items() if name.endswith(f".{CARD}"))
-
-
-def _missing(package: str) -> ConfigError:
-    return ConfigError(
-        f"Training a network needs {package}: pip install 'facelake[train]'; what was trained is "
-        "used without it"
-    )
+    with scratch() as folder:
+        for name, data in files.items():
+            Path(folder, name).write_bytes(data)
+        (card,) = Path(folder).glob(f"*.{CARD}")
+        return load_embedder(str(card), precision="float32")

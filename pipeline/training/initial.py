@@ -1,7 +1,5 @@
 """Weights to begin a training with: of an earlier one, or published for InceptionResnetV1."""
 
-import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +11,9 @@ from pipeline.models.facenet.inception_resnet_v1 import load_weights
 from pipeline.models.weights.checkpoint import read_checkpoint
 from pipeline.models.weights.store import WeightStore
 from pipeline.storage.folder import Folder
-from pipeline.training.model import CARD
+from pipeline.training.extra import extra
+from pipeline.training.fit.checkpoint import packed
+from pipeline.training.model import CARD, read_card, read_file
 from pipeline.training.networks.build import FaceNet
 from pipeline.training.settings import NetworkConfig
 
@@ -21,7 +21,7 @@ from pipeline.training.settings import NetworkConfig
 def initial_weights(
     config: NetworkConfig, options: Mapping[str, Any], store: WeightStore
 ) -> bytes | None:
-    """Return the weights that `init` names as torch saves them; None without.
+    """Return the weights that `init` names, packed; None without.
 
     Raises:
         ConfigError: they are of another network, or there are none.
@@ -41,26 +41,19 @@ def initial_weights(
             "facelake train --network made, or, for inception-resnet-v1, facenet-vggface2 or "
             "facenet-casia-webface"
         )
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
+    return packed(state)
 
 
 def _trained(folder: Folder, config: NetworkConfig) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors.torch import load
-    except ImportError as error:
-        raise ConfigError("--init needs safetensors: pip install 'facelake[train]'") from error
+    safetensors = extra("safetensors.torch", "safetensors")
     if not folder.exists(CARD):
         raise ConfigError(f"There is no trained model in {folder.url}; see --init")
-    card = json.loads(folder.read(CARD))
+    card, _ = read_card(folder)
     network = card.get("network", {}).get("name")
     if network != config.network:
-        raise ConfigError(
-            f"The model in {folder.url} is {network or 'a head without a network'}, not "
-            f"{config.network}; give --network {network}" if network else
-            f"The model in {folder.url} is a head without a network; nothing can begin with it"
-        )  # fmt: skip
+        known = f"is {network}, not {config.network}; give --network {network}"
+        unknown = "is a head without a network; nothing can begin with it"
+        raise ConfigError(f"The model in {folder.url} {known if network else unknown}")
     name = next(one for one in card["files"] if one.endswith(".safetensors"))
-    state: dict[str, torch.Tensor] = load(folder.read(name))
+    state: dict[str, torch.Tensor] = safetensors.load(read_file(folder, name, card))
     return state

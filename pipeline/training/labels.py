@@ -115,9 +115,7 @@ def _folders(lake: LakeStore) -> dict[str, str | None]:
     """Return the folder of each photo by image_id; None for one at the top of its archive."""
     labels: dict[str, str | None] = {}
     for row in lake.read("images", ["image_id", "uri", "shard"]).to_pylist():
-        archive = archive_of(row["uri"], row["shard"] or "")
-        inside = row["uri"][len(archive) + 1 :] if archive else row["uri"]
-        *folders, _ = inside.split("/")
+        *folders, _ = _place(row)[1].split("/")
         labels[row["image_id"]] = folders[-1] if folders and folders[-1] else None
     return labels
 
@@ -132,10 +130,9 @@ def _beside(lake: LakeStore) -> dict[str, str | None]:
     rows = lake.read("images", ["image_id", "uri", "shard"]).to_pylist()
     tars: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        archive = archive_of(row["uri"], row["shard"] or "")
+        archive, name = _place(row)
         if archive and archive_kind(archive) == "tar":
-            key = _sample(row["uri"][len(archive) + 1 :])
-            tars.setdefault(archive, {}).setdefault(key, []).append(row["image_id"])
+            tars.setdefault(archive, {}).setdefault(_sample(name), []).append(row["image_id"])
     if not tars:
         raise ConfigError(
             f"The photos of {lake.folder.url} lie in no tars, so they have no labels of "
@@ -150,6 +147,12 @@ def _beside(lake: LakeStore) -> dict[str, str | None]:
                 for image in images.get(_sample(name), []):
                     labels[image] = labels[image] or label
     return labels
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return the archive of a photo, if it lies in one, and its name there, or its uri."""
+    archive = archive_of(row["uri"], row["shard"] or "")
+    return archive, row["uri"][len(archive) + 1 :] if archive else row["uri"]
 
 
 def _sample(name: str) -> str:

@@ -9,7 +9,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from zipfile import BadZipFile
@@ -151,27 +152,67 @@ def load_model(folder: Folder) -> HeadModel:
             else f"There is no model in {folder.url}; make one with `facelake train`"
         )  # fmt: skip
         raise ConfigError(what)
+    card, digest = read_card(folder)
+    if card["kind"] == "network":
+        raise ConfigError(
+            f"The model in {folder.url} is a network that was trained without labels: it embeds, "
+            "but knows nobody; index with --embedder, or train a head on its vectors"
+        )
+    if card["kind"] != "head":
+        raise _unknown(folder, card)
+    with _undamaged(folder):
+        names = [name for name in card["files"] if not name.endswith(NOT_READ)]
+        contents = {name: read_file(folder, name, card) for name in names}
+        return _model(card, digest, contents)
+
+
+def read_card(folder: Folder) -> tuple[dict[str, Any], str]:
+    """Return the card of a model that is there, and its SHA-256.
+
+    Raises:
+        ConfigError: another version wrote it.
+        StorageError: it is damaged.
+    """
     data = folder.read(CARD)
-    try:
-        card = json.loads(data)
-        if card["kind"] == "network":
-            raise ConfigError(
-                f"The model in {folder.url} is a network that was trained without labels: it "
-                "embeds, but knows nobody; index with --embedder, or train a head on its vectors"
-            )
-        if card["format"] != FORMAT or card["kind"] != "head":
-            raise ConfigError(
-                f"The model in {folder.url} is of format {card['format']}, kind {card['kind']}, "
-                f"which this version does not read; it reads {FORMAT}, head"
-            )
+    with _undamaged(folder):
+        card: dict[str, Any] = json.loads(data)
+        if card["format"] != FORMAT:
+            raise _unknown(folder, card)
         if not all(NAMES.fullmatch(name) for name in card["files"]):
             raise ValueError("it names files that are not a model's")
-        names = [name for name in card["files"] if not name.endswith(NOT_READ)]
-        contents = {name: _checked(folder, name, card) for name in names}
-        return _model(card, hashlib.sha256(data).hexdigest(), contents)
+        return card, hashlib.sha256(data).hexdigest()
+
+
+def read_file(folder: Folder, name: str, card: Mapping[str, Any]) -> bytes:
+    """Return a file of a model.
+
+    Raises:
+        StorageError: it is not what was written.
+    """
+    try:
+        data = folder.read(name)
+    except StorageError as error:
+        raise _damaged(folder, f"{name} cannot be read") from error
+    if hashlib.sha256(data).hexdigest() != card["files"][name]["sha256"]:
+        raise _damaged(folder, f"{name} is not what was written")
+    return data
+
+
+@contextmanager
+def _undamaged(folder: Folder) -> Iterator[None]:
+    """Raise StorageError where what is read of a model is not what a model has."""
+    try:
+        yield
     except (ValueError, KeyError, TypeError, AttributeError, OSError, BadZipFile,
             pa.ArrowException) as error:  # fmt: skip
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+
+
+def _unknown(folder: Folder, card: Mapping[str, Any]) -> ConfigError:
+    return ConfigError(
+        f"The model in {folder.url} is of format {card['format']}, kind {card['kind']}, which "
+        f"this version does not read; it reads {FORMAT}, head"
+    )
 
 
 def _model(card: dict[str, Any], digest: str, contents: Mapping[str, bytes]) -> HeadModel:
@@ -192,16 +233,6 @@ def _model(card: dict[str, Any], digest: str, contents: Mapping[str, bytes]) -> 
         pq.read_table(io.BytesIO(stems["samples"]), columns=["face_id", "part"]),
         {name: data for name, data in contents.items() if name.startswith("network-")},
     )  # fmt: skip
-
-
-def _checked(folder: Folder, name: str, card: Mapping[str, Any]) -> bytes:
-    try:
-        data = folder.read(name)
-    except StorageError as error:
-        raise _damaged(folder, f"{name} cannot be read") from error
-    if hashlib.sha256(data).hexdigest() != card["files"][name]["sha256"]:
-        raise _damaged(folder, f"{name} is not what was written")
-    return data
 
 
 def _damaged(folder: Folder, what: str) -> StorageError:

@@ -102,6 +102,13 @@ def prepare(
     """
     own = config.network
     assert own.network is not None
+    if labels == NONE and own.objective != "none":
+        raise ConfigError(
+            f"--objective {own.objective} needs labels; without them there is a --teacher with "
+            "--objective none"
+        )
+    order_of(config).check_numbers(own.workers)
+    init = initial_weights(own, folder.options, means.weights)
     samples = unlabelled(lake) if labels == NONE else read_samples(lake, labels, config.face)
     card = network_card(own.network, "network", {})
     key = _key(samples.faces, card, own.teacher)
@@ -124,24 +131,14 @@ def prepare(
     else:
         division = divide(samples, config, held_out(samples, config))
     places = np.array([where[face] for face in division.samples.faces], np.int64)
-    task = _task(division, places, shards, config, folder)
-    task = replace(task, init=initial_weights(own, folder.options, means.weights))
+    task = replace(_task(division, places, shards, config, folder), init=init)
     task.order.check(task.train, own.workers)
     task.checkpoints.check()
     return Prepared(division, places, shards, lake.existing_models(), task)
 
 
 def without_labels(samples: Samples, config: TrainConfig) -> Division:
-    """Return faces that only a teacher tells about; some pictures are kept apart.
-
-    Raises:
-        ConfigError: the objective needs labels.
-    """
-    if config.network.objective != "none":
-        raise ConfigError(
-            f"--objective {config.network.objective} needs labels; without them there is a "
-            "--teacher with --objective none"
-        )
+    """Return faces that only a teacher tells about; some pictures are kept apart."""
     pictures = np.unique(samples.image)
     count = max(LEAST_HELD, round(config.network.held_out * len(pictures)))
     random = np.random.default_rng((config.seed, 4))
@@ -241,18 +238,23 @@ def _task(
     held = held[np.argsort(places[held, 0], kind="stable")]
     train = Faces(places[chosen, 0], places[chosen, 1], samples.person[chosen])
     teacher = _vectors(shards, places[held]) if own.teacher is not None else None
-    images = own.images_per_person or (4 if own.objective == "triplet" else None)
-    order = Order(own.batch, min(own.chunk, own.batch), images, config.seed)
     settings = {k: v for k, v in asdict(own).items() if k not in ELSEWHERE} | {"seed": config.seed}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for array in (train.shard, train.row, train.target, held):
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
     return Task(
-        own, order, shards, train,
+        own, order_of(config), shards, train,
         Held(places[held, 0], places[held, 1], samples.person[held], teacher),
         division.learnt, None if teacher is None else teacher.shape[1], None,
         folder.child(CHECKPOINTS), digest.hexdigest(),
     )  # fmt: skip
+
+
+def order_of(config: TrainConfig) -> Order:
+    """Return how faces come into batches."""
+    own = config.network
+    images = own.images_per_person or (4 if own.objective == "triplet" else None)
+    return Order(own.batch, min(own.chunk, own.batch), images, config.seed)
 
 
 def _vectors(shards: CropShards, places: Ints) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -264,11 +266,10 @@ def _vectors(shards: CropShards, places: Ints) -> np.ndarray[Any, np.dtype[np.fl
 
 
 def _embedded(embed: Callable[..., Any], prepared: Prepared) -> Floats64:
-    places, parts = prepared.places, []
-    for start in range(0, len(places), EMBED_BATCH):
-        crops = prepared.shards.pixels(places[start : start + EMBED_BATCH])
-        parts.append(embed(crops)[0].astype(np.float64))
-    return np.concatenate(parts)
+    by_shard = np.argsort(prepared.places[:, 0], kind="stable")  # so that each is read once
+    crops = prepared.shards.batches(prepared.places[by_shard], EMBED_BATCH)
+    vectors: Floats64 = np.concatenate([embed(some)[0].astype(np.float64) for some in crops])
+    return vectors[np.argsort(by_shard)]
 
 
 def _key(faces: Sequence[str], card: ModelCard, teacher: str | None) -> str:

@@ -77,8 +77,6 @@ def test_a_second_run_is_refused_and_a_dead_one_s_lock_is_not_minded(
     assert not lake.folder.exists(NAME)
 
 
-@pytest.mark.long
-@pytest.mark.xdist_group("private Ray")
 def test_a_killed_driver_loses_and_doubles_nothing(photos, tmp_path) -> None:
     """With a Ray of its own, which dies with the driver."""
     for copy in range(COPIES):
@@ -99,6 +97,7 @@ def test_a_killed_driver_loses_and_doubles_nothing(photos, tmp_path) -> None:
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
+    assert len(tables(lake)[0]) < (COPIES + 1) * len(NAMES)  # in its middle
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=240, check=False
     )

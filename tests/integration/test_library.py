@@ -64,7 +64,6 @@ def demo(cluster, tmp_path_factory):
     return folder
 
 
-@pytest.mark.xdist_group("documents")
 @pytest.mark.parametrize(
     "document", [d for d in DOCUMENTS if snippets(d)], ids=lambda path: path.name
 )

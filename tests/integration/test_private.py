@@ -13,8 +13,6 @@ import pytest
 from tests.support.bad_server import bad_server
 from tests.support.builders import jpeg
 
-# A run with a private Ray removes what killed ones left: not while another test looks at it.
-pytestmark = pytest.mark.xdist_group("private Ray")
 CANARY = "canary-5e0f3b7a-secret"
 RAY = """
 import os, sys

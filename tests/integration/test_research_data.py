@@ -33,10 +33,9 @@ def data() -> Path:
     return folder
 
 
-@pytest.mark.long
 def test_lfw_from_shards_to_verification(cluster, data, tmp_path) -> None:
     lake = tmp_path / "lake"
-    # two pairs of actors, which leave CPUs of the cluster to other tests
+    # two pairs of actors start faster than four, and do the work of two cores
     pools = ["--detect-actors", "2", "--embed-actors", "2"]
     assert index(data / "lfw-dev" / "*.tar", "--output", lake, "--no-thumbnails", *pools) == 0
     images = pd.read_parquet(lake / "images")

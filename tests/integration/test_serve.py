@@ -15,7 +15,6 @@ from tests.support.indexing import EXAMPLES
 from tests.support.serve_process import running
 
 pytest.importorskip("sklearn")
-pytestmark = pytest.mark.xdist_group("serve")  # one server for most of them
 KNOWN, STRANGER = "obama-press-room.jpg", "collins-nasa-portrait.png"
 SIDES = ("obama-2012-portrait.jpg", "biden-2011-office.jpg")
 

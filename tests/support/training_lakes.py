@@ -14,6 +14,11 @@ from tests.support.photo_lakes import REVISION, image_id
 
 SIDE, DIMENSION = 128, 16
 SHIFT = 8
+# A network that is trained on such a lake in seconds.
+QUICK = {
+    "network": "mobileface", "epochs": 1, "batch": 8, "chunk": 8, "held_out": 0.34, "warmup": 0.5,
+    "min_images": 3, "bootstrap": 0, "false_alarms": 0.2,
+}  # fmt: skip
 
 
 def picture(person, k):

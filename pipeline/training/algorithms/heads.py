@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Floats64, Ints
-from pipeline.errors import ConfigError
+from pipeline.training.extra import extra
 
 Kind = Literal["logistic", "svm", "centroid", "knn"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -186,12 +186,4 @@ def sklearn(module: str) -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    from importlib import import_module
-
-    try:
-        return import_module(f"sklearn.{module}")
-    except ImportError as error:
-        raise ConfigError(
-            "Training needs scikit-learn: pip install 'facelake[train]'; what was trained is used "
-            "without it"
-        ) from error
+    return extra(f"sklearn.{module}", "scikit-learn")

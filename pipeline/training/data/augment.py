@@ -5,13 +5,15 @@ is drawn is drawn here, from a generator of NumPy, so that a batch depends on it
 run that is resumed sees what it would have seen.
 """
 
+from typing import Any
+
 import numpy as np
 import simplejpeg
 import torch
 from torch import Tensor
 
 from pipeline.arrays import Pixels
-from pipeline.errors import ConfigError
+from pipeline.training.extra import extra
 from pipeline.training.settings import Level
 
 Random = np.random.Generator
@@ -62,14 +64,8 @@ def augmented(crops: Pixels, level: Level, random: Random) -> Pixels:
     return pixels
 
 
-def _kornia() -> object:
-    try:
-        import kornia
-    except ImportError as error:
-        raise ConfigError(
-            "Augmentation needs Kornia: pip install 'facelake[train]', or give --augment flip"
-        ) from error
-    return kornia
+def _kornia() -> Any:
+    return extra("kornia", "Kornia")
 
 
 def _uniform(random: Random, low: float, high: float, count: int) -> Tensor:
@@ -82,7 +78,7 @@ def _warp(x: Tensor, random: Random) -> Tensor:
     angle, zoom = _uniform(random, -DEGREES, DEGREES, count), _uniform(
         random, 1 - ZOOM, 1 + ZOOM, count
     )  # fmt: skip
-    transform = _kornia().geometry.transform  # type: ignore[attr-defined]
+    transform = _kornia().geometry.transform
     centre = torch.full((count, 2), (side - 1) / 2)
     matrix = transform.get_rotation_matrix2d(centre, angle, zoom[:, None].expand(-1, 2))
     shift = SHIFT * side
@@ -93,7 +89,7 @@ def _warp(x: Tensor, random: Random) -> Tensor:
 
 def _colour(x: Tensor, random: Random) -> Tensor:
     """Change brightness, contrast and saturation."""
-    enhance = _kornia().enhance  # type: ignore[attr-defined]
+    enhance = _kornia().enhance
     low, high, count = 1 - COLOUR, 1 + COLOUR, len(x)
     x = enhance.adjust_brightness(x, _uniform(random, -COLOUR, COLOUR, count))
     x = enhance.adjust_contrast_with_mean_subtraction(x, _uniform(random, low, high, count))
@@ -104,14 +100,14 @@ def _colour(x: Tensor, random: Random) -> Tensor:
 
 
 def _grey(x: Tensor, random: Random) -> Tensor:
-    grey: Tensor = _kornia().color.rgb_to_grayscale(x)  # type: ignore[attr-defined]
+    grey: Tensor = _kornia().color.rgb_to_grayscale(x)
     return grey.expand_as(x)
 
 
 def _blur(x: Tensor, random: Random) -> Tensor:
     sigma = _uniform(random, *BLUR, len(x)) * (x.shape[-1] / 112)
     size = 2 * round(3 * BLUR[1] * x.shape[-1] / 112 / 2) + 1
-    filters = _kornia().filters  # type: ignore[attr-defined]
+    filters = _kornia().filters
     blurred: Tensor = filters.gaussian_blur2d(x, size, sigma[:, None].expand(-1, 2))
     return blurred
 

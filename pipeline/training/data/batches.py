@@ -55,11 +55,11 @@ class Order:
     images: int | None = None
     seed: int = 0
 
-    def check(self, faces: Faces, workers: int) -> None:
-        """Refuse what does not fit together.
+    def check_numbers(self, workers: int) -> None:
+        """Refuse numbers that do not fit together, whatever the faces.
 
         Raises:
-            ConfigError: says which number to change.
+            ConfigError: says which one to change.
         """
         if self.batch % (self.chunk * workers):
             raise ConfigError(
@@ -71,6 +71,14 @@ class Order:
                 f"A chunk of {self.chunk} faces cannot hold whole groups of {self.images}; give an "
                 "--images-per-person that divides --chunk"
             )
+
+    def check(self, faces: Faces, workers: int) -> None:
+        """Refuse what does not fit together.
+
+        Raises:
+            ConfigError: says which number to change.
+        """
+        self.check_numbers(workers)
         if len(faces) < self.batch:
             raise ConfigError(
                 f"There are {len(faces):,} faces to train on, fewer than a batch of {self.batch}; "

@@ -5,7 +5,7 @@ network wants it), `teacher` (its vector by the model to learn from), and `error
 crop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import simplejpeg
 
@@ -81,7 +82,7 @@ def cut_part(
     """Cut the faces of one part of a lake, and leave them as the shard `name`."""
     columns = [*FACE, *(["embedding"] if cut.teacher == LAKE else [])]
     table = lake.read_part("faces", part, columns)
-    table = table.filter(pa.compute.is_in(table["face_id"], pa.array(faces)))
+    table = table.filter(pc.is_in(table["face_id"], pa.array(faces)))
     of_image: dict[str, list[int]] = {}
     for at, image in enumerate(table["image_id"].to_pylist()):
         of_image.setdefault(image, []).append(at)
@@ -95,10 +96,10 @@ def cut_part(
             places = of_image[photo["image_id"]]
             made |= zip(places, rows or [{"error": why}] * len(places), strict=True)
     ids = table["face_id"].to_pylist()
-    teacher = matrix(table["embedding"]) if cut.teacher == LAKE else None
-    rows = [{"face_id": ids[at], **made.get(at, {"error": "its photo has no row"})} for at in made]
-    if teacher is not None:
-        rows = [row | {"teacher": teacher[at]} for at, row in zip(made, rows, strict=True)]
+    rows = [{"face_id": ids[at], **row} for at, row in made.items()]
+    if cut.teacher == LAKE:
+        vectors = matrix(table["embedding"])[list(made)]
+        rows = [row | {"teacher": one} for row, one in zip(rows, vectors, strict=True)]
     schema = pa.schema([
         ("face_id", pa.string()), ("crop", pa.binary()), ("teacher", pa.list_(pa.float32())),
         ("error", pa.string()),
@@ -115,9 +116,7 @@ class _FacesOf:
         self.scores = np.asarray(table["score"], np.float32)
 
     def at(self, rows: Sequence[int], turn: int) -> Detections:
-        return Detections(
-            self.boxes[rows], self.scores[rows], self.landmarks[rows], turn
-        )  # fmt: skip
+        return Detections(self.boxes[rows], self.scores[rows], self.landmarks[rows], turn)
 
 
 class _Cutter:
@@ -212,6 +211,11 @@ class CropShards:
             for pair in {pair for pair in pairs if pair[0] == number}:
                 found[pair] = decode(shard.crops[pair[1]])
         return np.stack([found[pair] for pair in pairs])
+
+    def batches(self, places: Ints, size: int) -> Iterator[Pixels]:
+        """Yield crops, so many at once, in the order of their places [N, 2], by shard at best."""
+        for start in range(0, len(places), size):
+            yield self.pixels(places[start : start + size])
 
     def _table(self, name: str, columns: list[str]) -> pa.Table:
         with storage_errors("read", f"{self.folder.url}/{name}"), self.folder.open(name) as file:

@@ -6,6 +6,7 @@ what a pickle may hold.
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +81,9 @@ class Checkpoints:
         """
         name = f"{to.epoch:05}-{to.step:07}"
         mine = f"own-{name}-{team.rank:04}.pt"
-        self.folder.publish(mine, _bytes(own))
+        self.folder.publish(mine, packed(own))
         if team.leads:
-            self.folder.publish(f"state-{name}.pt", _bytes(state))
+            self.folder.publish(f"state-{name}.pt", packed(state))
         team.wait()
         if team.leads:
             files = [f"state-{name}.pt", *(f"own-{name}-{k:04}.pt" for k in range(team.size))]
@@ -111,7 +112,7 @@ class Checkpoints:
 
     def save_best(self, network: dict[str, Tensor]) -> None:
         """Write the weights of the best network so far."""
-        self.folder.publish(BEST, _bytes(network))
+        self.folder.publish(BEST, packed(network))
 
     def best(self) -> dict[str, Tensor]:
         """Return the weights of the best network."""
@@ -151,20 +152,26 @@ def restore_own(
             optimiser.state[parameter][name] = whole.to(parameter.device) if whole.dim() else whole
 
 
-def _bytes(tensors: dict[str, Any]) -> bytes:
+def packed(tensors: Mapping[str, Any]) -> bytes:
+    """Return tensors as torch saves them."""
     buffer = io.BytesIO()
-    torch.save(tensors, buffer)
+    torch.save(dict(tensors), buffer)
     return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, Any]:
+    """Return what `packed` made bytes of; nothing that they hold is run."""
+    tensors: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    return tensors
 
 
 def _tensors(folder: Folder, name: str) -> dict[str, Any]:
     data = folder.read(name)
     try:
-        loaded: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        return unpacked(data)
     # torch raises what its unpickler and its zip reader raise
     except Exception as error:
         raise _damaged(folder, name) from error
-    return loaded
 
 
 def _damaged(folder: Folder, name: str) -> StorageError:

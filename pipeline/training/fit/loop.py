@@ -1,6 +1,5 @@
 """The training of a network: epochs of steps, checkpoints, verification, the best network kept."""
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
 
@@ -17,7 +16,13 @@ from pipeline.errors import TrainingError
 from pipeline.storage.folder import Folder
 from pipeline.training.data.batches import Batch, Faces, Item, MakeBatch, Order, items
 from pipeline.training.data.crops import CropShards
-from pipeline.training.fit.checkpoint import Checkpoints, Progressed, own_state, restore_own
+from pipeline.training.fit.checkpoint import (
+    Checkpoints,
+    Progressed,
+    own_state,
+    restore_own,
+    unpacked,
+)
 from pipeline.training.fit.objective import Learning
 from pipeline.training.fit.optimiser import Mean, optimiser_of, rate_at
 from pipeline.training.fit.team import Team
@@ -52,7 +57,7 @@ class Task:
         held: faces of people who are kept apart.
         classes: people in `train`.
         taught: numbers of the teacher's vectors; None without.
-        init: weights to begin with, a state dict that torch saved.
+        init: weights to begin with, a state dict as `checkpoint.packed` makes it.
         checkpoints: folder and digest of them.
     """
 
@@ -95,8 +100,7 @@ class Fit:
         torch.manual_seed(task.order.seed)
         network = build(config.network)
         if task.init is not None:
-            state = torch.load(io.BytesIO(task.init), weights_only=True)
-            network.load_state_dict(state, strict=True)
+            network.load_state_dict(unpacked(task.init))
         freeze(network, config.freeze)
         sizes = DIMENSION, task.taught
         learning = Learning(config, task.classes, sizes, team, task.order.seed)
@@ -114,12 +118,9 @@ class Fit:
             p for p in [*self.network.parameters(), *self.learning.parameters()]
             if p.requires_grad and not any(p is one for one in own)
         ]  # fmt: skip
-        holder = nn.ParameterList(self.shared)
-        self.optimiser = optimiser_of([holder], config)
+        self.optimiser = optimiser_of(self.shared, config)
         self.own = own[0] if own else None
-        self.own_optimiser: Optimizer | None = (
-            optimiser_of([nn.ParameterList(own)], config) if own else None
-        )
+        self.own_optimiser: Optimizer | None = optimiser_of(own, config) if own else None
         self.scaler = torch.amp.GradScaler(
             team.device.type, enabled=config.train_precision == "float16"
         )
@@ -269,10 +270,9 @@ class Fit:
         """Return unit vectors of the held faces, float64 [N, D]."""
         network.eval()
         held, vectors = self.task.held, [np.zeros((0, DIMENSION))]
-        for start in range(0, len(held), HELD_BATCH):
-            rows = slice(start, start + HELD_BATCH)
-            places = np.stack([held.shard[rows], held.row[rows]], axis=1)
-            features = network(self._input(self.task.shards.pixels(places)))
+        places = np.stack([held.shard, held.row], axis=1)
+        for crops in self.task.shards.batches(places, HELD_BATCH):
+            features = network(self._input(crops))
             vectors.append(functional.normalize(features.double()).cpu().numpy())
         return np.concatenate(vectors)
 

@@ -48,12 +48,12 @@ def rate_at(config: NetworkConfig, step: int, steps: int) -> float:
     return highest_rate(config) * share
 
 
-def optimiser_of(modules: Iterable[nn.Module], config: NetworkConfig) -> Optimizer:
-    """Return an optimiser of all parameters that learn.
+def optimiser_of(parameters: Iterable[nn.Parameter], config: NetworkConfig) -> Optimizer:
+    """Return an optimiser of those parameters that learn.
 
     Biases, and the scales and slopes of norms and PReLUs, do not decay.
     """
-    learning = [p for module in modules for p in module.parameters() if p.requires_grad]
+    learning = [p for p in parameters if p.requires_grad]
     groups = [
         {"params": [p for p in learning if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import distributed as dist
@@ -51,8 +50,4 @@ class _Streamed:
 
     def __call__(self, make: MakeBatch, todo: Iterator[Item]) -> Iterator[Batch]:
         for made in stream(make, todo, self.workers):
-            yield _batch(made)
-
-
-def _batch(made: dict[str, Any]) -> Batch:
-    return Batch(made["crops"].copy(), made["target"].copy(), made.get("teacher"))
+            yield Batch(made["crops"], made["target"], made.get("teacher"))

@@ -19,7 +19,7 @@ from pipeline.training.fit.team import Team
 from pipeline.training.fit.verification import Held, check_collapse, held_pairs, measured
 from pipeline.training.networks.network import Chain
 from pipeline.training.settings import NetworkConfig
-from tests.support.training_lakes import training_lake
+from tests.support.training_lakes import QUICK, training_lake
 
 STEPS = 10
 
@@ -48,7 +48,7 @@ def test_steps_and_constants():
 
 def test_biases_and_norms_do_not_decay():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten())
-    decaying, others = optimiser_of([network], config(weight_decay=0.1)).param_groups
+    decaying, others = optimiser_of(network.parameters(), config(weight_decay=0.1)).param_groups
     assert [p.dim() for p in decaying["params"]] == [4]
     assert decaying["weight_decay"] == 0.1
     assert len(others["params"]) == 4
@@ -93,10 +93,7 @@ def embedder(files):
     return Embedder()
 
 
-OPTIONS = {
-    "network": "mobileface", "epochs": 3, "batch": 8, "chunk": 4, "held_out": 0.34,
-    "min_images": 3, "bootstrap": 0, "warmup": 0.5, "false_alarms": 0.2, "ema": 0.5,
-}  # fmt: skip
+OPTIONS = QUICK | {"epochs": 3, "chunk": 4, "ema": 0.5}
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,9 @@ from pipeline.training.export import load_network, network_card
 from pipeline.training.model import load_model
 from pipeline.training.networks.build import INPUTS, build
 from pipeline.training.settings import NetworkConfig
-from tests.support.training_lakes import training_lake
+from tests.support.training_lakes import QUICK, training_lake
 
-OPTIONS = {
-    "network": "mobileface", "epochs": 1, "batch": 8, "chunk": 8, "held_out": 0.34, "warmup": 0.5,
-    "min_images": 3, "bootstrap": 0, "false_alarms": 0.2, "augment": "flip",
-}  # fmt: skip
+OPTIONS = QUICK | {"augment": "flip"}
 
 
 @pytest.fixture(scope="module")
