@@ -63,7 +63,8 @@ def test_the_rest_of_her_faces_follow(sisters, ticked, named):
         cluster(people.store)
     undo(people.store)
     cluster(people.store)
-    assert person_of(people, own + hers) == one
+    # Without a name nothing tells the two halves apart: they are equally large, so either id stays.
+    assert person_of(people, own + hers) in ({one} if named else {one, new})
 
 
 @pytest.mark.parametrize("ticked", [2, 5])
