@@ -1,6 +1,7 @@
 """`facelake people`: who is who in a lake, and corrections to it."""
 
 import argparse
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -53,15 +54,18 @@ def add_parser(commands: Any) -> None:
     naming.add_argument("name", nargs="?", metavar="NAME", help="what the person is called")
     naming.add_argument("--remove", action="store_true", help="take the name away instead")
     merging = add("merge", _merge, "say that persons are one, who keeps the first one's id")
-    merging.add_argument("persons", nargs="+", metavar="PERSON", help="two or more persons")
+    _persons(merging)
     about = "take faces, and the others like them, out of a person; they become a new one"
     _splitting(add("split", _split, about))
     moving = add("move", _move, "say that faces are another person")
     _faces(moving)
     moving.add_argument("--to", required=True, metavar="PERSON", help="who they are")
     _faces(add("not-a-face", _not_a_face, "reject faces: they are no faces, or nobody's"))
-    _person(add("hide", _hide, "leave a person out of lists"))
-    _person(add("unhide", _unhide, "show a hidden person again"))
+    _faces(add("a-face", _a_face, "take rejected faces back: they are faces after all"))
+    rejected = add("rejected", _rejected, "list the faces that were rejected")
+    rejected.add_argument("--json", action="store_true", help="print JSON")
+    _persons(add("hide", _hide, "leave persons out of lists"))
+    _persons(add("unhide", _unhide, "show hidden persons again"))
     covering = add("cover", _cover, "choose the face that stands for a person")
     _person(covering)
     covering.add_argument("face", metavar="FACE", help="a face of the person")
@@ -76,6 +80,10 @@ def add_parser(commands: Any) -> None:
 
 def _person(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("person", metavar="PERSON", help="id, start of the id, or exact name")
+
+
+def _persons(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("persons", nargs="+", metavar="PERSON", help="ids, or exact names")
 
 
 def _splitting(parser: argparse.ArgumentParser) -> None:
@@ -158,14 +166,33 @@ def _not_a_face(people: PeopleTable, options: argparse.Namespace) -> None:
     _print_done(correction, f"{len(correction.faces)} faces rejected")
 
 
+def _a_face(people: PeopleTable, options: argparse.Namespace) -> None:
+    correction = people.a_face(options.faces)
+    _print_done(correction, f"{len(correction.faces)} faces taken back")
+
+
+def _rejected(people: PeopleTable, options: argparse.Namespace) -> None:
+    faces = sorted(people.now().rejected)
+    if options.json:
+        tell(json.dumps(faces))
+        return
+    tell(f"{len(faces)} faces are rejected; to take one back: a-face FACE")
+    for face in faces:
+        tell(f"  {face}")
+
+
 def _hide(people: PeopleTable, options: argparse.Namespace) -> None:
-    correction = people.hide(options.person)
-    _print_done(correction, f"{correction.person_id} is hidden")
+    correction = people.hide(*options.persons)
+    _print_done(correction, _of(options.persons, "hidden"))
 
 
 def _unhide(people: PeopleTable, options: argparse.Namespace) -> None:
-    correction = people.unhide(options.person)
-    _print_done(correction, f"{correction.person_id} is shown")
+    correction = people.unhide(*options.persons)
+    _print_done(correction, _of(options.persons, "shown"))
+
+
+def _of(persons: list[str], what: str) -> str:
+    return f"{visible(persons[0])} is {what}" if len(persons) == 1 else f"{len(persons)} {what}"
 
 
 def _cover(people: PeopleTable, options: argparse.Namespace) -> None:

@@ -267,7 +267,7 @@ CONSTRAINTS = pa.schema(
         field(
             "kind",
             pa.string(),
-            "same, different, name, not-a-face, hide, show, cover, not-a-copy or undo",
+            "same, different, name, not-a-face, a-face, hide, show, cover, not-a-copy or undo",
             "",
             True,
         ),

@@ -19,6 +19,7 @@ from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
 
 __all__ = [
+    "a_face",
     "cover",
     "followers",
     "hide",
@@ -70,8 +71,10 @@ def unname(people: People, person_id: str, note: str | None = None) -> Constrain
     return append(people, [Statement("name", anchors(now, person_id), (), person_id, "")], note)
 
 
-def merge(people: People, person_ids: Sequence[str], note: str | None = None) -> Constraint:
-    """Make persons one, who keeps the id and the name of the first.
+def merge(
+    people: People, person_ids: Sequence[str], note: str | None = None, called: str | None = None
+) -> Constraint:
+    """Make persons one, who keeps the id and the name of the first, or gets the name `called`.
 
     All their faces are stated to be one person, not just their anchors: persons who had to be
     merged by hand look so different that clustering would leave the other faces behind.
@@ -94,7 +97,11 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
         ]
     ]
     faces = list(dict.fromkeys(faces))
-    return append(people, [Statement("same", faces, (), ids[0])], note)
+    statements = [Statement("same", faces, (), ids[0])]
+    if called is not None:
+        text = checked_name(called)
+        statements.append(Statement("name", anchors(now, ids[0]), (), ids[0], text))
+    return append(people, statements, note)
 
 
 def split(
@@ -169,20 +176,37 @@ def not_a_face(people: People, face_ids: Sequence[str], note: str | None = None)
     return append(people, [Statement("not-a-face", faces)], note)
 
 
-def hide(people: People, person_id: str, note: str | None = None) -> Constraint:
-    """Hide a person from lists."""
-    return _flag(people, "hide", person_id, note)
+def a_face(people: People, face_ids: Sequence[str], note: str | None = None) -> Constraint:
+    """Take rejected faces back: they are faces after all.
 
-
-def unhide(people: People, person_id: str, note: str | None = None) -> Constraint:
-    """Show a hidden person again."""
-    return _flag(people, "show", person_id, note)
-
-
-def _flag(people: People, kind: str, person_id: str, note: str | None) -> Constraint:
+    Raises:
+        ConfigError: an unknown face, or one that was not rejected.
+    """
     now = view(people)
-    _person(now, person_id)
-    return append(people, [Statement(kind, anchors(now, person_id), (), person_id)], note)
+    faces = list(_persons_of(now, list(dict.fromkeys(face_ids))))
+    if standing := [face for face in faces if face not in now.rejected]:
+        raise ConfigError(f"{_list(standing)} not rejected; nothing was changed")
+    return append(people, [Statement("a-face", faces)], note)
+
+
+def hide(people: People, person_ids: Sequence[str], note: str | None = None) -> Constraint:
+    """Hide persons from lists."""
+    return _flag(people, "hide", person_ids, note)
+
+
+def unhide(people: People, person_ids: Sequence[str], note: str | None = None) -> Constraint:
+    """Show hidden persons again."""
+    return _flag(people, "show", person_ids, note)
+
+
+def _flag(people: People, kind: str, person_ids: Sequence[str], note: str | None) -> Constraint:
+    if not person_ids:
+        raise ConfigError("Nobody was named; give the id or name of a person")
+    now = view(people)
+    return append(
+        people, [Statement(kind, anchors(now, one), (), one) for one in dict.fromkeys(person_ids)],
+        note,
+    )  # fmt: skip
 
 
 def cover(people: People, person_id: str, face_id: str, note: str | None = None) -> Constraint:

@@ -12,7 +12,8 @@ from functools import cached_property
 
 NOT_A_COPY = "not-a-copy"
 KINDS = (
-    "same", "different", "name", "not-a-face", "hide", "show", "cover", NOT_A_COPY, "undo",
+    "same", "different", "name", "not-a-face", "a-face", "hide", "show", "cover", NOT_A_COPY,
+    "undo",
 )  # fmt: skip
 
 
@@ -24,9 +25,10 @@ class Constraint:
     `different`: no face of `faces` is the person of any face of `others`; `person_id`: whom the
     others are, and so the faces are not.
     `name`: the person of `faces` is called `value`; empty: no longer called anything.
-    `not-a-face`: `faces` are rejected. `hide`, `show`: a flag of the person. `cover`: the first
-    of `faces` stands for the person. `not-a-copy`: no picture of `faces` is a copy of any of
-    `others`, image ids both. `undo`: takes back the correction whose id is `value`.
+    `not-a-face`: `faces` are rejected; `a-face`: they are faces after all. `hide`, `show`: a flag
+    of the person. `cover`: the first of `faces` stands for the person. `not-a-copy`: no picture
+    of `faces` is a copy of any of `others`, image ids both. `undo`: takes back the correction
+    whose id is `value`.
     """
 
     constraint_id: str

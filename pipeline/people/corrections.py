@@ -39,6 +39,8 @@ def resolve(constraints: Sequence[Constraint]) -> Corrections:
             continue
         if row.kind == "not-a-face":
             rejected.update(row.faces)
+        elif row.kind == "a-face":
+            rejected.difference_update(row.faces)
         else:
             builder.apply(row)
     return builder.result(frozenset(rejected))

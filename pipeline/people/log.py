@@ -3,6 +3,7 @@
 import getpass
 import secrets
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,8 @@ from pipeline.storage.folder import visible
 
 # The ids of one action's corrections differ in their last digits only.
 PLACE_DIGITS = 4
+# Who acts, where several people use one process; None: whoever started it.
+made_by: ContextVar[str | None] = ContextVar("made_by", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def append(people: People, statements: Iterable[Statement], note: str | None) ->
     moment = datetime.now(UTC)
     if before:  # clocks of machines differ, and an undo must come after what it takes back
         moment = max(moment, before[-1].created_at + timedelta(microseconds=1))
-    action_id, user = secrets.token_hex(16)[:-PLACE_DIGITS], _user()
+    action_id, user = secrets.token_hex(16)[:-PLACE_DIGITS], made_by.get() or user_name()
     rows = [
         Constraint(
             f"{action_id}{place:0{PLACE_DIGITS}x}",
@@ -56,7 +59,8 @@ def append(people: People, statements: Iterable[Statement], note: str | None) ->
     return rows[-1]
 
 
-def _user() -> str | None:
+def user_name() -> str | None:
+    """Return the name of the user of this machine; None: there is none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container whose user has no name

@@ -107,15 +107,19 @@ class PeopleTable:
         """Reject faces: they are no faces, or nobody's."""
         return actions.not_a_face(self.store, faces, note("not-a-face", *faces))
 
-    def hide(self, person: str) -> Constraint:
-        """Leave a person out of lists."""
-        who = self._id(person)
-        return actions.hide(self.store, who, note("hide", who))
+    def a_face(self, faces: Sequence[str]) -> Constraint:
+        """Take rejected faces back: they are faces after all."""
+        return actions.a_face(self.store, faces, note("a-face", *faces))
 
-    def unhide(self, person: str) -> Constraint:
-        """Show a hidden person again."""
-        who = self._id(person)
-        return actions.unhide(self.store, who, note("unhide", who))
+    def hide(self, *persons: str) -> Constraint:
+        """Leave persons out of lists."""
+        ids = [self._id(person) for person in persons]
+        return actions.hide(self.store, ids, note("hide", *ids))
+
+    def unhide(self, *persons: str) -> Constraint:
+        """Show hidden persons again."""
+        ids = [self._id(person) for person in persons]
+        return actions.unhide(self.store, ids, note("unhide", *ids))
 
     def cover(self, person: str, face: str) -> Constraint:
         """Choose the face that stands for a person."""

@@ -97,6 +97,19 @@ class View:
         rows = _members(self.store, self.assigned, self.merged, self.rejected, {person_id})
         return sorted(rows, key=central)
 
+    def on_photos(self, image_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Return `face_id`, `image_id` and `person_id` of the faces on some photos.
+
+        Rejected faces are left out; `person_id` is None for faces of nobody.
+        """
+        where = pc.field("image_id").isin(pa.array(list(image_ids), pa.string()))
+        rows: list[dict[str, Any]] = self.store.clusters(
+            ["face_id", "image_id", "person_id"], where
+        ).to_pylist()
+        for row in rows:
+            row["person_id"] = self.assigned.get(row["face_id"], self._now(row["person_id"]))
+        return [row for row in rows if row["face_id"] not in self.rejected]
+
     def persons_of(self, faces: Iterable[str]) -> dict[str, str | None]:
         """Return the person of each face, None for rejected ones; unknown faces are left out."""
         wanted = list(dict.fromkeys(faces))

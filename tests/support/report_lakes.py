@@ -133,7 +133,7 @@ def _people(lake, faces):
     )
     actions.name(people, ANN, f"Ann {SCRIPT}", "")
     if any(row["person_id"] == HIDDEN for row in members):
-        actions.hide(people, HIDDEN, "")
+        actions.hide(people, [HIDDEN], "")
 
 
 def _duplicates(lake, images):

@@ -13,14 +13,17 @@ from pipeline.errors import ConfigError, FacelakeError
 from pipeline.web import pages
 from pipeline.web.http.access import App
 from pipeline.web.review.guard import Guard
-from pipeline.web.review.routes import decide, faces, other, people
+from pipeline.web.review.routes import decide, faces, other, people, photos
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import render
 
 logger = logging.getLogger(__name__)
 STATIC_FILES = {
     "review.css": "text/css",
-    "review.js": "text/javascript",
+    **{
+        f"{name}.js": "text/javascript"
+        for name in ("review", "send", "lists", "select", "photo", "watch")
+    },
     "icon.svg": "image/svg+xml",
 }
 STATIC = files("pipeline.web.review").joinpath("static")
@@ -30,7 +33,7 @@ def application(review: Review) -> App:
     """Return the ASGI application that shows a lake."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.review = review
-    for module in (people, faces, decide, other):
+    for module in (people, photos, faces, decide, other):
         app.include_router(module.router)
     for name, kind in STATIC_FILES.items():
         app.add_api_route(f"/static/{name}", _static(name, kind), include_in_schema=False)

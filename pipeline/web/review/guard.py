@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import nullcontext
 from html import escape
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from pipeline.people.log import made_by
+from pipeline.storage.folder import visible
 from pipeline.web.http.access import (
     App,
     Message,
@@ -41,6 +43,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 UPLOADS, MOST_UPLOADS = "/search", 2
+MOST_USER = 80
 
 
 class Guard:
@@ -72,6 +75,7 @@ class Guard:
             if login is not None:
                 await _answer(guarded, 303, "", login)
                 return
+            made_by.set(self._user(scope))
             if scope["method"] in ("GET", "HEAD"):
                 await self.app(scope, receive, guarded)
                 return
@@ -111,6 +115,13 @@ class Guard:
                 "token, that facelake review printed in the terminal",
             )  # fmt: skip
         return None
+
+    def _user(self, scope: Message) -> str | None:
+        """Return who sits at the browser, as the proxy or a cookie of ours says; None: unknown."""
+        said = headers(scope, self.config.user_header.lower()) if self.config.user_header else []
+        cookies = _cookies(headers(scope, "cookie"), self.config.me_cookie)
+        name = next(iter(said), None) or unquote(next(iter(cookies), ""))
+        return visible(name.strip())[:MOST_USER] or None
 
     async def _check_change(self, scope: Message, receive: Receive) -> None:
         if scope["method"] != "POST":

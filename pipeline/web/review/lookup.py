@@ -21,6 +21,7 @@ ID_DIGITS = 32
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
          "orientation", "taken_at", "camera", "turn", "faces", "error", "error_detail"]  # fmt: skip
+ALBUM = ["image_id", "taken_at", "camera", "faces"]
 
 # Bytes of a part of `images` and of `faces`: they change when the part is rewritten.
 Sizes = tuple[int, int]
@@ -48,6 +49,7 @@ class Lookup:
         self._at: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         models = lake.models()
         self._faces = schema.faces_schema(models.dimension if models else 1)
+        self._album: tuple[Mapping[str, Sizes], pa.Table] | None = None
         self.refresh()
 
     def refresh(self) -> bool:
@@ -124,6 +126,30 @@ class Lookup:
         where = self.parts_of(image_ids)
         rows = self._read("images", schema.IMAGES, set(where.values()), PHOTO, "image_id", where)
         return {row["image_id"]: row for row in rows.to_pylist()}
+
+    def album(self) -> pa.Table:
+        """Return all photos that could be read, columns `ALBUM`, the latest first; kept."""
+        if time.monotonic() >= self._next_refresh:
+            self.refresh()
+        sizes = self.sizes()
+        kept = self._album
+        if kept is None or kept[0] is not sizes:
+            table = scan(self.lake.folder.child("images"), list(sizes), schema.IMAGES, ALBUM,
+                         pc.field("error").is_null())  # fmt: skip
+            order = [("taken_at", "descending"), ("image_id", "ascending")]
+            kept = sizes, table.sort_by(order).combine_chunks()
+            self._album = kept
+        return kept[1]
+
+    def faces_on(self, image_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return `face_id` and `box` of the faces on some photos, by photo."""
+        where = self.parts_of(image_ids)
+        table = self._read("faces", self._faces, set(where.values()),
+                           ["face_id", "image_id", "box"], "image_id", where)  # fmt: skip
+        faces: dict[str, list[dict[str, Any]]] = {image: [] for image in where}
+        for row in table.to_pylist():
+            faces[row["image_id"]].append(row)
+        return faces
 
     def photo(self, image_id: str) -> dict[str, Any] | None:
         """Return the row of one image, None if there is none."""

@@ -12,7 +12,7 @@ from pipeline.errors import StorageError
 from pipeline.sources.originals import Originals
 from pipeline.web.review.lookup import ID_DIGITS, Lookup, Sizes
 
-PHOTO_SIDE, SMALL_SIDE = 1600, 320
+PHOTO_SIDE, SMALL_SIDE = 1600, 480
 # Thumbnails are read a part at a time; this much of them stays in memory.
 KEPT_BYTES = 256 << 20
 KEPT_CROPS = 512

@@ -18,12 +18,22 @@ UPLOAD_BYTES = 64 << 20
 class ReviewConfig(Access):
     """Who may see the pages, and what they may do."""
 
+    # fmt: off
     read_only: Annotated[bool, Option("show, but change nothing")] = False
+    user_header: Annotated[str, Option(
+        "header in which a reverse proxy names the user, for the history; trusted as it comes",
+        "NAME")] = ""
+    # fmt: on
 
     @property
     def cookie_name(self) -> str:
         """The cookie of this server; browsers do not keep cookies of two ports apart."""
         return f"facelake_{self.port}"
+
+    @property
+    def me_cookie(self) -> str:
+        """The cookie that holds the name of whoever sits at this browser."""
+        return f"{self.cookie_name}_me"
 
     @cached_property
     def cookie(self) -> str:

@@ -78,6 +78,11 @@ class Review:
         files = self.lake.folder.child("constraints").files()
         return str(current.get("run_id")), frozenset(files.items())
 
+    def version(self) -> str:
+        """Return what changes with every correction and every clustering."""
+        run, files = self._key()
+        return f"{max((name for name, _ in files), default='')}@{run}"
+
     def act(self, action: Callable[[], Constraint], message: str) -> str:
         """Do an action, one at a time, and return the id under which `message` is kept."""
         with self._lock:

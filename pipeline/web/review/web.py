@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline.errors import ConfigError
 from pipeline.people.corrections import Constraint
+from pipeline.people.log import made_by, user_name
 from pipeline.web import pages
 from pipeline.web.http.forms import Form
 from pipeline.web.review.state import Review
@@ -56,6 +57,8 @@ def render(
         path=request.url.path,
         message=review.message(message_id),
         message_id=message_id,
+        version=review.version(),
+        me=made_by.get() or user_name() or "somebody",
         **values,
     )
     return HTMLResponse(text, status)
@@ -108,4 +111,4 @@ def paged(total: int, page: int, size: int) -> dict[str, int]:
 
 def display_name(name: str | None, person_id: str) -> str:
     """Return the name of a person in messages."""
-    return name or f"person {person_id[:8]}"
+    return name or f"unnamed person {person_id[:4]}"

@@ -101,7 +101,7 @@ def test_corrections_survive_every_run(twelve):
     actions.split(people, person[3], faces[3][:2])
     actions.move(people, [faces[4][0]], person[5])
     actions.not_a_face(people, [faces[6][0]])
-    actions.hide(people, person[7])
+    actions.hide(people, [person[7]])
     for settings in ({}, {"full": True}):
         cluster(people, **settings)
         now = lakes.persons(people)

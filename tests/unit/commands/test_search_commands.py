@@ -268,7 +268,7 @@ def test_identify_without_people_or_names(lake, tmp_path, capsys):
 def test_hidden_people_and_split_faces_are_not_templates(lake, tmp_path):
     other = copied(lake, tmp_path / "other")
     store = People(other)
-    actions.hide(store, f"{1:016x}")
+    actions.hide(store, [f"{1:016x}"])
     result = identify(other, image=PHOTOS / "biden-official-portrait.jpg")
     assert [one.name for one in result.candidates] == ["Barack"]
     assert result.margin is None

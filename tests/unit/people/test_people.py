@@ -402,13 +402,13 @@ def test_not_a_face(store):
 
 
 def test_hide_and_cover(store):
-    actions.hide(store, A)
+    actions.hide(store, [A])
     actions.cover(store, A, face(11))
     row = view(store).person(A)
     assert row["hidden"]
     assert row["cover_face_id"] == face(11)
     assert row["exemplars"] == faces(11, 1, 2, 3, 4, 5, 6, 7)
-    actions.unhide(store, A)
+    actions.unhide(store, [A])
     assert not view(store).person(A)["hidden"]
     with pytest.raises(ConfigError, match="move it there first"):
         actions.cover(store, A, face(21))
@@ -464,7 +464,7 @@ def test_an_action_comes_after_what_was_said_by_a_clock_that_is_ahead(store):
         (lambda s: actions.move(s, faces(1), A), "already"),
         (lambda s: actions.move(s, ["x", "y", "z", "q"], A), "x, y, z and 1 more"),
         (lambda s: actions.not_a_face(s, ["x"]), "not known"),
-        (lambda s: actions.hide(s, "f" * 16), "no person"),
+        (lambda s: actions.hide(s, ["f" * 16]), "no person"),
     ],
 )
 def test_what_cannot_be_done_says_why_and_changes_nothing(store, work, problem):

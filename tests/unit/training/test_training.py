@@ -227,7 +227,7 @@ def test_named_people_of_the_lake_are_learnt_with_corrections(named, tmp_path):
     assert samples[face_of("Ann-0.jpg")] == "Bob"
     assert samples[face_of("Ann-1.jpg")] == "Ann"
     assert any("clustering made of the same vectors" in note for note in trained.notes)
-    actions.hide(store, bob)
+    actions.hide(store, [bob])
     again = named.train(tmp_path / "model", head="centroid", **OPTIONS)
     assert [row["label"] for row in again.people] == [n for n in NAMES if n != "Bob"]
 

@@ -135,7 +135,7 @@ def test_people_seen_once_are_found_on_their_sheet(hostile):
 
 def test_hidden_people_are_left_out(tmp_path):
     lake = lake_of(tmp_path / "lake")
-    actions.hide(People(lake), BOB, None)
+    actions.hide(People(lake), [BOB], None)
     write_report(lake)
     made = pages(tmp_path / "lake" / "report")
     assert f"person-{BOB}.html" not in made

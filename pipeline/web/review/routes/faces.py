@@ -3,21 +3,18 @@
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from pipeline.errors import ConfigError, FacelakeError
+from pipeline.errors import ConfigError
 from pipeline.people import actions
 from pipeline.people.corrections import Constraint
 from pipeline.people.log import Statement, append, new_id
 from pipeline.storage.folder import visible
 from pipeline.web.review.lookup import ID_DIGITS
 from pipeline.web.review.parting import take_out
-from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
 from pipeline.web.review.routes.people import find_person, is_new_name, person_label
 from pipeline.web.review.state import Review
-from pipeline.web.review.web import FaceId, ImageId, act, form_of, render, review_of
+from pipeline.web.review.web import FaceId, act, form_of, render, review_of
 
 router = APIRouter()
-# Labels inside a picture; the whole name is in the list below it.
-LABEL = 24
 
 
 @router.get("/faces/{face_id}")
@@ -47,6 +44,9 @@ def change(request: Request, face_id: FaceId) -> Response:
     if what == "reject":
         return act(request, lambda: actions.not_a_face(review.people, [face_id], note),
                    "Marked as no face")  # fmt: skip
+    if what == "accept":
+        return act(request, lambda: actions.a_face(review.people, [face_id], note),
+                   "It is a face again")  # fmt: skip
     if what == "split" and owner is not None:
         return take_out(request, owner, [face_id], None, None)
     if what == "cover" and owner is not None:
@@ -70,58 +70,3 @@ def _make_new_person(review: Review, face_id: str, text: str, note: str) -> Cons
     """Make a face of nobody a new person of this name."""
     statement = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
     return append(review.people, [statement], note)
-
-
-@router.get("/photos/{image_id}")
-def photo(request: Request, image_id: ImageId) -> Response:
-    """Show a photo with its faces."""
-    review = review_of(request)
-    row = review.lookup.photo(image_id)
-    if row is None:
-        raise HTTPException(404, "There is no such photo")
-    snapshot = review.snapshot()
-    boxes = review.lookup.boxes(image_id)
-    where = snapshot.view.persons_of([box["face_id"] for box in boxes])
-    for box in boxes:
-        box["person_id"] = where.get(box["face_id"])
-        box["name"] = snapshot.name_of(box["person_id"])
-        box["rejected"] = box["face_id"] in snapshot.view.rejected
-        label = box["name"] or ""
-        box["label"] = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
-    return render(request, "photo.html", "Photo", photo=row, boxes=boxes)
-
-
-@router.get("/photos/{image_id}/picture")
-def picture(request: Request, image_id: ImageId) -> Response:
-    """Return a photo: pixels alone, at most `PHOTO_SIDE` a side."""
-    return _jpeg(request, image_id, PHOTO_SIDE)
-
-
-@router.get("/photos/{image_id}/small")
-def small(request: Request, image_id: ImageId) -> Response:
-    """Return a photo of at most `SMALL_SIDE` a side."""
-    return _jpeg(request, image_id, SMALL_SIDE)
-
-
-@router.get("/thumbs/{face_id}")
-def thumb(request: Request, face_id: FaceId) -> Response:
-    """Return the small picture of a face."""
-    try:
-        data = review_of(request).pictures.face(face_id)
-    except FacelakeError:
-        data = None
-    return _picture(data)
-
-
-def _jpeg(request: Request, image_id: str, side: int) -> Response:
-    try:
-        data = review_of(request).pictures.photo(image_id, side)
-    except FacelakeError:  # the page itself shows the reason
-        data = None
-    return _picture(data)
-
-
-def _picture(data: bytes | None) -> Response:
-    if data is None:
-        return Response("no picture", 404, media_type="text/plain")
-    return Response(data, media_type="image/jpeg")

@@ -1,30 +1,50 @@
 """Pages of duplicates, searching and history."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from pipeline.dedupe.apart import not_a_copy, told_apart
 from pipeline.dedupe.duplicates import Duplicates
+from pipeline.people import actions
 from pipeline.people.constraints import NOT_A_COPY
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import by_action
-from pipeline.web.review.web import IMAGE_ID, Page, act, chosen, form_of, paged, render, review_of
+from pipeline.storage.folder import visible
+from pipeline.web.review.state import Review
+from pipeline.web.review.web import (
+    FACE_ID,
+    IMAGE_ID,
+    Page,
+    act,
+    chosen,
+    form_of,
+    go,
+    paged,
+    render,
+    review_of,
+)
 
 router = APIRouter()
 GROUPS_SHOWN = 12
 # A group may hold thousands of copies of one picture.
 COPIES_SHOWN = 24
 ACTIONS_SHOWN = 60
+REJECTED_SHOWN = 240
+CHANGES_TOLD = 3
+YEAR_S = 365 * 86_400
 # The kind that an action of several corrections is named by: the first of these that it has.
 LEADING_KINDS = (
-    "undo", NOT_A_COPY, "not-a-face", "name", "cover", "hide", "show", "same", "different",
+    "undo", NOT_A_COPY, "not-a-face", "a-face", "name", "cover", "hide", "show", "same",
+    "different",
 )  # fmt: skip
 WORDS = {
     "same": "one person", "different": "different people", "name": "name", "show": "show again",
-    "not-a-face": "not a face", "hide": "hide", "cover": "cover", "undo": "taken back",
+    "not-a-face": "not a face", "a-face": "a face after all", "hide": "hide", "cover": "cover",
+    "undo": "taken back",
     NOT_A_COPY: "not a copy",
 }  # fmt: skip
 
@@ -84,6 +104,62 @@ def search_picture(request: Request) -> Response:
     """Show faces similar to the largest face of a picture, which is not stored."""
     result = review_of(request).finder.by_picture(form_of(request).file)
     return render(request, "search.html", "Search", result=result, face=None)
+
+
+@router.get("/rejected")
+def rejected(request: Request, page: Page = 1) -> Response:
+    """List the faces that were rejected."""
+    faces = sorted(review_of(request).snapshot().view.rejected)
+    at = paged(len(faces), page, REJECTED_SHOWN)
+    shown = faces[at["first"] : at["first"] + REJECTED_SHOWN]
+    return render(request, "rejected.html", "Not a face", faces=shown, **at)
+
+
+@router.post("/rejected")
+def accept(request: Request) -> Response:
+    """Take rejected faces back."""
+    review, ids = review_of(request), chosen(form_of(request), "face", FACE_ID)
+    count = f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    return act(request, lambda: actions.a_face(review.people, ids, f"review: a-face {count}"),
+               f"{count} taken back")  # fmt: skip
+
+
+@router.get("/me")
+def me(request: Request) -> Response:
+    """Ask under which name the history notes what somebody does here."""
+    return render(request, "me.html", "Who are you?")
+
+
+@router.post("/me")
+def call_me(request: Request) -> Response:
+    """Keep that name in a cookie of this browser."""
+    review, form = review_of(request), form_of(request)
+    name = actions.checked_name(form.one("me"))
+    answer = go(form.one("next"))
+    answer.set_cookie(review.config.me_cookie, quote(name), max_age=YEAR_S, httponly=True,
+                      samesite="strict")  # fmt: skip
+    return answer
+
+
+@router.get("/changes")
+def changes(request: Request, since: Annotated[str, Query(max_length=300)] = "") -> Response:
+    """Tell what was corrected since a page was made, as JSON: `version` now, and `said` of each."""
+    review = review_of(request)
+    now = review.version()
+    last, _, run = since.partition("@")
+    files = review.people.constraint_files()
+    rows = [row for name in sorted(files) if name > last for row in files[name]] if since else []
+    said = [_told(review, one) for one in by_action(rows)[-CHANGES_TOLD:]]
+    if since and run != now.partition("@")[2]:
+        said.append("people were grouped anew")
+    return JSONResponse({"version": now, "said": said})
+
+
+def _told(review: Review, rows: list[Constraint]) -> str:
+    """Return an action in a few words: who, what, whom."""
+    one = _action(rows, frozenset())
+    whom = one["name"] or (review.snapshot().name_of(one["person_id"]) if one["person_id"] else "")
+    return visible(f"{one['by'] or 'somebody'}: {one['kind']}" + (f" {whom}" if whom else ""))
 
 
 @router.get("/history")

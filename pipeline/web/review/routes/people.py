@@ -1,17 +1,22 @@
 """Pages of persons: the list, one person, names, merging, and what is done with chosen faces."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import pyarrow.compute as pc
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from pipeline.errors import ConfigError
 from pipeline.people import actions
+from pipeline.people.answers import together
 from pipeline.people.view import SHORTEST_PREFIX
 from pipeline.storage.folder import visible
+from pipeline.web.review.gallery import Wanted, companions, gallery, on_page, sure_faces, wanted
 from pipeline.web.review.parting import take_out
-from pipeline.web.review.snapshot import Snapshot
+from pipeline.web.review.snapshot import Show, Snapshot
+from pipeline.web.review.state import Review
 from pipeline.web.review.web import (
     FACE_ID,
     PERSON_ID,
@@ -28,7 +33,7 @@ from pipeline.web.review.web import (
 )
 
 router = APIRouter()
-PERSONS_SHOWN, FACES_SHOWN = 60, 120
+PERSONS_SHOWN, FACES_SHOWN, PHOTOS_SHOWN = 60, 120, 60
 LONGEST_QUERY = 200
 
 Sort = Literal["size", "name", "recent"]
@@ -39,34 +44,60 @@ def people(
     request: Request,
     sort: Sort = "size",
     text: Annotated[str, Query(alias="q", max_length=LONGEST_QUERY)] = "",
-    hidden: bool = False,
+    show: Show = "all",
+    least: Annotated[str, Query(pattern=r"^[0-9]{0,7}$")] = "",
     page: Page = 1,
 ) -> Response:
     """List the people."""
     snapshot = review_of(request).snapshot()
-    table = snapshot.listed(sort, text.strip(), hidden)
+    fewest = int(least or 0)
+    table = snapshot.listed(sort, text.strip(), show, fewest)
     at = paged(len(table), page, PERSONS_SHOWN)
     return render(
         request, "people.html", "People", rows=table.slice(at["first"], PERSONS_SHOWN).to_pylist(),
-        sort=sort, text=text, hidden=hidden, **at,
+        sort=sort, text=text, show=show, least=fewest, names=snapshot.names, **at,
     )  # fmt: skip
 
 
 @router.get("/people/{person_id}")
-def person(request: Request, person_id: PersonId, page: Page = 1) -> Response:
-    """Show a person and the faces."""
-    snapshot = review_of(request).snapshot()
+def person(
+    request: Request,
+    person_id: PersonId,
+    want: Annotated[Wanted, Depends(wanted)],
+    view: Literal["photos", "faces"] = "photos",
+    page: Page = 1,
+) -> Response:
+    """Show a person: photos or faces by month, with whom, and who is alike."""
+    review = review_of(request)
+    snapshot = review.snapshot()
     # links from before a merge still work
     person_id = snapshot.view.merged.get(person_id, person_id)
     row = snapshot.view.person(person_id)
     if row is None:
         raise HTTPException(404, "There is no such person any more")
-    faces = snapshot.view.faces(person_id)
-    at = paged(len(faces), page, FACES_SHOWN)
+    want = known(snapshot, want)
+    whole = replace(want, persons=(person_id, *want.persons))
+    shown = gallery(review, snapshot, whole)
+    faces = _in_order(sure_faces(snapshot, person_id, want.sure), shown.ids)
+    if view == "photos":
+        faces = list({face["image_id"]: face for face in reversed(faces)}.values())[::-1]
+    size = PHOTOS_SHOWN if view == "photos" else FACES_SHOWN
+    at = paged(len(faces), page, size)
+    items = on_page(review, snapshot, faces, at["first"], size, view == "photos")
     return render(
-        request, "person.html", display_name(row["name"], person_id), person=row,
-        names=snapshot.names, faces=faces[at["first"] : at["first"] + FACES_SHOWN], **at,
+        request, "person.html", display_name(row["name"], person_id), person=row, view=view,
+        names=snapshot.names, want=want, shown=shown, items=items, link=whole.query(),
+        pages=[*want.query(), ("view", view)], with_rows=snapshot.rows(want.persons),
+        company=companions(snapshot, shown.ids, whole.persons) if page == 1 else (),
+        alike=snapshot.alike(person_id) if page == 1 else (), **at,
     )  # fmt: skip
+
+
+def _in_order(faces: Sequence[dict[str, Any]], image_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the faces on some photos, in the order of these."""
+    place = {image: at for at, image in enumerate(image_ids)}
+    own = [face for face in faces if face["image_id"] in place]
+    return sorted(own, key=lambda face: (place[face["image_id"]], face["face_id"]))
 
 
 @router.post("/people/{person_id}/name")
@@ -93,15 +124,17 @@ def name(request: Request, person_id: PersonId) -> Response:
                f"Called {visible(text)}")  # fmt: skip
 
 
-@router.post("/people/{person_id}/flag")
-def flag(request: Request, person_id: PersonId) -> Response:
-    """Hide a person from lists, or show them again."""
-    review = review_of(request)
-    if form_of(request).one("hidden") == "no":
-        return act(request, lambda: actions.unhide(review.people, person_id, "review: unhide"),
-                   "Shown in lists again")  # fmt: skip
-    return act(request, lambda: actions.hide(review.people, person_id, "review: hide"),
-               "Hidden from lists")  # fmt: skip
+@router.post("/hide")
+def hide(request: Request) -> Response:
+    """Hide persons from lists, or show them again."""
+    review, form = review_of(request), form_of(request)
+    ids = chosen(form, "person", PERSON_ID)
+    which = f"{len(ids)} people" if len(ids) > 1 else person_label(review.snapshot(), ids[0])
+    if form.one("hidden") == "no":
+        return act(request, lambda: actions.unhide(review.people, ids, "review: unhide"),
+                   f"Shown in lists again: {which}")  # fmt: skip
+    return act(request, lambda: actions.hide(review.people, ids, "review: hide"),
+               f"Hidden from lists: {which}")  # fmt: skip
 
 
 @router.post("/people/{person_id}/faces")
@@ -111,8 +144,13 @@ def faces(request: Request, person_id: PersonId) -> Response:
     ids = chosen(form, "face", FACE_ID)
     what, count = form.one("do"), f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
     note = f"review: {what} {' '.join(ids[:12])}"
+    if what in ("split", "move", "confirm", "cover"):
+        check_theirs(review, person_id, ids)
     if what == "split":
         return take_out(request, person_id, ids, None, None)
+    if what == "confirm":
+        return act(request, lambda: together(review.people, person_id, ids, note),
+                   f"{count} confirmed")  # fmt: skip
     if what == "reject":
         return act(request, lambda: actions.not_a_face(review.people, ids, note),
                    f"{count} marked as no face")  # fmt: skip
@@ -134,23 +172,32 @@ def merge(request: Request) -> Response:
     """Make persons one; asks which name to keep if there are two."""
     review, form = review_of(request), form_of(request)
     ids = chosen(form, "person", PERSON_ID)
-    if text := form.one("into"):
+    text = form.one("into").strip()
+    if called := text if is_new_name(review.snapshot(), text) else None:
+        actions.checked_name(called)
+    elif text:
         ids = [find_person(review.snapshot(), text), *ids]
     ids = list(dict.fromkeys(ids))
+    if called and len(ids) == 1:
+        return act(request, lambda: actions.name(review.people, ids[0], called,
+                                                 f"review: name {ids[0]} {called}"),
+                   f"Called {visible(called)}")  # fmt: skip
     if len(ids) < 2:
-        raise ConfigError("Merging needs two different persons; tick two or more")
+        raise ConfigError("Merging needs two different persons; tick two or more, or say who "
+                          "they are")  # fmt: skip
     rows = [row for one in ids if (row := review.snapshot().view.person(one)) is not None]
     if len(rows) < len(ids):
         raise ConfigError("One of these persons is not there any more; load the page again")
     keep = form.one("keep")
     rows.sort(key=lambda row: (row["person_id"] != keep, row["name"] is None, -row["faces"]))
-    if len({row["name"] for row in rows if row["name"]}) > 1 and keep not in ids:
+    names = {row["name"] for row in rows if row["name"]}
+    if len(names) > 1 and keep not in ids and not called:
         return render(request, "merge.html", "Which name is right?", rows=rows,
                       next=form.one("next"))  # fmt: skip
     ordered = [row["person_id"] for row in rows]
-    kept = display_name(rows[0]["name"], ordered[0])
+    kept = called or display_name(rows[0]["name"], ordered[0])
     return act(request, lambda: actions.merge(review.people, ordered,
-                                              f"review: merge {' '.join(ordered[:12])}"),
+                                              f"review: merge {' '.join(ordered[:12])}", called),
                f"{len(ordered)} persons are one: {visible(kept)}")  # fmt: skip
 
 
@@ -165,6 +212,36 @@ def undo(request: Request) -> Response:
         message += "; what it grouped is grouped anew by the next facelake cluster"
     undone = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), message)
     return go(form.one("next"), undone)
+
+
+def check_theirs(review: Review, person_id: str, face_ids: Sequence[str]) -> None:
+    """Check that faces are still those of a person; the page may be older than a change.
+
+    Raises:
+        ConfigError: some are not; it says who they are now.
+    """
+    snapshot = review.snapshot()
+    now = snapshot.view.persons_of(face_ids)
+    gone = [face for face in face_ids if now.get(face) != person_id]
+    if gone and person_id not in snapshot.view.merged:
+        others = {now.get(face) for face in gone}
+        who = ", ".join(sorted(person_label(snapshot, one) if one else "nobody" for one in others))
+        raise ConfigError(
+            f"{len(gone)} of the {len(face_ids)} ticked faces were moved meanwhile (now: {who}). "
+            "Nothing was changed; your ticks are kept"
+        )
+
+
+def known(snapshot: Snapshot, want: Wanted) -> Wanted:
+    """Return what is wanted with ids of persons in place of names.
+
+    Raises:
+        ConfigError: there is nobody of a name, or there are several.
+    """
+    return replace(
+        want, persons=tuple(find_person(snapshot, one) for one in want.persons),
+        without=tuple(find_person(snapshot, one) for one in want.without),
+    )  # fmt: skip
 
 
 def find_person(snapshot: Snapshot, text: str) -> str:

@@ -1,58 +1,51 @@
-// Keys, a spoken status, and dropping pictures: everything here can be done without it as well.
+// Everything here can be done without it as well, page by page. It adds keys, lists that grow as one
+// scrolls, ticking by dragging, and forms that leave ticks, text and place as they are.
+import { stillHere, watch } from "./watch.js";
+import { grow } from "./lists.js";
+import { pick } from "./select.js";
+import { look } from "./photo.js";
+import { sending, submitted } from "./send.js";
 
-const status = document.getElementById("status");
-const words = status.querySelector("p");
-if (words) {
-  // A live region is read out when it changes, not when a page comes with it.
-  const text = words.textContent;
-  words.textContent = "";
-  setTimeout(() => { words.textContent = text; }, 100);
-}
+document.documentElement.classList.add("js");
+document.addEventListener("submit", submitted);
+stillHere();
+watch();
+pick();
+look();
+grow();
 
-const typing = (target) => target.matches("input:not([type=checkbox]), select, textarea");
+const typing = (target) => target.matches?.("input:not([type=checkbox]), select, textarea");
 
-let answered = false;
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || typing(event.target)) return;
-  if (answered) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.defaultPrevented) return;
+  if (typing(event.target) || sending()) return;
   const key = event.key.toLowerCase();
-  const control = document.querySelector(`[data-key="${CSS.escape(key)}"]:not(:disabled)`);
+  const within = document.querySelector("dialog[open]") ?? document;
+  const control = within.querySelector(`[data-key="${CSS.escape(key)}"]:not(:disabled)`);
   if (!control) return;
   event.preventDefault();
-  answered = true;
   control.click();
 });
-// A page that the browser kept while another was shown takes keys again.
-window.addEventListener("pageshow", () => { answered = false; });
 
-const drop = document.getElementById("drop");
-if (drop) {
-  const holdsFile = (event) => [...event.dataTransfer.types].includes("Files");
-  document.addEventListener("dragover", (event) => {
-    if (!holdsFile(event)) return;
-    event.preventDefault();
-    drop.classList.add("over");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) drop.classList.remove("over");
-  });
-  document.addEventListener("drop", (event) => {
-    if (!holdsFile(event)) return;
-    event.preventDefault();
-    drop.querySelector("input[type=file]").files = event.dataTransfer.files;
-    drop.requestSubmit();
-  });
-}
+// Filters show their list as soon as they are changed.
+document.addEventListener("change", (event) => {
+  const form = event.target.form;
+  if (form?.matches("[data-auto]") && event.target.matches("select, [type=checkbox], [type=number]")) form.requestSubmit();
+});
 
-// Shift and a click ticks everything between two boxes.
-let last = null;
-document.addEventListener("click", (event) => {
-  const box = event.target;
-  if (!box.matches("input[type=checkbox][name=face], input[type=checkbox][name=person]")) return;
-  const boxes = [...document.querySelectorAll(`input[type=checkbox][name=${box.name}]`)];
-  if (event.shiftKey && last && boxes.includes(last)) {
-    const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
-    boxes.slice(from, to + 1).forEach((each) => { each.checked = box.checked; });
-  }
-  last = box;
+const holdsFile = (event) => [...event.dataTransfer.types].includes("Files");
+const drop = () => document.getElementById("drop");
+document.addEventListener("dragover", (event) => {
+  if (!drop() || !holdsFile(event)) return;
+  event.preventDefault();
+  drop().classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) drop()?.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  if (!drop() || !holdsFile(event)) return;
+  event.preventDefault();
+  drop().querySelector("input[type=file]").files = event.dataTransfer.files;
+  drop().requestSubmit();
 });

@@ -1,0 +1,77 @@
+"""Photos of somebody for other programs: packed into a zip file as it is sent."""
+
+import io
+import posixpath
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.sources.originals import Originals
+from pipeline.storage.folder import visible
+
+MISSING = "not included.txt"
+# Zip files hold no earlier dates.
+FIRST_YEAR = 1980
+
+
+def file_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a name for a copy of each photo: its own, numbered where two are the same."""
+    used: set[str] = {MISSING}
+    names = []
+    for row in rows:
+        own = visible(posixpath.basename(str(row["uri"]).replace("#", "/").replace("\\", "/")))
+        own = own.lstrip(".") or str(row["image_id"])
+        stem, dot, ending = own.rpartition(".")
+        name, number = own, 1
+        while name.casefold() in used:
+            number += 1
+            name = f"{stem or own} ({number}){dot if stem else ''}{ending if stem else ''}"
+        used.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def zipped(originals: Originals, rows: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield a zip file of the original photos of rows of `images`, piece by piece.
+
+    Only one photo is in memory at a time. Those that cannot be read any more are listed in
+    `MISSING` with the reason.
+    """
+    out = _Pieces()
+    missing = []
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:
+        for row, name in zip(rows, file_names(rows), strict=True):
+            try:
+                data = originals.read(row)
+            except (StorageError, ConfigError) as error:
+                missing.append(f"{visible(str(row['uri']))}: {error}\n")
+                continue
+            about = zipfile.ZipInfo(name)
+            if row.get("taken_at") and row["taken_at"].year >= FIRST_YEAR:
+                about.date_time = row["taken_at"].timetuple()[:6]
+            packed.writestr(about, data)
+            yield out.taken()
+        if missing:
+            packed.writestr(MISSING, "".join(missing))
+    yield out.taken()
+
+
+class _Pieces(io.RawIOBase):
+    """A file that can only be written, and whose bytes are taken as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._written += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        data = bytes(self._written)
+        self._written.clear()
+        return data

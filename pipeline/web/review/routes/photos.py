@@ -1,0 +1,179 @@
+"""Pages of photos: all of them, one with its faces, and the pictures of both."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import Response, StreamingResponse
+
+from pipeline.errors import ConfigError, FacelakeError
+from pipeline.people.albums import zipped
+from pipeline.storage.folder import visible
+from pipeline.web.review.gallery import Wanted, gallery, on_page, wanted
+from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
+from pipeline.web.review.routes.people import (
+    PHOTOS_SHOWN,
+    find_person,
+    is_new_name,
+    known,
+    person_label,
+)
+from pipeline.web.review.snapshot import Snapshot
+from pipeline.web.review.web import (
+    FaceId,
+    ImageId,
+    Page,
+    PersonId,
+    act,
+    form_of,
+    paged,
+    render,
+    review_of,
+)
+
+router = APIRouter()
+# Labels inside a picture; the whole name is in the list beside it.
+LABEL = 24
+Want = Annotated[Wanted, Depends(wanted)]
+
+
+@router.get("/photos")
+def photos(request: Request, want: Want, page: Page = 1) -> Response:
+    """List photos: all, or those with some persons, without others, of a year or camera."""
+    review = review_of(request)
+    snapshot = review.snapshot()
+    want = known(snapshot, want)
+    shown = gallery(review, snapshot, want)
+    rows = [{"image_id": image} for image in shown.ids]
+    at = paged(len(rows), page, PHOTOS_SHOWN)
+    named = [[_called(snapshot, one) for one in ids] for ids in (want.persons, want.without)]
+    return render(
+        request, "photos.html", "Photos", want=want, shown=shown, names=snapshot.names,
+        items=on_page(review, snapshot, rows, at["first"], PHOTOS_SHOWN), link=want.query(),
+        pages=want.query(), with_names=named[0], without_names=named[1],
+        together=" and ".join(named[0]), **at,
+    )  # fmt: skip
+
+
+def _called(snapshot: Snapshot, person_id: str) -> str:
+    return snapshot.name_of(person_id) or person_id
+
+
+@router.get("/photos/{image_id}")
+def photo(request: Request, image_id: ImageId, want: Want) -> Response:
+    """Show a photo with its faces, and lead to its neighbours among those that are wanted."""
+    review = review_of(request)
+    row = review.lookup.photo(image_id)
+    if row is None:
+        raise HTTPException(404, "There is no such photo")
+    snapshot = review.snapshot()
+    want = known(snapshot, want)
+    ids = gallery(review, snapshot, want).ids
+    at = ids.index(image_id) if image_id in ids else None
+    taken = row["taken_at"]
+    return render(
+        request, "photo.html", "Photo", photo=row, boxes=_boxes(request, image_id), at=at,
+        of=len(ids), before=ids[at - 1] if at else None, names=snapshot.names,
+        after=ids[at + 1] if at is not None and at + 1 < len(ids) else None, link=want.query(),
+        up=_up(want), taken=f"{taken:%Y-%m-%d %H:%M}" if taken else "",
+    )  # fmt: skip
+
+
+def _up(want: Wanted) -> str:
+    """Return where one came from: the page of a person, or the list of photos."""
+    from urllib.parse import urlencode
+
+    if want.persons and not want.without and not want.least:
+        rest = replace(want, persons=want.persons[1:])
+        return f"/people/{want.persons[0]}?{urlencode(rest.query())}"
+    return f"/photos?{urlencode(want.query())}"
+
+
+def _boxes(request: Request, image_id: str) -> list[dict[str, Any]]:
+    """Return the faces of a photo, with whom they are."""
+    review = review_of(request)
+    snapshot = review.snapshot()
+    boxes = review.lookup.boxes(image_id)
+    where = snapshot.view.persons_of([box["face_id"] for box in boxes])
+    for box in boxes:
+        box["person_id"] = where.get(box["face_id"])
+        box["name"] = snapshot.name_of(box["person_id"])
+        box["rejected"] = box["face_id"] in snapshot.view.rejected
+        label = box["name"] or ""
+        box["label"] = label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
+    return boxes
+
+
+@router.post("/photos/{image_id}/faces")
+def draw(request: Request, image_id: ImageId) -> Response:
+    """Keep a face that somebody drew on a photo, and say who it is."""
+    review, form = review_of(request), form_of(request)
+    try:
+        box = [float(one) for one in form.one("box").split(",")]
+    except ValueError:
+        box = []
+    if len(box) != 4:
+        raise ConfigError("The frame needs four numbers: left, top, right, bottom, in pixels")
+    text, snapshot = form.one("name").strip(), review.snapshot()
+    new = is_new_name(snapshot, text)
+    person = find_person(snapshot, text) if text and not new else None
+    who = visible(text) if new else person_label(snapshot, person) if person else "nobody yet"
+    return act(
+        request,
+        lambda: review.marker.mark(image_id, box, person, text if new else None, "review: mark"),
+        f"A face was added: {who}",
+    )
+
+
+@router.get("/people/{person_id}/photos.zip")
+def packed(request: Request, person_id: PersonId, want: Want) -> Response:
+    """Send the original photos of a person as one zip file."""
+    review = review_of(request)
+    snapshot = review.snapshot()
+    want = known(snapshot, want)
+    shown = gallery(review, snapshot, replace(want, persons=(person_id, *want.persons)))
+    rows = review.lookup.photos(shown.ids)
+
+    def pieces() -> Iterator[bytes]:
+        yield from zipped(review.originals, [rows[image] for image in shown.ids if image in rows])
+
+    name = f"photos-{person_id[:8]}.zip"
+    head = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces(), media_type="application/zip", headers=head)
+
+
+@router.get("/photos/{image_id}/picture")
+def picture(request: Request, image_id: ImageId) -> Response:
+    """Return a photo: pixels alone, at most `PHOTO_SIDE` a side."""
+    return _jpeg(request, image_id, PHOTO_SIDE)
+
+
+@router.get("/photos/{image_id}/small")
+def small(request: Request, image_id: ImageId) -> Response:
+    """Return a photo of at most `SMALL_SIDE` a side."""
+    return _jpeg(request, image_id, SMALL_SIDE)
+
+
+@router.get("/thumbs/{face_id}")
+def thumb(request: Request, face_id: FaceId) -> Response:
+    """Return the small picture of a face."""
+    try:
+        data = review_of(request).pictures.face(face_id)
+    except FacelakeError:
+        data = None
+    return _picture(data)
+
+
+def _jpeg(request: Request, image_id: str, side: int) -> Response:
+    try:
+        data = review_of(request).pictures.photo(image_id, side)
+    except FacelakeError:  # the page itself shows the reason
+        data = None
+    return _picture(data)
+
+
+def _picture(data: bytes | None) -> Response:
+    if data is None:
+        return Response("no picture", 404, media_type="text/plain")
+    return Response(data, media_type="image/jpeg")
