@@ -36,16 +36,7 @@ def add_parser(commands: Any) -> None:
         added.set_defaults(action_of=act)
         return added
 
-    listing = add("list", _list, "list the people")
-    listing.add_argument("--all", action="store_true", help="hidden people too")
-    listing.add_argument(
-        "--sort",
-        choices=sorted(ORDERS),
-        default="size",
-        help="most faces, name, or latest photo first; default: %(default)s",
-    )
-    listing.add_argument("--limit", type=int, metavar="N", help="show so many; default: all")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    _listing(add("list", _list, "list the people"))
     showing = add("show", _show, "show a person and the faces")
     _person(showing)
     showing.add_argument("--json", action="store_true", help="print JSON")
@@ -76,6 +67,18 @@ def add_parser(commands: Any) -> None:
         "correction", nargs="?", metavar="ID", help="as history shows it; default: the last one"
     )
     people_files.add_parsers(add)
+
+
+def _listing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="hidden people too")
+    parser.add_argument(
+        "--sort",
+        choices=sorted(ORDERS),
+        default="size",
+        help="most faces, name, or latest photo first; default: %(default)s",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="show so many; default: all")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _person(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,5 @@
 """The review page in a real Chromium: what is done there holds, and everybody can use it."""
 
-import re
 import signal
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from pipeline.people import actions
 from pipeline.people.corrections import undone
@@ -17,7 +17,8 @@ from tests.support.review_lakes import HOSTILE, again, review_lake
 from tests.support.served import TOKEN, served
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-PAGES = ["/", "/suggestions", "/unknown", "/duplicates", "/search", "/history"]
+PAGES = ["/", "/photos", "/suggestions", "/unknown", "/duplicates", "/search", "/history",
+         "/rejected", "/me"]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 
@@ -54,12 +55,12 @@ def enter(browser):
 
 
 def people(page):
-    links = page.locator("main ul.grid a[href^='/people/']").all()
+    links = page.locator("main ul.people a[href^='/people/']").all()
     return [link.get_attribute("href") for link in links]
 
 
 def faces(page):
-    return [box.get_attribute("value") for box in page.locator("input[name=face]").all()]
+    return [box.get_attribute("value") for box in page.locator(".pick input[name=face]").all()]
 
 
 def status(page):
@@ -79,32 +80,37 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
 
         page.goto(base + ann)
         page.get_by_label("Name", exact=True).fill("Ann")
-        page.get_by_role("button", name="Name", exact=True).click()
+        page.get_by_label("Name", exact=True).press("Enter")
         says(page, "Called Ann")
-        assert page.get_by_role("heading", name="Ann").is_visible()
+        assert page.title().startswith("Ann")
 
         page.goto(base)
         for person in (bob, carl):
             page.locator(f"input[name=person][value='{person[8:]}']").check()
-        page.get_by_role("button", name="Merge selected").click()
+        page.get_by_text("2 selected").wait_for()
+        page.get_by_role("button", name="Make them one").click()
         says(page, "2 persons are one")
-        assert len(people(page)) == 5
+        page.get_by_text("5 people", exact=True).wait_for()
+        expect(page.locator(".people > .person")).to_have_count(5)
 
-        page.goto(base + dora)
+        page.goto(f"{base}{dora}?view=faces")
         own_faces = faces(page)
-        for box in page.locator("input[name=face]").all()[:2]:
+        for box in page.locator(".pick input").all()[:2]:
             box.check()
-        page.get_by_role("button", name="Split off").click()
+        page.get_by_role("button", name="Somebody else").click()
         says(page, "2 faces taken out")
+        expect(page.locator(".tiles > li")).to_have_count(4)
         assert faces(page) == own_faces[2:]
 
-        page.locator("input[name=face]").first.check()
+        page.locator(".pick input").first.check()
         page.get_by_role("button", name="Not a face").click()
         says(page, "1 face marked as no face")
+        expect(page.locator(".tiles > li")).to_have_count(3)
         assert faces(page) == own_faces[3:]
 
         page.get_by_role("button", name="Hide").click()
-        status(page).get_by_role("button", name="Undo").click()
+        says(page, "Hidden from lists")
+        status(page).get_by_role("button", name="Undo").last.click()
         says(page, "Taken back")
 
     again(tmp_path)
@@ -112,10 +118,10 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
         page = enter(base)
         assert page.get_by_text("Ann", exact=True).is_visible()
         assert len(people(page)) == 6, "6 people, one merged, one split"
-        page.goto(base + dora)
+        page.goto(f"{base}{dora}?view=faces")
         assert sorted(faces(page)) == sorted(own_faces[3:])
         page.goto(base + ann)
-        assert page.get_by_role("heading", name="Ann").is_visible()
+        assert page.get_by_label("Name", exact=True).input_value() == "Ann"
     where = persons_of(store)
     assert where[own_faces[0]] == where[own_faces[1]] != where[own_faces[3]] == dora[8:]
     assert where[own_faces[2]] is None
@@ -148,8 +154,10 @@ def test_keys_answer_suggestions(tmp_path, enter):
 
 
 def press(page, key):
-    with page.expect_navigation():
-        page.keyboard.press(key)
+    """Press a key, and wait until the page has answered it."""
+    page.keyboard.press(key)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("main.busy")).to_have_count(0)
 
 
 def suggest(store):
@@ -191,6 +199,7 @@ def test_pages_keep_nobody_out(tmp_path, browser):
         page.goto(base + person)
         page.get_by_label("Name", exact=True).fill(HOSTILE[8])
         page.get_by_role("button", name="Name", exact=True).click()
+        says(page, "Called nnn")
         shown_path = page.url.removeprefix(base)
         for path in [*all_pages(page, base), shown_path]:
             page.goto(base + path)
@@ -220,7 +229,7 @@ def test_hostile_names_do_not_run(tmp_path, enter):
         says(page, "Called <script>")
         assert page.title().startswith(HOSTILE[0])
         page.goto(base)
-        assert set(page.locator("main ul.grid a bdi").all_inner_texts()) == set(HOSTILE)
+        assert set(page.locator("main ul.people a bdi").all_inner_texts()) == set(HOSTILE)
         for path in all_pages(page, base)[:-1]:
             page.goto(base + path)
             assert page.title() != "ran"
@@ -239,7 +248,7 @@ def test_pages_work_without_javascript(tmp_path, browser):
         page.get_by_role("button", name="Name", exact=True).click()
         says(page, "Called Ann")
         status(page).get_by_role("button", name="Undo").click()
-        assert page.locator("h1").inner_text().startswith("no name")
+        assert page.get_by_label("Name", exact=True).input_value() == ""
         context.close()
 
 
@@ -270,15 +279,14 @@ def test_a_picture_that_is_dropped_is_searched_for(tmp_path, enter):
     with served(tmp_path / "lake") as base:
         page = enter(base)
         page.goto(f"{base}/search")
-        with page.expect_navigation():
-            page.evaluate("""() => {
+        page.evaluate("""() => {
                 const held = new DataTransfer();
                 held.items.add(new File(["no picture"], "<b>.jpg", {type: "image/jpeg"}));
                 const dropped = {dataTransfer: held, bubbles: true, cancelable: true};
                 document.body.dispatchEvent(new DragEvent("dragover", dropped));
                 document.body.dispatchEvent(new DragEvent("drop", dropped));
             }""")
-        assert "cannot be used" in page.locator("main").inner_text()
+        says(page, "cannot be used")
 
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path, enter):
@@ -308,11 +316,10 @@ def test_photos_show_their_faces(tmp_path, enter):
     with served(tmp_path / "lake") as base:
         page = enter(base)
         page.goto(base + people(page)[0])
-        page.locator("main ul.grid a").first.click()
-        page.get_by_role("link", name="Show the photo").click()
+        page.locator("main ul.shots a").first.click()
         page.wait_for_load_state("networkidle")
         box = page.locator("svg a").bounding_box()
         picture = page.locator("svg image").bounding_box()
         assert box["x"] - picture["x"] == pytest.approx(picture["width"] * 30 / 120, abs=6)
         page.locator("svg a rect").click()
-        assert re.search(r"/faces/[0-9a-f]{32}-0$", page.url)
+        expect(page.get_by_label("Who is face 1?")).to_be_focused()

@@ -98,7 +98,7 @@ def gallery(review: Review, snapshot: Snapshot, want: Wanted) -> Shown:
         album = album.filter(pc.is_in(album["image_id"], pa.array(sorted(found), pa.string())))
     if want.least:
         album = album.filter(pc.greater_equal(album["faces"], want.least))
-    cameras = _counts(album["camera"])
+    cameras = [one for one in _counts(album["camera"]) if len(one[0]) <= MOST_CAMERA]
     if want.camera:
         album = album.filter(pc.equal(album["camera"], want.camera).fill_null(False))
     year = pc.year(album["taken_at"])
@@ -139,6 +139,8 @@ def companions(
     count = Counter(person for _, person in seen if person and person not in but)
     rows = snapshot.rows([person for person, _ in count.most_common(4 * COMPANIONS)])
     shown = [row for row in rows if not row["hidden"]]
+    if any(row["name"] or count[row["person_id"]] > 1 for row in shown):  # not whoever passed by
+        shown = [row for row in shown if row["name"] or count[row["person_id"]] > 1]
     shown.sort(key=lambda row: (-count[row["person_id"]], row["name"] is None, row["person_id"]))
     return [(row, count[row["person_id"]]) for row in shown[:COMPANIONS]]
 

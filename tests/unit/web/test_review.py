@@ -245,7 +245,7 @@ def test_bodies_have_a_limit(shared_pages):
                                     "/x\r\nSet-Cookie: a=b", ""])  # fmt: skip
 def test_the_way_back_is_ours(pages, target):
     person = persons(pages)[0]
-    answer = send(pages, f"/people/{person}/flag", next=target)
+    answer = send(pages, "/hide", person=person, next=target)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/?message=")
 
@@ -438,8 +438,8 @@ def test_every_action_shows_at_once_and_can_be_undone(pages):
         (f"/people/{a}/faces", {"do": "cover", "face": own_faces[4]}, "cover"),
         (f"/people/{a}/faces", {"do": "move", "face": own_faces[5], "to": b}, "moved"),
         ("/merge", {"person": [a, b]}, "one"),
-        (f"/people/{c}/flag", {"hidden": "yes"}, "Hidden"),
-        (f"/people/{c}/flag", {"hidden": "no"}, "Shown"),
+        ("/hide", {"hidden": "yes", "person": c}, "Hidden"),
+        ("/hide", {"hidden": "no", "person": c}, "Shown"),
     ]  # fmt: skip
     before = {p: sorted(faces(pages, p)) for p in persons(pages)}
     for path, fields, words in steps:

@@ -42,10 +42,10 @@ LEADING_KINDS = (
     "different",
 )  # fmt: skip
 WORDS = {
-    "same": "one person", "different": "different people", "name": "name", "show": "show again",
-    "not-a-face": "not a face", "a-face": "a face after all", "hide": "hide", "cover": "cover",
-    "undo": "taken back",
-    NOT_A_COPY: "not a copy",
+    "same": "One person", "different": "Different people", "name": "Named", "show": "Shown again",
+    "not-a-face": "Not a face", "a-face": "A face after all", "hide": "Hidden", "cover": "Cover of",
+    "undo": "Taken back",
+    NOT_A_COPY: "Not a copy",
 }  # fmt: skip
 
 
@@ -96,14 +96,14 @@ def search(
     """Ask for a picture, or show faces similar to one of the lake."""
     review = review_of(request)
     result = review.finder.by_face(face) if face else None
-    return render(request, "search.html", "Search", result=result, face=face)
+    return render(request, "search.html", "Search", result=result, face=face, people=())
 
 
 @router.post("/search")
 def search_picture(request: Request) -> Response:
     """Show faces similar to the largest face of a picture, which is not stored."""
     result = review_of(request).finder.by_picture(form_of(request).file)
-    return render(request, "search.html", "Search", result=result, face=None)
+    return render(request, "search.html", "Search", result=result, face=None, people=())
 
 
 @router.get("/rejected")
@@ -170,6 +170,8 @@ def history(request: Request, page: Page = 1) -> Response:
     latest = by_action(rows)[::-1]
     at = paged(len(latest), page, ACTIONS_SHOWN)
     shown = [_action(rows, gone) for rows in latest[at["first"] : at["first"] + ACTIONS_SHOWN]]
+    for one in shown:
+        one["whom"] = review_of(request).snapshot().name_of(one["person_id"])
     return render(request, "history.html", "History", actions=shown, **at)
 
 
@@ -182,7 +184,7 @@ def _action(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
     return {
         "id": last.constraint_id, "at": last.created_at, "by": last.made_by,
         "kind": WORDS.get(lead.kind, lead.kind), "undo": lead.kind == "undo",
-        "name": lead.value if lead.kind == "name" else None, "note": last.note,
+        "name": lead.value if lead.kind == "name" else None, "note": last.note, "whom": None,
         "person_id": next((r.person_id for r in reversed(rows) if r.person_id), None),
         "faces": next((r.faces[0] for r in reversed(rows) if r.faces), None)
         if lead.kind != NOT_A_COPY else None,

@@ -89,7 +89,7 @@ async function taken(form, answer) {
     const others = await changedSince();
     return tell(others.length ? `${why} Meanwhile: ${others.join("; ")}.` : why, true);
   }
-  if (!answer.redirected) return ask(page);
+  if (!answer.redirected) return "page" in form.dataset ? show(page) : ask(page);
   const there = new URL(answer.url);
   if (there.pathname !== location.pathname || !answer.ok) return location.assign(there);
   form.closest("dialog")?.close();
