@@ -44,7 +44,7 @@ def test_the_page_opens_from_disk_on_a_phone(browser, pages, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert page.evaluate("document.querySelectorAll('main svg polyline').length") >= 3
         back = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert back == ("rgb(23, 24, 26)" if scheme == "dark" else "rgb(251, 251, 250)")
+        assert back == ("rgb(21, 20, 19)" if scheme == "dark" else "rgb(250, 249, 246)")
         text = page.locator("#confused ~ .matrix td.same").first
         assert text.is_visible()
     assert problems == []

@@ -192,7 +192,7 @@ def test_pages_keep_nobody_out(tmp_path, browser):
     suggest(store)
     with served(tmp_path / "lake") as base:
         # axe is put into the page as a script, which our policy forbids
-        context = browser.new_context(bypass_csp=True, viewport=PHONE)
+        context = browser.new_context(bypass_csp=True, viewport=PHONE, reduced_motion="reduce")
         page = context.new_page()
         page.goto(f"{base}/?token={TOKEN}")
         person = people(page)[0]

@@ -27,7 +27,8 @@ from pipeline.web.report.settings import (
 MEMBERS = ["face_id", "image_id", "person_id", "tier", "reason", "similarity", "confidence",
            "confirmed"]  # fmt: skip
 ORDER = [("faces", "descending"), ("images", "descending"), ("person_id", "ascending")]
-SHORT_ID = 6
+# What a person without a name is called; ids are for programs.
+NAMELESS = "Unnamed"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Person:
     @property
     def label(self) -> str:
         """The name, or the start of the id."""
-        return str(self.row["name"] or nameless(self.id))
+        return str(self.row["name"] or NAMELESS)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ShownPeople:
     def others(self, person: Person) -> list[tuple[str, str, str]]:
         """Return who might be the same person: label, page or nothing, similarity."""
         return [
-            (*self.links.get(other, (nameless(other), "")), f"{similarity:.2f}")
+            (*self.links.get(other, (NAMELESS, "")), f"{similarity:.2f}")
             for other, similarity in person.others
         ]
 
@@ -95,11 +96,6 @@ def _address(person: Person, place: int) -> str:
     """Return the address of a person; `place` is among those seen once, below 0 for others."""
     stem = person_stem(person.id)
     return page_name(stem) if place < 0 else f"{page_name('once', place // PER_PAGE + 1)}#{stem}"
-
-
-def nameless(person_id: str) -> str:
-    """Return what a person without a name is called."""
-    return f"Person {person_id[:SHORT_ID]}"
 
 
 def shown_people(store: People, config: ReportConfig) -> ShownPeople | None:
