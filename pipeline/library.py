@@ -14,7 +14,8 @@ how much of it is done, and how much there is (0: not known).
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from pipeline.maintenance.forget.job import Confirm, Forgetting
     from pipeline.models.cards.calibration import Calibration
     from pipeline.people.constraints import Constraint
+    from pipeline.people.marks.marker import Marker
     from pipeline.search.identity import Identity
     from pipeline.search.models import LakeModels
     from pipeline.search.probe import Photo
@@ -142,9 +144,46 @@ def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
     run_id = new_run_id()
     try:
         with held(lake, run_id, wait):
-            return index_lake(config, lake, run_id, watch, follow)
+            outcome = index_lake(config, lake, run_id, watch, follow)
+            if not outcome.interrupted:
+                weights = WeightStore.at(config.weights_dir, config.weights_url)
+                restore_marks(lake, run_id, config.embedder, weights)
+            return outcome
     finally:
         lake.folder.remove_if_empty()
+
+
+@contextmanager
+def marking(
+    lake: LakeStore, models: "LakeModels | None" = None, embedder: str | None = None,
+    weights: WeightStore | None = None,
+) -> "Iterator[Marker]":  # fmt: skip
+    """Open what marks faces of a lake; models that are not given are loaded when needed."""
+    from pipeline.people.marks.marker import Marker
+    from pipeline.search.models import LakeModels
+    from pipeline.sources.originals import Originals
+
+    models = models or LakeModels(lake, embedder, weights)
+    with (
+        Originals(lake.folder.options, read_config(lake)) as originals,
+        Marker(People(lake), originals, models) as marker,
+    ):
+        yield marker
+
+
+def restore_marks(
+    lake: LakeStore, run_id: str, embedder: str | None = None, weights: WeightStore | None = None
+) -> None:
+    """Bring marked faces in step with corrections; the caller holds the lake's lock."""
+    if not lake.folder.child("constraints").files() or lake.models() is None:
+        return
+    with marking(lake, None, embedder, weights) as marker:
+        settled = marker.restore(run_id)
+    if settled.missing:
+        logger.warning(
+            "%d marked faces are missing until their photos can be read as they were",
+            settled.missing,
+        )
 
 
 class Lake:
@@ -221,7 +260,7 @@ class Lake:
     @property
     def people(self) -> PeopleTable:
         """Who is who, corrections included, and the ways to correct it."""
-        return PeopleTable(People(self.store))
+        return PeopleTable(People(self.store), self._marking)
 
     @takes(ClusterConfig)
     def cluster(
@@ -244,6 +283,7 @@ class Lake:
         models = self.store.existing_models()
         size = self._faces_for_ray(CLUSTER_FACES_FOR_RAY, 1 if config.device == "cuda" else 0)
         with job(self.store, "cluster", Place(ray, wait, progress), size) as run:
+            restore_marks(self.store, run.run_id, self._embedder, WeightStore.at(*self._weights))
             steps = Run(People(self.store), config, run.mapper, run.run_id, run.progress)
             about = steps.cluster()
             facts = {k: v for k, v in about.items() if k not in ("parts", "constraints")}
@@ -638,6 +678,9 @@ class Lake:
         from pipeline.search.searcher import Searcher
 
         return Searcher(self.store, exact=exact, models=self._models)
+
+    def _marking(self) -> "AbstractContextManager[Marker]":
+        return marking(self.store, self._models)
 
     @cached_property
     def _models(self) -> "LakeModels":

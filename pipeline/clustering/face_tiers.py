@@ -12,14 +12,19 @@ from pipeline.clustering.algorithms.tiers import (
 )
 from pipeline.clustering.copies import copied_faces
 from pipeline.clustering.gather import Faces
+from pipeline.lake.schema import is_marked
 from pipeline.people.constraints import Corrections
 
+MARKED = "somebody marked it; {}"
 NOT_A_FACE = "somebody said that it is no face"
 COUNTED = "a copy of a picture whose face counts already"
 
 
 def assign_tiers(faces: Faces, corrections: Corrections, config: TierConfig) -> Tiers:
-    """Return the tiers of the faces; those that somebody confirmed are core."""
+    """Return the tiers of the faces; those that somebody confirmed are core.
+
+    What a person marked is never left out for its measures.
+    """
     score, size_px, sharpness, yaw = (
         measure.astype(np.float64)
         for measure in (faces.score, faces.size_px, faces.sharpness, faces.yaw)
@@ -32,6 +37,8 @@ def assign_tiers(faces: Faces, corrections: Corrections, config: TierConfig) -> 
             tiers.put(row, REJECTED, NOT_A_FACE)
         elif face in confirmed:  # somebody looked at it
             tiers.put(row, CORE, None)
+        elif tiers.tier[row] == REJECTED and is_marked(face):
+            tiers.put(row, ATTACH, MARKED.format(tiers.reasons[row]))
     for row in copied_faces(faces, tiers).tolist():
         if ids[row] not in confirmed:
             tiers.put(row, ATTACH, COUNTED)

@@ -1,6 +1,7 @@
 """What an earlier clustering left: its people, the parts it saw, and who must be made again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipeline.clustering.algorithms.grid import Grid, to_grid
 from pipeline.clustering.algorithms.odds import Odds
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.lake.columns import matrix
+from pipeline.lake.scan import scan
+from pipeline.lake.schema import IMAGES, image_of
 from pipeline.lake.store import LakeStore
 from pipeline.people.constraints import Constraint
 from pipeline.people.corrections import resolve
@@ -33,7 +36,9 @@ class Past:
         means, counts: of their core faces, grid vectors [P, D] and float64 [P].
         clustered_parts: parts of the lake whose faces they hold.
         again: ids of faces whose persons are made again from their faces.
-        clusters: the whole table of the generation before, for ids; None when there is none.
+        clusters: the whole table of the generation before, for ids; None when there is none. Marks
+            of faces that were taken back are left out.
+        withdrawn: how many these are.
         table: its persons who are kept.
         suggestions: its table of suggestions.
         impostors: mean and deviation of strangers, measured before; empty: measure.
@@ -49,6 +54,7 @@ class Past:
     clustered_parts: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
     clusters: pa.Table | None = None
+    withdrawn: int = 0
     table: pa.Table | None = None
     suggestions: pa.Table | None = None
     impostors: tuple[float, float] | None = None
@@ -85,7 +91,12 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         or new > MOST_NEW * sum(parts.values())
     ):
         return from_scratch
+    corrections = resolve(rows)
     again = touched(rows, before, clusters)
+    marked = corrections.marked - set(clusters["face_id"].to_pylist())
+    withdrawn = pa.array(sorted(corrections.withdrawn), pa.string())
+    whole = len(clusters)
+    clusters = clusters.filter(pc.invert(pc.is_in(clusters["face_id"], withdrawn)))
     table = people.people()
     # Someone without core faces has nothing to grow from: stays as made again.
     table = table.filter(pc.invert(pc.is_in(table["person_id"], pa.array(again, pa.string()))))
@@ -104,14 +115,27 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         means=to_grid(matrix(table["mean"])) if len(table) else nothing.means,
         counts=table["core_faces"].to_numpy().astype(np.float64),
         clustered_parts=frozenset(clustered_parts),
-        again=frozenset(faces_again),
+        again=frozenset(faces_again) | _on_photos_of(people.lake, marked, clustered_parts),
         clusters=clusters,
+        withdrawn=whole - len(clusters),
         table=table,
         suggestions=people.suggestions(),
         impostors=(threshold["mean"], threshold["sd"]),
         curve=before.get("curve", []),
         odds=Odds(**before["odds"]) if before.get("odds") else None,
     )
+
+
+def _on_photos_of(
+    lake: LakeStore, faces: AbstractSet[str], parts: Collection[str]
+) -> frozenset[str]:
+    """Return those of some faces whose photos are in some parts."""
+    if not faces:
+        return frozenset()
+    where = pc.field("image_id").isin(pa.array(sorted({image_of(f) for f in faces}), pa.string()))
+    folder = lake.folder.child("images")
+    there = set(scan(folder, sorted(parts), IMAGES, ["image_id"], where)["image_id"].to_pylist())
+    return frozenset(face for face in faces if image_of(face) in there)
 
 
 def touched(rows: Sequence[Constraint], before: Mapping[str, Any], clusters: pa.Table) -> list[str]:

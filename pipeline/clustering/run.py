@@ -23,7 +23,7 @@ from pipeline.clustering.gather import Faces, gather, load_faces, plan_shards
 from pipeline.clustering.groups_level import merge_groups
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past, look_back, part_sizes, settings_of
-from pipeline.clustering.tables import publish, publish_nobody
+from pipeline.clustering.tables import publish, publish_nobody, publish_unchanged
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
@@ -76,7 +76,7 @@ class Run:
             shards.append((lake, lake.parts(), past.again))
         tasks.run("gather", gather, shards)
         if not shards and past.people:  # nothing is new since
-            return (self.people.current() or {}) | {"new_faces": 0, "incremental": True}
+            return publish_unchanged(self.people, self.run_id, past)
         copies = partial(kept_photos, Duplicates(lake))
         faces = load_faces(workspace, len(shards), copies) if shards else None
         if faces is None or not (len(faces.face_id) or past.people):

@@ -68,6 +68,27 @@ def unanswered(
     return suggestions.filter(pa.array(keep, pa.bool_()))
 
 
+def publish_unchanged(people: People, run_id: str, past: Past) -> dict[str, Any]:
+    """Return the figures of the generation before; marks that were taken back leave its tables."""
+    current = people.current() or {}
+    if past.withdrawn:
+        assert past.clusters is not None
+        assert past.table is not None
+        ids = past.table["person_id"].combine_chunks()
+        suggestions = people.suggestions()
+        for side in ("person_a", "person_b"):
+            suggestions = suggestions.filter(pc.is_in(suggestions[side], ids))
+        alone = int((np.asarray(past.table["faces"]) == 1).sum())
+        current |= {
+            "faces": len(past.clusters), "people": len(past.table), "people_of_one_face": alone,
+            "suggestions": len(suggestions),
+        }  # fmt: skip
+        about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
+        persons = pieces(past.table)
+        people.publish(run_id, pieces(past.clusters), persons, suggestions, about)
+    return current | {"new_faces": 0, "incremental": True}
+
+
 def publish_nobody(people: People, run_id: str) -> dict[str, Any]:
     """Write a generation without anybody, for photos on which no face was found."""
     models = people.lake.existing_models()

@@ -149,13 +149,18 @@ def open_lake(options: argparse.Namespace) -> Lake:
 
 def add_own_embedder_options(parser: Any) -> None:
     """Add the options for embedding photos with the lake's own model."""
+    add_own_embedder(parser)
+    add_storage_options(parser)
+
+
+def add_own_embedder(parser: Any) -> None:
+    """Add the options that say where the lake's own model is."""
     parser.add_argument(
         "--embedder",
         metavar="PATH",
         help="ONNX file or card of the lake's embedder, if Facelake does not know it by name",
     )
     add_weights_options(parser)
-    add_storage_options(parser)
 
 
 def storage_of(options: argparse.Namespace) -> dict[str, Any]:

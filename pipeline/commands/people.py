@@ -57,6 +57,8 @@ def add_parser(commands: Any) -> None:
     rejected.add_argument("--json", action="store_true", help="print JSON")
     _persons(add("hide", _hide, "leave persons out of lists"))
     _persons(add("unhide", _unhide, "show hidden persons again"))
+    about = "say that there is a face on a photo where none was found, and whose it is"
+    _marking(add("mark", _mark, about))
     covering = add("cover", _cover, "choose the face that stands for a person")
     _person(covering)
     covering.add_argument("face", metavar="FACE", help="a face of the person")
@@ -100,6 +102,18 @@ def _splitting(parser: argparse.ArgumentParser) -> None:
 
 def _faces(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("faces", nargs="+", metavar="FACE", help="face ids, as show lists them")
+
+
+def _marking(parser: Any) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="image_id, uri or name of a photo")
+    parser.add_argument(
+        "--box", required=True, metavar="X1,Y1,X2,Y2",
+        help="left, top, right and bottom of the face, in pixels of the upright photo",
+    )  # fmt: skip
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--to", metavar="PERSON", help="whose face it is: id, or exact name")
+    whose.add_argument("--name", metavar="NAME", help="what a person, or somebody new, is called")
+    opt.add_own_embedder(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -175,7 +189,8 @@ def _a_face(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _rejected(people: PeopleTable, options: argparse.Namespace) -> None:
-    faces = sorted(people.now().rejected)
+    now = people.now()
+    faces = sorted(now.rejected - now.withdrawn)
     if options.json:
         tell(json.dumps(faces))
         return
@@ -201,6 +216,19 @@ def _of(persons: list[str], what: str) -> str:
 def _cover(people: PeopleTable, options: argparse.Namespace) -> None:
     correction = people.cover(options.person, options.face)
     _print_done(correction, f"{visible(options.face)} stands for {correction.person_id}")
+
+
+def _mark(people: PeopleTable, options: argparse.Namespace) -> None:
+    try:
+        box = [float(side) for side in options.box.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            f"--box {visible(options.box)} is no box; give left, top, right and bottom in pixels, "
+            "like 120,80,180,150"
+        ) from error
+    correction = people.mark(options.photo, box, options.to, options.name)
+    whose = f", of {correction.person_id}" if correction.person_id else ""
+    _print_done(correction, f"{correction.faces[0]} is a face{whose}")
 
 
 def _history(people: PeopleTable, options: argparse.Namespace) -> None:

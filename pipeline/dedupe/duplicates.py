@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.lake import schema
+from pipeline.lake.generations import DUPLICATES as CURRENT
 from pipeline.lake.generations import Generations, pieces
 from pipeline.lake.store import LakeStore
 
-CURRENT = "duplicates/_current.json"
 TABLE, PAIRS, CROPS = "duplicates", "duplicates/_pairs", "duplicates/_crops"
 LOOKS = "duplicates/_looks"
 

@@ -19,9 +19,10 @@ from pipeline.executor.performance import StageTimes, measured
 from pipeline.executor.progress import Tally, Watch
 from pipeline.executor.resources import Sizing
 from pipeline.executor.tasks import mapper
+from pipeline.lake.generations import Resized
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import manifest
-from pipeline.lake.moves import Resized, bring_back, mend, park, relocate, resized
+from pipeline.lake.moves import bring_back, mend, park, relocate, resized
 from pipeline.lake.store import GONE, LakeStore, Models, Shards
 from pipeline.models.cards.card import find_card, known_cards
 from pipeline.models.embedder import load_embedder

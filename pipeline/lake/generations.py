@@ -20,6 +20,11 @@ from pipeline.lake.store import LakeStore, parquet_bytes
 # one read, something else is wrong.
 TRIES = 3
 PART_ROWS = 500_000
+# Pointers of the tables that are made from parts; each notes the sizes of the parts under `parts`.
+PEOPLE, DUPLICATES = "clusters/_current.json", "duplicates/_current.json"
+
+# Size of a part's file before and afterwards, None when it is gone, by name.
+Resized = Mapping[str, tuple[int, int | None]]
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,26 @@ class Generations:
                 self.lake.folder.publish(f"{table}/{name}", parquet_bytes(rows))
                 names.append(name)
         return names
+
+
+def note_sizes(lake: LakeStore, pointer: str, sizes: Resized) -> None:
+    """Note new sizes of parts from which tables need not be made again."""
+    if not sizes or not lake.folder.exists(pointer):
+        return
+    try:
+        about: dict[str, Any] = json.loads(lake.folder.read(pointer))
+        sized = {name: size_now(sizes, name, size) for name, size in about["parts"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # damaged, or of nobody: the tables are made again
+    now = {name: size for name, size in sized.items() if size is not None}
+    if now != about["parts"]:
+        lake.publish_json(pointer, about | {"parts": now})
+
+
+def size_now(sizes: Resized, name: str, size: int) -> int | None:
+    """Return the size that a part has now, if it had `size`; None when it is gone."""
+    before, now = sizes.get(name, (None, None))
+    return now if before == size else size
 
 
 def pieces(table: pa.Table) -> Iterator[pa.Table]:

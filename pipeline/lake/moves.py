@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats32
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
+from pipeline.lake.generations import Resized
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.store import GONE, LakeStore, parquet_bytes
 
@@ -30,10 +31,6 @@ THREADS = 8
 # Cosine from which a face of an edited photo is the one that was there. Edits of a picture keep it
 # above .9; two people in one photo stay below .7.
 SAME_FACE = 0.8
-
-
-# Size of a part's file before and afterwards, None when it is gone, by name.
-Resized = Mapping[str, tuple[int, int | None]]
 
 
 def resized(before: Mapping[str, int], now: Mapping[str, int]) -> Resized:
@@ -62,7 +59,7 @@ def relocate(lake: LakeStore, places: Mapping[str, Place]) -> None:
             lake.folder.publish(f"faces/{name}", parquet_bytes(faces))
         lake.folder.publish(f"images/{name}", parquet_bytes(images))
 
-    _in_parts(lake, places.keys(), move)
+    in_parts(lake, places.keys(), move)
 
 
 def _moved(
@@ -82,11 +79,12 @@ def _placed(table: pa.Table, places: Mapping[str, Place], columns: Sequence[str]
     for column in columns:
         rows = zip(ids, table[column].to_pylist(), strict=True)
         new = [getattr(places[i], column) if i in places else former for i, former in rows]
-        table = _replaced(table, column, new)
+        table = replaced(table, column, new)
     return table
 
 
-def _replaced(table: pa.Table, column: str, values: Sequence[object]) -> pa.Table:
+def replaced(table: pa.Table, column: str, values: Sequence[object]) -> pa.Table:
+    """Return a table with other values in one of its columns."""
     at = table.schema.get_field_index(column)
     field = table.schema.field(at)
     return table.set_column(at, field, pa.array(values, field.type))
@@ -101,11 +99,11 @@ def park(lake: LakeStore, image_ids: AbstractSet[str], since: datetime) -> None:
 
     def leave(name: str, ids: Sequence[str]) -> None:
         images, faces = rows_of(lake, name, ids)
-        images = _replaced(images, "gone_since", [since] * len(images))
+        images = replaced(images, "gone_since", [since] * len(images))
         gone.publish_part(images, faces)
         drop(lake, name, ids)
 
-    _in_parts(lake, image_ids, leave)
+    in_parts(lake, image_ids, leave)
 
 
 def bring_back(lake: LakeStore, places: Mapping[str, Place]) -> None:
@@ -115,11 +113,11 @@ def bring_back(lake: LakeStore, places: Mapping[str, Place]) -> None:
     def come_back(name: str, ids: Sequence[str]) -> None:
         images, faces = rows_of(gone, name, ids)
         back = _placed(images, places, PLACE)
-        back = _replaced(back, "gone_since", [None] * len(back))
+        back = replaced(back, "gone_since", [None] * len(back))
         lake.publish_part(back, _placed(faces, places, ("uri",)))
         drop(gone, name, ids, images_first=True)
 
-    _in_parts(gone, places.keys(), come_back)
+    in_parts(gone, places.keys(), come_back)
     persons = people_of_gone(lake)
     left = {f: p for f, p in persons.items() if schema.image_of(f) not in places}
     if left != persons:
@@ -154,7 +152,7 @@ def drop(lake: LakeStore, name: str, image_ids: Iterable[str], images_first: boo
             lake.folder.publish(f"{table}/{name}", parquet_bytes(kept[table]))
 
 
-def _in_parts(
+def in_parts(
     lake: LakeStore, image_ids: Iterable[str], work: Callable[[str, Sequence[str]], object]
 ) -> None:
     """Call `work` with the name of each part that holds some of the images, and their ids."""
@@ -182,7 +180,7 @@ def mend(lake: LakeStore, ledger: Ledger, corrected: Callable[[], AbstractSet[st
     """
     rows = ledger.doubled()
     gone = set(ledger.ids(row for row in rows if ledger.gone[row]))
-    _in_parts(lake, gone, lambda name, ids: drop(lake, name, ids))
+    in_parts(lake, gone, lambda name, ids: drop(lake, name, ids))
     again = set(ledger.ids(rows)) - gone
     if again:
         _supersede(lake, again, corrected())
@@ -208,7 +206,7 @@ def _supersede(lake: LakeStore, image_ids: set[str], corrected: AbstractSet[str]
         table = lake.read_part("faces", name)
         ids = _same_ids(table, {i: was[i] for i in images if i in was}, corrected)
         if ids != table["face_id"].to_pylist():
-            lake.folder.publish(f"faces/{name}", parquet_bytes(_replaced(table, "face_id", ids)))
+            lake.folder.publish(f"faces/{name}", parquet_bytes(replaced(table, "face_id", ids)))
     for name, images in older.items():
         drop(lake, name, images)
 
@@ -239,7 +237,8 @@ def _same_ids(
             continue
         new = matrix(faces["embedding"].take(pa.array(rows)))
         taken = {face for face in corrected if face.startswith(f"{image}-")} | set(former)
-        number = max(schema.rank_of(face) for face in taken) + 1
+        ranks = [schema.rank_of(face) for face in taken if not schema.is_marked(face)]
+        number = max(ranks, default=-1) + 1
         matched = _matched(new @ vectors.T)
         for k, row in enumerate(rows.tolist()):
             if k in matched:

@@ -13,6 +13,10 @@ from pipeline.errors import ConfigError
 from pipeline.imaging.phash import HASH_BYTES
 from pipeline.imaging.record import columns
 
+# Ranks of faces that people marked: detection finds nowhere near as many in a photo.
+FIRST_MARKED = 1_000_000
+# Marks that a photo ever has, those taken back included.
+MOST_MARKED = 1_000
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
@@ -29,6 +33,12 @@ def image_of(face_id: str) -> str:
 def rank_of(face_id: str) -> int:
     """Return the rank of a face in its image, which its id ends with."""
     return int(face_id.rpartition("-")[2])
+
+
+def is_marked(face_id: str) -> bool:
+    """Return whether a person marked the face, where detection found none."""
+    rank = face_id.rpartition("-")[2]
+    return rank.isdecimal() and int(rank) >= FIRST_MARKED
 
 
 def field(
@@ -134,7 +144,13 @@ FACE_MEASURES = [
         "pixels",
         True,
     ),
-    field("score", pa.float32(), "detector probability", "0 to 1", True),
+    field(
+        "score",
+        pa.float32(),
+        "detector probability; 0 where it found nothing in a marked face",
+        "0 to 1",
+        True,
+    ),
     field("size_px", pa.float32(), "shorter side of the box", "pixels", True),
     field(
         "sharpness", pa.float32(), "variance of the Laplacian of the grey aligned face at 112 px"
@@ -159,7 +175,8 @@ def faces_schema(dimension: int) -> pa.Schema:
             field(
                 "face_id",
                 pa.string(),
-                "image_id, a dash, and the face's rank in the image",
+                "image_id, a dash, and the face's rank in the image; from 1000000 on: a person "
+                "marked it",
                 "",
                 True,
             ),
@@ -267,7 +284,7 @@ CONSTRAINTS = pa.schema(
         field(
             "kind",
             pa.string(),
-            "same, different, name, not-a-face, a-face, hide, show, cover, not-a-copy or undo",
+            "same, different, name, not-a-face, a-face, hide, show, cover, mark, not-a-copy, undo",
             "",
             True,
         ),
@@ -286,7 +303,12 @@ CONSTRAINTS = pa.schema(
             True,
         ),
         field("person_id", pa.string(), "the person it was made on; keeps the id"),
-        field("value", pa.string(), "the name; for `undo`: the constraint_id taken back"),
+        field(
+            "value",
+            pa.string(),
+            "the name; for `undo`: the constraint_id taken back; for `mark`: the box and the size "
+            "of the photo, JSON",
+        ),
         field("made_by", pa.string(), "who made it, as the system names them"),
         field("note", pa.string(), "the command as it was typed, for people"),
     ]

@@ -26,7 +26,8 @@ from pipeline.lake.store import LakeStore, Models, parquet_bytes
 from pipeline.maintenance.check_tables import findings_in_derived, is_as_written
 from pipeline.maintenance.finding import QUARANTINED, Finding
 from pipeline.maintenance.hold import finish_forgetting, new_run_id
-from pipeline.people.store import corrected_faces
+from pipeline.people.marks.rows import settle
+from pipeline.people.store import People, corrected_faces
 
 logger = logging.getLogger(__name__)
 
@@ -196,12 +197,23 @@ def check_and_repair(lake: LakeStore, wait: bool = False) -> Result:
         except StorageError as error:  # what is mended now may be what it fails for
             logger.warning("%s", error)
         findings = check(lake).findings
+        if any(finding.kind == "count" for finding in findings):
+            _count_marked(lake)
+            findings = check(lake).findings
         _quarantine(lake, findings)
         if any(finding.kind == "doubled" for finding in findings):
             mend(lake, lake.ledger(), lambda: corrected_faces(lake))
             findings = check(lake).findings
         repair(lake, findings)
         return check(lake)
+
+
+def _count_marked(lake: LakeStore) -> None:
+    """Count faces anew where a person marked some: a kill may have come between two files."""
+    try:
+        settle(People(lake))
+    except StorageError as error:  # another finding, and mended below where it can be
+        logger.warning("%s", error)
 
 
 def repair(lake: LakeStore, findings: list[Finding]) -> None:

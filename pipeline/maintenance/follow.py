@@ -6,15 +6,13 @@ places changed has the same faces and pictures: the new size is noted, and nothi
 
 import json
 import secrets
-from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake.generations import Generations
-from pipeline.lake.moves import Resized, note_people_of_gone, people_of_gone
+from pipeline.lake.generations import DUPLICATES, PEOPLE, Resized, note_sizes, size_now
+from pipeline.lake.moves import note_people_of_gone, people_of_gone
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten, salted
 from pipeline.people.store import People
@@ -23,8 +21,8 @@ from pipeline.search.store import POINTER, IndexStore
 
 def moved(lake: LakeStore, images: Resized, faces: Resized) -> None:
     """Note the new sizes of parts in which places alone have changed."""
-    _in_pointer(People(lake).generations, faces)
-    _in_pointer(Duplicates(lake).generations, images)
+    note_sizes(lake, PEOPLE, faces)
+    note_sizes(lake, DUPLICATES, images)
     folder = IndexStore(lake).folder
     if not faces or not folder.exists(POINTER):
         return
@@ -32,7 +30,7 @@ def moved(lake: LakeStore, images: Resized, faces: Resized) -> None:
         about = json.loads(folder.read(POINTER))
         for shard in about["shards"]:
             shard["parts"] = [
-                [name, [_now(faces, name, size), rows]] for name, (size, rows) in shard["parts"]
+                [name, [size_now(faces, name, size), rows]] for name, (size, rows) in shard["parts"]
             ]
     except (ValueError, KeyError, TypeError):
         return  # damaged: the index is made again
@@ -64,23 +62,7 @@ def leaving(lake: LakeStore, gone: set[str], run_id: str) -> None:
 
 def left(lake: LakeStore, faces: Resized) -> None:
     """Note the new sizes of parts that images left: people do without them already."""
-    _in_pointer(People(lake).generations, faces)
-
-
-def _in_pointer(generations: Generations, sizes: Resized) -> None:
-    about = generations.current_or_none()
-    if about is None or not sizes:
-        return
-    parts: Mapping[str, int] = about.get("parts", {})
-    sized = {name: _now(sizes, name, size) for name, size in parts.items()}
-    now = {name: size for name, size in sized.items() if size is not None}
-    if now != parts:
-        generations.lake.publish_json(generations.pointer, about | {"parts": now})
-
-
-def _now(sizes: Resized, name: str, size: int) -> int | None:
-    before, now = sizes.get(name, (None, None))
-    return now if before == size else size
+    note_sizes(lake, PEOPLE, faces)
 
 
 def _note_who_is_gone(people: People, gone: set[str]) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-NOT_A_COPY = "not-a-copy"
+NOT_A_COPY, MARK = "not-a-copy", "mark"
 KINDS = (
-    "same", "different", "name", "not-a-face", "a-face", "hide", "show", "cover", NOT_A_COPY,
-    "undo",
+    "same", "different", "name", "not-a-face", "a-face", "hide", "show", "cover", MARK,
+    NOT_A_COPY, "undo",
 )  # fmt: skip
 
 
@@ -26,9 +26,10 @@ class Constraint:
     others are, and so the faces are not.
     `name`: the person of `faces` is called `value`; empty: no longer called anything.
     `not-a-face`: `faces` are rejected; `a-face`: they are faces after all. `hide`, `show`: a flag
-    of the person. `cover`: the first of `faces` stands for the person. `not-a-copy`: no picture
-    of `faces` is a copy of any of `others`, image ids both. `undo`: takes back the correction
-    whose id is `value`.
+    of the person. `cover`: the first of `faces` stands for the person. `mark`: the one of `faces`
+    is where `value` says, though no detector found it; see `marks.mark.Mark`. `not-a-copy`: no
+    picture of `faces` is a copy of any of `others`, image ids both. `undo`: takes back the
+    correction whose id is `value`.
     """
 
     constraint_id: str
@@ -69,15 +70,19 @@ class Corrections:
         sets: no face is in two, no person_id on two; in order of their smallest face id.
         apart: pairs i < j of indices into `sets` that must not become one person. Sets with
             different names are not listed, see `must_differ`.
-        rejected: face ids that are no faces; in no set.
+        rejected: face ids that are no faces; in no set. Marks that were taken back are among them.
         left: pairs of a face and a person_id that it was taken out of; what a face alone has
             left, the rest of the person did not leave.
+        marked: face ids that people marked; they may be rejected since.
+        withdrawn: those whose mark was taken back, which none of them is.
     """
 
     sets: tuple[ConfirmedSet, ...] = ()
     apart: tuple[tuple[int, int], ...] = ()
     rejected: frozenset[str] = frozenset()
     left: frozenset[tuple[str, str]] = frozenset()
+    marked: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
 
     def must_differ(self, i: int, j: int) -> bool:
         """Return whether two sets must be two people: told apart, or named differently."""

@@ -4,11 +4,13 @@ A later correction beats an earlier one where they contradict, and `undo` takes 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.errors import ConfigError
 from pipeline.people.confirmed import SetBuilder
 from pipeline.people.constraints import (
     KINDS,
+    MARK,
     NOT_A_COPY,
     ConfirmedSet,
     Constraint,
@@ -29,18 +31,27 @@ def resolve(constraints: Sequence[Constraint]) -> Corrections:
     undone_ids = undone(constraints)
     builder = SetBuilder()
     rejected: set[str] = set()
+    marks: set[str] = set()
+    withdrawn: set[str] = set()
     for row in ordered(constraints):
         if row.kind not in KINDS:
             raise ConfigError(
                 f"Correction {row.constraint_id} is of the kind {row.kind!r}, which this version "
                 "of Facelake does not know; update Facelake"
             )
-        if row.constraint_id in undone_ids or row.kind in ("undo", NOT_A_COPY):
+        if row.kind == MARK:
+            (withdrawn if row.constraint_id in undone_ids else marks).update(row.faces)
+        elif row.constraint_id in undone_ids or row.kind in ("undo", NOT_A_COPY):
             continue
-        if row.kind == "not-a-face":
+        elif row.kind == "not-a-face":
             rejected.update(row.faces)
         elif row.kind == "a-face":
             rejected.difference_update(row.faces)
         else:
             builder.apply(row)
-    return builder.result(frozenset(rejected))
+    withdrawn -= marks
+    return replace(
+        builder.result(frozenset(rejected | withdrawn)),
+        marked=frozenset(marks),
+        withdrawn=frozenset(withdrawn),
+    )

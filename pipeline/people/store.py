@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
 from pipeline.lake import schema
+from pipeline.lake.generations import PEOPLE as CURRENT
 from pipeline.lake.generations import Generations
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.people.corrections import Constraint, ordered
 from pipeline.storage.folder import Folder, is_local
 
-CURRENT = "clusters/_current.json"
 TABLES = ("clusters", "people", "suggestions")
 # Small files are waited for, not worked on: this many at once from remote storage.
 READERS = 16

@@ -1,21 +1,27 @@
 """The people of a lake as a table that can be corrected."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.errors import ConfigError
 from pipeline.lake import schema
+from pipeline.lake.lookup import find_images, one_image
 from pipeline.people import actions
-from pipeline.people.corrections import Constraint
+from pipeline.people.constraints import MARK, Constraint
 from pipeline.people.followers import Parting
+from pipeline.people.log import action
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.people.marks.marker import Marker
 
 BATCH_ROWS = 16_384
 NOTE_WORDS = 12
@@ -28,10 +34,17 @@ class PeopleTable:
     Every correction returns a `Constraint`, whose `constraint_id` `undo` takes; it shows at once,
     and survives every later clustering. ConfigError: there is no such person or face, or nobody
     has clustered the lake yet.
+
+    Args:
+        store: of the lake.
+        marking: opens what marks faces; None: they cannot be marked.
     """
 
-    def __init__(self, store: People) -> None:
+    def __init__(
+        self, store: People, marking: "Callable[[], AbstractContextManager[Marker]] | None" = None
+    ) -> None:
         self.store = store
+        self._marking = marking
 
     def __len__(self) -> int:
         """Return the number of persons, hidden ones included."""
@@ -126,6 +139,35 @@ class PeopleTable:
         who = self._id(person)
         return actions.cover(self.store, who, face, note("cover", who, face))
 
+    def mark(
+        self,
+        photo: str,
+        box: Sequence[float],
+        person: str | None = None,
+        name: str | None = None,
+    ) -> Constraint:
+        """Say that there is a face on a photo where none was found, and whose.
+
+        Args:
+            photo: image_id, uri or name.
+            box: x1, y1, x2, y2 in pixels of the upright photo.
+            person: whose face it is.
+            name: or what the person is called; somebody new, if nobody is.
+
+        Raises:
+            ConfigError: no such photo or person, or no box for a face.
+            StorageError: the photo is not there any more, or has changed.
+            LakeBusyError: another run is at work.
+        """
+        if self._marking is None:
+            raise ConfigError("Faces can be marked on a lake only; open it with Lake(...)")
+        image = one_image(self.store.lake, photo, find_images(self.store.lake)(photo))
+        who = None if person is None else self._id(person)
+        sides = ",".join(f"{side:g}" for side in box)
+        words = [*(["--to", who] if who else []), *(["--name", name] if name else [])]
+        with self._marking() as marker:
+            return marker.mark(image, box, who, name, note("mark", image, "--box", sides, *words))
+
     def history(self) -> list[Constraint]:
         """Return all corrections in the order in which they were made."""
         return self.store.constraints()
@@ -133,10 +175,30 @@ class PeopleTable:
     def undo(self, correction: str | None = None) -> Constraint:
         """Take a correction back, the last one without an id, or bring back what an undo took."""
         words = [correction] if correction else []
-        return actions.undo(self.store, correction, note("undo", *words))
+        row = actions.undo(self.store, correction, note("undo", *words))
+        if self._marking is not None and marks_changed(self.store, row):
+            with self._marking() as marker:
+                marker.restore_now()
+        return row
 
     def _id(self, person: str) -> str:
         return self.now().lookup(person)
+
+
+def marks_changed(store: People, undo: Constraint) -> bool:
+    """Return whether an undo takes back marks of faces, or brings them again."""
+    rows = {row.constraint_id: row for row in store.constraints()}
+    seen: set[str] = set()
+    for other in rows.values():
+        if action(other) != action(undo):
+            continue
+        row: Constraint | None = other
+        while row is not None and row.kind == "undo" and row.constraint_id not in seen:
+            seen.add(row.constraint_id)
+            row = rows.get(row.value or "")
+        if row is not None and row.kind == MARK:
+            return True
+    return False
 
 
 def note(*words: str) -> str:

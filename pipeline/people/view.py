@@ -46,6 +46,8 @@ class View:
         merged: person of the last clustering to the one that it is part of now.
         rejected: faces that are no faces.
         confirmed: person to the faces that somebody said are them.
+        marked: faces that people marked since the last clustering.
+        withdrawn: those of `rejected` whose mark was taken back; the lake does not have them.
     """
 
     store: People
@@ -54,6 +56,8 @@ class View:
     merged: Mapping[str, str]
     rejected: frozenset[str]
     confirmed: Mapping[str, frozenset[str]]
+    marked: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
 
     def person(self, person_id: str) -> dict[str, Any] | None:
         """Return the person's row of `people`, None if there is no such person."""
@@ -94,7 +98,9 @@ class View:
 
     def faces(self, person_id: str) -> list[dict[str, Any]]:
         """Return the person's rows of `clusters`, columns `MEMBERS`, most central first."""
-        rows = _members(self.store, self.assigned, self.merged, self.rejected, {person_id})
+        rows = _members(
+            self.store, self.assigned, self.merged, self.rejected, {person_id}, self.marked
+        )
         return sorted(rows, key=central)
 
     def on_photos(self, image_ids: Iterable[str]) -> list[dict[str, Any]]:
@@ -102,10 +108,15 @@ class View:
 
         Rejected faces are left out; `person_id` is None for faces of nobody.
         """
-        where = pc.field("image_id").isin(pa.array(list(image_ids), pa.string()))
-        rows: list[dict[str, Any]] = self.store.clusters(
-            ["face_id", "image_id", "person_id"], where
-        ).to_pylist()
+        wanted = set(image_ids)
+        where = pc.field("image_id").isin(pa.array(sorted(wanted), pa.string()))
+        columns = ["face_id", "image_id", "person_id"]
+        rows: list[dict[str, Any]] = self.store.clusters(columns, where).to_pylist()
+        rows += [
+            {"face_id": face, "image_id": image, "person_id": None}
+            for face in sorted(self.marked)
+            if (image := schema.image_of(face)) in wanted
+        ]
         for row in rows:
             row["person_id"] = self.assigned.get(row["face_id"], self._now(row["person_id"]))
         return [row for row in rows if row["face_id"] not in self.rejected]
@@ -116,9 +127,11 @@ class View:
         rows = self.store.clusters(
             ["face_id", "person_id"], pc.field("face_id").isin(pa.array(wanted, pa.string()))
         )
+        known = dict(zip(*rows.to_pydict().values(), strict=True))
+        known |= {face: None for face in wanted if face in self.marked}
         return {
             face: None if face in self.rejected else self.assigned.get(face, self._now(person))
-            for face, person in zip(*rows.to_pydict().values(), strict=True)
+            for face, person in known.items()
         }
 
     def _now(self, person: str | None) -> str | None:
@@ -132,14 +145,18 @@ def view(store: People) -> View:
         ConfigError: nobody has clustered this lake yet.
     """
     corrections = resolve(store.constraints())
-    corrected = [face for one in corrections.sets for face in one.faces] + list(
-        corrections.rejected
-    )
+    corrected = [
+        *(face for one in corrections.sets for face in one.faces),
+        *corrections.rejected,
+        *corrections.marked,
+    ]
     where = pc.field("face_id").isin(pa.array(corrected, pa.string()))
     rows = store.clusters(["face_id", "person_id"], where) if corrected else None
     former: dict[str, str | None] = (
         dict(zip(*rows.to_pydict().values(), strict=True)) if rows is not None else {}
     )
+    marked = corrections.marked - former.keys()
+    former |= dict.fromkeys(marked)
     people = store.people(SHOWN)
     owners = _owners(corrections, former)
     assigned = {
@@ -159,9 +176,12 @@ def view(store: People) -> View:
         if len(one.faces) > 1 or one.person_id is not None or one.name is not None:
             confirmed[owner] |= {face for face in one.faces if face in former}
         sets_of[owner].insert(0 if one.person_id else len(sets_of[owner]), one)
-    members = _members(store, assigned, merged, corrections.rejected, changed - {None})
+    members = _members(store, assigned, merged, corrections.rejected, changed - {None}, marked)
     table = _shown(people, members, {p for p in changed if p}, merged, sets_of)
-    return View(store, table, assigned, merged, corrections.rejected, dict(confirmed))
+    return View(
+        store, table, assigned, merged, corrections.rejected, dict(confirmed), marked,
+        corrections.withdrawn,
+    )  # fmt: skip
 
 
 def _owners(corrections: Corrections, former: Mapping[str, str | None]) -> list[str]:
@@ -237,6 +257,7 @@ def _members(
     merged: Mapping[str, str],
     rejected: frozenset[str],
     persons: set[Any],
+    marked: frozenset[str],
 ) -> list[dict[str, Any]]:
     """Return the rows of `clusters` of these persons, `person_id` as it is now."""
     if not persons:
@@ -247,11 +268,20 @@ def _members(
         "face_id"
     ).isin(pa.array(gained, pa.string()))
     rows: list[dict[str, Any]] = store.clusters(MEMBERS, where).to_pylist()
+    rows += [_unclustered(face) for face in gained if face in marked]
     for row in rows:
         old = row["person_id"]
         row["confirmed"] = row["confirmed"] or row["face_id"] in assigned
         row["person_id"] = assigned.get(row["face_id"], merged.get(old, old))
     return [row for row in rows if row["person_id"] in persons and row["face_id"] not in rejected]
+
+
+def _unclustered(face_id: str) -> dict[str, Any]:
+    """Return a row of `clusters`, columns `MEMBERS`, for a face that clustering does not know."""
+    return dict.fromkeys(MEMBERS) | {
+        "face_id": face_id, "image_id": schema.image_of(face_id), "tier": "attach",
+        "confirmed": False,
+    }  # fmt: skip
 
 
 def _shown(

@@ -1,5 +1,7 @@
 """Detect: pixels in, faces with their measures, thumbnails and aligned crops out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import simplejpeg
@@ -78,34 +80,38 @@ class Detect:
         return pa.table([columns[f.name] for f in DETECTED], schema=DETECTED)
 
     def _structs(self, faces: list[Detections], crops: list[Pixels]) -> pa.StructArray:
-        """Return all faces of the batch as structs, in order."""
         size = self.card.input_size
         cut = np.concatenate(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
-        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in faces)])
-        scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in faces)])
-        points = np.concatenate(
-            [np.zeros((0, 5, 2), np.float32), *(one.landmarks for one in faces)]
-        )
-        size_px = geometry.shorter_sides(boxes)
-        sharp = np.array([quality.sharpness(crop) for crop in cut], dtype=np.float32)
-        yaw, roll = quality.pose(points)
-        return structs(
-            DETECTION_FIELDS,
-            [
-                fixed_lists(boxes, BOX),
-                fixed_lists(points.reshape(-1, 10), LANDMARKS),
-                scores,
-                size_px,
-                sharp,
-                yaw,
-                roll,
-                quality.quality(scores, size_px, sharp, yaw),
-                [self._thumbnail(crop) for crop in cut],
-                [crop.tobytes() for crop in cut],
-            ],
-        )
+        return measured(faces, cut, self.thumbnails)
 
-    def _thumbnail(self, crop: Pixels) -> bytes | None:
-        if not self.thumbnails:
-            return None
-        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(crop), THUMBNAIL_QUALITY))
+
+def measured(faces: Sequence[Detections], crops: Pixels, thumbnails: bool) -> pa.StructArray:
+    """Return all faces of some pictures as structs of `DETECTION_FIELDS`, in order.
+
+    `crops`, uint8 [N, S, S, 3], are theirs; `thumbnails`: whether they keep a small JPEG.
+    """
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in faces)])
+    scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in faces)])
+    points = np.concatenate([np.zeros((0, 5, 2), np.float32), *(one.landmarks for one in faces)])
+    size_px = geometry.shorter_sides(boxes)
+    sharp = np.array([quality.sharpness(crop) for crop in crops], dtype=np.float32)
+    yaw, roll = quality.pose(points)
+    return structs(
+        DETECTION_FIELDS,
+        [
+            fixed_lists(boxes, BOX),
+            fixed_lists(points.reshape(-1, 10), LANDMARKS),
+            scores,
+            size_px,
+            sharp,
+            yaw,
+            roll,
+            quality.quality(scores, size_px, sharp, yaw),
+            [_thumbnail(crop) if thumbnails else None for crop in crops],
+            [crop.tobytes() for crop in crops],
+        ],
+    )
+
+
+def _thumbnail(crop: Pixels) -> bytes:
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(crop), THUMBNAIL_QUALITY))

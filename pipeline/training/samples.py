@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.errors import ConfigError
 from pipeline.lake.lookup import Which, vectors_by_face
-from pipeline.lake.schema import image_of, rank_of
+from pipeline.lake.schema import image_of, is_marked, rank_of
 from pipeline.lake.store import LakeStore
 from pipeline.training.labels import Class, Labels, LeftOut, labels_of
 
@@ -115,6 +115,8 @@ def _leave_out_contradictions(labels: Labels, content: Mapping[str, str]) -> Non
     """Leave out faces of copies of a picture that are labelled differently."""
     same: dict[tuple[str, int], set[str]] = {}
     for face in labels.of:
+        if is_marked(face):  # each copy has marks of its own
+            continue
         same.setdefault((content[face], rank_of(face)), set()).add(face)
     for copies in same.values():
         if len({labels.of[face] for face in copies}) > 1:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.measures.detection import Picture
 from pipeline.evaluation.truth.rows import csv_rows, need_columns, read_file
 from pipeline.lake.columns import matrix
 from pipeline.lake.lookup import find_images
+from pipeline.lake.schema import is_marked
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import visible
 
@@ -75,7 +77,10 @@ def read_boxes(lake: LakeStore, file: str) -> LakeBoxes:
             f"None of the {len(missing):,} images of {visible(file)} is in {lake.folder.url}; "
             f"compare {visible(missing[0]) if missing else 'the file'} with the lake's"
         )
-    faces = lake.read("faces", ["image_id", "box", "score"])
+    faces = lake.read("faces", ["face_id", "image_id", "box", "score"])
+    # What people marked, the detector did not find.
+    found = [not is_marked(face) for face in faces["face_id"].to_pylist()]
+    faces = faces.filter(pa.array(found, pa.bool_()))
     boxes, scores = matrix(faces["box"]), np.asarray(faces["score"], dtype=np.float32)
     rows: dict[str, list[int]] = {image: [] for image in drawn}
     for k, image in enumerate(faces["image_id"].to_pylist()):

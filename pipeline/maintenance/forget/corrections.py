@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.lake import schema
 from pipeline.lake.store import parquet_bytes
 from pipeline.lake.tombstones import Forgotten
-from pipeline.people.corrections import Constraint
+from pipeline.people.constraints import MARK, Constraint
 from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
 from pipeline.people.view import View, view
@@ -71,6 +71,8 @@ class Cleaner:
         if self._person_is_gone(row.person_id):
             return None
         faces, others = self._left(row.faces), self._left(row.others)
+        if row.kind == MARK and faces != row.faces:  # no other face is where the mark is
+            return None
         if row.kind == "cover" and faces[:1] != row.faces[:1]:  # the first is the cover
             return None
         if row.faces and not faces:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.arrays import Bools
 from pipeline.errors import StorageError
+from pipeline.lake import schema
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.lake.tombstones import Forgotten, Keys
 
@@ -82,8 +83,12 @@ def _counts(
 
 def _lost_before(forgotten: Forgotten, image_id: str, faces: int) -> bool:
     """Return whether a face of an image, with so many by its row, was forgotten."""
-    ranks = range(faces + len(forgotten.faces))
-    return any(forgotten.key(f"{image_id}-{rank}") in forgotten.faces for rank in ranks)
+    ranks = (
+        *range(faces + len(forgotten.faces)),
+        *range(schema.FIRST_MARKED, schema.FIRST_MARKED + schema.MOST_MARKED),
+    )
+    keys = (forgotten.key(schema.face_id_of(image_id, rank)) for rank in ranks)
+    return any(key in forgotten.faces for key in keys)
 
 
 def clean_quarantine(lake: LakeStore, forgotten: Forgotten) -> int:

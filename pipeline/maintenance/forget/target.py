@@ -19,6 +19,7 @@ from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import FACE, IMAGE, PERSON, SAME_FACE, salted
 from pipeline.maintenance.forget.parts import strings
 from pipeline.people.constraints import name_key
+from pipeline.people.corrections import resolve
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
@@ -43,6 +44,7 @@ class Target:
         persons: ids of the persons that go, those merged into them included.
         names: what they, and nobody else, are called.
         copies: photos that go, or lose a face, because they are the same as one that was named.
+        marks: faces that people marked and that have no row, because the photo cannot be read.
     """
 
     photos: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -51,11 +53,18 @@ class Target:
     persons: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     copies: set[str] = field(default_factory=set)
+    marks: set[str] = field(default_factory=set)
 
     def texts(self) -> set[str]:
         """Return ids and places that must stand nowhere afterwards."""
         gone = [self.photos[one] for one in self.images]
-        return {*self.images, *self.faces, *self.persons, *(row["uri"] for row in gone)}
+        return {
+            *self.images,
+            *self.faces,
+            *self.marks,
+            *self.persons,
+            *(row["uri"] for row in gone),
+        }
 
     def blobs(self) -> list[bytes]:
         """Return vectors and pictures of faces that must be in no file afterwards."""
@@ -91,7 +100,9 @@ def find(
     target.photos = _photos(lake, pc.field("image_id").isin(strings(target.images | owners)))
     _add_copies(lake, target)
     _take_faces(lake, target, face_ids)
-    if missing := sorted(face_ids - target.faces.keys()):
+    missing_ids = face_ids - target.faces.keys()
+    target.marks = missing_ids & resolve(People(lake).constraints()).marked
+    if missing := sorted(missing_ids - target.marks):
         shown = ", ".join(visible(face) for face in missing[:SHOWN])
         raise ConfigError(
             f"{lake.folder.url} has no face {shown}; face ids are in its table faces, and in what "
@@ -232,6 +243,7 @@ def tombstone_rows(target: Target, salt: bytes) -> list[dict[str, Any]]:
             sides = np.array([photo["width"], photo["height"]] * 2, np.float64)
             row |= _keys(photo, key) | {"box": (np.array(face["box"]) / sides).tolist()}
         rows.append(row)
+    rows += [{"kind": FACE, "key": key(face_id)} for face_id in sorted(target.marks)]
     rows += [{"kind": PERSON, "key": key(person)} for person in sorted(target.persons)]
     return [row | {"forgotten_at": now} for row in rows]
 

@@ -53,6 +53,15 @@ class Finder:
         with self._lock:
             return search(self._open(), face_id=face_id, top=TOP)
 
+    @property
+    def models(self) -> "LakeModels":
+        """The models of the lake, loaded when they are needed first."""
+        from pipeline.search.models import LakeModels
+
+        if self._models is None:
+            self._models = LakeModels(self.lake, self._embedder, self._store)
+        return self._models
+
     def by_picture(self, data: bytes) -> "SearchResult":
         """Return the faces most similar to the largest face of a picture.
 
@@ -72,12 +81,9 @@ class Finder:
 
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""
-        from pipeline.search.models import LakeModels
         from pipeline.search.searcher import Searcher
         from pipeline.search.vectors import sizes_of
 
-        if self._models is None:
-            self._models = LakeModels(self.lake, self._embedder, self._store)
         if self._searcher is None or self._searcher.live != sizes_of(self.lake):
-            self._searcher = Searcher(self.lake, models=self._models)
+            self._searcher = Searcher(self.lake, models=self.models)
         return self._searcher

@@ -4,13 +4,15 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.corrections import Constraint
+from pipeline.people.log import undo
 from pipeline.people.store import People
+from pipeline.people.table import marks_changed
 from pipeline.people.view import view
 from pipeline.sources.originals import Originals
 from pipeline.web.review.finder import Finder
@@ -18,6 +20,9 @@ from pipeline.web.review.lookup import Lookup
 from pipeline.web.review.pictures import Pictures
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pipeline.people.marks.marker import Marker
 
 logger = logging.getLogger(__name__)
 KEPT_MESSAGES = 200
@@ -49,12 +54,32 @@ class Review:
         self.originals = Originals(options, read_config(lake))
         self.pictures = Pictures(self.lookup, self.originals)
         self.finder = Finder(lake, store, embedder)
+        self._marker: Marker | None = None
         self._lock = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._messages: OrderedDict[str, str] = OrderedDict()
 
+    @property
+    def marker(self) -> "Marker":
+        """What keeps faces that somebody drew; its models are loaded by the first."""
+        from pipeline.people.marks.marker import Marker
+
+        with self._lock:
+            if self._marker is None:
+                self._marker = Marker(self.people, self.originals, self.finder.models)
+            return self._marker
+
+    def undo(self, constraint_id: str | None, note: str) -> Constraint:
+        """Take an action back; a face that it had marked goes, or comes back, with it."""
+        done = undo(self.people, constraint_id, note)
+        if marks_changed(self.people, done):
+            self.marker.restore_now()
+        return done
+
     def close(self) -> None:
         """End the processes that decode."""
+        if self._marker is not None:
+            self._marker.close()
         self.originals.close()
         self.finder.close()
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pipeline.dedupe.apart import not_a_copy, told_apart
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.people import actions
-from pipeline.people.constraints import NOT_A_COPY
+from pipeline.people.constraints import MARK, NOT_A_COPY
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import by_action
 from pipeline.storage.folder import visible
@@ -38,11 +38,12 @@ CHANGES_TOLD = 3
 YEAR_S = 365 * 86_400
 # The kind that an action of several corrections is named by: the first of these that it has.
 LEADING_KINDS = (
-    "undo", NOT_A_COPY, "not-a-face", "a-face", "name", "cover", "hide", "show", "same",
+    "undo", NOT_A_COPY, MARK, "not-a-face", "a-face", "name", "cover", "hide", "show", "same",
     "different",
 )  # fmt: skip
 WORDS = {
     "same": "One person", "different": "Different people", "name": "Named", "show": "Shown again",
+    MARK: "A face was added:",
     "not-a-face": "Not a face", "a-face": "A face after all", "hide": "Hidden", "cover": "Cover of",
     "undo": "Taken back",
     NOT_A_COPY: "Not a copy",
@@ -109,7 +110,8 @@ def search_picture(request: Request) -> Response:
 @router.get("/rejected")
 def rejected(request: Request, page: Page = 1) -> Response:
     """List the faces that were rejected."""
-    faces = sorted(review_of(request).snapshot().view.rejected)
+    now = review_of(request).snapshot().view
+    faces = sorted(now.rejected - now.withdrawn)
     at = paged(len(faces), page, REJECTED_SHOWN)
     shown = faces[at["first"] : at["first"] + REJECTED_SHOWN]
     return render(request, "rejected.html", "Not a face", faces=shown, **at)

@@ -210,7 +210,7 @@ def undo(request: Request) -> Response:
     if wanted in (review.people.current() or {}).get("constraints", ()):
         # The tables were made with it; names and flags show at once all the same.
         message += "; what it grouped is grouped anew by the next facelake cluster"
-    undone = review.act(lambda: actions.undo(review.people, wanted, "review: undo"), message)
+    undone = review.act(lambda: review.undo(wanted, "review: undo"), message)
     return go(form.one("next"), undone)
 
 

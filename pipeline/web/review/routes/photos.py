@@ -94,7 +94,10 @@ def _boxes(request: Request, image_id: str) -> list[dict[str, Any]]:
     """Return the faces of a photo, with whom they are."""
     review = review_of(request)
     snapshot = review.snapshot()
-    boxes = review.lookup.boxes(image_id)
+    boxes = [
+        box for box in review.lookup.boxes(image_id)
+        if box["face_id"] not in snapshot.view.withdrawn
+    ]  # fmt: skip
     where = snapshot.view.persons_of([box["face_id"] for box in boxes])
     for box in boxes:
         box["person_id"] = where.get(box["face_id"])
