@@ -79,10 +79,14 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
     Raises:
         ConfigError: fewer than two, or no such person.
     """
+    return append(people, [merging(view(people), person_ids)], note)
+
+
+def merging(now: View, person_ids: Sequence[str]) -> Statement:
+    """Return what `merge` says; see there."""
     ids = list(dict.fromkeys(person_ids))
     if len(ids) < 2:
         raise ConfigError("Merging needs two different persons; give the id or name of each")
-    now = view(people)
     for person_id in ids:
         _person(now, person_id)
     faces = [
@@ -93,8 +97,7 @@ def merge(people: People, person_ids: Sequence[str], note: str | None = None) ->
             *(row["face_id"] for row in now.faces(person_id)[:MOST_MERGED]),
         ]
     ]
-    faces = list(dict.fromkeys(faces))
-    return append(people, [Statement("same", faces, (), ids[0])], note)
+    return Statement("same", list(dict.fromkeys(faces)), (), ids[0])
 
 
 def split(
