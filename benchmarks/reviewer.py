@@ -1,10 +1,10 @@
-"""How many answers bring a lake to a given quality: the queue of questions, and the pages before it.
+"""How many answers bring a lake to a given quality: the queue, and the pages that were before.
 
     FACELAKE_DATA=... python -m benchmarks.reviewer LAKE_OF_LFW LAKE_OF_WILD [--half reporting|all]
     python -m benchmarks.reviewer speed [--faces 100000]
 
-The lakes are made with `facelake index ... --embedder sface`. A reviewer who knows everybody answers
-what is asked: by the faces that the page shows, and nothing else. Nobody has a name at the start.
+The lakes are made with `facelake index ... --embedder sface`. A reviewer who knows everybody
+answers what is asked, by the faces that the page shows. Nobody has a name at the start.
 A click is an answer, and in a batch each tick that is changed; a typed name counts as one too.
 Constants were chosen on the people of `--half tuning`.
 """
@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.small_lakes import HALVES, Source, small_lake
 from pipeline.clustering.algorithms.settings import ClusterConfig
-from pipeline.clustering.questions.answering import answer
+from pipeline.clustering.questions.answering import answer, name
 from pipeline.clustering.questions.halves import Doubt, sides
 from pipeline.clustering.questions.question import Question
 from pipeline.clustering.questions.queue import Queue
@@ -126,8 +127,7 @@ def answered(reviewer, queue, question: Question):
     elif right:
         reviewer.last = answer(queue, question, "yes", right[:1])
     else:
-        named(reviewer, queue.now, question.left, truth)
-        reviewer.last = None
+        reviewer.last = name(queue, question, truth)
 
 
 def named(reviewer, now, person, text):
@@ -152,7 +152,7 @@ def check_followers(reviewer, queue, before, now):
 
 
 def before_the_queue(reviewer):
-    """Answer suggestions by doubt, then name people by size, as the pages were; yield after each."""
+    """Answer suggestions by doubt, then name people by size, as before; yield after each."""
     people, now = reviewer.people, view(reviewer.people)
     queue = Queue(people, now, reviewer.read)
     yield now
@@ -219,8 +219,9 @@ def show(name, points, reviewer):
     print(f"| {name} | {points[0][3]:.4f} | {cells} | {points[-1][3]:.4f} after "
           f"{points[-1][0]} |", flush=True)  # fmt: skip
     marks = [at for at in (0, 5, 10, 20, 40, 80, 160, 320) if at < len(points)]
-    print("   curve:", ", ".join(f"{points[at][0]}: {points[at][3]:.4f}" for at in marks),
-          f"; {dict(reviewer.kinds)}; followed {reviewer.followed}, wrongly {reviewer.wrongly}")  # fmt: skip
+    points_shown = ", ".join(f"{points[at][0]}: {points[at][3]:.4f}" for at in marks)
+    print(f"   curve: {points_shown}; {dict(reviewer.kinds)}; followed {reviewer.followed}, "
+          f"wrongly {reviewer.wrongly}")  # fmt: skip
 
 
 def calibrated(reviewer):
@@ -229,7 +230,7 @@ def calibrated(reviewer):
     for kind in sorted({one[0] for one in reviewer.calibration}):
         rows = np.array([one[1:] for one in reviewer.calibration if one[0] == kind], float)
         cells = []
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             inside = rows[(rows[:, 0] >= low) & (rows[:, 0] < high)]
             if len(inside):
                 cells.append(f"{low}-{high}: {len(inside)}, {inside[:, 0].mean():.3f}, "

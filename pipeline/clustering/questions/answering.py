@@ -1,4 +1,4 @@
-"""Answers become corrections, with what follows from them: one action, which one undo takes back."""
+"""Answers become corrections, with what follows: one action, which one undo takes back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +67,7 @@ def answer(queue: Queue, question: Question, verdict: str, chosen: Sequence[str]
             return _join(queue, [], [(one, question.left) for one in known], note)
         if len(chosen) != 1:
             raise ConfigError("Somebody is one person; choose one of those that are shown")
+        _learn(queue, [], [(one, question.left) for one in known if one != chosen[0]])
         return _join(queue, [chosen[0], question.left], [], note)
     assert question.right is not None
     both = (question.left, question.right)
@@ -75,14 +76,24 @@ def answer(queue: Queue, question: Question, verdict: str, chosen: Sequence[str]
 
 
 def name(queue: Queue, question: Question, text: str) -> Answered:
-    """Give a new name to the person of a question.
+    """Give a name to the person of a question; if somebody has it, the two are one.
 
     Raises:
         ConfigError: the name cannot be one, or the person is not there any more.
     """
+    text, person = actions.checked_name(text), question.left
+    if person not in queue.persons.slot:
+        raise ConfigError(f"Person {person[:8]} is not there any more; load the page again")
+    others = [one for one in queue.now.called(text) if one != person]
+    known = queue.known(person)
+    if known > 0:
+        queue.names.learn(known, bool(others))
     note = f"{NOTE} name"
-    correction = actions.name(queue.people, question.left, text, note)
-    return Answered(correction, question.counts[0], {})
+    shown = [one.key for one in question.candidates]
+    _learn(queue, [], [(one, person) for one in shown if one not in others])
+    if others:
+        return _join(queue, [others[0], person], [], note)
+    return Answered(actions.name(queue.people, person, text, note), question.counts[0], {})
 
 
 def take_back(people: People, constraint_id: str, note: str | None = None) -> Constraint:
@@ -146,7 +157,7 @@ def _learn(queue: Queue, joined: list[str], apart: list[tuple[str, str]]) -> Non
     """Let the chances learn from pairs that were asked about."""
     slot, pairs = queue.persons.slot, queue.pairs
     asked = [(joined[0], one, True) for one in joined[1:]] + [(a, b, False) for a, b in apart]
-    for a, b, yes in asked:
+    for a, b, yes in (one for one in asked if one[0] in slot and one[1] in slot):
         first, second = slot[a], slot[b]
         at = np.flatnonzero((pairs.first == first) & (pairs.second == second)
                             | (pairs.first == second) & (pairs.second == first))  # fmt: skip

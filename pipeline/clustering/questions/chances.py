@@ -23,8 +23,8 @@ LEAST_GAP, MOST_BEHIND, MOST_PICTURES, MOST_OTHER = -1.0, 1.5, 30, 4
 BOTH_ALONE, SIDE_BY_SIDE = -0.3, -2.0
 # Bounds of the logarithm of faces that have company by faces alone.
 LEAST_RATIO, MOST_RATIO = -2.0, 3.0
-# The answers of a lake shift the constant by about this much, one deviation.
-SHIFT = 1.0
+# The answers of a lake shift the constant by so much, one deviation.
+SHIFT = 0.7
 ROUNDS = 20
 
 
@@ -117,7 +117,7 @@ class Chances:
 
 
 def ratio(near: Near) -> float:
-    """Return the logarithm of faces that have company by faces alone: who is likely to have some."""
+    """Return the logarithm of faces with company by faces alone: who is likely to have some."""
     counts = near.persons.counts[near.persons.asked]
     several, alone = counts[counts >= 2].sum(), (counts < 2).sum()
     return float(np.clip(np.log((several + 1) / (alone + 1)), LEAST_RATIO, MOST_RATIO))

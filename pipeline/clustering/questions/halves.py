@@ -16,7 +16,7 @@ from pipeline.people.view import View
 
 # Chance that halves just alike enough are two people, as a logit, and for each deviation above.
 # Fitted as those of `chances`.
-HALVES, HALVES_GAP = -0.8, -2.5
+HALVES, HALVES_GAP = -0.3, -2.5
 # Faces that are less sure than this are asked about.
 LEAST_SURE = 0.97
 
@@ -42,30 +42,37 @@ class Doubts:
 
     Attributes:
         halves: persons in two halves.
+        apart: pairs of persons who were nearly one: both, and how much more alike they are than
+            they need, in deviations of strangers.
         unsure: faces that hardly fit, by person: face and the chance that it is somebody else.
     """
 
     halves: Sequence[Doubt]
+    apart: Sequence[tuple[str, str, float]]
     unsure: Mapping[str, Sequence[tuple[str, float]]]
 
     @classmethod
     def read(cls, people: People, sd: float) -> "Doubts":
         """Read the current generation; `sd` is the deviation of strangers."""
-        rows = people.suggestions()
-        rows = rows.filter(pc.equal(rows["kind"], "merged")).to_pylist()
-        gaps = np.array([max(0.0, row["similarity"] - row["threshold"]) for row in rows]) / sd
+        rows = people.suggestions().to_pylist()
+        merged = [row for row in rows if row["kind"] == "merged"]
+        gaps = np.array([max(0.0, row["similarity"] - row["threshold"]) for row in merged]) / sd
         chances = logistic(HALVES + HALVES_GAP * gaps).tolist()
         halves = [
             Doubt(row["person_a"], (row["face_a"], row["face_b"]), chance)
-            for row, chance in zip(rows, chances, strict=True)
+            for row, chance in zip(merged, chances, strict=True)
         ]
+        apart = [
+            (row["person_a"], row["person_b"], (row["similarity"] - row["threshold"]) / sd)
+            for row in rows if row["kind"] != "merged"
+        ]  # fmt: skip
         where = (pc.field("confidence") < LEAST_SURE) & ~pc.field("confirmed")
         where &= pc.field("similarity").is_valid() & (pc.field("tier") == CORE)
         table = people.clusters(["person_id", "face_id", "confidence"], where)
         unsure: dict[str, list[tuple[str, float]]] = {}
         for person, face, confidence in zip(*table.to_pydict().values(), strict=True):
             unsure.setdefault(person, []).append((face, 1 - confidence))
-        return cls(halves, unsure)
+        return cls(halves, apart, unsure)
 
     def open(self, now: View) -> tuple[list[Doubt], dict[str, list[tuple[str, float]]]]:
         """Return what nobody has said yet, under the persons of now."""

@@ -29,6 +29,7 @@ class Near:
     Attributes:
         persons: who they are.
         slots: nearest slots of each, `NOBODY` where there are fewer, int64 [S, NEAREST].
+        open: whether there is more to compare.
         gaps: how much more alike the two are than they need, in deviations of strangers, -inf
             where there is nobody, float32 [S, NEAREST].
     """
@@ -36,6 +37,7 @@ class Near:
     persons: Persons
     slots: Ints = field(init=False)
     gaps: Floats32 = field(init=False)
+    open: bool = field(init=False, default=True)
     _later: Iterator[None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,7 +45,6 @@ class Near:
         size = len(self.persons.ids)
         self.slots = np.full((size, NEAREST), NOBODY)
         self.gaps = np.full((size, NEAREST), -np.inf, np.float32)
-        self.open = True
         several = np.flatnonzero(self.persons.asked & (self.persons.counts >= 2))
         everybody = np.flatnonzero(self.persons.asked)
         for _ in self._compare(several, everybody):
@@ -73,12 +74,6 @@ class Near:
         for _ in self._compare(rows, np.flatnonzero(asked)):
             pass
 
-    def gap(self, first: Ints, second: Ints) -> Floats64:
-        """Return by how many deviations of strangers pairs are more alike than they need."""
-        means = self.persons.means
-        cosine = np.einsum("ij,ij->i", means[first], means[second], dtype=np.float64)
-        return self._gap(cosine, first, second)
-
     def _gap(self, cosine: Floats64, first: Ints, second: Ints) -> Floats64:
         threshold, counts = self.persons.clustering.threshold, self.persons.counts
         needed = threshold.cosine(counts[first], counts[second])
@@ -104,11 +99,11 @@ class Near:
             first, second = first[keep], second[keep]
             gap = self._gap(cosine[row, column][keep].astype(np.float64), first, second)
             keep = gap > -(REACH_ALONE if alone else REACH)
-            self._offer(first[keep], second[keep], gap[keep])
+            self.offer(first[keep], second[keep], gap[keep])
             yield None
 
-    def _offer(self, first: Ints, second: Ints, gap: Floats64) -> None:
-        """Keep pairs that are among the best of one of the two."""
+    def offer(self, first: Ints, second: Ints, gap: Floats64) -> None:
+        """Keep pairs that are among the best of one of the two, by their gaps."""
         source, target = np.concatenate([first, second]), np.concatenate([second, first])
         values = np.concatenate([gap, gap]).astype(np.float32)
         touched = np.unique(source)

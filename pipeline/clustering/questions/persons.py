@@ -30,6 +30,8 @@ Vectors = Callable[[Collection[str]], Mapping[str, Floats32]]
 NOBODY = -1
 # Photos of more persons say little of who is who; see `evidence.MOST_FACES`.
 MOST_BESIDE = 100
+# Chance that somebody has other faces, where nobody is seen once.
+LEAST_ELSEWHERE = 0.05
 
 
 def threshold_of(about: Mapping[str, Any], persons: int) -> Threshold:
@@ -52,6 +54,8 @@ class Clustering:
         sums: of the vectors of the core faces, float32 [P, D].
         counts: core faces, float64 [P].
         beside: pairs of persons whom one photo shows, int64 [C, 2].
+        elsewhere: chance that each has other faces: of those seen once what clustering says, and
+            less the more faces there are, float64 [P].
     """
 
     run_id: str
@@ -60,6 +64,7 @@ class Clustering:
     sums: Floats32
     counts: Floats64
     beside: Ints
+    elsewhere: Floats64
 
     @classmethod
     def read(cls, people: People) -> "Clustering":
@@ -68,14 +73,18 @@ class Clustering:
         Raises:
             ConfigError: nobody has clustered this lake yet.
         """
-        table = people.people(["person_id", "mean", "core_faces"])
+        table = people.people(["person_id", "mean", "core_faces", "faces", "confidence"])
         about = people.current() or {}
         place = {person: row for row, person in enumerate(table["person_id"].to_pylist())}
         counts = table["core_faces"].to_numpy().astype(np.float64)
         sums = matrix(table["mean"]) * counts[:, None].astype(np.float32)
         threshold = threshold_of(about, len(place))
         run_id = str(about.get("run_id"))
-        return cls(run_id, threshold, place, sums, counts, _beside(people, place))
+        faces = np.maximum(1.0, table["faces"].to_numpy())
+        elsewhere = np.where(faces < 2, 1.0 - table["confidence"].to_numpy(), 0.0)
+        usual = float(elsewhere[faces < 2].mean()) if (faces < 2).any() else LEAST_ELSEWHERE
+        elsewhere[faces >= 2] = usual / faces[faces >= 2]
+        return cls(run_id, threshold, place, sums, counts, _beside(people, place), elsewhere)
 
 
 def _beside(people: People, place: Mapping[str, int]) -> Ints:
@@ -89,9 +98,7 @@ def _beside(people: People, place: Mapping[str, int]) -> Ints:
     keys = np.stack([np.asarray(image), np.asarray(person)], axis=1).astype(np.int64)
     keys = np.unique(keys[keys[:, 1] != NOBODY], axis=0)
     pairs = []
-    for step in range(
-        1, min(len(keys), MOST_BESIDE)
-    ):  # neighbours, then those two places apart ...
+    for step in range(1, min(len(keys), MOST_BESIDE)):  # those next to each other, then ...
         same = keys[step:, 0] == keys[:-step, 0]
         if not same.any():
             break
@@ -120,6 +127,7 @@ class Persons:
         means: average vectors, float32 [S, D].
         counts: faces that these are averages of, float64 [S].
         faces: all faces, float64 [S].
+        elsewhere: see `Clustering`.
         asked: whether anybody is asked about the person, bool [S]: there now, not hidden, and
             with a mean.
         name: number of the person's name, `NOBODY` where there is none, int64 [S].
@@ -134,6 +142,7 @@ class Persons:
     means: Floats32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     counts: Floats64 = field(default_factory=lambda: np.zeros(0))
     faces: Floats64 = field(default_factory=lambda: np.zeros(0))
+    elsewhere: Floats64 = field(default_factory=lambda: np.zeros(0))
     asked: Bools = field(default_factory=lambda: np.zeros(0, bool))
     name: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     beside: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -151,6 +160,7 @@ class Persons:
         size = len(self.ids)
         self.faces, self.asked = np.zeros(size), np.zeros(size, bool)
         self.name = np.full(size, NOBODY)
+        self.elsewhere = self.clustering.elsewhere.copy()
 
     def refresh(self, now: View) -> list[int]:
         """Take over who is who; return the slots of persons who have other faces than before."""
@@ -198,6 +208,8 @@ class Persons:
         self.faces = np.concatenate([self.faces, np.zeros(more)])
         self.asked = np.concatenate([self.asked, np.zeros(more, bool)])
         self.name = np.concatenate([self.name, np.full(more, NOBODY)])
+        usual = float(self.elsewhere.mean()) if len(self.elsewhere) else LEAST_ELSEWHERE
+        self.elsewhere = np.concatenate([self.elsewhere, np.full(more, usual)])
 
     def _made_of(self, now: View) -> dict[str, _Made]:
         """Return what those persons are made of who are not what they were."""

@@ -72,7 +72,8 @@ class Groups:
 
         Args:
             shared: what makes a group, int64 [N].
-            gain, cost: expected faces put right and clicks beside the first, float64 [N].
+            gain: expected faces put right, float64 [N].
+            cost: clicks beside the first, float64 [N].
             most: how many at most.
         """
         order = np.lexsort((-gain / cost, shared))

@@ -9,11 +9,13 @@ import numpy as np
 from pipeline.arrays import Ints
 from pipeline.clustering.questions.chances import Chances, Pairs
 from pipeline.clustering.questions.halves import Doubt, Doubts, sides
+from pipeline.clustering.questions.names import Names
 from pipeline.clustering.questions.near import Near
 from pipeline.clustering.questions.persons import NOBODY, Clustering, Persons, Vectors
 from pipeline.clustering.questions.proposals import (
     LAST,
     LOOK,
+    MOST_CHOICES,
     MOST_TOGETHER,
     batches,
     choices,
@@ -56,6 +58,7 @@ class Queue:
     persons: Persons = field(init=False)
     near: Near = field(init=False)
     chances: Chances = field(init=False, default_factory=Chances)
+    names: Names = field(init=False, default_factory=Names)
     corrections: Corrections = field(init=False)
     pairs: Pairs = field(init=False)
     apart: Ints = field(init=False)
@@ -71,6 +74,7 @@ class Queue:
         self.persons.refresh(self.now)
         self.near = Near(self.persons)
         self._doubts = Doubts.read(self.people, clustering.threshold.sd)
+        self._offer_doubts()
         self._start = self._totals()
         self._take_over()
 
@@ -159,6 +163,15 @@ class Queue:
         self._sides = {}
         self._pair_up()
 
+    def _offer_doubts(self) -> None:
+        """Let those pairs be asked about that clustering found doubtful, whatever else there is."""
+        slot = self.persons.slot
+        rows = [(slot[a], slot[b], gap) for a, b, gap in self._doubts.apart
+                if a in slot and b in slot]  # fmt: skip
+        if rows:
+            first, second, gaps = zip(*rows, strict=True)
+            self.near.offer(np.array(first), np.array(second), np.array(gaps))
+
     def _may_ask(self, person: str) -> bool:
         slot = self.persons.slot.get(person)
         return slot is not None and bool(self.persons.asked[slot])
@@ -167,6 +180,7 @@ class Queue:
         self.pairs = self.chances.pairs(self.near, self.apart)
         self._batches = batches(self.persons, self.pairs)
         self._choices = choices(self.persons, self.pairs)
+        self._typed = self.names.rates(self.persons)
 
     def _of_halves(self) -> list[tuple[float, str, int]]:
         ranked = []
@@ -200,12 +214,10 @@ class Queue:
         halves = self._of_halves()
         ranked += [one for one in halves if kind in (None, "half" if one[1] == "half" else "batch")]
         if kind in (None, "who"):
-            unnamed = self.persons.asked & (self.persons.name == NOBODY)
-            slots = np.flatnonzero(unnamed)
-            best = slots[np.argsort(-self.persons.faces[slots], kind="stable")[: 3 * n]]
-            most = max(1.0, float(self.persons.faces.max(initial=1)))
-            ranked += [(LAST * float(self.persons.faces[at]) / most, "name", int(at))
-                       for at in best]  # fmt: skip
+            slots = np.flatnonzero(self.persons.asked & (self.persons.name == NOBODY))
+            rates = self._typed[0][slots] + LAST * self.persons.faces[slots]
+            best = np.argsort(-rates, kind="stable")[: 3 * n]
+            ranked += [(float(rates[at]), "name", int(slots[at])) for at in best]
         return sorted(ranked, key=lambda one: -one[0])
 
     def _question(self, name: str, at: int) -> Question | None:
@@ -219,9 +231,8 @@ class Queue:
             return self._who(int(fit.second[rows[0]]), fit, rows, float(groups.rate[at]))
         if name == "name":
             rows = np.flatnonzero(self._choices[0].second == at)
-            rows = rows[np.argsort(-self._choices[0].chance[rows], kind="stable")][:9]
-            rate = LAST * float(self.persons.faces[at])
-            return self._who(at, self._choices[0], rows, rate)
+            rows = rows[np.argsort(-self._choices[0].chance[rows], kind="stable")]
+            return self._who(at, self._choices[0], rows[:MOST_CHOICES], float(self._typed[0][at]))
         return self._of_half(at) if name == "half" else self._of_unsure(at)
 
     def _of_pair(self, at: int) -> Question:
@@ -307,6 +318,10 @@ class Queue:
         """Return the faces that stand for a person."""
         row = self.now.person(person)
         return tuple(row["exemplars"]) if row else ()
+
+    def known(self, person: str) -> float:
+        """Return the chance that a name typed for a person is one that somebody has."""
+        return float(self._typed[1][self.persons.slot[person]])
 
     def _count(self, slot: int) -> int:
         return int(self.persons.faces[slot])
