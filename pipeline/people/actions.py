@@ -82,10 +82,19 @@ def merge(
     Raises:
         ConfigError: fewer than two, or no such person.
     """
+    now = view(people)
+    statements = [merging(now, person_ids)]
+    if called is not None:
+        first = person_ids[0]
+        statements.append(Statement("name", anchors(now, first), (), first, checked_name(called)))
+    return append(people, statements, note)
+
+
+def merging(now: View, person_ids: Sequence[str]) -> Statement:
+    """Return what `merge` says; see there."""
     ids = list(dict.fromkeys(person_ids))
     if len(ids) < 2:
         raise ConfigError("Merging needs two different persons; give the id or name of each")
-    now = view(people)
     for person_id in ids:
         _person(now, person_id)
     faces = [
@@ -96,12 +105,7 @@ def merge(
             *(row["face_id"] for row in now.faces(person_id)[:MOST_MERGED]),
         ]
     ]
-    faces = list(dict.fromkeys(faces))
-    statements = [Statement("same", faces, (), ids[0])]
-    if called is not None:
-        text = checked_name(called)
-        statements.append(Statement("name", anchors(now, ids[0]), (), ids[0], text))
-    return append(people, statements, note)
+    return Statement("same", list(dict.fromkeys(faces)), (), ids[0])
 
 
 def split(

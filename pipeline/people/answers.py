@@ -26,11 +26,24 @@ def different(people: People, first: str, second: str, note: str | None = None) 
     Raises:
         ConfigError: no such person, or one and the same.
     """
+    return append(people, [parting(view(people), first, second)], note)
+
+
+def parting(now: View, first: str, second: str) -> Statement:
+    """Return what `different` says; see there."""
     if first == second:
         raise ConfigError("Keeping apart needs two different persons; to part one, split it")
-    now = view(people)
     sides = [anchors(now, person)[:EXEMPLARS] for person in (first, second)]
-    return append(people, [Statement("different", sides[0], sides[1])], note)
+    return Statement("different", sides[0], sides[1])
+
+
+def apart_now(corrections: Corrections, now: View) -> AbstractSet[Pair]:
+    """Return the pairs of persons who were told apart, as who they are now."""
+    owner = [
+        next((now.assigned[face] for face in sorted(one.faces) if face in now.assigned), None)
+        for one in corrections.sets
+    ]
+    return _pairs((owner[i], owner[j]) for i, j in corrections.apart)
 
 
 def together(

@@ -5,7 +5,7 @@ The faces of an image are in the part of the same name, so one sorted list of im
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.arrays import Floats32
 from pipeline.lake import schema
+from pipeline.lake.columns import matrix
 from pipeline.lake.scan import scan
 from pipeline.lake.store import LakeStore
 
@@ -185,6 +187,13 @@ class Lookup:
     ) -> pa.Table:  # fmt: skip
         where = pc.field(key).isin(pa.array(list(wanted), pa.string()))
         return scan(self.lake.folder.child(table), sorted(parts), whole, columns, where)
+
+
+def vectors_of(lookup: Lookup, faces: Collection[str]) -> dict[str, Floats32]:
+    """Return the vectors of the faces that the lake still has, in their order."""
+    table = lookup.faces(list(faces), ["embedding"])
+    found = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
+    return {face: found[face] for face in faces if face in found}
 
 
 def _keys(image_ids: Sequence[str]) -> Keys:

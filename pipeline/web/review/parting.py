@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from fastapi import Request
 from fastapi.responses import Response
 
-from pipeline.lake.columns import matrix
 from pipeline.people import actions
 from pipeline.people.followers import LEAST_GAP, Parting, part
 from pipeline.storage.folder import visible
-from pipeline.web.review.lookup import Lookup
+from pipeline.web.review.lookup import vectors_of
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import act, display_name, form_of, render, review_of
 
@@ -27,13 +25,6 @@ def parting_of(
     compared = list(dict.fromkeys([*taken, *kept, *own]))[: actions.MOST_COMPARED]
     vectors = vectors_of(review.lookup, [face for face in compared if face in set(own)])
     return part(vectors, taken, kept, least_gap)
-
-
-def vectors_of(lookup: Lookup, faces: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the vectors of the faces that the lake still has, in their order."""
-    table = lookup.faces(faces, ["embedding"])
-    found = dict(zip(table["face_id"].to_pylist(), matrix(table["embedding"]), strict=True))
-    return {face: found[face] for face in faces if face in found}
 
 
 def take_out(

@@ -4,8 +4,13 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pipeline.clustering.questions.answering import Answered
+from pipeline.clustering.questions.question import Kind, Progress, Question
+from pipeline.clustering.questions.queue import Queue
+from pipeline.errors import ConfigError
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
@@ -16,7 +21,7 @@ from pipeline.people.table import marks_changed
 from pipeline.people.view import view
 from pipeline.sources.originals import Originals
 from pipeline.web.review.finder import Finder
-from pipeline.web.review.lookup import Lookup
+from pipeline.web.review.lookup import Lookup, vectors_of
 from pipeline.web.review.pictures import Pictures
 from pipeline.web.review.settings import ReviewConfig
 from pipeline.web.review.snapshot import Snapshot
@@ -58,6 +63,8 @@ class Review:
         self._lock = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._messages: OrderedDict[str, str] = OrderedDict()
+        self._followed: dict[str, list[tuple[str, str]]] = {}
+        self._queue: Queue | None = None
 
     @property
     def marker(self) -> "Marker":
@@ -108,13 +115,68 @@ class Review:
         run, files = self._key()
         return f"{max((name for name, _ in files), default='')}@{run}"
 
+    def queue(self) -> Queue:
+        """Return the questions, up to date with who is who.
+
+        Raises:
+            ConfigError: nobody has clustered this lake yet.
+        """
+        with self._lock:
+            snapshot = self.snapshot()
+            if self._queue is None or self._queue.run_id != snapshot.key[0]:
+                read = partial(vectors_of, self.lookup)
+                self._queue = Queue(self.people, snapshot.view, read)
+            elif self._queue.now is not snapshot.view:
+                self._queue.refresh(snapshot.view)
+            return self._queue
+
+    def questions(self, at: int, kind: Kind | None) -> tuple[Question | None, Progress]:
+        """Return the question at a place of the queue, None behind its end, and the progress."""
+        with self._lock:
+            queue = self.queue()
+            found = queue.next(at + 1, kind)
+            return found[at] if at < len(found) else None, queue.progress()
+
+    def answer(
+        self, question_id: str, how: Callable[[Queue, Question], Answered], text: str
+    ) -> str:
+        """Answer a question; return the id of a message: `text`, and what followed.
+
+        Raises:
+            ConfigError: it is answered, or not a question of this run.
+        """
+        with self._lock:
+            queue = self.queue()
+            question = queue.find(question_id)
+            if question is None:
+                raise ConfigError("This question is not open any more; load the page again")
+            followed: list[tuple[str, str]] = []
+
+            def action() -> Constraint:
+                answered = how(queue, question)
+                for correction, person in answered.followed.items():
+                    followed.append((correction, next(iter(queue.faces(person)), "")))
+                return answered.correction
+
+            message_id = self.act(action, text)
+            if followed:
+                count = f"{len(followed)} other{'s' if len(followed) > 1 else ''}"
+                self._messages[message_id] = f"{text}, and {count} followed"
+                self._followed[message_id] = followed
+            return message_id
+
+    def followed(self, message_id: str) -> list[tuple[str, str]]:
+        """Return what followed from an answer: the correction, and a face of each person."""
+        with self._lock:
+            return self._followed.get(message_id, [])
+
     def act(self, action: Callable[[], Constraint], message: str) -> str:
         """Do an action, one at a time, and return the id under which `message` is kept."""
         with self._lock:
             correction = action()
             self._messages[correction.constraint_id] = message
             while len(self._messages) > KEPT_MESSAGES:
-                self._messages.popitem(last=False)
+                self._followed.pop(self._messages.popitem(last=False)[0], None)
             return correction.constraint_id
 
     def message(self, constraint_id: str) -> str | None:

@@ -1,153 +1,126 @@
-"""Pages of decisions: Same person? and Who is this?"""
+"""Pages of questions: are these one person, who is this, and which of these are theirs."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
+from pipeline.clustering.questions import answering
+from pipeline.clustering.questions.answering import NO, YES, Answered
+from pipeline.clustering.questions.question import Candidate, Kind, Question
+from pipeline.clustering.questions.queue import Queue
 from pipeline.errors import ConfigError
-from pipeline.people import actions
-from pipeline.people.answers import different, together
+from pipeline.people.actions import checked_name
 from pipeline.storage.folder import visible
-from pipeline.web.review.parting import parting_of
+from pipeline.web.review.snapshot import Snapshot
 from pipeline.web.review.state import Review
-from pipeline.web.review.web import (
-    FACE_ID,
-    PERSON_ID,
-    Page,
-    act,
-    chosen,
-    display_name,
-    form_of,
-    paged,
-    render,
-    review_of,
-)
+from pipeline.web.review.web import MESSAGE, act, display_name, form_of, go, render, review_of
 
 router = APIRouter()
-# One picture is not enough to decide, and nobody looks at more than ten.
-EXEMPLARS = 10
-UNKNOWN_SHOWN = 12
-FACES_OF_UNKNOWN = 6
-
-Kind = Literal["all", "groups", "singles"]
+# Keys choose among the first candidates.
+KEYS = 9
+TITLES: dict[Kind | None, str] = {
+    "same": "Same person?", "half": "Same person?", "who": "Who is this?", "batch": "Who belongs?",
+}  # fmt: skip
 
 
 @router.get("/suggestions")
-def suggestions(request: Request, at: Annotated[int, Query(ge=0, le=1_000_000)] = 0) -> Response:
-    """Ask whether two groups of faces are one person, the most doubtful first."""
-    review = review_of(request)
-    snapshot = review.snapshot()
-    rows = snapshot.suggestions
-    at = at if at < len(rows) else 0
-    if not rows:
-        return render(request, "suggestions.html", "Same person?", row=None, at=0, total=0)
-    row = rows[at]
-    return render(
-        request, "suggestions.html", "Same person?", row=row, at=at, total=len(rows),
-        sides=_sides(review, row),
-    )  # fmt: skip
-
-
-@router.post("/suggestions")
-def answer(request: Request) -> Response:
-    """Take an answer: yes makes or keeps them one person, no two."""
-    review, form = review_of(request), form_of(request)
-    persons = chosen(form, "person", PERSON_ID)
-    same, note = form.one("answer") == "yes", f"review: answer {form.one('answer')[:3]}"
-    if len(persons) == 2:
-        if same:
-            rows = [r for p in persons if (r := review.snapshot().view.person(p)) is not None]
-            rows.sort(key=lambda row: (row["name"] is None, -row["faces"]))
-            ids = [row["person_id"] for row in rows]
-            return act(request, lambda: actions.merge(review.people, ids, note),
-                       "Yes: one person")  # fmt: skip
-        return act(request, lambda: different(review.people, persons[0], persons[1], note),
-                   "No: two people, kept apart")  # fmt: skip
-    faces = chosen(form, "face", FACE_ID)
-    if same:
-        return act(request, lambda: together(review.people, persons[0], faces[:2], note),
-                   "Yes: one person")  # fmt: skip
-    stay, other = _split_faces(review, persons[0], faces[0], faces[1])
-    # What was shown of the first side is kept apart; the page shows no more of it.
-    apart = _shown(review, persons[0], faces[0], stay)
-    return act(request, lambda: actions.split(review.people, persons[0], other, note, None, apart),
-               f"No: two people; a new person has {len(other)} of the faces")  # fmt: skip
-
-
-def _sides(review: Review, row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return both sides of a suggestion: person, name, number of faces, some of them."""
-    snapshot = review.snapshot()
-    if row["kind"] == "merged":
-        parted = _split_faces(review, row["person_a"], row["face_a"], row["face_b"])
-        persons = (row["person_a"], row["person_a"])
-        faces = [list(side) for side in parted]
-    else:
-        persons = (row["person_a"], row["person_b"])
-        faces = [[face["face_id"] for face in snapshot.view.faces(person)] for person in persons]
-    sides = []
-    for person, of_side, first in zip(persons, faces, (row["face_a"], row["face_b"]), strict=True):
-        sides.append({
-            "person_id": person, "name": snapshot.name_of(person), "count": len(of_side),
-            "faces": _shown(review, person, first, of_side),
-        })  # fmt: skip
-    return sides
-
-
-def _shown(review: Review, person_id: str, first: str, side: Sequence[str]) -> list[str]:
-    """Return the faces of one side of a suggestion that the page shows."""
-    row = review.snapshot().view.person(person_id)
-    good = [*(row["exemplars"] if row else []), *side]
-    return list(dict.fromkeys([first, *(face for face in good if face in set(side))]))[:EXEMPLARS]
-
-
-def _split_faces(
-    review: Review, person_id: str, first: str, second: str
-) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the faces of a person that are more similar to the first face, and to the second.
-
-    Raises:
-        ConfigError: one of the two is not a face of the person any more.
-    """
-    own = {face["face_id"] for face in review.snapshot().view.faces(person_id)}
-    parting = parting_of(review, person_id, [second], [first], least_gap=-1.0)
-    if not {first, second} <= own or first not in parting.stay:
-        raise ConfigError("These faces are not of one person any more; load the page again")
-    return parting.stay, [second, *parting.follow]
+def suggestions() -> Response:
+    """Lead to the questions."""
+    return RedirectResponse("/questions", 303)
 
 
 @router.get("/unknown")
-def unknown(request: Request, kind: Kind = "all", page: Page = 1) -> Response:
-    """Ask who people without a name are; those with most faces come first."""
-    snapshot = review_of(request).snapshot()
-    table = snapshot.unnamed(kind)
-    at = paged(len(table), page, UNKNOWN_SHOWN)
-    rows = table.slice(at["first"], UNKNOWN_SHOWN).to_pylist()
+def unknown() -> Response:
+    """Lead to the questions about people without a name."""
+    return RedirectResponse("/questions?kind=who", 303)
+
+
+@router.get("/questions")
+def questions(
+    request: Request,
+    kind: Kind | None = None,
+    at: Annotated[int, Query(ge=0, le=1_000)] = 0,
+) -> Response:
+    """Ask the question whose answer is expected to put most faces right."""
+    review = review_of(request)
+    question, progress = review.questions(at, kind)
+    if question is None and at:
+        at, (question, progress) = 0, review.questions(0, kind)
+    snapshot = review.snapshot()
+    template = "unknown.html" if question and question.candidates else "suggestions.html"
+    if question and question.kind == "who":
+        template = "unknown.html"
+    message_id = request.query_params.get(MESSAGE, "")
     return render(
-        request, "unknown.html", "Who is this?", rows=rows, kind=kind, names=snapshot.names,
-        proposals=snapshot.proposals([row["person_id"] for row in rows]), shown=FACES_OF_UNKNOWN,
-        **at,
+        request, template, TITLES.get(question.kind if question else kind, "Questions"),
+        question=question, progress=progress, at=at, kind=kind, keys=KEYS,
+        names=snapshot.names, followed=review.followed(message_id),
+        left=_label(snapshot, question.left) if question else None,
+        right=_label(snapshot, question.right) if question and question.right else None,
+        candidates=[_shown(snapshot, question, one) for one in question.candidates]
+        if question else [],
     )  # fmt: skip
 
 
-@router.post("/unknown")
-def name_unknown(request: Request) -> Response:
-    """Give a person without a name one, or merge it into a person who has that name."""
+@router.post("/questions")
+def answer(request: Request) -> Response:
+    """Take an answer, with what follows from it."""
     review, form = review_of(request), form_of(request)
-    person = chosen(form, "person", PERSON_ID)[0]
-    into = form.one("into")
-    if not into:
-        text = actions.checked_name(form.one("name"))
-        others = [row for row in review.snapshot().with_name(text) if row["person_id"] != person]
-        if not others:
-            return act(request, lambda: actions.name(review.people, person, text,
-                                                     f"review: name {person} {text}"),
-                       f"Called {visible(text)}")  # fmt: skip
-        into = str(others[0]["person_id"])
-    if not PERSON_ID.fullmatch(into):
-        raise ConfigError("The form holds something that is no id; load the page again")
-    name = display_name(review.snapshot().name_of(into), into)
-    return act(request, lambda: actions.merge(review.people, [into, person],
-                                              f"review: merge {into} {person}"),
-               f"Added to {visible(name)}")  # fmt: skip
+    said, into, text = form.one("answer"), form.one("into"), form.one("name")
+    chosen = [*form.all("person"), *form.all("face")]
+
+    def how(queue: Queue, question: Question) -> Answered:
+        if into:
+            return answering.answer(queue, question, YES, [into])
+        if said in (YES, NO):
+            return answering.answer(queue, question, said, chosen if said == YES else [])
+        return answering.name(queue, question, text)
+
+    words = "Called " + visible(checked_name(text)) if not (into or said) else ""
+    words = words or _words(review, form.one("id"), said, into, len(chosen))
+    return go(form.one("next"), review.answer(form.one("id"), how, words))
+
+
+@router.post("/questions/back")
+def back(request: Request) -> Response:
+    """Take back one thing that followed from an answer."""
+    review, wanted = review_of(request), form_of(request).one("id")
+    return act(request, lambda: answering.take_back(review.people, wanted, "review: back"),
+               "Taken back; the answer itself stands")  # fmt: skip
+
+
+def _words(review: Review, question_id: str, said: str, into: str, chosen: int) -> str:
+    """Return what an answer is called in its message.
+
+    Raises:
+        ConfigError: there is no such question any more.
+    """
+    question = review.queue().find(question_id)
+    if question is None:
+        raise ConfigError("This question is not open any more; load the page again")
+    snapshot = review.snapshot()
+    if into:
+        return f"Added to {visible(display_name(snapshot.name_of(into), into))}"
+    left = visible(display_name(snapshot.name_of(question.left), question.left))
+    if question.kind == "batch":
+        none = said == NO or not chosen
+        rest = len(question.candidates) - chosen
+        apart = f", {rest} not" if rest else ""
+        return f"None of these is {left}" if none else f"{chosen} of {left} confirmed{apart}"
+    if question.kind == "who":
+        return "None of these; kept apart"
+    return "Yes: one person" if said == YES else "No: two people, kept apart"
+
+
+def _label(snapshot: Snapshot, person_id: str) -> dict[str, Any]:
+    return {"person_id": person_id, "name": snapshot.name_of(person_id)}
+
+
+def _shown(snapshot: Snapshot, question: Question, one: Candidate) -> dict[str, Any]:
+    """Return what a page shows of a candidate; a doubtful face is one of the person asked about."""
+    kind = "face" if one.person_id == question.left else "person"
+    return _label(snapshot, one.person_id) | {
+        "key": one.key, "faces": one.faces, "count": one.count, "ticked": one.ticked, "field": kind,
+        "chance": one.probability,
+    }  # fmt: skip

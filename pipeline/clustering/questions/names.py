@@ -1,0 +1,75 @@
+"""What typing names is worth: who has a name can be recognised, whatever the faces look like.
+
+Profiles, masks and decades resemble nobody, and no comparison finds them. Somebody who knows the
+people does: once the people seen often have names, each face alone takes one answer. Clustering
+tells how likely faces alone are somebody who has other faces; every answer corrects that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.arrays import Floats64
+from pipeline.clustering.questions.persons import NOBODY, Persons
+
+# Answers that the confidence of clustering counts as.
+PRIOR = 4.0
+# Typing a name, in clicks.
+TYPING = 1.2
+# Plans that are compared, in numbers of people to name and of faces alone to ask about.
+STEPS = 48
+
+
+@dataclass
+class Names:
+    """How likely faces alone are people who have other faces, as answers have it.
+
+    Attributes:
+        joined: names that were typed and known, `expected` before.
+    """
+
+    joined: float = 0.0
+    expected: float = 0.0
+
+    def learn(self, chance: float, known: bool) -> None:
+        """Take a typed name whose chance to be known was so much."""
+        self.joined += known
+        self.expected += chance
+
+    def chances(self, persons: Persons) -> Floats64:
+        """Return for each person without a name the chance of having other faces, float64 [S]."""
+        scale = (self.joined + PRIOR) / (self.expected + PRIOR)
+        chances: Floats64 = np.clip(persons.elsewhere * scale, 0, 1)
+        return chances * (persons.asked & (persons.name == NOBODY))
+
+    def rates(self, persons: Persons) -> tuple[Floats64, Floats64]:
+        """Return what naming each person gains for a click, and the chance that the name is known.
+
+        A name that is known joins two persons. One that is not is worth what it will help later:
+        of the plans to name some of those who are seen most, and then to ask about some of the
+        others, the best one counts.
+        """
+        chances = self.chances(persons)
+        several = persons.faces * (persons.asked & (persons.faces >= 2))
+        total = max(1.0, several.sum())
+        share = float((several * (persons.name != NOBODY)).sum()) / total
+        known = chances * share
+        rates = known * 2 * persons.faces / TYPING
+        order = np.argsort(-several, kind="stable")[: int((several > 0).sum())]
+        unnamed = persons.name[order] == NOBODY
+        worth = np.sort((chances * 2 * persons.faces)[persons.faces < 2])[::-1]
+        if len(order) and len(worth) and unnamed.any():
+            people, rest = _steps(len(order)), _steps(len(worth))
+            seen = np.cumsum(several[order])[people - 1] / total
+            clicks = TYPING * (np.cumsum(unnamed)[people - 1][:, None] + rest)
+            plan = seen[:, None] * np.cumsum(worth)[rest - 1] / clicks
+            most = int(np.argmax(plan.max(axis=1)))
+            first = order[: people[most]][unnamed[: people[most]]]
+            # Those who are seen most come first.
+            rates[first] = np.maximum(rates[first], plan.max() * (1 + 1e-6 * several[first]))
+        return rates, known
+
+
+def _steps(most: int) -> np.ndarray:
+    """Return numbers from 1 to `most`, few of the large ones."""
+    return np.unique(np.round(np.geomspace(1, most, STEPS)).astype(np.int64))

@@ -1,0 +1,336 @@
+"""The queue of questions: those whose answers are expected to put most faces right come first."""
+
+import heapq
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.arrays import Ints
+from pipeline.clustering.questions.chances import Chances, Pairs
+from pipeline.clustering.questions.halves import Doubt, Doubts, sides
+from pipeline.clustering.questions.names import Names
+from pipeline.clustering.questions.near import Near
+from pipeline.clustering.questions.persons import NOBODY, Clustering, Persons, Vectors
+from pipeline.clustering.questions.proposals import (
+    LAST,
+    LOOK,
+    MOST_CHOICES,
+    MOST_TOGETHER,
+    batches,
+    choices,
+    single_rates,
+)
+from pipeline.clustering.questions.question import Candidate, Kind, Progress, Question, question_id
+from pipeline.lake.lookup import vectors_by_face
+from pipeline.people.answers import apart_now
+from pipeline.people.corrections import Constraint, Corrections, resolve, undone
+from pipeline.people.log import action
+from pipeline.people.store import People
+from pipeline.people.view import View
+
+# Faces to show: of each side, and of a candidate.
+SHOWN, SHOWN_OF_CANDIDATE = 10, 3
+# What the notes of answers begin with; by these they are counted.
+NOTE = "question:"
+# Questions that a form may still answer.
+KEPT = 2_000
+# Answers that gain less are not worth the time; they are asked all the same, at the end.
+WORTH = 0.05
+
+
+@dataclass
+class Queue:
+    """The questions of a lake, made new from who is who after each answer.
+
+    Args:
+        people: the store.
+        now: who is who.
+        read: returns the vectors of faces; None: read from the lake.
+
+    Raises:
+        ConfigError: nobody has clustered this lake yet.
+    """
+
+    people: People
+    now: View
+    read: Vectors | None = None
+    persons: Persons = field(init=False)
+    near: Near = field(init=False)
+    chances: Chances = field(init=False, default_factory=Chances)
+    names: Names = field(init=False, default_factory=Names)
+    corrections: Corrections = field(init=False)
+    pairs: Pairs = field(init=False)
+    apart: Ints = field(init=False)
+    _doubts: Doubts = field(init=False)
+    _issued: "OrderedDict[str, Question]" = field(init=False, default_factory=OrderedDict)
+    _sides: dict[Doubt, tuple[list[str], list[str]] | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the last clustering, and compare everybody."""
+        read = self.read or (lambda faces: vectors_by_face(self.people.lake, faces))
+        clustering = Clustering.read(self.people)
+        self.persons = Persons(self.people, clustering, read)
+        self.persons.refresh(self.now)
+        self.near = Near(self.persons)
+        self._doubts = Doubts.read(self.people, clustering.threshold.sd)
+        self._offer_doubts()
+        self._start = self._totals()
+        self._take_over()
+
+    @property
+    def run_id(self) -> str:
+        """The clustering that the questions are about."""
+        return self.persons.clustering.run_id
+
+    def refresh(self, now: View) -> None:
+        """Take over who is who after corrections; after a clustering, make a new queue instead."""
+        self.now = now
+        self.near.update(self.persons.refresh(now))
+        self._take_over()
+
+    def next(self, n: int = 1, kind: Kind | None = None) -> list[Question]:
+        """Return the best questions, at most `n`, the best first."""
+        if self.near.more():
+            self._pair_up()
+        heap = [
+            (-rate, number, name, at)
+            for number, (rate, name, at) in enumerate(self._ranked(n, kind))
+        ]
+        heapq.heapify(heap)
+        found: dict[str, Question] = {}
+        while heap and len(found) < n:
+            _, number, name, at = heapq.heappop(heap)
+            question = self._question(name, at)
+            if question is None or question.id in found:
+                continue
+            # Only now are the sides of halves known: others may be worth more.
+            if heap and question.rate < -heap[0][0] - 1e-9 and name == "half":
+                heapq.heappush(heap, (-question.rate, number, name, at))
+            else:
+                found[question.id] = question
+        for question in found.values():
+            self._issued[question.id] = question
+        while len(self._issued) > KEPT:
+            self._issued.popitem(last=False)
+        return list(found.values())
+
+    def find(self, question_id: str) -> Question | None:
+        """Return a question that was asked."""
+        return self._issued.get(question_id)
+
+    def progress(self) -> Progress:
+        """Return how far somebody has come."""
+        rows = self.people.constraints()
+        gone = undone(rows)
+        answered = {
+            action(row) for row in rows if _is_answer(row) and row.constraint_id not in gone
+        }
+        left = int((self._batches[1].rate >= WORTH).sum())
+        left += sum(rate >= WORTH for rate, *_ in self._of_halves())
+        in_batches = np.zeros(len(self.persons.ids), bool)
+        fit, groups = self._batches
+        for group in np.flatnonzero(groups.rate >= WORTH):
+            in_batches[fit.second[groups.rows(int(group))]] = True
+        alone = ~in_batches[self.pairs.second] & (single_rates(self.pairs) >= WORTH)
+        left += len(np.unique(self.pairs.second[alone]))
+        named, persons = self._totals()
+        return Progress(
+            len(answered), left, max(0, named - self._start[0]), max(0, self._start[1] - persons)
+        )
+
+    def _totals(self) -> tuple[int, int]:
+        """Return how many faces have a name, and how many persons there are."""
+        named = self.persons.faces[self.persons.name != NOBODY].sum()
+        return int(named), int((self.persons.faces > 0).sum())
+
+    def _take_over(self) -> None:
+        self.corrections = resolve(self.people.constraints())
+        slot = self.persons.slot
+        pairs = [(slot[a], slot[b]) for a, b in apart_now(self.corrections, self.now)
+                 if a in slot and b in slot]  # fmt: skip
+        both = np.array(pairs, np.int64).reshape(-1, 2)
+        self.apart = np.unique(self.persons.keys(*both.T))
+        self._halves, self._unsure = self._doubts.open(self.now)
+        for person, faces in list(self._unsure.items()):
+            at = slot.get(person)
+            if at is not None and self.persons.faces[at] == 2 and len(faces) == 2:
+                (a, chance), (b, other) = self._unsure.pop(person)
+                self._halves.append(Doubt(person, (a, b), min(chance, other)))
+        self._halves = [one for one in self._halves if self._may_ask(one.person_id)]
+        self._unsure = {p: faces for p, faces in self._unsure.items()
+                        if self._may_ask(p) and self.persons.faces[slot[p]] > len(faces)}  # fmt: skip
+        self._sides = {}
+        self._pair_up()
+
+    def _offer_doubts(self) -> None:
+        """Let those pairs be asked about that clustering found doubtful, whatever else there is."""
+        slot = self.persons.slot
+        rows = [(slot[a], slot[b], gap) for a, b, gap in self._doubts.apart
+                if a in slot and b in slot]  # fmt: skip
+        if rows:
+            first, second, gaps = zip(*rows, strict=True)
+            self.near.offer(np.array(first), np.array(second), np.array(gaps))
+
+    def _may_ask(self, person: str) -> bool:
+        slot = self.persons.slot.get(person)
+        return slot is not None and bool(self.persons.asked[slot])
+
+    def _pair_up(self) -> None:
+        self.pairs = self.chances.pairs(self.near, self.apart)
+        self._batches = batches(self.persons, self.pairs)
+        self._choices = choices(self.persons, self.pairs)
+        self._typed = self.names.rates(self.persons)
+
+    def _of_halves(self) -> list[tuple[float, str, int]]:
+        ranked = []
+        for at, doubt in enumerate(self._halves):
+            count = self.persons.faces[self.persons.slot[doubt.person_id]]
+            parted = self._sides.get(doubt)
+            a = len(parted[0]) if parted else count / 2
+            ranked.append((doubt.chance * _apart(a, count - a) / (1 + 2 * LOOK), "half", at))
+        for at, (person, faces) in enumerate(self._unsure.items()):
+            count = self.persons.faces[self.persons.slot[person]]
+            chance = sum(chance for _, chance in faces[:MOST_TOGETHER])
+            clicks = 1 + chance + LOOK * len(faces[:MOST_TOGETHER])
+            ranked.append((chance * _apart(1, count - 1) / clicks, "unsure", at))
+        return ranked
+
+    def _ranked(self, n: int, kind: Kind | None) -> list[tuple[float, str, int]]:
+        """Return the best of each sort: rate, sort, and number within the sort."""
+        named = self.persons.name[self.pairs.first] != NOBODY
+        single = single_rates(self.pairs)
+        sorts = [
+            ("same", np.where(named, 0, single), "same"),
+            ("who", np.where(named, single, 0), "pair"),
+            ("batch", np.where(self._batches[1].size > 1, self._batches[1].rate, 0), "batch"),
+            ("who", np.where(self._choices[1].size > 1, self._choices[1].rate, 0), "choice"),
+        ]  # fmt: skip
+        ranked: list[tuple[float, str, int]] = []
+        for of_kind, rates, name in sorts:
+            if kind in (None, of_kind):
+                best = np.argsort(-rates, kind="stable")[: 2 * n]
+                ranked += [(float(rates[at]), name, int(at)) for at in best if rates[at] > 0]
+        halves = self._of_halves()
+        ranked += [one for one in halves if kind in (None, "half" if one[1] == "half" else "batch")]
+        if kind in (None, "who"):
+            slots = np.flatnonzero(self.persons.asked & (self.persons.name == NOBODY))
+            rates = self._typed[0][slots] + LAST * self.persons.faces[slots]
+            best = np.argsort(-rates, kind="stable")[: 3 * n]
+            ranked += [(float(rates[at]), "name", int(slots[at])) for at in best]
+        return sorted(ranked, key=lambda one: -one[0])
+
+    def _question(self, name: str, at: int) -> Question | None:
+        if name in ("same", "pair"):
+            return self._of_pair(at)
+        if name == "batch":
+            return self._of_batch(at)
+        if name == "choice":
+            fit, groups = self._choices
+            rows = groups.rows(at)
+            return self._who(int(fit.second[rows[0]]), fit, rows, float(groups.rate[at]))
+        if name == "name":
+            rows = np.flatnonzero(self._choices[0].second == at)
+            rows = rows[np.argsort(-self._choices[0].chance[rows], kind="stable")]
+            return self._who(at, self._choices[0], rows[:MOST_CHOICES], float(self._typed[0][at]))
+        return self._of_half(at) if name == "half" else self._of_unsure(at)
+
+    def _of_pair(self, at: int) -> Question:
+        first, second = int(self.pairs.first[at]), int(self.pairs.second[at])
+        rate = float(single_rates(self.pairs)[at])
+        if self.persons.name[first] != NOBODY and self.persons.name[second] == NOBODY:
+            return self._who(second, self.pairs, np.array([at]), rate)
+        a, b = self.persons.ids[first], self.persons.ids[second]
+        return Question(
+            question_id("same", (a, b)), "same", a, b, self.faces(a), self.faces(b),
+            (self._count(first), self._count(second)), (), float(self.pairs.chance[at]),
+            float(self.pairs.chance[at] * self.pairs.gain[at]), rate,
+        )  # fmt: skip
+
+    def _who(self, slot: int, pairs: Pairs, rows: Ints, rate: float) -> Question:
+        """Return a question who somebody is, a `same` one if that is one person without a name."""
+        person = self.persons.ids[slot]
+        candidates = self._candidates(pairs.first[rows], pairs.chance[rows])
+        gain = float((pairs.chance[rows] * pairs.gain[rows]).sum())
+        return Question(
+            question_id("who", [person, *(one.key for one in candidates)]), "who", person, None,
+            self.faces(person), (), (self._count(slot), 0), candidates,
+            float(min(1.0, pairs.chance[rows].sum())), gain, rate,
+        )  # fmt: skip
+
+    def _of_batch(self, at: int) -> Question:
+        fit, groups = self._batches
+        rows = groups.rows(at)
+        rows = rows[np.argsort(-fit.chance[rows], kind="stable")]
+        first = int(fit.first[rows[0]])
+        person = self.persons.ids[first]
+        candidates = self._candidates(fit.second[rows], fit.chance[rows])
+        about = [person, "+", *(one.key for one in candidates)]
+        return Question(
+            question_id("batch", about), "batch", person, None, self.faces(person), (),
+            (self._count(first), sum(one.count for one in candidates)), candidates,
+            float(fit.chance[rows].mean()), float((fit.chance[rows] * fit.gain[rows]).sum()),
+            float(groups.rate[at]),
+        )  # fmt: skip
+
+    def _candidates(self, slots: Ints, chances: np.ndarray) -> tuple[Candidate, ...]:
+        found = []
+        for slot, chance in zip(slots.tolist(), chances.tolist(), strict=True):
+            person = self.persons.ids[slot]
+            shown = self.faces(person)[:SHOWN_OF_CANDIDATE]
+            found.append(Candidate(person, person, shown, self._count(slot), chance, chance >= 0.5))
+        return tuple(found)
+
+    def _of_half(self, at: int) -> Question | None:
+        doubt = self._halves[at]
+        if doubt not in self._sides:
+            self._sides[doubt] = sides(self.persons, self.now, doubt)
+        parted = self._sides[doubt]
+        if parted is None:
+            return None
+        a, b = len(parted[0]), len(parted[1])
+        gain = doubt.chance * _apart(a, b)
+        return Question(
+            question_id("half", doubt.faces), "half", doubt.person_id, doubt.person_id,
+            tuple(parted[0][:SHOWN]), tuple(parted[1][:SHOWN]), (a, b), (), 1 - doubt.chance, gain,
+            gain / (1 + 2 * LOOK),
+        )  # fmt: skip
+
+    def _of_unsure(self, at: int) -> Question:
+        person, faces = list(self._unsure.items())[at]
+        faces = sorted(faces, key=lambda one: (-one[1], one[0]))[:MOST_TOGETHER]
+        known = {face for face, _ in faces}
+        candidates = tuple(
+            Candidate(face, person, (face,), 1, 1 - chance, chance < 0.5) for face, chance in faces
+        )
+        count = self._count(self.persons.slot[person])
+        chance = sum(chance for _, chance in faces)
+        gain = chance * _apart(1, count - 1)
+        shown = [face["face_id"] for face in self.now.faces(person)]
+        return Question(
+            question_id("batch", known), "batch", person, None,
+            tuple(face for face in shown if face not in known)[:SHOWN], (),
+            (count, len(faces)), candidates, 1 - chance / len(faces), gain,
+            gain / (1 + chance + LOOK * len(faces)),
+        )  # fmt: skip
+
+    def faces(self, person: str) -> tuple[str, ...]:
+        """Return the faces that stand for a person."""
+        row = self.now.person(person)
+        return tuple(row["exemplars"]) if row else ()
+
+    def known(self, person: str) -> float:
+        """Return the chance that a name typed for a person is one that somebody has."""
+        return float(self._typed[1][self.persons.slot[person]])
+
+    def _count(self, slot: int) -> int:
+        return int(self.persons.faces[slot])
+
+
+def _apart(a: float, b: float) -> float:
+    """Return how many faces are put right when two sides are parted, or joined."""
+    return 2 * a * b / max(1.0, a + b)
+
+
+def _is_answer(row: Constraint) -> bool:
+    return (row.note or "").startswith(NOTE)
