@@ -12,64 +12,16 @@ from playwright.sync_api import expect
 from pipeline.people import actions
 from pipeline.people.corrections import undone
 from pipeline.people.view import view
+from tests.support.browsing import faces, people, press, says, status
 from tests.support.lakes import persons as persons_of
 from tests.support.review_lakes import HOSTILE, again, review_lake
 from tests.support.served import TOKEN, served
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-PAGES = ["/", "/photos", "/suggestions", "/unknown", "/duplicates", "/search", "/history",
+PAGES = ["/", "/photos", "/questions", "/questions?kind=who", "/duplicates", "/search", "/history",
          "/rejected", "/me"]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture
-def enter(browser):
-    """Open the pages at an address as a new visitor; what goes wrong there fails the test."""
-    contexts, errors = [], []
-    # a picture that was still under way when the server ended, and a page that says what is wrong
-    expected = ("ERR_CONNECTION_REFUSED", "400 (Bad Request)")
-
-    def hear(console_message):
-        if console_message.type == "error" and not any(
-            words in console_message.text for words in expected
-        ):
-            errors.append(console_message.text)
-
-    def enter(base, token=TOKEN, **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", hear)
-        page.on("dialog", lambda dialog: errors.append(dialog.message))
-        page.goto(f"{base}/?token={token}")
-        assert page.url == f"{base}/"
-        return page
-
-    yield enter
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-def people(page):
-    links = page.locator("main ul.people a[href^='/people/']").all()
-    return [link.get_attribute("href") for link in links]
-
-
-def faces(page):
-    return [box.get_attribute("value") for box in page.locator(".pick input[name=face]").all()]
-
-
-def status(page):
-    return page.locator("#status")
-
-
-def says(page, words):
-    """Wait until the status says so: it is filled a moment after the page."""
-    status(page).get_by_text(words).wait_for()
 
 
 def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter):
@@ -151,13 +103,6 @@ def test_keys_answer_suggestions(tmp_path, enter):
         page.goto(f"{base}/unknown")
         page.locator("input[name=name]").first.type("ynus")
         assert page.url == f"{base}/unknown", "keys are for typing where somebody types"
-
-
-def press(page, key):
-    """Press a key, and wait until the page has answered it."""
-    page.keyboard.press(key)
-    page.wait_for_load_state("networkidle")
-    expect(page.locator("main.busy")).to_have_count(0)
 
 
 def suggest(store):

@@ -51,14 +51,13 @@ function clicked(event) {
   const box = boxOf(tile(event.target));
   if (!link || !box || event.ctrlKey || event.metaKey || !(picked.size || event.shiftKey)) return;
   event.preventDefault(); // while ticking, a picture is ticked and not opened
-  box.click.call(box);
+  box.click();
   if (event.shiftKey && last) { upTo(box); told(); }
 }
 
 function pressed(event) {
   if (!form() || event.button || event.pointerType !== "mouse") return;
-  if (!event.target.closest("main") || event.target.closest("input, button, select, label, details, .acts, dialog")) return;
-  if (!form().contains(event.target)) return;
+  if (!event.target.closest(".page") || event.target.closest("input, button, select, label, details, footer, .acts, .head, #status")) return;
   frame = { x: event.pageX, y: event.pageY, div: null, before: new Set(picked) };
 }
 
