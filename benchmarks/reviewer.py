@@ -243,14 +243,14 @@ def reviews(options):
     half = None if options.half == "all" else options.half
     print("| set, order | start | " + " | ".join(f"F {goal}" for goal in GOALS) + " | end |")
     print("|---" * (len(GOALS) + 3) + "|")
-    for path, name in ((options.lfw, "lfw-dev"), (options.wild, "wild-dev")):
-        source = Source.of(path, name, half)
+    for path, data in ((options.lfw, "lfw-dev"), (options.wild, "wild-dev")):
+        source = Source.of(path, data, half)
         for words, how, errs in (("queue", asked, 0.0), ("queue, 1 % errors", asked, 0.01),
                                  ("before", before_the_queue, 0.0)):  # fmt: skip
             if options.only and words not in options.only:
                 continue
             points, reviewer = curve(source, how, options.most, errs)
-            show(f"{name}, {words}", points, reviewer)
+            show(f"{data}, {words}", points, reviewer)
             if options.calibration:
                 calibrated(reviewer)
 
