@@ -243,14 +243,14 @@ def reviews(options):
     half = None if options.half == "all" else options.half
     print("| set, order | start | " + " | ".join(f"F {goal}" for goal in GOALS) + " | end |")
     print("|---" * (len(GOALS) + 3) + "|")
-    for path, name in ((options.lfw, "lfw-dev"), (options.wild, "wild-dev")):
-        source = Source.of(path, name, half)
+    for path, data in ((options.lfw, "lfw-dev"), (options.wild, "wild-dev")):
+        source = Source.of(path, data, half)
         for words, how, errs in (("queue", asked, 0.0), ("queue, 1 % errors", asked, 0.01),
                                  ("before", before_the_queue, 0.0)):  # fmt: skip
             if options.only and words not in options.only:
                 continue
             points, reviewer = curve(source, how, options.most, errs)
-            show(f"{name}, {words}", points, reviewer)
+            show(f"{data}, {words}", points, reviewer)
             if options.calibration:
                 calibrated(reviewer)
 
@@ -279,8 +279,10 @@ def speed(options):
         took = []
         for kind in ("batch", "same", "who", "batch", "same", "who") * 3:
             question = queue.next(1, kind)[0]
-            answer(queue, question, "yes", list(question.ticked)
-                   or [one.key for one in question.candidates][:1])  # fmt: skip
+            if question.kind == "who" and not question.candidates:
+                name(queue, question, f"Somebody {len(took)}")
+            else:
+                answer(queue, question, "yes", [one.key for one in question.candidates][:1])
             start = time.perf_counter()
             now = view(people)
             middle = time.perf_counter()

@@ -87,7 +87,8 @@ class SetBuilder:
     def _merge(self, key: int, lead: int) -> None:
         """Merge one set into another, and forget what told the two apart."""
         gone, kept = self.sets.pop(key), self.sets[lead]
-        for number in self._links(gone.faces) & self._links(kept.faces):
+        # Not those of both: the set that is kept may be large, and have thousands merged into it.
+        for number in self._links(gone.faces):
             self._loosen(number, gone.faces, kept.faces)
         if gone.person_id is not None:
             del self.by_id[gone.person_id]

@@ -9,7 +9,7 @@ from pipeline.clustering.questions.follow import followers_of
 from pipeline.clustering.questions.halves import Doubt, sides
 from pipeline.clustering.questions.persons import NOBODY
 from pipeline.clustering.questions.question import Question
-from pipeline.clustering.questions.queue import NOTE, Queue
+from pipeline.clustering.questions.queue import NOTE, Learnt, Queue
 from pipeline.errors import ConfigError
 from pipeline.people import actions
 from pipeline.people.answers import parting, together
@@ -67,8 +67,8 @@ def answer(queue: Queue, question: Question, verdict: str, chosen: Sequence[str]
             return _join(queue, [], [(one, question.left) for one in known], note)
         if len(chosen) != 1:
             raise ConfigError("Somebody is one person; choose one of those that are shown")
-        _learn(queue, [], [(one, question.left) for one in known if one != chosen[0]])
-        return _join(queue, [chosen[0], question.left], [], note)
+        others = [(one, question.left) for one in known if one != chosen[0]]
+        return _join(queue, [chosen[0], question.left], [], note, others)
     assert question.right is not None
     both = (question.left, question.right)
     return _join(queue, list(both) if verdict == YES else [], [] if verdict == YES else [both],
@@ -85,15 +85,18 @@ def name(queue: Queue, question: Question, text: str) -> Answered:
     if person not in queue.persons.slot:
         raise ConfigError(f"Person {person[:8]} is not there any more; load the page again")
     others = [one for one in queue.now.called(text) if one != person]
-    known = queue.known(person)
-    if known > 0:
-        queue.names.learn(known, bool(others))
-    note = f"{NOTE} name"
-    shown = [one.key for one in question.candidates]
-    _learn(queue, [], [(one, person) for one in shown if one not in others])
+    known, note = queue.known(person), f"{NOTE} name"
+    shown = [(one.key, person) for one in question.candidates
+             if one.key in queue.persons.slot and one.key not in others]  # fmt: skip
     if others:
-        return _join(queue, [others[0], person], [], note)
-    return Answered(actions.name(queue.people, person, text, note), question.counts[0], {})
+        answered = _join(queue, [others[0], person], [], note)
+    else:
+        correction = actions.name(queue.people, person, text, note)
+        answered = Answered(correction, question.counts[0], {})
+    names = ((known, bool(others)),) if known > 0 else ()
+    learnt = Learnt(_learnt(queue, [], shown).pairs, names)
+    queue.learn(answered.correction, learnt)
+    return answered
 
 
 def take_back(people: People, constraint_id: str, note: str | None = None) -> Constraint:
@@ -112,14 +115,18 @@ def take_back(people: People, constraint_id: str, note: str | None = None) -> Co
 
 
 def _join(
-    queue: Queue, joined: list[str], apart: list[tuple[str, str]], note: str
+    queue: Queue, joined: list[str], apart: list[tuple[str, str]], note: str,
+    others: Sequence[tuple[str, str]] = (),
 ) -> Answered:  # fmt: skip
-    """Join persons, tell others apart, and let follow who clearly belongs to the joined ones."""
+    """Join persons, tell others apart, and let follow who clearly belongs to the joined ones.
+
+    From pairs of `others` only the chances learn.
+    """
     now, slot = queue.now, queue.persons.slot
     people = [*joined, *(one for pair in apart for one in pair)]
     if gone := [one for one in people if now.person(one) is None or one not in slot]:
         raise ConfigError(f"Person {gone[0][:8]} is not there any more; load the page again")
-    _learn(queue, joined, apart)
+    learnt = _learnt(queue, [(joined[0], one) for one in joined[1:]], [*apart, *others])
     statements: list[Statement] = []
     followed: list[str] = []
     if len(joined) > 1:
@@ -136,6 +143,7 @@ def _join(
         raise ConfigError("Nothing was chosen; tick somebody, or skip the question")
     before = len(followed)
     correction = append(queue.people, statements, note)
+    queue.learn(correction, learnt)
     faces = sum(int(queue.persons.faces[slot[one]]) for one in [*joined[1:], *followed])
     ids = _ids(correction, len(statements))
     of = {ids[1 + at]: followed[at] for at in range(before)}
@@ -153,16 +161,16 @@ def _leading(queue: Queue, joined: list[str]) -> list[str]:
     return sorted(joined, key=rank)
 
 
-def _learn(queue: Queue, joined: list[str], apart: list[tuple[str, str]]) -> None:
-    """Let the chances learn from pairs that were asked about."""
+def _learnt(queue: Queue, yes: list[tuple[str, str]], no: list[tuple[str, str]]) -> Learnt:
+    """Return what pairs of persons teach who are one, and who are not."""
     slot, pairs = queue.persons.slot, queue.pairs
-    asked = [(joined[0], one, True) for one in joined[1:]] + [(a, b, False) for a, b in apart]
-    for a, b, yes in (one for one in asked if one[0] in slot and one[1] in slot):
-        first, second = slot[a], slot[b]
-        at = np.flatnonzero((pairs.first == first) & (pairs.second == second)
-                            | (pairs.first == second) & (pairs.second == first))  # fmt: skip
+    taught = []
+    for (a, b), one in [*((pair, True) for pair in yes), *((pair, False) for pair in no)]:
+        keys = queue.persons.keys(pairs.first, pairs.second)
+        at = np.flatnonzero(keys == queue.persons.keys(np.array(slot[a]), np.array(slot[b])))
         if len(at):
-            queue.chances.learn(float(pairs.logit[at[0]]), yes)
+            taught.append((float(pairs.logit[at[0]]), one))
+    return Learnt(tuple(taught))
 
 
 def _half(queue: Queue, question: Question, same: bool, note: str) -> Answered:

@@ -6,7 +6,8 @@ each one that is alone. The coefficients were fitted on half of the people of th
 as whole lakes and as small ones (`benchmarks/reviewer.py`); every answer corrects the constant.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from pipeline.clustering.questions.persons import NOBODY
 # The constant, for each deviation above one below what is needed, for each deviation that the next
 # best is behind (at most one) or ahead (at most `MOST_BEHIND`), and for each factor e of pictures
 # of the larger one, and of the other, who is a rest of somebody and so seldom large.
-BASE, GAP, LEAD, BEHIND, PICTURES, OTHER = -6.3, 1.7, 3.1, 0.3, 0.13, -1.5
+BASE, GAP, LEAD, BEHIND, PICTURES, OTHER = -6.1, 2.3, 2.0, 0.55, 0.17, -1.5
 LEAST_GAP, MOST_BEHIND, MOST_PICTURES, MOST_OTHER = -1.0, 1.5, 30, 4
 # Of two persons seen once; of two whom a photo shows side by side.
-BOTH_ALONE, SIDE_BY_SIDE = -0.3, -2.0
+BOTH_ALONE, SIDE_BY_SIDE = -0.25, -2.0
 # Bounds of the logarithm of faces that have company by faces alone.
 LEAST_RATIO, MOST_RATIO = -2.0, 3.0
 # The answers of a lake shift the constant by so much, one deviation.
@@ -59,18 +60,17 @@ class Chances:
     """
 
     shift: float = 0.0
-    _asked: list[float] = field(default_factory=list)
-    _answers: list[bool] = field(default_factory=list)
 
-    def learn(self, logit: float, yes: bool) -> None:
-        """Take an answer to a pair whose chance had this logit before."""
-        self._asked.append(logit)
-        self._answers.append(yes)
-        asked, answers = np.array(self._asked), np.array(self._answers, np.float64)
+    def learn(self, answers: Sequence[tuple[float, bool]]) -> None:
+        """Take all answers so far: the logit before, and whether the two are one."""
+        self.shift = 0.0
+        if not answers:
+            return
+        asked, yes = np.array(answers, np.float64).T
         for _ in range(ROUNDS):
             chance = logistic(asked + self.shift)
             slope = (chance * (1 - chance)).sum() + 1 / SHIFT**2
-            self.shift += float(((answers - chance).sum() - self.shift / SHIFT**2) / slope)
+            self.shift += float(((yes - chance).sum() - self.shift / SHIFT**2) / slope)
 
     def pairs(self, near: Near, apart: Ints) -> Pairs:
         """Return all pairs that anybody may be asked about.

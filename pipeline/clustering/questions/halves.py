@@ -17,8 +17,8 @@ from pipeline.people.view import View
 # Chance that halves just alike enough are two people, as a logit, and for each deviation above.
 # Fitted as those of `chances`.
 HALVES, HALVES_GAP = -0.3, -2.5
-# Faces that are less sure than this are asked about.
-LEAST_SURE = 0.97
+# Faces that are less sure than this are asked about, the least sure ones.
+LEAST_SURE, MOST_UNSURE = 0.97, 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class Doubts:
         where = (pc.field("confidence") < LEAST_SURE) & ~pc.field("confirmed")
         where &= pc.field("similarity").is_valid() & (pc.field("tier") == CORE)
         table = people.clusters(["person_id", "face_id", "confidence"], where)
+        table = table.sort_by([("confidence", "ascending"), ("face_id", "ascending")])
+        table = table.slice(0, MOST_UNSURE)
         unsure: dict[str, list[tuple[str, float]]] = {}
         for person, face, confidence in zip(*table.to_pydict().values(), strict=True):
             unsure.setdefault(person, []).append((face, 1 - confidence))

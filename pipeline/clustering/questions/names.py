@@ -5,6 +5,7 @@ people does: once the people seen often have names, each face alone takes one an
 tells how likely faces alone are somebody who has other faces; every answer corrects that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from pipeline.clustering.questions.persons import NOBODY, Persons
 PRIOR = 4.0
 # Typing a name, in clicks.
 TYPING = 1.2
+# What the name of a face is worth by itself, in faces put right.
+LAST = 1e-3
 # Plans that are compared, in numbers of people to name and of faces alone to ask about.
 STEPS = 48
 
@@ -31,16 +34,17 @@ class Names:
     joined: float = 0.0
     expected: float = 0.0
 
-    def learn(self, chance: float, known: bool) -> None:
-        """Take a typed name whose chance to be known was so much."""
-        self.joined += known
-        self.expected += chance
+    def learn(self, answers: Sequence[tuple[float, bool]]) -> None:
+        """Take all typed names so far: the chance that each was known, and whether it was."""
+        self.expected = sum(chance for chance, _ in answers)
+        self.joined = sum(known for _, known in answers)
 
     def chances(self, persons: Persons) -> Floats64:
         """Return for each person without a name the chance of having other faces, float64 [S]."""
         scale = (self.joined + PRIOR) / (self.expected + PRIOR)
-        chances: Floats64 = np.clip(persons.elsewhere * scale, 0, 1)
-        return chances * (persons.asked & (persons.name == NOBODY))
+        unnamed = persons.asked & (persons.name == NOBODY)
+        chances: Floats64 = np.clip(persons.elsewhere * scale, 0, 1) * unnamed
+        return chances
 
     def rates(self, persons: Persons) -> tuple[Floats64, Floats64]:
         """Return what naming each person gains for a click, and the chance that the name is known.
@@ -67,7 +71,8 @@ class Names:
             first = order[: people[most]][unnamed[: people[most]]]
             # Those who are seen most come first.
             rates[first] = np.maximum(rates[first], plan.max() * (1 + 1e-6 * several[first]))
-        return rates, known
+        # Somebody without a name can always be asked about, those of most faces first.
+        return rates + LAST * persons.faces, known
 
 
 def _steps(most: int) -> np.ndarray:

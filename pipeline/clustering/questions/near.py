@@ -1,21 +1,25 @@
 """Which persons are most like each other: found once, and kept up to date as persons change.
 
-Persons of several faces are compared with everybody at the start. Two persons seen once gain little
-by being joined: these pairs are compared later, a block at each call.
+Those of most faces are compared with everybody at the start: most can be gained there. The others
+are compared later, a block at each call, those seen once last.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from pipeline.arrays import Bools, Floats32, Floats64, Ints
+from pipeline.clustering.algorithms.threshold import NORMAL
 from pipeline.clustering.questions.persons import NOBODY, Persons
 
 # Persons that are kept in mind for each one.
 NEAREST = 16
-# Products of a block: what it holds in memory is 4 bytes each, of a slow core half a second.
-BLOCK = 16_000_000
+# Pairs of a block, 4 bytes each; and those that are compared before the first question.
+BLOCK, AT_ONCE = 8_000_000, 80_000_000
+# Strangers who are as similar to somebody by chance: more are not looked at.
+STRANGERS = 24
 # Pairs less alike by as many deviations of strangers than two large groups need are not looked at.
 REACH = 3.0
 # Of two persons seen once, who need more.
@@ -41,19 +45,22 @@ class Near:
     _later: Iterator[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compare persons of several faces with everybody."""
+        """Compare those of most faces with everybody; the others come later."""
         size = len(self.persons.ids)
         self.slots = np.full((size, NEAREST), NOBODY)
         self.gaps = np.full((size, NEAREST), -np.inf, np.float32)
-        several = np.flatnonzero(self.persons.asked & (self.persons.counts >= 2))
         everybody = np.flatnonzero(self.persons.asked)
-        for _ in self._compare(several, everybody):
+        counts = self.persons.counts
+        several = everybody[counts[everybody] >= 2]
+        several = several[np.argsort(-counts[several], kind="stable")]
+        now = max(1, AT_ONCE // max(1, len(everybody)))
+        for _ in self._compare(several[:now], everybody):
             pass
-        alone = np.flatnonzero(self.persons.asked & (self.persons.counts < 2))
-        self._later = self._compare(alone, alone)
+        alone = everybody[counts[everybody] < 2]
+        self._later = chain(self._compare(several[now:], everybody), self._compare(alone, alone))
 
     def more(self) -> bool:
-        """Compare another block of persons seen once; return whether there was one."""
+        """Compare another block of persons; return whether there was one."""
         self.open = self.open and next(self._later, 0) is None
         return self.open
 
@@ -82,25 +89,29 @@ class Near:
 
     def _compare(self, rows: Ints, others: Ints) -> Iterator[None]:
         """Compare some persons with others, and keep the best of both; a block at a time."""
-        threshold = self.persons.clustering.threshold
         alone = bool(len(others)) and bool((self.persons.counts[others] < 2).all())
-        needed = float(threshold.cosine(1, 1)) if alone else threshold.floor
-        least = needed - (REACH_ALONE if alone else REACH) * threshold.sd
+        reach, least = REACH_ALONE if alone else REACH, self._least(len(others), alone)
         step = max(1, BLOCK // max(1, len(others)))
-        means = self.persons.means
-        columns = means[others] if len(rows) else means[:0]
+        columns = self.persons.means[others] if len(rows) else self.persons.means[:0]
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
-            # Of pairs that are compared both ways one is enough.
-            cosine = means[block] @ columns.T
-            row, column = np.nonzero(cosine > least)
-            first, second = block[row], others[column]
-            keep = first != second
-            first, second = first[keep], second[keep]
-            gap = self._gap(cosine[row, column][keep].astype(np.float64), first, second)
-            keep = gap > -(REACH_ALONE if alone else REACH)
+            cosine = self.persons.means[block] @ columns.T
+            found = np.flatnonzero(cosine > least)
+            first, second = block[found // len(others)], others[found % len(others)]
+            values = cosine.reshape(-1)[found].astype(np.float64)
+            gap = self._gap(values, first, second)
+            keep = (first != second) & (gap > -reach)
             self.offer(first[keep], second[keep], gap[keep])
             yield None
+
+    def _least(self, others: int, alone: bool) -> float:
+        """Return the similarity below which pairs are not looked at."""
+        threshold = self.persons.clustering.threshold
+        needed = float(threshold.cosine(1, 1)) if alone else threshold.floor
+        spread = float(threshold.spread(1, 1 if alone else 2))
+        share = min(0.5, STRANGERS / max(1, others))
+        common = threshold.mean - NORMAL.inv_cdf(share) * spread
+        return max(common, needed - (REACH_ALONE if alone else REACH) * threshold.sd)
 
     def offer(self, first: Ints, second: Ints, gap: Floats64) -> None:
         """Keep pairs that are among the best of one of the two, by their gaps."""

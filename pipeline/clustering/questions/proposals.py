@@ -19,8 +19,6 @@ MOST_TOGETHER, MOST_CHOICES = 24, 9
 LOOK = 0.04
 # Less likely ones are not shown.
 LEAST_CHANCE = 0.004
-# Faces alone who resemble nobody: a name may still join them, and comes last.
-LAST = 1e-3
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pipeline.clustering.questions.names import Names
 from pipeline.clustering.questions.near import Near
 from pipeline.clustering.questions.persons import NOBODY, Clustering, Persons, Vectors
 from pipeline.clustering.questions.proposals import (
-    LAST,
     LOOK,
     MOST_CHOICES,
     MOST_TOGETHER,
@@ -37,6 +36,19 @@ NOTE = "question:"
 KEPT = 2_000
 # Answers that gain less are not worth the time; they are asked all the same, at the end.
 WORTH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What an answer taught.
+
+    Attributes:
+        pairs: logit of the chance of pairs before, and whether they are one.
+        names: chance that a typed name is known, and whether it was.
+    """
+
+    pairs: tuple[tuple[float, bool], ...] = ()
+    names: tuple[tuple[float, bool], ...] = ()
 
 
 @dataclass
@@ -63,6 +75,7 @@ class Queue:
     pairs: Pairs = field(init=False)
     apart: Ints = field(init=False)
     _doubts: Doubts = field(init=False)
+    _learnt: dict[str, Learnt] = field(init=False, default_factory=dict)
     _issued: "OrderedDict[str, Question]" = field(init=False, default_factory=OrderedDict)
     _sides: dict[Doubt, tuple[list[str], list[str]] | None] = field(init=False)
 
@@ -119,6 +132,10 @@ class Queue:
         """Return a question that was asked."""
         return self._issued.get(question_id)
 
+    def learn(self, correction: Constraint, learnt: Learnt) -> None:
+        """Remember what an answer taught, as long as the correction stands."""
+        self._learnt[action(correction)] = learnt
+
     def progress(self) -> Progress:
         """Return how far somebody has come."""
         rows = self.people.constraints()
@@ -145,7 +162,13 @@ class Queue:
         return int(named), int((self.persons.faces > 0).sum())
 
     def _take_over(self) -> None:
-        self.corrections = resolve(self.people.constraints())
+        rows = self.people.constraints()
+        self.corrections = resolve(rows)
+        gone = undone(rows)
+        standing = {action(row) for row in rows if row.constraint_id not in gone}
+        learnt = [one for of, one in self._learnt.items() if of in standing]
+        self.chances.learn([pair for one in learnt for pair in one.pairs])
+        self.names.learn([name for one in learnt for name in one.names])
         slot = self.persons.slot
         pairs = [(slot[a], slot[b]) for a, b in apart_now(self.corrections, self.now)
                  if a in slot and b in slot]  # fmt: skip
@@ -158,8 +181,11 @@ class Queue:
                 (a, chance), (b, other) = self._unsure.pop(person)
                 self._halves.append(Doubt(person, (a, b), min(chance, other)))
         self._halves = [one for one in self._halves if self._may_ask(one.person_id)]
-        self._unsure = {p: faces for p, faces in self._unsure.items()
-                        if self._may_ask(p) and self.persons.faces[slot[p]] > len(faces)}  # fmt: skip
+        self._unsure = {
+            person: faces
+            for person, faces in self._unsure.items()
+            if self._may_ask(person) and self.persons.faces[slot[person]] > len(faces)
+        }
         self._sides = {}
         self._pair_up()
 
@@ -215,7 +241,7 @@ class Queue:
         ranked += [one for one in halves if kind in (None, "half" if one[1] == "half" else "batch")]
         if kind in (None, "who"):
             slots = np.flatnonzero(self.persons.asked & (self.persons.name == NOBODY))
-            rates = self._typed[0][slots] + LAST * self.persons.faces[slots]
+            rates = self._typed[0][slots]
             best = np.argsort(-rates, kind="stable")[: 3 * n]
             ranked += [(float(rates[at]), "name", int(slots[at])) for at in best]
         return sorted(ranked, key=lambda one: -one[0])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 KEPT_MESSAGES = 200
 
+Answering = Callable[[Queue, Question], Answered]
+
 
 class Review:
     """The state behind the pages; threads may share it.
@@ -137,9 +139,7 @@ class Review:
             found = queue.next(at + 1, kind)
             return found[at] if at < len(found) else None, queue.progress()
 
-    def answer(
-        self, question_id: str, how: Callable[[Queue, Question], Answered], text: str
-    ) -> str:
+    def answer(self, question_id: str, how: Answering, text: str) -> str:
         """Answer a question; return the id of a message: `text`, and what followed.
 
         Raises:
