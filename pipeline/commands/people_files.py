@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.commands.output import tell
+from pipeline.commands import options as opt
+from pipeline.commands.output import Terminal, tell
+from pipeline.commands.progress import steps
 from pipeline.errors import ConfigError
 from pipeline.people.names import exported, import_names
 from pipeline.people.table import PeopleTable, note
 from pipeline.people.xmp.places import ENDING
-from pipeline.people.xmp.sidecars import export_sidecars, import_sidecars
+from pipeline.people.xmp.sidecars import export_sidecars
+from pipeline.people.xmp.taking import ImportResult
 from pipeline.storage.folder import split_file, visible
 
 
@@ -43,12 +46,24 @@ def add_parsers(
         help="also change sidecars of other programs: their other contents and other faces stay",
     )  # fmt: skip
     importing = add(
-        "import", _import, "name the faces of a CSV file, or those in face regions of XMP sidecars"
-    )
+        "import", _import,
+        "name the faces of a CSV file, or those in face regions of XMP, in sidecars or in the "
+        "photos themselves; regions where no face was found become faces",
+    )  # fmt: skip
     importing.add_argument(
-        "file", metavar="FILE",
+        "file", nargs="?", metavar="FILE",
         help="CSV with the columns face_id and name; a sidecar, .xmp; or a folder of sidecars",
     )  # fmt: skip
+    importing.add_argument(
+        "--embedded", action="store_true",
+        help="read the metadata inside the photos of the lake: every photo is read once",
+    )  # fmt: skip
+    importing.add_argument(
+        "--replace", action="store_true",
+        help="names of regions win over names in the lake; without, these stay. Those of a CSV "
+        "file always win",
+    )  # fmt: skip
+    opt.add_own_embedder(importing)
 
 
 def _export(people: PeopleTable, options: argparse.Namespace) -> None:
@@ -68,14 +83,19 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
 
 
 def _import(people: PeopleTable, options: argparse.Namespace) -> None:
+    if (options.file is None) != options.embedded:
+        raise ConfigError("Give either a file or folder to import, or --embedded")
+    if options.embedded:
+        with steps(Terminal()) as progress:
+            result = people.import_embedded(replace=options.replace, progress=progress)
+        _show_imported(result, "photos")
+        return
     if options.file.lower().endswith(ENDING) or os.path.isdir(options.file):
-        result = import_sidecars(people.store, options.file, note("import", options.file))
-        names, faces = (result.imported.names, result.imported.faces) if result.imported else (0, 0)
-        tell(f"{names:,} names given to {faces:,} faces, from {result.sidecars:,} sidecars")
-        unknown = result.imported.unknown if result.imported else 0
-        _show_skipped(
-            result.skipped + Counter({"faces that are not in the clusters of this lake": unknown})
-        )
+        with steps(Terminal()) as progress:
+            result = people.import_sidecars(
+                options.file, replace=options.replace, progress=progress
+            )
+        _show_imported(result, "sidecars")
         return
     folder, name = split_file(options.file)
     data = folder.read(name)
@@ -87,6 +107,21 @@ def _import(people: PeopleTable, options: argparse.Namespace) -> None:
     tell(f"{imported.names:,} names given to {imported.faces:,} faces")
     if imported.unknown:
         tell(f"{imported.unknown:,} faces of the file are not in the clusters of this lake")
+
+
+def _show_imported(result: ImportResult, of: str) -> None:
+    names, faces = (result.imported.names, result.imported.faces) if result.imported else (0, 0)
+    tell(f"{names:,} names given to {faces:,} faces, from {result.sidecars:,} {of}")
+    if result.marked:
+        tell(f"{result.marked:,} of these faces are new: regions where no face was found")
+    if result.marked > result.made:
+        tell(
+            f"{result.marked - result.made:,} of them are made when their photos can be read, by "
+            "`facelake index` or `facelake cluster`"
+        )
+    if result.known:
+        tell(f"{result.known:,} faces had their name already")
+    _show_skipped(result.skipped)
 
 
 def _show_skipped(skipped: Counter[str]) -> None:

@@ -17,6 +17,7 @@ Box = tuple[bytes, bytes]  # type, content
 MAX_BOXES = 4096
 # Brands of files that move, and types of items that are pictures (ISO/IEC 23008-12, AVIF 1.1).
 SEQUENCES = frozenset({b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis"})
+XMP_TYPE = b"application/rdf+xml"
 PICTURES = frozenset({b"hvc1", b"av01", b"grid", b"iovl", b"iden", b"jpeg", b"avc1", b"j2k1"})
 
 
@@ -70,9 +71,7 @@ def item_types_are_text(data: bytes) -> bool:
     pi_heif 1.4 ends the process (a NULL from PyUnicode_FromString) where they are not, which a
     single flipped bit can bring about.
     """
-    iinf = _child(_meta(data), b"iinf")
-    entries = iinf[8:] if iinf[:1] != b"\0" else iinf[6:]
-    for kind, content in boxes(entries):
+    for kind, content in boxes(_items(_meta(data))):
         if kind == b"infe" and content:
             start = 10 if content[0] >= 3 else 8
             is_mime = content[start : start + 4] == b"mime"
@@ -113,13 +112,10 @@ def _is_rich(kind: bytes, content: bytes) -> bool:
 def _pictures(data: bytes) -> set[int]:
     """Return the items that are pictures of their own."""
     meta = _meta(data)
-    iinf = _child(meta, b"iinf")
     pictures = set()
-    for kind, content in boxes(iinf[8:] if iinf[:1] != b"\0" else iinf[6:]):
+    for kind, content in boxes(_items(meta)):
         if kind == b"infe" and len(content) >= 12:
-            wide = content[0] >= 3
-            item = int.from_bytes(content[4:8] if wide else content[4:6], "big")
-            start = 10 if wide else 8
+            item, start = _item_of(content)
             is_hidden = bool(content[3] & 1)
             if content[start : start + 4] in PICTURES and not is_hidden:
                 pictures.add(item)
@@ -159,6 +155,75 @@ def orientation(data: bytes) -> int | None:
         (code for code in range(1, 9) if np.array_equal(upright(grid, code), turned)),
         1,
     )
+
+
+def xmp(data: bytes) -> bytes:
+    """Return the XMP packet of the file, or b"": an item of the type mime (ISO 23008-12, A.3)."""
+    meta = _meta(data)
+    for kind, content in boxes(_items(meta)):
+        if kind != b"infe" or len(content) < 12:
+            continue
+        item, start = _item_of(content)
+        named = content[start + 4 :].split(b"\0")  # its name, content type, encoding
+        is_xmp = content[start : start + 4] == b"mime" and named[1:2] == [XMP_TYPE]
+        if is_xmp and not any(named[2:]):
+            return _content(data, meta, item)
+    return b""
+
+
+def _content(data: bytes, meta: bytes, wanted: int) -> bytes:
+    """Return the bytes of an item, as `iloc` says where they lie (ISO 14496-12, 8.11.3)."""
+    iloc = _child(meta, b"iloc")
+    try:
+        version, sizes = iloc[0], struct.unpack_from(">H", iloc, 4)[0]
+        widths = [sizes >> shift & 15 for shift in (12, 8, 4, 0)]  # offset, length, base, index
+        if version not in (1, 2):
+            widths[3] = 0
+        at, left = 6, MAX_BOXES
+        count, at = _number(iloc, at, 4 if version == 2 else 2)
+        for _ in range(min(count, MAX_BOXES)):
+            item, at = _number(iloc, at, 4 if version == 2 else 2)
+            method, at = _number(iloc, at, 2) if version in (1, 2) else (0, at)
+            base, at = _number(iloc, at + 2, widths[2])
+            extents, at = _number(iloc, at, 2)
+            places, left = [], left - extents
+            if left < 0:  # extents may have no bytes: without a limit they would cost time alone
+                return b""
+            for _ in range(extents):
+                start, at = _number(iloc, at + widths[3], widths[0])
+                length, at = _number(iloc, at, widths[1])
+                places.append((base + start, length))
+            if item == wanted:
+                source = {0: data, 1: _child(meta, b"idat")}.get(method & 15, b"")
+                return _pieces(source, places)
+    except (struct.error, IndexError):  # ends early or holds nonsense
+        pass
+    return b""
+
+
+def _pieces(source: bytes, places: list[tuple[int, int]]) -> bytes:
+    """Return some places of the data, one behind the other; b"" where they are more than it."""
+    if sum(length for _, length in places) > len(source):
+        return b""
+    return b"".join(source[at : at + length] for at, length in places)
+
+
+def _number(data: bytes, at: int, width: int) -> tuple[int, int]:
+    """Return a number of some bytes, and where it ends."""
+    if at + width > len(data):
+        raise IndexError(at)
+    return int.from_bytes(data[at : at + width], "big"), at + width
+
+
+def _items(meta: bytes) -> bytes:
+    iinf = _child(meta, b"iinf")
+    return iinf[8:] if iinf[:1] != b"\0" else iinf[6:]
+
+
+def _item_of(infe: bytes) -> tuple[int, int]:
+    """Return the number of an item, and where its type stands."""
+    wide = infe[0] >= 3
+    return int.from_bytes(infe[4:8] if wide else infe[4:6], "big"), 10 if wide else 8
 
 
 def _child(data: bytes, kind: bytes) -> bytes:

@@ -84,10 +84,13 @@ def read_header(data: bytes) -> Header | None:
     return None
 
 
-def read_directory(data: bytes, header: Header, offset: int) -> tuple[Directory, int]:
+def read_directory(
+    data: bytes, header: Header, offset: int, most: int = MAX_VALUE_BYTES
+) -> tuple[Directory, int]:
     """Return the tags of the directory at `offset` and the offset of the next (0: none).
 
-    Entries that reach past the data are left out; a directory that does so ends early.
+    Entries that reach past the data, or have more than `most` bytes, are left out; a directory that
+    reaches past it ends early.
     """
     count_format, entry_format, word = ("Q", "HHQ", 8) if header.big else ("H", "HHI", 4)
     count_bytes = struct.calcsize(f"{header.order}{count_format}")
@@ -107,7 +110,7 @@ def read_directory(data: bytes, header: Header, offset: int) -> tuple[Directory,
             value_at = struct.unpack_from(
                 f"{header.order}{'Q' if word == 8 else 'I'}", data, value_at
             )[0]
-        if 0 < size <= MAX_VALUE_BYTES and value_at + size <= len(data):
+        if 0 < size <= most and value_at + size <= len(data):
             tags.setdefault(tag, Value(kind, data[value_at : value_at + size]))
         at += entry_bytes
     if count > MAX_ENTRIES or at + word > len(data):
@@ -154,10 +157,10 @@ def read_iptc_tags(data: bytes) -> bytes:
     return read_tag(data, IPTC) or read_tag(data, PHOTOSHOP_RESOURCES)
 
 
-def read_tag(data: bytes, tag: int) -> bytes:
+def read_tag(data: bytes, tag: int, most: int = MAX_VALUE_BYTES) -> bytes:
     """Return the value of a tag of the first directory as it lies in the file, or b""."""
     header = read_header(data)
-    tags = {} if header is None else read_directory(data, header, header.first)[0]
+    tags = {} if header is None else read_directory(data, header, header.first, most)[0]
     return tags[tag].raw if tag in tags else b""
 
 

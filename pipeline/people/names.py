@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from pipeline.people.actions import checked_name
 from pipeline.people.constraints import name_key, same_name
 from pipeline.people.log import Statement, append, new_id
 from pipeline.people.store import People
-from pipeline.people.view import view
+from pipeline.people.view import View, view
 from pipeline.storage.folder import as_cell, from_cell, visible
 
 COLUMNS = ("person_id", "name", "face_id", "uri")
@@ -80,27 +80,38 @@ def import_names(people: People, text: str, note: str | None = None) -> Imported
             of the file is in the lake.
     """
     by_name = _read(text)
-    now = view(people)
-    persons = now.persons_of(face for faces in by_name.values() for face in faces)
-    known_faces = {n: [f for f in faces if f in persons] for n, faces in by_name.items()}
-    known_faces = {called: faces for called, faces in known_faces.items() if faces}
-    if not known_faces:
+    statements = statements_of(view(people), by_name)
+    if not statements:
         raise ConfigError(
             "No face of the file is in the clusters of this lake; compare its face_id column with "
             "`facelake people LAKE show PERSON`"
         )
+    append(people, statements, note)
+    count = sum(len(one.faces) for one in statements)
+    return Imported(len(statements), count, sum(map(len, by_name.values())) - count)
+
+
+def statements_of(
+    now: View, by_name: Mapping[str, Sequence[str]], marked: Collection[str] = ()
+) -> list[Statement]:
+    """Return what calls faces by names, one a name; faces that are not known are left out.
+
+    `marked` are faces that will be known.
+    """
+    persons = now.persons_of(face for faces in by_name.values() for face in faces)
+    persons |= dict.fromkeys(marked)
+    known_faces = {n: [f for f in faces if f in persons] for n, faces in by_name.items()}
+    known_faces = {called: faces for called, faces in known_faces.items() if faces}
     name_of = dict(zip(*now.people.select(["person_id", "name"]).to_pydict().values(), strict=True))
     owners = _owners(known_faces, persons, name_of)
-    append(
-        people,
-        [
-            Statement("name", faces, (), owners.get(name) or new_id(), name)
-            for name, faces in known_faces.items()
-        ],
-        note,
-    )
-    count = sum(map(len, known_faces.values()))
-    return Imported(len(known_faces), count, sum(map(len, by_name.values())) - count)
+    for name in known_faces.keys() - owners.keys():  # somebody has it, but none of these faces
+        called = [person for person in now.called(name) if person not in owners.values()]
+        if len(called) == 1:
+            owners[name] = called[0]
+    return [
+        Statement("name", faces, (), owners.get(name) or new_id(), name)
+        for name, faces in known_faces.items()
+    ]
 
 
 def _read(text: str) -> dict[str, list[str]]:

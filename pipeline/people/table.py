@@ -1,7 +1,7 @@
 """The people of a lake as a table that can be corrected."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
+from pipeline.lake.checkpoints import Progress
 from pipeline.lake.lookup import find_images, one_image
 from pipeline.people import actions
 from pipeline.people.constraints import MARK, Constraint
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.people.marks.marker import Marker
+    from pipeline.people.xmp.taking import ImportResult, Taking
 
 BATCH_ROWS = 16_384
 NOTE_WORDS = 12
@@ -167,6 +169,50 @@ class PeopleTable:
         words = [*(["--to", who] if who else []), *(["--name", name] if name else [])]
         with self._marking() as marker:
             return marker.mark(image, box, who, name, note("mark", image, "--box", sides, *words))
+
+    def import_sidecars(
+        self, path: str, *, replace: bool = False, progress: Progress | None = None
+    ) -> "ImportResult":
+        """Name faces as the face regions of XMP sidecars do, and mark those that were not found.
+
+        Args:
+            path: a sidecar, or a folder of them.
+            replace: whether their names win over those in the lake.
+            progress: is called with a step, how many of it are done, and how many there are.
+
+        Raises:
+            ConfigError: there is no such file or folder.
+            LakeBusyError: another run is at work.
+        """
+        from pipeline.people.xmp.sidecars import import_sidecars
+
+        with self._taking(["import", path], replace, progress) as taking:
+            return import_sidecars(self.store, path, taking)
+
+    def import_embedded(
+        self, *, replace: bool = False, progress: Progress | None = None
+    ) -> "ImportResult":
+        """Do what `import_sidecars` does with the metadata inside the photos, which are read again.
+
+        Raises:
+            LakeBusyError: another run is at work.
+        """
+        from pipeline.people.xmp.embedded import import_embedded
+
+        with self._taking(["import", "--embedded"], replace, progress) as taking:
+            if taking.marker is None:
+                raise ConfigError("The photos of a lake only can be read; open it with Lake(...)")
+            return import_embedded(self.store, taking.marker, taking)
+
+    @contextmanager
+    def _taking(
+        self, words: list[str], replace: bool, progress: Progress | None
+    ) -> "Iterator[Taking]":
+        from pipeline.people.xmp.taking import Taking
+
+        with self._marking() if self._marking is not None else nullcontext() as marker:
+            text = note(*words, *(["--replace"] if replace else []))
+            yield Taking(marker, replace, text, progress or (lambda *_: None))
 
     def history(self) -> list[Constraint]:
         """Return all corrections in the order in which they were made."""

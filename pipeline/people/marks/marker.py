@@ -2,14 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import DecodeConfig
@@ -34,6 +36,8 @@ from pipeline.storage.folder import visible
 logger = logging.getLogger(__name__)
 
 LEAST_PX = 10
+# Of one action; an import of more is several, see `log.PLACE_DIGITS`.
+MOST_STATEMENTS = 50_000
 PHOTO = ["image_id", "uri", "shard", "sha256", "pixels_sha256", "width", "height", "turn", "error"]
 
 
@@ -93,10 +97,10 @@ class Marker:
         self._statements([], person_id, called)  # a person who is not there ends it at once
         found = self._free_place(photo, mark)
         made = None if found is not None else self.make(photo, {"": mark})[""]
-        with self._held() as run_id:
+        with self.hold() as run_id:
             if self._free_place(photo, mark) != found:
                 raise ConfigError("Somebody else has marked or rejected this face now; look again")
-            face = found or self._next_id(image_id)
+            face = found or self._new_ids({image_id: 1})[0][0]
             marked = [Statement(MARK, [face], value=mark.value())]
             first = self._taken_back(face) if found else marked
             whose = self._statements([face], person_id, called)
@@ -105,7 +109,37 @@ class Marker:
                 settle(self.people, lambda *_: {face: made}, [image_id], run_id)
             return replace(row, faces=(face, *(one for one in row.faces if one != face)))
 
-    def restore(self, run_id: str = "") -> Settled:
+    def mark_all(
+        self,
+        marks: Mapping[str, Sequence[Mark]],
+        statements: Callable[[Sequence[Sequence[str]]], Sequence[Statement]],
+        note: str | None = None,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Mark faces at places that are free, as one action, and return how many are rows now.
+
+        Args:
+            marks: by image.
+            statements: returns what else to say; is given the new faces, in the order of `marks`.
+            note: for the history.
+            tell: is called with how many more faces were made.
+
+        Raises:
+            LakeBusyError: another run is at work.
+        """
+        with self.hold() as run_id:
+            faces = self._new_ids({image: len(some) for image, some in marks.items()})
+            first = [
+                Statement(MARK, [face], value=mark.value())
+                for some, ids in zip(marks.values(), faces, strict=True)
+                for mark, face in zip(some, ids, strict=True)
+            ]
+            rows = [*first, *statements(faces)]
+            for start in range(0, len(rows), MOST_STATEMENTS):
+                append(self.people, rows[start : start + MOST_STATEMENTS], note)
+            return self.restore(run_id, tell).made if first else 0
+
+    def restore(self, run_id: str = "", tell: Callable[[int], None] = lambda _: None) -> Settled:
         """Make the rows of marked faces that are missing, and remove those that were taken back.
 
         The caller holds the lake's lock.
@@ -115,7 +149,9 @@ class Marker:
             photo: Mapping[str, Any], marks: Mapping[str, Mark]
         ) -> Mapping[str, Mapping[str, Any]]:
             try:
-                return self.make(photo, marks)
+                made = self.make(photo, marks)
+                tell(len(made))
+                return made
             except FacelakeError as error:  # the run that restores must not fail for it
                 logger.warning("a marked face is missing until its photo can be read: %s", error)
                 return {}
@@ -125,7 +161,7 @@ class Marker:
     def restore_now(self) -> bool:
         """Do what `restore` does, after an undo; False: another run is at work, and will do it."""
         try:
-            with self._held() as run_id:
+            with self.hold() as run_id:
                 self.restore(run_id)
         except LakeBusyError:
             return False
@@ -234,22 +270,32 @@ class Marker:
             statements.append(Statement("name", [*faces, *known], (), person_id, text))
         return statements
 
-    def _next_id(self, image_id: str) -> str:
-        """Return an id that no face of an image ever had, forgotten ones included."""
+    def _new_ids(self, numbers: Mapping[str, int]) -> list[list[str]]:
+        """Return ids that no faces of images ever had, forgotten ones included.
+
+        Raises:
+            ConfigError: too many faces were marked on one of them.
+        """
         lake = self.people.lake
         ever = {face for row in self.people.constraints() for face in (*row.faces, *row.others)}
-        ever |= set(lake.read("faces", ["face_id"], pc.field("image_id") == image_id)
-                    ["face_id"].to_pylist())  # fmt: skip
+        where = pc.field("image_id").isin(pa.array(list(numbers), pa.string()))
+        ever |= set(lake.read("faces", ["face_id"], where)["face_id"].to_pylist())
         forgotten = lake.forgotten()
-        for rank in range(schema.FIRST_MARKED, schema.FIRST_MARKED + schema.MOST_MARKED):
-            face = schema.face_id_of(image_id, rank)
-            if face not in ever and forgotten.key(face) not in forgotten.faces:
-                return face
-        raise ConfigError(f"{schema.MOST_MARKED:,} faces were marked on this photo; that is all")
+        ranks = range(schema.FIRST_MARKED, schema.FIRST_MARKED + schema.MOST_MARKED)
+        new = []
+        for image, number in numbers.items():
+            ids = (schema.face_id_of(image, rank) for rank in ranks)
+            free = (i for i in ids if i not in ever and forgotten.key(i) not in forgotten.faces)
+            new.append(list(islice(free, number)))
+            if len(new[-1]) < number:
+                raise ConfigError(
+                    f"{schema.MOST_MARKED:,} faces were marked on photo {image}; that is all"
+                )
+        return new
 
     @contextmanager
-    def _held(self) -> Iterator[str]:
-        """Hold the lake while a row is written, which takes a moment."""
+    def hold(self) -> Iterator[str]:
+        """Hold the lake while rows are written, and yield the id of the run."""
         run_id = f"mark-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:6]}"
         with RunLock(self.people.lake.folder, run_id):
             self.people.lake.check_nothing_is_being_forgotten()

@@ -75,6 +75,7 @@ class Sidecar:
         applied: width and height of the image that they apply to; None if it does not say.
         made_by_facelake: whether the file says so; other programs may have added to it since.
         written: marks of the regions and persons that Facelake wrote.
+        unnamed: how many faces have no name.
     """
 
     root: ET.Element
@@ -84,6 +85,7 @@ class Sidecar:
     applied: tuple[float, float] | None
     made_by_facelake: bool
     written: frozenset[str]
+    unnamed: int = 0
 
 
 class _Builder(ET.TreeBuilder):
@@ -132,6 +134,7 @@ def parse(data: bytes) -> Sidecar:
         raise ConfigError("it is XML, but no XMP")
     applied: tuple[float, float] | None = None
     faces: list[Region | None] = []
+    unnamed = 0
     for element in _found(root, REGIONS):
         fields = struct(element)
         dimensions = fields.get(APPLIED)
@@ -139,6 +142,7 @@ def parse(data: bytes) -> Sidecar:
         w, h = (_number(size.get(q(f"stDim:{side}"))) for side in "wh")
         applied = (w, h) if w and h else applied
         faces += [face_of(item, applied) for item in items(fields)]
+        unnamed += sum(is_unnamed(item) for item in items(fields))
     written = {li.text or "" for element in _found(root, WRITTEN) for li in element.iter(LI)}
     regions = tuple(region for region in faces if region is not None)
     foreign = tuple(region for region in regions if region_mark(region) not in written)
@@ -147,6 +151,7 @@ def parse(data: bytes) -> Sidecar:
         root, (*regions, *more), foreign,
         any_foreign=bool(foreign) or None in faces, applied=applied,
         made_by_facelake=(root.get(TOOL) or "").startswith(TOOLKIT), written=frozenset(written),
+        unnamed=unnamed,
     )  # fmt: skip
 
 
@@ -213,6 +218,12 @@ def face_of(item: ET.Element, applied: tuple[float, float] | None) -> Region | N
     fields = struct(item)
     name, kind = _text(fields.get(NAME)).strip(), _text(fields.get(TYPE))
     return region_of(item, applied, name) if name and kind in ("", "Face") else None
+
+
+def is_unnamed(item: ET.Element) -> bool:
+    """Return whether an item is a face that says not whose: another detector's, not a person's."""
+    fields = struct(item)
+    return _text(fields.get(TYPE)) == "Face" and not _text(fields.get(NAME)).strip()
 
 
 def region_of(

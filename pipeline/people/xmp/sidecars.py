@@ -1,7 +1,5 @@
 """Names in XMP sidecars: written for other programs and read back."""
 
-import csv
-import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -12,8 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.people.actions import checked_name
-from pipeline.people.names import Imported, import_names
 from pipeline.people.store import People
 from pipeline.people.view import view
 from pipeline.people.xmp.packet import objection, packet
@@ -27,11 +23,17 @@ from pipeline.people.xmp.places import (
     target,
 )
 from pipeline.people.xmp.reader import LARGEST_BYTES, parse
-from pipeline.people.xmp.regions import Frame, matched
-from pipeline.storage.folder import Folder, as_cell
-
-PHOTO = ["image_id", "uri", "width", "height", "orientation"]
-BATCH = 5_000
+from pipeline.people.xmp.regions import Frame
+from pipeline.people.xmp.taking import (
+    BATCH,
+    PHOTO,
+    Found,
+    ImportResult,
+    Taking,
+    frame_of,
+    take_over,
+)
+from pipeline.storage.folder import Folder
 
 
 @dataclass
@@ -45,21 +47,6 @@ class ExportResult:
 
     sidecars: int = 0
     faces: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class ImportResult:
-    """What became of an import.
-
-    Attributes:
-        imported: names and faces that were taken over; None if there were none.
-        sidecars: how many had regions of faces.
-        skipped: why regions or sidecars were passed over, with how many.
-    """
-
-    imported: Imported | None = None
-    sidecars: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
 
@@ -104,7 +91,7 @@ def export_sidecars(
                 ] += 1
             else:
                 taken.add(path)
-                _write(result, path, _frame(row), faces, names, replace)
+                _write(result, path, frame_of(row), faces, names, replace)
     return result
 
 
@@ -137,20 +124,19 @@ def _write(
         result.faces += len(regions)
 
 
-def import_sidecars(people: People, path: str, note: str | None = None) -> ImportResult:
+def import_sidecars(people: People, path: str, taking: Taking | None = None) -> ImportResult:
     """Name the faces that lie in named regions of sidecars.
 
     Args:
         people: who gets the names.
         path: a sidecar, or a folder of them to any depth, laid out as `export_sidecars` does,
             or beside the photos.
-        note: for the history.
+        taking: how; where its marker marks faces, regions where the lake has none become faces.
     """
     result = ImportResult()
     table = people.lake.read("images", PHOTO)
-    photos = {row["image_id"]: row for row in table.to_pylist() if row["width"]}
-    places = Places(photos)
-    regions: dict[str, list[tuple[str, tuple[float, ...]]]] = defaultdict(list)
+    found = Found({row["image_id"]: row for row in table.to_pylist() if row["width"]})
+    places = Places(found.photos)
     for file, inside in files(path):
         try:
             data = content(file, LARGEST_BYTES)
@@ -163,48 +149,17 @@ def import_sidecars(people: People, path: str, note: str | None = None) -> Impor
         except (ConfigError, OSError):
             result.skipped["files that are no XMP"] += 1
             continue
+        result.skipped["regions without a name"] += sidecar.unnamed
         if not sidecar.regions:
             continue
         result.sidecars += 1
         image = places.image_of(file, inside)
         if image is None:
             result.skipped["sidecars of photos that are not in the lake"] += 1
-            continue
-        frame = _frame(photos[image]).seen_by(sidecar.applied)
-        if frame is None:
+        elif not found.add(image, sidecar.regions, sidecar.applied):
             result.skipped["sidecars of a photo of another shape"] += 1
-            continue
-        regions[image] += [(region.name, frame.box(region)) for region in sidecar.regions]
-    name_of = _matched_faces(people, regions, result.skipped)
-    if name_of:
-        out = io.StringIO()
-        writer = csv.writer(out)
-        writer.writerow(("face_id", "name"))
-        writer.writerows((face, as_cell(name)) for face, name in name_of.items())
-        result.imported = import_names(people, out.getvalue(), note)
+    take_over(people, found, result, taking or Taking())
     return result
-
-
-def _matched_faces(
-    people: People, regions: Mapping[str, list[tuple[str, Any]]], skipped: Counter[str]
-) -> dict[str, str]:
-    """Return the names of faces that lie in regions."""
-    name_of: dict[str, str] = {}
-    images = list(regions)
-    faces: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for start in range(0, len(images), BATCH):
-        block = images[start : start + BATCH]
-        for row in _rows(people, "faces", "image_id", block, ["face_id", "image_id", "box"]):
-            faces[row["image_id"]].append(row)
-    for image, image_regions in regions.items():
-        pairs = matched([box for _, box in image_regions], [row["box"] for row in faces[image]])
-        skipped["regions where the lake has no face"] += len(image_regions) - len(pairs)
-        for region, face in pairs.items():
-            try:
-                name_of[faces[image][face]["face_id"]] = checked_name(image_regions[region][0])
-            except ConfigError:
-                skipped["regions whose name cannot be one"] += 1
-    return name_of
 
 
 def _named_faces(people: People) -> dict[str, str]:
@@ -225,7 +180,3 @@ def _rows(
         table, columns, pc.field(key).isin(pa.array(values, pa.string()))
     ).to_pylist()
     return rows
-
-
-def _frame(row: Mapping[str, Any]) -> Frame:
-    return Frame(row["width"], row["height"], row["orientation"] or 1)
