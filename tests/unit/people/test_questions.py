@@ -186,7 +186,7 @@ def test_hidden_people_are_not_asked_about(torn):
     people, _ = torn
     queue = queue_of(people)
     hidden = queue.next(1, "same")[0].left
-    actions.hide(people, hidden)
+    actions.hide(people, [hidden])
     queue.refresh(view(people))
     for one in queue.next(200):
         assert hidden not in (one.left, one.right, *(c.person_id for c in one.candidates))
@@ -294,7 +294,7 @@ def test_nobody_follows_against_a_correction(tmp_path, how):
         actions.name(people, a, "Ann")
         actions.name(people, c, "Cleo")
     else:
-        actions.hide(people, c)
+        actions.hide(people, [c])
     queue = queue_of(people)
     question = next(one for one in queue.next(50) if {one.left, one.right or "", *(
         k.key for k in one.candidates)} >= {a, b})  # fmt: skip
