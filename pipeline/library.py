@@ -432,6 +432,13 @@ class Lake:
 
         return identify(self._searcher(), image, **options)
 
+    @takes(IdentifyConfig)
+    def identify_all(self, image: "Photo", **options: Any) -> "list[Identity]":
+        """Return which persons the faces of a photo are, or why nobody, from left to right."""
+        from pipeline.search.identity import identify_all
+
+        return identify_all(self._searcher(), image, **options)
+
     @takes(VerifyConfig)
     def verify(
         self, first: str, second: str, *, calibration: "Calibration | None" = None, **options: Any

@@ -31,6 +31,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--image", required=True, metavar="PHOTO", help="photo of somebody")
     opt.add_config_options(parser, IdentifyConfig)
     opt.add_own_embedder_options(parser)
+    parser.add_argument(
+        "--all-faces", action="store_true", help="tell who everybody is, from left to right"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(func=run)
 
@@ -38,6 +41,13 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Identify and print."""
     values = opt.values_of(IdentifyConfig, options)
+    if options.all_faces:
+        everybody = opt.open_lake(options).identify_all(options.image, **values)
+        if options.json:
+            tell(json.dumps([as_json(one) for one in everybody], indent=2))
+        else:
+            show_all(Terminal(), everybody)
+        return 0
     identity = opt.open_lake(options).identify(options.image, **values)
     if options.json:
         tell(json.dumps(as_json(identity), indent=2))
@@ -58,6 +68,17 @@ def as_json(identity: "Identity") -> dict[str, Any]:
         "threshold": identity.threshold,
         "candidates": [asdict(one) for one in identity.candidates],
     }
+
+
+def show_all(console: Console, everybody: "list[Identity]") -> None:
+    """Print who each face of a photo is, or why nobody."""
+    table = Table("face", "box", "person", "similarity", "why nobody")
+    for number, one in enumerate(everybody, 1):
+        box = " ".join(f"{value:.0f}" for value in one.probe.box)
+        who = visible(one.person.name or one.person.person_id) if one.person else ""
+        similar = f"{one.person.similarity:.3f}" if one.person else ""
+        table.add_row(str(number), box, Text(who), similar, Text(visible(one.reason or "")))
+    console.print(table)
 
 
 def show(console: Console, identity: "Identity") -> None:

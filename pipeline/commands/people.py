@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.commands import options as opt
-from pipeline.commands import people_files, people_tables
+from pipeline.commands import people_files, people_photos, people_tables
 from pipeline.commands.output import tell
 from pipeline.errors import ConfigError
 from pipeline.people.corrections import Constraint
@@ -69,6 +69,7 @@ def add_parser(commands: Any) -> None:
         "correction", nargs="?", metavar="ID", help="as history shows it; default: the last one"
     )
     people_files.add_parsers(add)
+    people_photos.add_parser(add)
 
 
 def _listing(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,12 @@
-"""Photos of somebody for other programs: packed into a zip file as it is sent."""
+"""Photos of somebody for other programs: a zip file, packed as it is sent, or links in a folder."""
 
 import io
+import os
 import posixpath
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import ConfigError, StorageError
@@ -55,6 +58,51 @@ def zipped(originals: Originals, rows: Sequence[Mapping[str, Any]]) -> Iterator[
         if missing:
             packed.writestr(MISSING, "".join(missing))
     yield out.taken()
+
+
+@dataclass
+class Linked:
+    """What became of links.
+
+    Attributes:
+        links: how many were made, or were there already.
+        skipped: why others were not, with how many.
+    """
+
+    links: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def linked(rows: Sequence[Mapping[str, Any]], folder: str) -> Linked:
+    """Make a symbolic link in a folder for each photo that is a file of its own.
+
+    Nothing that is in the folder already is changed.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+    folder = os.path.abspath(os.path.expanduser(folder))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{visible(folder)} cannot be made: {error.strerror}") from error
+    done = Linked()
+    for row, name in zip(rows, file_names(rows), strict=True):
+        photo, link = str(row["uri"]), os.path.join(folder, name)
+        if "://" in photo or not os.path.isfile(photo):
+            done.skipped["photos in archives, at URLs or gone: use --zip"] += 1
+            continue
+        try:
+            os.symlink(os.path.abspath(photo), link)
+        except FileExistsError:
+            if not (os.path.islink(link) and os.path.realpath(link) == os.path.realpath(photo)):
+                done.skipped["names that are taken in the folder"] += 1
+                continue
+        except OSError:
+            done.skipped["links that cannot be made here: use --zip"] += 1
+            continue
+        done.links += 1
+    return done
 
 
 class _Pieces(io.RawIOBase):

@@ -15,6 +15,7 @@ from pipeline.people import actions
 from pipeline.people.constraints import MARK, Constraint
 from pipeline.people.followers import Parting
 from pipeline.people.log import action
+from pipeline.people.photos import Chosen, chosen_photos
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
@@ -81,6 +82,25 @@ class PeopleTable:
         """Return the rows of `clusters` of a person, the most central face first."""
         now = self.now()
         return now.faces(now.lookup(person))
+
+    def photos(
+        self, *together: str, without: Sequence[str] = (), year: int | None = None,
+        camera: str = "", least_faces: int = 0,
+    ) -> pa.Table:  # fmt: skip
+        """Return the rows of `images` on which all of some persons are, the latest first.
+
+        Args:
+            together: the persons; nobody: all photos that could be read.
+            without: persons who must not be on them.
+            year: in which they were taken.
+            camera: with which.
+            least_faces: on them.
+        """
+        now = self.now()
+        who, but = ([now.lookup(one) for one in some] for some in (together, without))
+        images = self.store.lake.read("images", None, pc.field("error").is_null())
+        found = chosen_photos(now, images, Chosen(who, but, year, camera, least_faces))
+        return found.sort_by([("taken_at", "descending"), ("image_id", "ascending")])
 
     def name(self, person: str, name: str) -> Constraint:
         """Call a person `name`."""

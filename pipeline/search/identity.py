@@ -1,7 +1,8 @@
 """Which person of a lake a face is, or why none: templates of persons, a threshold and a margin."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -114,18 +115,67 @@ def identify(
     """
     config = build(IdentifyConfig, options)
     searcher = lake if isinstance(lake, Searcher) else Searcher(lake)
-    probe = searcher.take_face(image, config.choice)
+    return _identities(searcher, [searcher.take_face(image, config.choice)], config)[0]
+
+
+@takes(IdentifyConfig)
+def identify_all(
+    lake: Searcher | LakeStore | str | os.PathLike[str], image: Photo, **options: Any
+) -> list[Identity]:
+    """Return which persons of a lake the faces of a photo are, from left to right.
+
+    Nobody is accepted for two faces of one photo: the more similar one has the person.
+
+    Args:
+        lake: path, URL, lake, or an open `Searcher`.
+        image: photo: path, URL, PIL image, array or tensor.
+        options: as of `identify`; `choice` has no meaning here.
+
+    Raises:
+        NoFaceError, ConfigError: as `identify`.
+    """
+    config = build(IdentifyConfig, options)
+    searcher = lake if isinstance(lake, Searcher) else Searcher(lake)
+    found = _identities(searcher, searcher.take_faces(image), config)
+    best: dict[str, float] = {}
+    for one in found:
+        if one.person is not None:
+            person = one.person
+            best[person.person_id] = max(best.get(person.person_id, -2.0), person.similarity)
+    return [
+        one
+        if one.person is None or one.person.similarity == best[one.person.person_id]
+        else replace(one, person=None, reason="another face of this photo is more like that person")
+        for one in found
+    ]
+
+
+def _identities(
+    searcher: Searcher, probes: Sequence[Probe], config: IdentifyConfig
+) -> list[Identity]:
     threshold = config.threshold
     if threshold is None:
         threshold = default_threshold(searcher.lake)
     people = people_of(searcher.lake)
-    ranked = templates(searcher, people, config.among).rank(probe.vector) if people else []
+    known = templates(searcher, people, config.among) if people else None
+    return [
+        _identity(searcher.lake, probe, known.rank(probe.vector) if known else [],
+                  replace(config, threshold=threshold), people is not None)
+        for probe in probes
+    ]  # fmt: skip
+
+
+def _identity(
+    lake: LakeStore, probe: Probe, ranked: list[Candidate], config: IdentifyConfig, clustered: bool
+) -> Identity:
+    """Return who a face is, or why nobody; `config.threshold` is set."""
+    threshold = config.threshold or 0.0
     lead = ranked[0].similarity - ranked[1].similarity if len(ranked) > 1 else None
     reason = None
     if not ranked:
-        what = "with a name " if people and config.among == "named" else ""
-        advice = ("give names with facelake people, or look among all" if people
-                  else f"run facelake cluster {searcher.lake.folder.url}")  # fmt: skip
+        what = "with a name " if clustered and config.among == "named" else ""
+        advice = ("give names with facelake people, or look among all" if clustered
+                  else f"run facelake cluster {lake.folder.url}")  # fmt: skip
         reason = f"the lake has no people {what}yet: {advice}"
     elif probe.size_px < config.min_face_px:
         reason = (f"the face is too small: {probe.size_px:.0f} pixels, {config.min_face_px:g} "

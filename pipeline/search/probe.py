@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, Union
 import numpy as np
 
 from pipeline.arrays import Bytes, Floats32, Pixels
-from pipeline.config import OneFace
+from pipeline.config import OneFace, Selection
 from pipeline.errors import NoFaceError
 from pipeline.models.detector import FaceDetector, select
 from pipeline.models.embedder import Embedder
@@ -55,6 +55,17 @@ def take_face(
         ConfigError: it cannot be decoded.
         StorageError: it cannot be read.
     """
+    return take_faces(photo, detector, embedder, choice, storage_options)[0]
+
+
+def take_faces(
+    photo: Photo,
+    detector: FaceDetector,
+    embedder: Embedder,
+    choice: Selection = "all",
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[Probe]:
+    """Return the chosen faces of a photo, all from left to right; raises what `take_face` does."""
     name, pixels, factor = read_photo(photo, storage_options or {})
     detections = detector.detect(pixels)
     if not len(detections):
@@ -62,11 +73,15 @@ def take_face(
             f"No face was found in {name}; give a photo in which one can be seen, at least "
             f"{detector.config.min_face_px:g} pixels wide"
         )
-    face = select(detections, choice, pixels)
-    crop = face_crops(pixels, face, embedder.card)
-    x1, y1, x2, y2 = face.enlarged(factor).boxes[0].tolist()
-    vector = np.asarray(embedder.embed(crop)[0][0], np.float32)
-    return Probe(name, vector, (x1, y1, x2, y2), min(x2 - x1, y2 - y1), len(detections), crop[0])
+    faces = select(detections, choice, pixels)
+    crops = face_crops(pixels, faces, embedder.card)
+    vectors = np.asarray(embedder.embed(crops)[0], np.float32)
+    probes = []
+    for crop, vector, box in zip(crops, vectors, faces.enlarged(factor).boxes, strict=True):
+        x1, y1, x2, y2 = box.tolist()
+        size = min(x2 - x1, y2 - y1)
+        probes.append(Probe(name, vector, (x1, y1, x2, y2), size, len(detections), crop))
+    return sorted(probes, key=lambda one: one.box)
 
 
 def read_photo(photo: Photo, options: Mapping[str, Any]) -> tuple[str, Bytes, int]:

@@ -15,7 +15,7 @@ from pipeline.lake.store import LakeStore
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts
 from pipeline.search.models import LakeModels
-from pipeline.search.probe import Photo, Probe, take_face
+from pipeline.search.probe import Photo, Probe, take_face, take_faces
 from pipeline.search.reader import Reader
 from pipeline.search.settings import has_faiss
 from pipeline.search.store import IndexStore
@@ -132,3 +132,8 @@ class Searcher:
         return take_face(
             photo, self._lake_models.detector, self._lake_models.embedder, choice, self.options
         )
+
+    def take_faces(self, photo: Photo) -> list[Probe]:
+        """Return all faces of a photo, from left to right; see `probe.take_faces`."""
+        models = self._lake_models
+        return take_faces(photo, models.detector, models.embedder, storage_options=self.options)

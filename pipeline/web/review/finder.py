@@ -10,6 +10,7 @@ from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
+    from pipeline.search.identity import Identity
     from pipeline.search.models import LakeModels
     from pipeline.search.results import SearchResult
     from pipeline.search.searcher import Searcher
@@ -62,12 +63,13 @@ class Finder:
             self._models = LakeModels(self.lake, self._embedder, self._store)
         return self._models
 
-    def by_picture(self, data: bytes) -> "SearchResult":
-        """Return the faces most similar to the largest face of a picture.
+    def by_picture(self, data: bytes) -> "tuple[SearchResult, list[Identity]]":
+        """Return the faces most similar to the largest face of a picture, and who everybody is.
 
         Raises:
             ConfigError: it is not a picture, or has no face.
         """
+        from pipeline.search.identity import identify_all
         from pipeline.search.results import search
 
         if not data:
@@ -77,7 +79,10 @@ class Finder:
         except ImageError as error:
             raise ConfigError(f"The picture cannot be used: {error}") from error
         with self._lock:
-            return search(self._open(), image=decoded.pixels, top=TOP)
+            searcher = self._open()
+            result = search(searcher, image=decoded.pixels, top=TOP)
+            several = result.probe is not None and result.probe.faces > 1
+            return result, identify_all(searcher, decoded.pixels, among="all") if several else []
 
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import Query
 
-from pipeline.people.photos import photos_with
+from pipeline.people.photos import Chosen, chosen_photos
 from pipeline.web.review.snapshot import Snapshot
 from pipeline.web.review.state import Review
 
@@ -91,34 +91,18 @@ class Shown:
 
 
 def gallery(review: Review, snapshot: Snapshot, want: Wanted) -> Shown:
-    """Return the photos that are wanted."""
+    """Return the photos that are wanted, and what they can be narrowed down to."""
     album = review.lookup.album()
-    if want.persons or want.without:
-        found = photos_of(snapshot, want, album)
-        album = album.filter(pc.is_in(album["image_id"], pa.array(sorted(found), pa.string())))
-    if want.least:
-        album = album.filter(pc.greater_equal(album["faces"], want.least))
+    everywhen = Chosen(want.persons, want.without, None, "", want.least)
+    album = chosen_photos(snapshot, album, everywhen)
+    if want.persons and want.sure != "all":
+        sure = {face["image_id"] for face in sure_faces(snapshot, want.persons[0], want.sure)}
+        album = album.filter(pc.is_in(album["image_id"], pa.array(sorted(sure), pa.string())))
     cameras = [one for one in _counts(album["camera"]) if len(one[0]) <= MOST_CAMERA]
-    if want.camera:
-        album = album.filter(pc.equal(album["camera"], want.camera).fill_null(False))
-    year = pc.year(album["taken_at"])
-    years = sorted((int(one), count) for one, count in _counts(year))
-    if want.year:
-        album = album.filter(pc.equal(year, want.year).fill_null(False))
+    album = chosen_photos(snapshot, album, Chosen(camera=want.camera))
+    years = sorted((int(one), count) for one, count in _counts(pc.year(album["taken_at"])))
+    album = chosen_photos(snapshot, album, Chosen(year=want.year))
     return Shown(album, years, cameras, bool(years))
-
-
-def photos_of(snapshot: Snapshot, want: Wanted, album: pa.Table) -> set[str]:
-    """Return the ids of photos by who is on them."""
-    if not want.persons:
-        every = set(album["image_id"].to_pylist())
-        return every.difference(
-            *({face["image_id"] for face in snapshot.faces(one)} for one in want.without)
-        )
-    found = photos_with(snapshot.view, want.persons, want.without)
-    if want.sure == "all":
-        return found
-    return found & {face["image_id"] for face in sure_faces(snapshot, want.persons[0], want.sure)}
 
 
 def sure_faces(snapshot: Snapshot, person_id: str, sure: Sure) -> list[dict[str, Any]]:

@@ -102,9 +102,17 @@ def search(
 
 @router.post("/search")
 def search_picture(request: Request) -> Response:
-    """Show faces similar to the largest face of a picture, which is not stored."""
-    result = review_of(request).finder.by_picture(form_of(request).file)
-    return render(request, "search.html", "Search", result=result, face=None, people=())
+    """Show who is on a picture and faces similar to its largest; the picture is not stored."""
+    review = review_of(request)
+    result, everybody = review.finder.by_picture(form_of(request).file)
+    ids = [one.person.person_id for one in everybody if one.person]
+    rows = {row["person_id"]: row for row in review.snapshot().rows(ids)}
+    people = [
+        {"row": rows.get(one.person.person_id), "similarity": one.person.similarity}
+        if one.person else {"row": None, "similarity": None}
+        for one in everybody
+    ]  # fmt: skip
+    return render(request, "search.html", "Search", result=result, face=None, people=people)
 
 
 @router.get("/rejected")
