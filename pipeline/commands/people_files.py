@@ -30,7 +30,7 @@ def add_parsers(
     exporting.add_argument(
         "file", nargs="?", metavar="FILE",
         help="CSV with the columns person_id, name, face_id, uri, replaced if there; with --xmp a "
-        "folder, in which sidecars lie as the photos do below their common folder",
+        "folder or URL, in which sidecars lie as the photos do below their common folder",
     )  # fmt: skip
     exporting.add_argument("--xmp", action="store_true", help="write XMP sidecars")
     exporting.add_argument(
@@ -70,7 +70,9 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.xmp or options.beside:
         if (options.file is None) != options.beside:
             raise ConfigError("Give either a folder for the sidecars or --beside")
-        written = export_sidecars(people.store, options.file, options.naming, options.replace)
+        written = export_sidecars(
+            people.store, options.file, options.naming, options.replace, opt.storage_of(options)
+        )
         tell(f"{written.sidecars:,} sidecars written, with {written.faces:,} faces")
         _show_skipped(written.skipped)
         return

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError
-from pipeline.storage.folder import visible
+from pipeline.sources.units import archive_of
+from pipeline.storage.folder import split_file, visible
 
 Naming = Literal["full", "stem"]
 ENDING = ".xmp"
@@ -90,14 +91,19 @@ def named(path: str, naming: str) -> str:
     return f"{head}{slash}{last if naming == 'full' else stem}{ENDING}"
 
 
-def target(uri: str, folder: str | None, root: list[str], naming: Naming) -> str | None:
-    """Return where a photo's sidecar is written; None: there is no place beside it."""
+def target(
+    uri: str, folder: str | None, root: list[str], naming: Naming, shard: str = ""
+) -> str | None:
+    """Return where a photo's sidecar is written, a path or URL; None: no place is beside it."""
     if folder is not None:
         inside = "/".join(parts_of(uri)[len(root) :])
+        if "://" in folder:
+            return named(f"{folder.rstrip('/')}/{inside}", naming)
         return named(os.path.join(os.path.abspath(os.path.expanduser(folder)), inside), naming)
-    if "://" in uri or not os.path.isabs(uri) or not os.path.isfile(uri):
-        return None
-    return named(uri, naming)
+    if "://" in uri:
+        readable_only = uri.startswith(("http://", "https://"))
+        return None if readable_only or archive_of(uri, shard) else named(uri, naming)
+    return named(uri, naming) if os.path.isabs(uri) and os.path.isfile(uri) else None
 
 
 def files(path: str) -> Iterator[tuple[str, str]]:
@@ -116,14 +122,20 @@ def files(path: str) -> Iterator[tuple[str, str]]:
                 yield file, os.path.relpath(file, path)
 
 
-def content(path: str, most_bytes: int) -> bytes | None:
-    """Return the bytes of the file at a path, None if nothing is there.
+def content(path: str, most_bytes: int, options: Mapping[str, Any] | None = None) -> bytes | None:
+    """Return the bytes of the file at a path or URL, None if nothing is there.
 
     Raises:
         NoFileError: it is no regular file.
         ConfigError: it has more than `most_bytes`.
-        OSError: it cannot be read.
+        StorageError, OSError: it cannot be read.
     """
+    if "://" in path:
+        folder, name = split_file(path, options)
+        if not folder.exists(name):
+            return None
+        with folder.open(name) as remote:
+            return _bounded(remote.read(most_bytes + 1), path, most_bytes)
     try:
         # A pipe would be waited for until somebody writes into it.
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -135,7 +147,10 @@ def content(path: str, most_bytes: int) -> bytes | None:
         os.close(opened)
         raise NoFileError(f"{visible(path)} is no regular file")
     with open(opened, "rb") as file:
-        data = file.read(most_bytes + 1)
+        return _bounded(file.read(most_bytes + 1), path, most_bytes)
+
+
+def _bounded(data: bytes, path: str, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise ConfigError(f"{visible(path)} has more than {most_bytes:,} bytes")
     return data

@@ -1,6 +1,5 @@
 """Names in XMP sidecars: written for other programs and read back."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from pipeline.people.xmp.places import (
     target,
 )
 from pipeline.people.xmp.reader import LARGEST_BYTES, parse
-from pipeline.people.xmp.regions import Frame
+from pipeline.people.xmp.regions import Frame, Region
 from pipeline.people.xmp.taking import (
     BATCH,
     PHOTO,
@@ -33,7 +32,7 @@ from pipeline.people.xmp.taking import (
     frame_of,
     take_over,
 )
-from pipeline.storage.folder import Folder
+from pipeline.storage.folder import split_file
 
 
 @dataclass
@@ -51,8 +50,9 @@ class ExportResult:
 
 
 def export_sidecars(
-    people: People, folder: str | None, naming: Naming = "full", replace: bool = False
-) -> ExportResult:
+    people: People, folder: str | None, naming: Naming = "full", replace: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> ExportResult:  # fmt: skip
     """Write a sidecar for each photo that shows somebody with a name.
 
     Photos are never changed. A sidecar of another program is left as it is, unless `replace`.
@@ -61,14 +61,20 @@ def export_sidecars(
 
     Args:
         people: whose names.
-        folder: where to write, paths below their common root; None: beside the photos.
+        folder: where to write, a path or URL, paths below their common root; None: beside the
+            photos.
         naming: full: `photo.jpg.xmp`, as digiKam and darktable have it; stem: `photo.xmp`, as
             Lightroom has it.
         replace: whether faces that are among ours are replaced where others wrote them.
+        options: storage options of places at URLs; None: those of the lake.
     """
+    options = people.lake.folder.options if options is None else options
     names = _named_faces(people)
     images = list(dict.fromkeys(face[:32] for face in names))
-    rows = {row["image_id"]: row for row in _rows(people, "images", "image_id", images, PHOTO)}
+    rows = {
+        row["image_id"]: row
+        for row in _rows(people, "images", "image_id", images, [*PHOTO, "shard"])
+    }
     root = common_root(row["uri"] for row in rows.values())
     result, taken = ExportResult(), set[str]()
     for start in range(0, len(images), BATCH):
@@ -82,37 +88,39 @@ def export_sidecars(
             if row is None or not row["width"]:
                 result.skipped["photos whose size is not known"] += 1
                 continue
-            path = target(row["uri"], folder, root, naming)
+            path = target(row["uri"], folder, root, naming, row["shard"] or "")
             if path is None:
-                result.skipped["photos inside archives or at URLs: give a folder"] += 1
+                result.skipped["photos inside archives or on web servers: give a folder"] += 1
             elif path in taken:
                 result.skipped[
                     "photos whose sidecar has the name of another's: use --naming full"
                 ] += 1
             else:
                 taken.add(path)
-                _write(result, path, frame_of(row), faces, names, replace)
+                frame = frame_of(row)
+                all_regions = (frame.region(names[f["face_id"]], f["box"]) for f in faces)
+                regions = [region for region in all_regions if region is not None]
+                _write(result, path, frame, regions, replace, options)
     return result
 
 
 def _write(
-    result: ExportResult, path: str, frame: Frame, faces: list[dict[str, Any]],
-    names: Mapping[str, str], replace: bool,
+    result: ExportResult, path: str, frame: Frame, regions: list[Region], replace: bool,
+    options: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    all_regions = (frame.region(names[f["face_id"]], f["box"]) for f in faces)
-    regions = [region for region in all_regions if region is not None]
     if not regions:
         result.skipped["photos whose faces lie outside"] += 1
         return
     try:
-        data = content(path, LARGEST_BYTES)
+        data = content(path, LARGEST_BYTES, options)
         existing = None if data is None else parse(data)
         reason = None if existing is None else objection(existing, regions, frame, replace)
         if reason is not None:
             result.skipped[reason] += 1
             return
         new = packet(regions, frame, existing)
-        Folder(os.path.dirname(path)).publish(os.path.basename(path), new)
+        place, name = split_file(path, options)
+        place.publish(name, new)
     except NoFileError:
         result.skipped["sidecars that are no regular files, left as they are"] += 1
     except ConfigError:

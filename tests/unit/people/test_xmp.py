@@ -21,6 +21,7 @@ from pipeline.people.xmp.places import common_root
 from pipeline.people.xmp.reader import SPACES, parse
 from pipeline.people.xmp.regions import Frame, Region, matched
 from pipeline.people.xmp.sidecars import export_sidecars, import_sidecars
+from pipeline.storage.folder import split_file
 from tests.support.photo_lakes import face, image_id
 
 HOSTILE = [
@@ -85,6 +86,27 @@ def test_names_come_back(tmp_path, orientation, naming):
         {},
     )
     assert names_of(again) == HOSTILE
+
+
+def test_sidecars_lie_beside_photos_in_an_object_store(tmp_path):
+    photos = [f"memory://bucket-xmp/{k}/IMG {k}.jpg" for k in range(3)]
+    store = named_lake(tmp_path / "lake", photos, 1)
+    name_all(store, ["Ann", "Bob", "Zoë"])
+    done = export_sidecars(store, None)
+    assert (done.sidecars, done.faces, done.skipped) == (3, 3, {})
+    place, name = split_file("memory://bucket-xmp/2/IMG 2.jpg.xmp")
+    written = place.read(name)
+    assert "Zoë".encode() in written
+    actions.name(store, f"{2:016x}", "Zora")
+    assert export_sidecars(store, None).sidecars == 3, "what Facelake wrote itself is renewed"
+    assert b"Zora" in place.read(name)
+    place.publish(name, written.replace("Zoë".encode(), b"Theirs"))
+    assert export_sidecars(store, None).sidecars == 2, "what others wrote stays"
+    assert b"Theirs" in place.read(name)
+    place.publish(name, b"no XMP")
+    assert export_sidecars(store, None).skipped == {"sidecars that are no XMP, left as they are": 1}
+    assert export_sidecars(store, "memory://bucket-xmp/aside").sidecars == 3
+    assert split_file("memory://bucket-xmp/aside/2/IMG 2.jpg.xmp")[0].exists("IMG 2.jpg.xmp")
 
 
 @needs_exiftool
