@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline.clustering.questions import answering
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
 from pipeline.lake.store import parquet_bytes
@@ -35,7 +36,7 @@ from tests.support.review_lakes import HOSTILE, again, review_lake
 from tests.support.web import Client
 
 TOKEN = "s3cret-of-this-run"
-PAGES = ["/", "/suggestions", "/unknown", "/duplicates", "/search", "/history"]
+PAGES = ["/", "/questions", "/questions?kind=who", "/duplicates", "/search", "/history"]
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +261,7 @@ def test_the_way_back_is_ours(pages, target):
      "/people/" + "0" * 16, "/faces/" + "0" * 32 + "-0", "/photos/" + "0" * 32,
      "/photos/" + "0" * 32 + "/picture", "/thumbs/" + "0" * 32 + "-0", "/thumbs/" + "0" * 32,
      "/thumbs/" + "0" * 32 + "-0%0a", "/search?face=../../etc/passwd", "/?page=0", "/?page=x",
-     "/?sort=password", "/suggestions?at=-1", "/?q=" + "x" * 300],
+     "/?sort=password", "/questions?at=-1", "/?q=" + "x" * 300],
 )  # fmt: skip
 def test_what_is_no_page_is_not_found(shared_pages, path):
     answer = shared_pages.get(path)
@@ -517,15 +518,24 @@ def test_two_names_ask_which_is_right(pages):
     assert [row["name"] for row in pages.review.snapshot().named] == ["Bob"]
 
 
+def asked(pages, kind="", at=0):
+    """Return the id of the question of a page, and its text."""
+    text = pages.get(f"/questions?kind={kind}&at={at}" if kind else f"/questions?at={at}").text
+    found = re.search(r'action="/questions">.*?name="id" value="([0-9a-f]{16})"', text, re.S)
+    return (found[1] if found else None), text
+
+
 def test_who_is_this(pages):
-    a, b, c = persons(pages)[:3]
-    send(pages, "/unknown", person=a, name="Ann")
-    assert a not in pages.get("/unknown").text.split("datalist")[2].split('value="')[0]
-    send(pages, "/unknown", person=b, name="Ann")
+    a = re.search(r'/people/([0-9a-f]{16})"><span', asked(pages, "who")[1])[1]
+    send(pages, "/questions", id=asked(pages, "who")[0], name="Ann")
+    assert a not in asked(pages, "who")[1].split("<h2>")[1].split("</h2>")[0]
+    send(pages, "/questions", id=asked(pages, "who")[0], name="ann ")
     assert len(faces(pages, a)) == 12, "an existing name means this person"
-    send(pages, "/unknown", person=c, into=a)
-    assert len(faces(pages, a)) == 18
-    assert send(pages, "/unknown", person=c, name="  ").status_code == 400
+    assert send(pages, "/questions", id=asked(pages, "who")[0], name="  ").status_code == 400
+    assert "2 answered" in asked(pages, "who")[1]
+    assert "12 faces got a name" in asked(pages, "who")[1]
+    for old in ("/suggestions", "/unknown"):
+        assert pages.get(old).headers["location"].startswith("/questions")
 
 
 def test_one_face(pages):
@@ -613,7 +623,9 @@ def test_from_the_page_of_a_face_too(sisters):
 def test_no_to_two_halves_parts_them(sisters):
     pages, one, own, hers = sisters
     suggested(pages.review.people, "merged", (one, one), (own[0], hers[0]))
-    assert send(pages, "/suggestions", person=one, face=[own[0], hers[0]], answer="no").status_code
+    question, text = asked(pages, "half")
+    assert "should they be" in text
+    assert send(pages, "/questions", id=question, answer="no").status_code == 303
     assert sorted(faces(pages, one)) == sorted(own)
     pages.again()
     assert sorted(faces(pages, one)) == sorted(own)
@@ -672,11 +684,11 @@ def test_answers_do_not_come_back(pages, folder, answer):
     store = pages.review.people
     a, b = persons(pages)[:2]
     suggested(store, "apart", (a, b), (faces(pages, a)[0], faces(pages, b)[0]))
-    page = pages.get("/suggestions").text
-    assert "1 open question" in page
+    question, page = asked(pages, "same")
+    assert "0 answered" in page
     assert page.count('class="thumb"') == 12
-    assert send(pages, "/suggestions", person=[a, b], answer=answer).status_code == 303
-    assert "No open questions" in pages.get("/suggestions").text
+    assert send(pages, "/questions", id=question, answer=answer).status_code == 303
+    assert asked(pages, "same")[0] != question
     assert (b in persons(pages)) == (answer == "no")
     assert main(["cluster", str(folder / "lake"), "--ray", "never", "--full"]) == 0
     assert (b in persons(pages)) == (answer == "no")
@@ -690,13 +702,77 @@ def test_a_doubtful_join(pages, answer):
     a = persons(pages)[0]
     own_faces = faces(pages, a)
     suggested(store, "merged", (a, a), (own_faces[0], own_faces[3]))
-    assert "should they be" in pages.get("/suggestions").text
-    sent = send(pages, "/suggestions", person=a, face=[own_faces[0], own_faces[3]], answer=answer)
+    question, page = asked(pages, "half")
+    assert "should they be" in page
+    sent = send(pages, "/questions", id=question, answer=answer)
     assert sent.status_code == 303
-    assert "No open questions" in pages.get("/suggestions").text
+    assert "No open questions" in asked(pages, "half")[1]
     assert (own_faces[3] in faces(pages, a)) == (answer == "yes")
     send(pages, "/undo")
-    assert "1 open question" in pages.get("/suggestions").text
+    assert asked(pages, "half")[0] == question
+
+
+@pytest.fixture
+def torn(tmp_path):
+    """Pages of a lake whose people are in pieces."""
+    review_lake(tmp_path, people=3, each=8, options=("--threshold", "0.7"))
+    yield from entered(tmp_path)
+
+
+def test_many_at_once(torn):
+    question, page = asked(torn, "batch")
+    boxes = re.findall(r'name="(person|face)" value="([0-9a-f-]+)"', page)
+    assert len(boxes) >= 2
+    assert 'data-key="y"' in page
+    before = len(persons(torn))
+    chosen = [one for _, one in boxes[:2]]
+    sent = send(torn, "/questions", id=question, answer="yes", person=chosen)
+    assert "confirmed" in torn.get(sent.headers["location"]).text
+    assert len(persons(torn)) <= before - 2
+    again = send(torn, "/questions", id=question, answer="yes", person=chosen)
+    assert again.status_code == 400, "the persons of the question are not there any more"
+    send(torn, "/undo")
+    assert len(persons(torn)) == before
+    question, _ = asked(torn, "batch")
+    assert send(torn, "/questions", id=question, answer="no").status_code == 303
+    assert asked(torn, "batch")[0] != question
+
+
+def test_keys_choose_among_candidates(torn):
+    for at in range(40):
+        question, page = asked(torn, "who", at)
+        if 'data-key="1"' in page:
+            break
+    into = re.search(r'name="into" value="([0-9a-f]{16})"', page)[1]
+    before = len(persons(torn))
+    sent = send(torn, "/questions", id=question, into=into)
+    assert "Added to" in torn.get(sent.headers["location"]).text
+    assert len(persons(torn)) < before
+    none, _ = asked(torn, "who")
+    assert send(torn, "/questions", id=none, into="0" * 16).status_code == 400
+    assert send(torn, "/questions", id="f" * 16, answer="yes").status_code == 400
+
+
+def test_what_followed_can_be_taken_back(torn):
+    question, _ = asked(torn, "same")
+    review = torn.review
+    third = persons(torn)[-1]
+
+    def how(queue, asked_question):
+        from dataclasses import replace
+
+        done = answering.answer(queue, asked_question, "yes")
+        return replace(done, followed={done.correction.constraint_id: third})
+
+    message = review.answer(question, how, "Yes: one person")
+    page = torn.get(f"/questions?message={message}").text
+    assert "Yes: one person, and 1 other followed" in page
+    assert "Take back" in page
+    before = len(persons(torn))
+    sent = send(torn, "/questions/back", id=message)
+    assert sent.status_code == 303
+    assert len(persons(torn)) == before + 1
+    assert send(torn, "/questions/back", id=message).status_code == 400
 
 
 def test_answers_that_make_no_sense(pages):
