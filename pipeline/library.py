@@ -338,6 +338,15 @@ class Lake:
 
         return not_a_copy(Duplicates(self.store), People(self.store), photos)
 
+    def keep(self, photo: str) -> "Constraint":
+        """Say that of its copies this picture is kept; see `people.undo`.
+
+        It counts from the next `dedupe` on.
+        """
+        from pipeline.dedupe.apart import keep
+
+        return keep(Duplicates(self.store), People(self.store), photo)
+
     def copies(self, kinds: Sequence[str] | None = None) -> "list[Copy]":
         """Return what may go by the last `dedupe`: copies of some kinds, all without a choice.
 

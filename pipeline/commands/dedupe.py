@@ -63,6 +63,11 @@ def add_parser(commands: Any) -> None:
         help="say that photos are no copies of the rest of their groups, for this and all later "
         "searches; taken back with `facelake people LAKE undo`",
     )  # fmt: skip
+    actions.add_argument(
+        "--keep", metavar="PHOTO",
+        help="say that of its copies this photo is kept, for this and all later searches; taken "
+        "back with `facelake people LAKE undo`",
+    )  # fmt: skip
     actions.add_argument("--undo", metavar="LOG", help="move back what --apply moved")
     opt.add_task_options(parser, DEDUPE_IMAGES_FOR_RAY, "images")
     parser.set_defaults(func=run)
@@ -78,8 +83,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.undo:
         return show_moved(console, "moved back", lake.undo_move(options.undo))
-    if options.not_a_copy:
-        said = lake.not_a_copy(*options.not_a_copy)
+    if options.not_a_copy or options.keep:
+        kept = options.keep
+        said = lake.keep(kept) if kept else lake.not_a_copy(*options.not_a_copy)
         say(console, f"noted as {said.constraint_id}; undo it with facelake people LAKE undo")
     if options.apply:
         lake.check_target(options.apply[1])
@@ -110,12 +116,15 @@ def check(options: argparse.Namespace) -> None:
     if options.plan and not options.plan.endswith((".csv", ".sh")):
         raise ConfigError(f"--plan {options.plan}: name a file that ends in .csv or .sh")
     acts = options.plan or options.apply or options.undo
-    if options.image and (acts or options.not_a_copy):
+    says = options.not_a_copy or options.keep
+    if options.not_a_copy and options.keep:
+        raise ConfigError("Give --not-a-copy and --keep one after the other")
+    if options.image and (acts or says):
         raise ConfigError("--image only tells; give the other actions without it")
-    if options.not_a_copy and acts:
+    if says and acts:
         raise ConfigError(
-            "--not-a-copy changes what is a copy; look at what is found then, before --plan, "
-            "--apply or --undo"
+            "--not-a-copy and --keep change what is a copy; look at what is found then, before "
+            "--plan, --apply or --undo"
         )
 
 

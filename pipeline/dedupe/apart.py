@@ -1,4 +1,4 @@
-"""What people said about pictures: these are no copies of each other.
+"""What people said about pictures: these are no copies of each other, and this one is kept.
 
 The sentences lie among the corrections of people, so that one log keeps and undoes them all.
 """
@@ -16,7 +16,7 @@ from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.tables import BURST
 from pipeline.errors import ConfigError
 from pipeline.lake.lookup import find_images, one_image
-from pipeline.people.constraints import NOT_A_COPY, Constraint, undone
+from pipeline.people.constraints import KEEPER, NOT_A_COPY, Constraint, undone
 from pipeline.people.log import Statement, append
 from pipeline.people.store import People
 from pipeline.people.table import note
@@ -59,16 +59,53 @@ def not_a_copy(
     return append(people, statements, note(why or NOT_A_COPY, *said))
 
 
-def told_apart(people: People) -> list[Constraint]:
+def keep(duplicates: Duplicates, people: People, photo: str, why: str = "") -> Constraint:
+    """Say that of its copies this picture is kept, whatever the rules say.
+
+    It counts from the next search on. A picture that has more than twice as many pixels, or lost
+    fewer of them, is then no copy of it, and stays as well.
+
+    Args:
+        duplicates: of the lake, as the last search found them.
+        people: with the corrections of the lake.
+        photo: name of the picture, see `find_images`.
+        why: what the note says beside the id.
+
+    Raises:
+        ConfigError: no such picture, it is alone, or it is kept already.
+    """
+    lake = duplicates.lake
+    image = one_image(lake, photo, find_images(lake)(photo))
+    rows = duplicates.table(["image_id", "keep"], pc.field("kind") != BURST).to_pylist()
+    found = [row for row in rows if row["image_id"] == image]
+    if not found or found[0]["keep"]:
+        what = "is kept already" if found else "has no copies, as far as the last search knows"
+        raise ConfigError(f"{visible(photo)} {what}; nothing was changed")
+    return append(people, [Statement(KEEPER, (image,))], note(why or KEEPER, image))
+
+
+def said_of_pictures(people: People) -> list[Constraint]:
     """Return what stands of what was said, in its order."""
     rows = people.constraints()
     gone = undone(rows)
-    return [r for r in rows if r.kind == NOT_A_COPY and r.constraint_id not in gone]
+    kinds = (NOT_A_COPY, KEEPER)
+    return [row for row in rows if row.kind in kinds and row.constraint_id not in gone]
+
+
+def chosen(statements: Sequence[Constraint], pictures: Pictures) -> Ints:
+    """Return when each picture was chosen to be kept, 0 for never, the latest highest, [N]."""
+    order = np.zeros(len(pictures), np.int64)
+    images = [row.faces[0] for row in statements if row.kind == KEEPER]
+    if images:
+        at = places_of(hexes(pa.chunked_array([images], pa.string())), pictures.image_id)
+        order[at[at >= 0]] = np.arange(1, len(images) + 1)[at >= 0]
+    return order
 
 
 def pairs_apart(statements: Sequence[Constraint], pictures: Pictures) -> Ints:
     """Return which pictures were told apart, int64 [P, 2]; those that are gone are left out."""
-    pairs = [(face, other) for row in statements for face in row.faces for other in row.others]
+    apart = [row for row in statements if row.kind == NOT_A_COPY]
+    pairs = [(face, other) for row in apart for face in row.faces for other in row.others]
     if not pairs:
         return np.zeros((0, 2), np.int64)
     ends = [

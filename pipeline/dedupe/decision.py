@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipeline.dedupe.algorithms.settings import DedupeConfig
-from pipeline.dedupe.apart import told_apart
+from pipeline.dedupe.apart import said_of_pictures
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import ConfigError
 from pipeline.options import settings
@@ -72,7 +72,7 @@ def current_decision(duplicates: Duplicates) -> Decision:
     about = duplicates.current() or {}
     sizes = lake.folder.child("images").files()
     parts = {name: sizes[name] for name in lake.parts()}
-    said = [row.constraint_id for row in told_apart(People(lake))]
+    said = [row.constraint_id for row in said_of_pictures(People(lake))]
     if about.get("parts") != parts or about.get("told_apart", []) != said:
         raise ConfigError(
             f"The lake {lake.folder.url} has changed since {decision}; run facelake dedupe "

@@ -114,6 +114,7 @@ class Evidence:
         crops: pairs of pictures, the second inside the first, int64 [P, 2].
         similar: pairs of pictures, the second like the first by an embedding, int64 [P, 2].
         apart: pairs of pictures that people told apart, int64 [P, 2].
+        chosen: when people chose a picture to be kept, see `apart.chosen`; None: none.
     """
 
     plain: HashPairs
@@ -121,6 +122,7 @@ class Evidence:
     crops: Ints
     similar: Ints
     apart: Ints
+    chosen: Ints | None = None
 
 
 # (kept picture, others, bits, kinds) -> which of the others are its copies at a second look.
@@ -139,7 +141,7 @@ def group(
     least = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(least, classes, pictures.bytes)
     pictures = replace(pictures, least_bytes=least[classes])
-    preference = Preference(pictures, config.prefer)
+    preference = Preference(pictures, config.prefer, evidence.chosen)
     ranks = preference.ranks()
     order = np.argsort(ranks)
     best = np.empty(count, np.int64)

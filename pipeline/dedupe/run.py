@@ -8,7 +8,7 @@ hundred bytes a picture.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline.dedupe import tables
 from pipeline.dedupe.algorithms import looks
 from pipeline.dedupe.algorithms.pictures import pixel_classes
 from pipeline.dedupe.algorithms.settings import DedupeConfig
-from pipeline.dedupe.apart import pairs_apart, parted, told_apart
+from pipeline.dedupe.apart import chosen, pairs_apart, parted, said_of_pictures
 from pipeline.dedupe.confirm import Confirmation
 from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.evidence import EvidenceSearch, Past
@@ -62,7 +62,7 @@ class Run:
         sizes = lake.folder.child("images").files()
         parts = {name: sizes[name] for name in lake.parts()}
         past = self._past(parts)
-        said = told_apart(People(lake))
+        said = said_of_pictures(People(lake))
         said_ids = [row.constraint_id for row in said]
         workspace = self._workspace(parts, past, said_ids)
         resumed_steps = len(workspace.names())
@@ -70,7 +70,7 @@ class Run:
         pictures = search.pictures
         apart = pairs_apart(said, pictures)
         classes = parted(pixel_classes(pictures), apart)
-        evidence = search.evidence(classes, apart)
+        evidence = replace(search.evidence(classes, apart), chosen=chosen(said, pictures))
         confirmation = self._confirmation(search, evidence, past)
         groups = group(pictures, classes, evidence, self.config, confirmation)
         while confirmation is not None and confirmation.read_missing():

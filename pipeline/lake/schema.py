@@ -284,7 +284,8 @@ CONSTRAINTS = pa.schema(
         field(
             "kind",
             pa.string(),
-            "same, different, name, not-a-face, a-face, hide, show, cover, mark, not-a-copy, undo",
+            "same, different, name, not-a-face, a-face, hide, show, cover, mark, not-a-copy, "
+            "keeper or undo",
             "",
             True,
         ),

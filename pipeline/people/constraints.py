@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-NOT_A_COPY, MARK = "not-a-copy", "mark"
+NOT_A_COPY, KEEPER, MARK = "not-a-copy", "keeper", "mark"
 KINDS = (
     "same", "different", "name", "not-a-face", "a-face", "hide", "show", "cover", MARK,
-    NOT_A_COPY, "undo",
+    NOT_A_COPY, KEEPER, "undo",
 )  # fmt: skip
 
 
@@ -28,8 +28,8 @@ class Constraint:
     `not-a-face`: `faces` are rejected; `a-face`: they are faces after all. `hide`, `show`: a flag
     of the person. `cover`: the first of `faces` stands for the person. `mark`: the one of `faces`
     is where `value` says, though no detector found it; see `marks.mark.Mark`. `not-a-copy`: no
-    picture of `faces` is a copy of any of `others`, image ids both. `undo`: takes back the
-    correction whose id is `value`.
+    picture of `faces` is a copy of any of `others`, image ids both. `keeper`: the one picture of
+    `faces` is kept of its copies. `undo`: takes back the correction whose id is `value`.
     """
 
     constraint_id: str

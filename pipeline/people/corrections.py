@@ -9,6 +9,7 @@ from dataclasses import replace
 from pipeline.errors import ConfigError
 from pipeline.people.confirmed import SetBuilder
 from pipeline.people.constraints import (
+    KEEPER,
     KINDS,
     MARK,
     NOT_A_COPY,
@@ -20,6 +21,9 @@ from pipeline.people.constraints import (
 )
 
 __all__ = ["KINDS", "ConfirmedSet", "Constraint", "Corrections", "ordered", "resolve", "undone"]
+
+
+OF_NO_FACE = ("undo", NOT_A_COPY, KEEPER)
 
 
 def resolve(constraints: Sequence[Constraint]) -> Corrections:
@@ -41,7 +45,7 @@ def resolve(constraints: Sequence[Constraint]) -> Corrections:
             )
         if row.kind == MARK:
             (withdrawn if row.constraint_id in undone_ids else marks).update(row.faces)
-        elif row.constraint_id in undone_ids or row.kind in ("undo", NOT_A_COPY):
+        elif row.constraint_id in undone_ids or row.kind in OF_NO_FACE:
             continue
         elif row.kind == "not-a-face":
             rejected.update(row.faces)

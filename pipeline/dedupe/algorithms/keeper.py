@@ -31,28 +31,35 @@ def bits_a_pixel(pictures: Pictures) -> Floats64:
 class Preference:
     """The order of preference among pictures.
 
-    Pictures of a reference folder come first, then the rules decide in turn, the id at last.
+    Pictures that somebody chose come first, the latest choice at the top, then those of a
+    reference folder; then the rules decide in turn, the id at last.
 
     Args:
         pictures: all of them.
         prefer: rules, of `MEASURES`.
+        chosen: when each was chosen, 0 for never, int64 [N]; None: none was.
     """
 
-    def __init__(self, pictures: Pictures, prefer: Sequence[str]) -> None:
+    def __init__(
+        self, pictures: Pictures, prefer: Sequence[str], chosen: Ints | None = None
+    ) -> None:
         self.pictures = pictures
+        self.chosen = np.zeros(len(pictures), np.int64) if chosen is None else chosen
         self.measures = {rule: MEASURES[rule](pictures) for rule in prefer}
 
     def ranks(self) -> Ints:
         """Return the place of each picture, 0 the best; no two share one."""
         ids = np.ascontiguousarray(self.pictures.image_id).view(np.uint64)
         rules = [-values for values in self.measures.values()]
-        order = np.lexsort([*ids.T, *reversed(rules), ~self.pictures.reference])
+        order = np.lexsort([*ids.T, *reversed(rules), ~self.pictures.reference, -self.chosen])
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
         return places
 
     def reason(self, kept: int, other: int) -> str:
         """Return what `kept` has that `other` has not, for people."""
+        if self.chosen[kept] != self.chosen[other]:
+            return "was chosen by hand"
         if self.pictures.reference[kept] != self.pictures.reference[other]:
             return "lies in a reference folder"
         for rule, values in self.measures.items():

@@ -85,6 +85,47 @@ def test_the_command_says_it_and_searches_again(lake, capsys):
     assert "before --plan" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_another_is_kept_when_somebody_says_so(lake, full):
+    said = lake.keep("same.jpg")
+    with pytest.raises(ConfigError, match="has changed since"):
+        lake.copies()
+    lake.dedupe(ray="never", full=full)
+    assert copies(lake) == ["a.jpg", "small.jpg"]
+    reasons = lake.duplicates.to_arrow(["reason"])["reason"].to_pylist()
+    assert any("chosen by hand" in one for one in reasons)
+    with pytest.raises(ConfigError, match="kept already"):
+        lake.keep("same.jpg")
+    lake.keep("a.jpg")
+    lake.dedupe(ray="never", full=full)
+    assert copies(lake) == ["same.jpg", "small.jpg"], "the last choice counts"
+    lake.people.undo()
+    lake.people.undo(said.constraint_id)
+    lake.dedupe(ray="never", full=full)
+    assert copies(lake) == ["same.jpg", "small.jpg"], "the rules again"
+
+
+def test_a_thumbnail_that_is_kept_stands_for_no_larger_picture(lake):
+    lake.keep("small.jpg")
+    lake.dedupe(ray="never")
+    assert copies(lake) == ["same.jpg"], "a.jpg has more than twice the pixels, and stays"
+
+
+def test_keeping_what_is_alone_is_refused(lake, capsys):
+    with pytest.raises(ConfigError, match="no copies"):
+        lake.keep("else.jpg")
+    assert main(["dedupe", lake.url, "--keep", "same.jpg", "--ray", "never"]) == 0
+    assert copies(lake) == ["a.jpg", "small.jpg"]
+    assert main(["dedupe", lake.url, "--keep", "a.jpg", "--not-a-copy", "small.jpg"]) != 0
+
+
+def test_a_kept_photo_that_is_forgotten_is_named_nowhere(lake):
+    lake.keep("same.jpg")
+    row = next(r for r in lake.images.to_arrow().to_pylist() if r["uri"].endswith("/same.jpg"))
+    assert lake.forget(image="same.jpg", prove=True).proof.findings == []
+    assert row["image_id"] not in [i for r in lake.people.history() for i in r.faces]
+
+
 @pytest.mark.parametrize("name", ["small.jpg", "same.jpg"])
 def test_a_photo_that_is_forgotten_leaves_nothing_of_it_behind(lake, name):
     lake.not_a_copy("small.jpg", "same.jpg")

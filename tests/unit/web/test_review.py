@@ -434,10 +434,12 @@ def test_every_action_shows_at_once_and_can_be_undone(pages):
     own_faces = faces(pages, a)
     steps = [
         (f"/people/{a}/name", {"name": "Ann"}, "Ann"),
-        (f"/people/{a}/faces", {"do": "split", "face": own_faces[:2]}, "new person"),
+        (f"/people/{a}/faces", {"do": "split", "face": own_faces[:2], "sure": "yes"},
+         "new person"),
         (f"/people/{a}/faces", {"do": "reject", "face": own_faces[2]}, "no face"),
         (f"/people/{a}/faces", {"do": "cover", "face": own_faces[4]}, "cover"),
-        (f"/people/{a}/faces", {"do": "move", "face": own_faces[5], "to": b}, "moved"),
+        (f"/people/{a}/faces", {"do": "move", "face": own_faces[5], "to": b, "sure": "yes"},
+         "moved"),
         ("/merge", {"person": [a, b]}, "one"),
         ("/hide", {"hidden": "yes", "person": c}, "Hidden"),
         ("/hide", {"hidden": "no", "person": c}, "Shown"),
@@ -472,7 +474,7 @@ def test_a_copy_that_is_none(tmp_path):
         text = client.get("/duplicates").text
         assert 'name="image"' not in text
         assert "not a copy, from the next" in text
-        assert "not a copy" in client.get("/history").text
+        assert "Not a copy" in client.get("/history").text
         lake.dedupe(ray="never")
         assert "0 groups" in client.get("/duplicates").text
         assert send(client, "/duplicates", image=image_id).status_code == 400, "it is alone"

@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from pipeline.dedupe.apart import not_a_copy, told_apart
+from pipeline.dedupe.apart import keep, not_a_copy, said_of_pictures
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.people import actions
-from pipeline.people.constraints import MARK, NOT_A_COPY
+from pipeline.people.constraints import KEEPER, MARK, NOT_A_COPY
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import by_action
 from pipeline.storage.folder import visible
@@ -38,15 +38,15 @@ CHANGES_TOLD = 3
 YEAR_S = 365 * 86_400
 # The kind that an action of several corrections is named by: the first of these that it has.
 LEADING_KINDS = (
-    "undo", NOT_A_COPY, MARK, "not-a-face", "a-face", "name", "cover", "hide", "show", "same",
-    "different",
+    "undo", NOT_A_COPY, KEEPER, MARK, "not-a-face", "a-face", "name", "cover", "hide", "show",
+    "same", "different",
 )  # fmt: skip
 WORDS = {
     "same": "One person", "different": "Different people", "name": "Named", "show": "Shown again",
     MARK: "A face was added:",
     "not-a-face": "Not a face", "a-face": "A face after all", "hide": "Hidden", "cover": "Cover of",
     "undo": "Taken back",
-    NOT_A_COPY: "Not a copy",
+    NOT_A_COPY: "Not a copy", KEEPER: "Kept of its copies",
 }  # fmt: skip
 
 
@@ -66,11 +66,15 @@ def duplicates(request: Request, page: Page = 1) -> Response:
         by_group.setdefault(row["group_id"], []).append(row)
     shown = [row["image_id"] for rows in by_group.values() for row in rows[:COPIES_SHOWN]]
     photos = review.lookup.photos(shown)
-    apart = {image for row in told_apart(review.people) for image in row.faces}
+    said: dict[str, set[str]] = {}
+    for row in said_of_pictures(review.people):
+        said.setdefault(row.kind, set()).update(row.faces)
     groups = [
         {"kind": next((r["kind"] for r in rows if r["kind"] != "kept"), "kept"),
          "count": len(rows),
-         "rows": [{**r, "photo": photos.get(r["image_id"]), "apart": r["image_id"] in apart}
+         "rows": [{**r, "photo": photos.get(r["image_id"]),
+                   "apart": r["image_id"] in said.get(NOT_A_COPY, ()),
+                   "chosen": r["image_id"] in said.get(KEEPER, ())}
                   for r in rows[:COPIES_SHOWN]]}
         for _, rows in sorted(by_group.items())
     ]  # fmt: skip
@@ -79,8 +83,14 @@ def duplicates(request: Request, page: Page = 1) -> Response:
 
 @router.post("/duplicates")
 def no_copy(request: Request) -> Response:
-    """Note that a picture is no copy of the others of its group."""
-    review, photo = review_of(request), chosen(form_of(request), "image", IMAGE_ID)[0]
+    """Note that a picture is no copy of the others of its group, or that it is kept."""
+    review, form = review_of(request), form_of(request)
+    photo = chosen(form, "image", IMAGE_ID)[0]
+    if form.one("do") == "keep":
+        return act(
+            request, lambda: keep(Duplicates(review.lake), review.people, photo, "review: keep"),
+            "Noted: this one is kept; it counts from the next facelake dedupe",
+        )  # fmt: skip
     return act(
         request, lambda: not_a_copy(
             Duplicates(review.lake), review.people, [photo], "review: not-a-copy"
@@ -197,6 +207,6 @@ def _action(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
         "name": lead.value if lead.kind == "name" else None, "note": last.note, "whom": None,
         "person_id": next((r.person_id for r in reversed(rows) if r.person_id), None),
         "faces": next((r.faces[0] for r in reversed(rows) if r.faces), None)
-        if lead.kind != NOT_A_COPY else None,
+        if lead.kind not in (NOT_A_COPY, KEEPER) else None,
         "gone": all(row.constraint_id in gone for row in rows),
     }  # fmt: skip
