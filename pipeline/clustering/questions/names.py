@@ -69,6 +69,11 @@ class Names:
         shown = min(choices, people)
         picked = chances * shown / max(1, people) * 2 * persons.faces
         rates = np.maximum(rates, picked / (1 + LOOK_AT_CHOICE * shown))
+        # Names that only one face has wait for the person whose name they are.
+        waiting = persons.asked & (persons.name != NOBODY) & (persons.faces < 2)
+        pending = float(2 * persons.elsewhere[waiting].sum()) * (1 - shown / max(1, people))
+        unnamed = (persons.name == NOBODY) & (several > 0)
+        rates = np.maximum(rates, unnamed * pending * several / total / TYPING)
         order = np.argsort(-several, kind="stable")[: int((several > 0).sum())]
         unnamed = persons.name[order] == NOBODY
         # Whoever is among those that are shown needs no name to be found.

@@ -212,7 +212,6 @@ def test_an_undo_restores_who_is_who(torn, choices):
             done = answer(queue, question, "yes", chosen)
         else:
             done = answer(queue, question, "no")
-        assert groups(people) != before or not choice % 3
         undo(people, done.correction.constraint_id)
         assert groups(people) == before
         queue.refresh(view(people))
