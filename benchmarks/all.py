@@ -46,6 +46,7 @@ def main() -> None:
         index(data_folder() / "wild-dev", lakes / "wild")
         run("benchmarks.small_lakes", lakes / "lfw", lakes / "wild")
         run("benchmarks.splits", lakes / "lfw", lakes / "wild")
+        run("benchmarks.reviewer", lakes / "lfw", lakes / "wild")
     run("benchmarks.mtcnn_parity", *reference)
     run("benchmarks.inception_parity", *reference)
     run("benchmarks.facenet_drop_in", *reference)

@@ -153,7 +153,7 @@ def ask(client):
     for name, path in (
         ("people", "/"), ("people, page 200", "/?page=200"), ("people, by name", "/?q=person 77"),
         ("largest person", person), ("face", face), ("photo", f"/photos/{face[7:39]}"),
-        ("suggestions", "/suggestions"), ("who is this", "/unknown"),
+        ("questions", "/questions"), ("who is this", "/questions?kind=who"),
         ("search by face", f"/search?face={face[7:]}"), ("history", "/history"),
     ):  # fmt: skip
         first, again = opened(client, path), opened(client, path)
@@ -167,8 +167,8 @@ def ask(client):
         took.append(time.perf_counter() - start)
     print(f"a name, until its page: median {np.median(took):.3f} s, longest {max(took):.3f} s")
     start = time.perf_counter()
-    opened(client, "/suggestions")
-    print(f"suggestions after that: {time.perf_counter() - start:.3f} s")
+    opened(client, "/questions")
+    print(f"questions after that: {time.perf_counter() - start:.3f} s")
 
 
 if __name__ == "__main__":

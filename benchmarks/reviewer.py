@@ -118,8 +118,10 @@ def answered(reviewer, queue, question: Question):
     for one in question.candidates:
         same = reviewer.who(one.faces, one.key) == truth
         reviewer.calibration.append((question.kind, one.probability, same))
-        if reviewer.says(same):
+        if same if question.kind == "who" else reviewer.says(same):
             right.append(one.key)
+    if question.kind == "who" and question.candidates and not reviewer.says(True):
+        right = [reviewer.random.choice([one.key for one in question.candidates])]
     if question.kind == "batch":
         if right:
             reviewer.clicks += len(set(right) ^ set(question.ticked))

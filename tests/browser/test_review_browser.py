@@ -82,27 +82,28 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
     assert len(undone(store.constraints())) == 1
 
 
-def test_keys_answer_suggestions(tmp_path, enter):
+def test_keys_answer_questions(tmp_path, enter):
     store = review_lake(tmp_path)
     suggest(store)
     with served(tmp_path / "lake") as base:
         page = enter(base)
-        page.goto(f"{base}/suggestions")
-        assert "3 open questions" in page.locator("main").inner_text()
+        page.goto(f"{base}/questions?kind=same")
+        assert "0 answered" in page.locator("main").inner_text()
         first = page.locator(".sides").inner_html()
         press(page, "s")
         assert page.locator(".sides").inner_html() != first
         press(page, "n")
         says(page, "two people")
-        assert "2 open questions" in page.locator("main").inner_text()
+        assert "1 answered" in page.locator("main").inner_text()
         press(page, "u")
-        assert "3 open questions" in page.locator("main").inner_text()
+        assert "0 answered" in page.locator("main").inner_text()
         press(page, "y")
         says(page, "one person")
         assert len(view(store).people) == 5
         page.goto(f"{base}/unknown")
+        assert page.url == f"{base}/questions?kind=who"
         page.locator("input[name=name]").first.type("ynus")
-        assert page.url == f"{base}/unknown", "keys are for typing where somebody types"
+        assert page.url == f"{base}/questions?kind=who", "keys are for typing where one types"
 
 
 def suggest(store):

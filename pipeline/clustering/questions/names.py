@@ -15,10 +15,12 @@ from pipeline.clustering.questions.persons import NOBODY, Persons
 
 # Answers that the confidence of clustering counts as.
 PRIOR = 4.0
-# Typing a name, in clicks.
-TYPING = 1.2
+# Typing a name, in clicks; and looking at one of those to choose from.
+TYPING, LOOK_AT_CHOICE = 2.0, 0.02
 # What the name of a face is worth by itself, in faces put right.
 LAST = 1e-3
+# What a plan gains comes late, and hangs on all of it: it counts as this share.
+LATER = 0.3
 # Plans that are compared, in numbers of people to name and of faces alone to ask about.
 STEPS = 48
 
@@ -46,12 +48,16 @@ class Names:
         chances: Floats64 = np.clip(persons.elsewhere * scale, 0, 1) * unnamed
         return chances
 
-    def rates(self, persons: Persons) -> tuple[Floats64, Floats64]:
+    def rates(self, persons: Persons, choices: int) -> tuple[Floats64, Floats64]:
         """Return what naming each person gains for a click, and the chance that the name is known.
 
         A name that is known joins two persons. One that is not is worth what it will help later:
         of the plans to name some of those who are seen most, and then to ask about some of the
-        others, the best one counts.
+        others, the best one counts. Instead, somebody may be found among those that are shown.
+
+        Args:
+            persons: who they are.
+            choices: how many are shown at most.
         """
         chances = self.chances(persons)
         several = persons.faces * (persons.asked & (persons.faces >= 2))
@@ -59,18 +65,30 @@ class Names:
         share = float((several * (persons.name != NOBODY)).sum()) / total
         known = chances * share
         rates = known * 2 * persons.faces / TYPING
+        people = int((several > 0).sum())
+        shown = min(choices, people)
+        picked = chances * shown / max(1, people) * 2 * persons.faces
+        rates = np.maximum(rates, picked / (1 + LOOK_AT_CHOICE * shown))
+        # Names that only one face has wait for the person whose name they are.
+        waiting = persons.asked & (persons.name != NOBODY) & (persons.faces < 2)
+        pending = float(2 * persons.elsewhere[waiting].sum()) * (1 - shown / max(1, people))
+        unnamed = (persons.name == NOBODY) & (several > 0)
+        rates = np.maximum(rates, unnamed * pending * several / total / TYPING)
         order = np.argsort(-several, kind="stable")[: int((several > 0).sum())]
         unnamed = persons.name[order] == NOBODY
-        worth = np.sort((chances * 2 * persons.faces)[persons.faces < 2])[::-1]
+        # Whoever is among those that are shown needs no name to be found.
+        hidden = 1 - shown / max(1, people)
+        worth = hidden * np.sort((chances * 2 * persons.faces)[persons.faces < 2])[::-1]
         if len(order) and len(worth) and unnamed.any():
-            people, rest = _steps(len(order)), _steps(len(worth))
-            seen = np.cumsum(several[order])[people - 1] / total
-            clicks = TYPING * (np.cumsum(unnamed)[people - 1][:, None] + rest)
+            first, rest = _steps(len(order)), _steps(len(worth))
+            seen = np.cumsum(several[order])[first - 1] / total
+            clicks = TYPING * (np.cumsum(unnamed)[first - 1][:, None] + rest)
             plan = seen[:, None] * np.cumsum(worth)[rest - 1] / clicks
             most = int(np.argmax(plan.max(axis=1)))
-            first = order[: people[most]][unnamed[: people[most]]]
+            named = order[: first[most]][unnamed[: first[most]]]
             # Those who are seen most come first.
-            rates[first] = np.maximum(rates[first], plan.max() * (1 + 1e-6 * several[first]))
+            later = LATER * plan.max() * (1 + 1e-6 * several[named])
+            rates[named] = np.maximum(rates[named], later)
         # Somebody without a name can always be asked about, those of most faces first.
         return rates + LAST * persons.faces, known
 

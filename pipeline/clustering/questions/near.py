@@ -81,6 +81,11 @@ class Near:
         for _ in self._compare(rows, np.flatnonzero(asked)):
             pass
 
+    def likeness(self, slot: int, others: Ints) -> Floats64:
+        """Return by how many deviations of strangers one is more like others than needed."""
+        cosine = (self.persons.means[others] @ self.persons.means[slot]).astype(np.float64)
+        return self._gap(cosine, np.full(len(others), slot), others)
+
     def _gap(self, cosine: Floats64, first: Ints, second: Ints) -> Floats64:
         threshold, counts = self.persons.clustering.threshold, self.persons.counts
         needed = threshold.cosine(counts[first], counts[second])

@@ -30,6 +30,8 @@ Vectors = Callable[[Collection[str]], Mapping[str, Floats32]]
 NOBODY = -1
 # Photos of more persons say little of who is who; see `evidence.MOST_FACES`.
 MOST_BESIDE = 100
+# Who is but a part of somebody is seldom large: how the chance falls with the number of faces.
+SELDOM_LARGE = -2.5
 # Chance that somebody has other faces, where nobody is seen once.
 LEAST_ELSEWHERE = 0.05
 
@@ -83,7 +85,7 @@ class Clustering:
         faces = np.maximum(1.0, table["faces"].to_numpy())
         elsewhere = np.where(faces < 2, 1.0 - table["confidence"].to_numpy(), 0.0)
         usual = float(elsewhere[faces < 2].mean()) if (faces < 2).any() else LEAST_ELSEWHERE
-        elsewhere[faces >= 2] = usual / faces[faces >= 2]
+        elsewhere[faces >= 2] = usual * faces[faces >= 2] ** SELDOM_LARGE
         return cls(run_id, threshold, place, sums, counts, _beside(people, place), elsewhere)
 
 

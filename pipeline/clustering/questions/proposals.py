@@ -13,12 +13,12 @@ from pipeline.clustering.questions.chances import Pairs
 from pipeline.clustering.questions.persons import NOBODY, Persons
 from pipeline.clustering.questions.question import Kind
 
-# Pictures of a batch, and persons to choose from: what fits a screen, and keys.
-MOST_TOGETHER, MOST_CHOICES = 24, 9
+# Pictures of a batch, and persons to choose from: what fits a screen.
+MOST_TOGETHER, MOST_CHOICES = 24, 24
 # Looking at somebody, in clicks.
 LOOK = 0.04
-# Less likely ones are not shown.
-LEAST_CHANCE = 0.004
+# Less likely ones are not asked about together.
+LEAST_CHANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,9 @@ class Question:
         return tuple(one.key for one in self.candidates if one.ticked)
 
 
-def question_id(kind: Kind, about: Iterable[str]) -> str:
-    """Return the id of a question about persons or faces, whatever their order."""
-    text = "/".join([kind, *sorted(about)])
+def question_id(kind: Kind, about: Iterable[str], left: str = "") -> str:
+    """Return the id of a question about persons or faces in any order, and who they may be."""
+    text = "/".join([kind, left, *sorted(about)])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

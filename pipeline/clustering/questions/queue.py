@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.arrays import Ints
+from pipeline.arrays import Floats64, Ints
 from pipeline.clustering.questions.chances import Chances, Pairs
 from pipeline.clustering.questions.halves import Doubt, Doubts, sides
 from pipeline.clustering.questions.names import Names
@@ -206,7 +206,7 @@ class Queue:
         self.pairs = self.chances.pairs(self.near, self.apart)
         self._batches = batches(self.persons, self.pairs)
         self._choices = choices(self.persons, self.pairs)
-        self._typed = self.names.rates(self.persons)
+        self._typed = self.names.rates(self.persons, MOST_CHOICES)
 
     def _of_halves(self) -> list[tuple[float, str, int]]:
         ranked = []
@@ -253,19 +253,17 @@ class Queue:
             return self._of_batch(at)
         if name == "choice":
             fit, groups = self._choices
-            rows = groups.rows(at)
-            return self._who(int(fit.second[rows[0]]), fit, rows, float(groups.rate[at]))
+            slot = int(fit.second[groups.rows(at)[0]])
+            return self._who(slot, float(groups.rate[at]))
         if name == "name":
-            rows = np.flatnonzero(self._choices[0].second == at)
-            rows = rows[np.argsort(-self._choices[0].chance[rows], kind="stable")]
-            return self._who(at, self._choices[0], rows[:MOST_CHOICES], float(self._typed[0][at]))
+            return self._who(at, float(self._typed[0][at]))
         return self._of_half(at) if name == "half" else self._of_unsure(at)
 
     def _of_pair(self, at: int) -> Question:
         first, second = int(self.pairs.first[at]), int(self.pairs.second[at])
         rate = float(single_rates(self.pairs)[at])
         if self.persons.name[first] != NOBODY and self.persons.name[second] == NOBODY:
-            return self._who(second, self.pairs, np.array([at]), rate)
+            return self._who(second, rate)
         a, b = self.persons.ids[first], self.persons.ids[second]
         return Question(
             question_id("same", (a, b)), "same", a, b, self.faces(a), self.faces(b),
@@ -273,16 +271,39 @@ class Queue:
             float(self.pairs.chance[at] * self.pairs.gain[at]), rate,
         )  # fmt: skip
 
-    def _who(self, slot: int, pairs: Pairs, rows: Ints, rate: float) -> Question:
-        """Return a question who somebody is, a `same` one if that is one person without a name."""
+    def _who(self, slot: int, rate: float) -> Question:
+        """Return a question who somebody is, with those who are most like them to choose from."""
         person = self.persons.ids[slot]
-        candidates = self._candidates(pairs.first[rows], pairs.chance[rows])
-        gain = float((pairs.chance[rows] * pairs.gain[rows]).sum())
+        slots, chances = self._most_like(slot)
+        candidates = self._candidates(slots, chances)
+        gains = _apart_all(float(self.persons.faces[slot]), self.persons.faces[slots])
         return Question(
-            question_id("who", [person, *(one.key for one in candidates)]), "who", person, None,
-            self.faces(person), (), (self._count(slot), 0), candidates,
-            float(min(1.0, pairs.chance[rows].sum())), gain, rate,
+            question_id("who", [one.key for one in candidates], person), "who", person, None,
+            self.faces(person), (), (self._count(slot), 0), candidates, float(chances.sum()),
+            float((chances * gains).sum()), rate,
         )  # fmt: skip
+
+    def _most_like(self, slot: int) -> tuple[Ints, Floats64]:
+        """Return the persons who somebody may be, and the chance of each, the likeliest first.
+
+        What pairs leave of the chance to be anybody is shared by all who resemble them less.
+        """
+        persons = self.persons
+        fit = persons.asked & ((persons.faces >= 2) | (persons.name != NOBODY))
+        fit[slot] = False
+        others = np.flatnonzero(fit)
+        others = others[~np.isin(persons.keys(others, np.full(len(others), slot)), self.apart)]
+        likely = self.near.likeness(slot, others)
+        others = others[np.argsort(-likely, kind="stable")]
+        chances = np.zeros(len(persons.ids))
+        rows = np.flatnonzero((self.pairs.first == slot) | (self.pairs.second == slot))
+        chances[self.pairs.first[rows] + self.pairs.second[rows] - slot] = self.pairs.chance[rows]
+        known = chances[others]
+        known /= max(1.0, known.sum())
+        rest = max(0.0, float(self.names.chances(persons)[slot]) - known.sum())
+        known += rest / max(1, len(others))
+        best = np.argsort(-known, kind="stable")[:MOST_CHOICES]
+        return others[best], known[best]
 
     def _of_batch(self, at: int) -> Question:
         fit, groups = self._batches
@@ -291,9 +312,9 @@ class Queue:
         first = int(fit.first[rows[0]])
         person = self.persons.ids[first]
         candidates = self._candidates(fit.second[rows], fit.chance[rows])
-        about = [person, "+", *(one.key for one in candidates)]
+        about = [one.key for one in candidates]
         return Question(
-            question_id("batch", about), "batch", person, None, self.faces(person), (),
+            question_id("batch", about, person), "batch", person, None, self.faces(person), (),
             (self._count(first), sum(one.count for one in candidates)), candidates,
             float(fit.chance[rows].mean()), float((fit.chance[rows] * fit.gain[rows]).sum()),
             float(groups.rate[at]),
@@ -356,6 +377,12 @@ class Queue:
 def _apart(a: float, b: float) -> float:
     """Return how many faces are put right when two sides are parted, or joined."""
     return 2 * a * b / max(1.0, a + b)
+
+
+def _apart_all(a: float, b: Floats64) -> Floats64:
+    """Return what `_apart` does for several sizes."""
+    result: Floats64 = 2 * a * b / np.maximum(1.0, a + b)
+    return result
 
 
 def _is_answer(row: Constraint) -> bool:

@@ -34,7 +34,7 @@ def torn(tmp_path):
     """A lake whose people are torn to pieces by a threshold that is far too high; and the truth."""
     vectors, label = lakes.archive(PEOPLE, EACH, seed=3)
     people = lakes.make(tmp_path / "lake", vectors)
-    cluster(people, threshold=0.8)
+    cluster(people, threshold=0.72)
     truth = {lakes.face_id(f"f{i}"): int(one) for i, one in enumerate(label)}
     return people, truth
 
@@ -105,7 +105,7 @@ def test_answers_lead_to_the_truth(torn):
 def test_they_last_through_clustering(torn):
     people, truth = torn
     review(people, truth)
-    cluster(people, "again", threshold=0.8)
+    cluster(people, "again", threshold=0.72)
     assert {faces for faces, _ in groups(people)} == true_groups(truth)
     assert queue_of(people).next(1) == []
 
@@ -212,7 +212,6 @@ def test_an_undo_restores_who_is_who(torn, choices):
             done = answer(queue, question, "yes", chosen)
         else:
             done = answer(queue, question, "no")
-        assert groups(people) != before or not choice % 3
         undo(people, done.correction.constraint_id)
         assert groups(people) == before
         queue.refresh(view(people))
