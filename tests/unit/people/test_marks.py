@@ -315,9 +315,11 @@ def test_moved_gone_and_back(people, marker, photo, tmp_path):
     assert faces_of(people, image)[face]["uri"] == place.uri
     assert marker.restore().made == 0
     park(lake, {image}, datetime.now(UTC))
+    assert view(people).called("Ann") == []  # as people are whose photos are all gone
     assert marker.restore().made == 0
     assert is_sound(people)
     bring_back(lake, {image: place})
+    assert len(view(people).called("Ann")) == 1
     assert face in faces_of(people, image)
     assert is_sound(people)
 
