@@ -1,6 +1,7 @@
 """Names that other programs wrote into the photos themselves."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +37,14 @@ class Embedded:
 
 def embedded_in(data: bytes) -> Embedded:
     """Return what the packets of an image file say of faces; whatever the bytes are."""
+    return _said(packets(data))
+
+
+def _said(found_packets: Iterable[bytes]) -> Embedded:
     regions: list[Region] = []
     applied: tuple[float, float] | None = None
     unnamed, damaged = 0, False
-    for packet in packets(data):
+    for packet in found_packets:
         try:
             found = parse(packet)
         except ConfigError:
@@ -67,8 +72,13 @@ def import_embedded(people: People, marker: Marker, taking: Taking) -> ImportRes
             if row["error"] is None and row["width"] and row["format"] in FORMATS]  # fmt: skip
     found, result = Found({row["image_id"]: row for row in rows}), ImportResult()
 
+    # The tree of a packet may take twenty times its size: one at a time, whatever strangers send.
+    parsing = threading.Lock()
+
     def read(_: Mapping[str, Any], data: bytes) -> Embedded:
-        return embedded_in(data)
+        inside = packets(data)
+        with parsing:
+            return _said(inside)
 
     step = "reading names in photos"
     for done, (row, embedded, _) in enumerate(marker.originals.try_bytes(rows, read), start=1):

@@ -341,3 +341,25 @@ def test_camera_raw(tmp_path):
     (tmp_path / "photo.tif").rename(path)
     exiftool(path, "-DNGVersion=1.4.0.0", regions_for(("Zoe", 0.5, 0.25, 0.25, 0.3)))
     assert [one.name for one in embedded_in(path.read_bytes()).regions] == ["Zoe"]
+
+
+def test_a_photo_of_more_faces_than_there_can_be(people, marker, photos, tmp_path):
+    many = [Region(f"P{k}", 0.5, 0.5, 0.2, 0.2) for k in range(1001)]
+    assert embedded_in(files.tiff(packet(many, FRAME))).damaged
+    assert len(embedded_in(files.tiff(packet(many[:1000], FRAME))).regions) == 1000
+    big = Frame(4000, 4000)
+    grid = [Region(f"P{x}-{y}", x / 30, y / 30, 0.01, 0.01)
+            for x in range(1, 29) for y in range(1, 29)]  # fmt: skip
+    data = files.png(packet(grid, big))
+    place = tmp_path / "grid.png"
+    place.write_bytes(data)
+    lake = people.lake
+    row = {"image_id": "a" * 32, "uri": str(place), "shard": "", "bytes": len(data), "width": 4000,
+           "height": 4000, "faces": 0, "format": "PNG", "run_id": "r",
+           "sha256": hashlib.sha256(data).hexdigest()}  # fmt: skip
+    lake.publish_part(pa.Table.from_pylist([row], schema.IMAGES),
+                      schema.faces_schema(128).empty_table())  # fmt: skip
+    result = taken(people, marker)
+    assert (result.marked, result.made) == (500, 0)  # it is no picture: 1 x 1 pixels without data
+    assert result.skipped["regions on photos that have 500 marks"] == len(grid) - 500
+    assert check(lake).findings == []
