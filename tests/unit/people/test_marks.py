@@ -490,3 +490,16 @@ def test_the_detector_is_measured_without_marks(people, marker, photo, tmp_path)
     report = Lake(people.lake.folder.url).evaluate_detection(tmp_path / "boxes.csv")
     assert report.result["faces"] == 1
     assert report.result["boxes"] == 1
+
+
+def test_copies_and_the_index_of_vectors_stay_current(people, marker, photo, tmp_path):
+    url = people.lake.folder.url
+    assert main(["dedupe", url]) == 0
+    lake = Lake(url)
+    decided = lake.decision()
+    face = marker.mark(photo["image_id"], BOX).faces[0]
+    assert lake.copies() == []  # it would refuse a lake that has changed since
+    assert lake.decision() == decided
+    assert lake.search(face_id=face, top=1).matches
+    assert main(["report", url, "--output", str(tmp_path / "report")]) == 0
+    assert main(["people", url, "export", "--xmp", str(tmp_path / "out")]) == 0
