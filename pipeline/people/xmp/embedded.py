@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.imaging.packets import packets
 from pipeline.people.marks.marker import Marker
 from pipeline.people.store import People
+from pipeline.people.view import view
 from pipeline.people.xmp.reader import parse
 from pipeline.people.xmp.regions import Region
 from pipeline.people.xmp.taking import PHOTO, Found, ImportResult, Taking, take_over
@@ -66,7 +67,12 @@ def import_embedded(people: People, marker: Marker, taking: Taking) -> ImportRes
         people: who gets the names.
         marker: marks faces; its originals are read.
         taking: how; its `marker` is this one.
+
+    Raises:
+        ConfigError: nobody has clustered this lake yet.
+        LakeBusyError: another run is at work.
     """
+    view(people)  # before every photo is read for nothing
     table = people.lake.read("images", [*PHOTO, "shard", "format", "error"])
     rows = [row for row in table.to_pylist()
             if row["error"] is None and row["width"] and row["format"] in FORMATS]  # fmt: skip

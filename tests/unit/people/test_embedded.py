@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.commands.main import main
 from pipeline.config import DecodeConfig
+from pipeline.errors import ConfigError
 from pipeline.imaging.decode import decode
 from pipeline.imaging.packets import packets
 from pipeline.lake import schema
@@ -225,6 +226,15 @@ def test_from_the_command_line_and_the_library(people, photos, capsys):
     assert main(["people", url, "import"]) == 2
     assert main(["people", url, "import", "x.csv", "--embedded"]) == 2
     assert len(view(people).called("Bea")) == 1
+
+
+def test_a_lake_without_people(tmp_path):
+    people = review_lake(tmp_path, people=3, each=4, cluster=False)
+    with Originals() as originals, Marker(people, originals, FakeModels()) as marker:
+        with pytest.raises(ConfigError, match="no people yet"):
+            taken(people, marker)
+        photo = people.lake.read("images", ["image_id"])["image_id"][0].as_py()
+        assert schema.is_marked(marker.mark(photo, ELSEWHERE).faces[0])
 
 
 def test_photos_in_archives(people, marker, tmp_path):
