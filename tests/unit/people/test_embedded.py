@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,9 +34,10 @@ from pipeline.people.xmp.regions import Frame, Region
 from pipeline.people.xmp.sidecars import import_sidecars
 from pipeline.people.xmp.taking import KEPT, Taking
 from pipeline.sources.originals import Originals
+from pipeline.storage.folder import Folder
 from tests.support import packets as files
 from tests.support.review_lakes import jpeg, review_lake
-from tests.unit.people.test_marks import FakeModels, forget
+from tests.unit.people.test_marks import FakeModels, Killed, dying, forget
 
 needs_exiftool = pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not here")
 FRAME = Frame(120, 100)
@@ -373,3 +375,36 @@ def test_a_photo_of_more_faces_than_there_can_be(people, marker, photos, tmp_pat
     assert (result.marked, result.made) == (500, 0)  # it is no picture: 1 x 1 pixels without data
     assert result.skipped["regions on photos that have 500 marks"] == len(grid) - 500
     assert check(lake).findings == []
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_an_import_that_is_killed_is_finished_by_the_next_run(people, marker, photos, number):
+    embed(people, photos[0], region("Ann", DETECTED), region("Bea", ELSEWHERE))
+    embed(people, photos[5], region("Bea", ELSEWHERE))
+    with pytest.MonkeyPatch.context() as patch:
+        writes = {"left": number}
+        for name in ("publish", "create", "remove"):
+            patch.setattr(Folder, name, dying(getattr(Folder, name), writes, before=False))
+        with pytest.raises(Killed):
+            taken(people, marker)
+    if people.lake.folder.exists("run.lock"):
+        people.lake.folder.remove("run.lock")
+    said = people.constraints()
+    marker.restore()
+    assert check(people.lake).findings == []
+    again = taken(people, marker)
+    assert (again.marked == 0) == bool(said)
+    assert len(view(people).called("Bea")) == len(view(people).called("Ann")) == 1
+    assert all(face_at(people, photos[at], ELSEWHERE) for at in (0, 5))
+    assert check(people.lake).findings == []
+
+
+def test_photos_at_urls(people, marker):
+    before = jpeg(600)
+    data = before[:2] + files.segment(0xE1, files.XMP_NAME + xmp(region("Ann", ELSEWHERE)))
+    data += before[2:]
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/photos/a.jpg", data)
+    add(people, [("memory://photos/a.jpg", data)])
+    result = taken(people, marker)
+    assert (result.sidecars, result.marked, result.made) == (1, 1, 1)
