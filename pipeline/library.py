@@ -24,6 +24,7 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.config import IndexConfig
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
+from pipeline.errors import StorageError
 from pipeline.evaluation import settings as evaluation
 from pipeline.executor.index import Indexed
 from pipeline.executor.index import index as index_lake
@@ -147,7 +148,10 @@ def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
             outcome = index_lake(config, lake, run_id, watch, follow)
             if not outcome.interrupted:
                 weights = WeightStore.at(config.weights_dir, config.weights_url)
-                restore_marks(lake, run_id, config.embedder, weights)
+                try:
+                    restore_marks(lake, run_id, config.embedder, weights)
+                except StorageError as error:  # what was indexed is there; `cluster` says it again
+                    logger.warning("marked faces could not be looked after: %s", error)
             return outcome
     finally:
         lake.folder.remove_if_empty()

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands import options as opt
 from pipeline.commands.output import Terminal, tell
@@ -13,9 +13,10 @@ from pipeline.errors import ConfigError
 from pipeline.people.names import exported, import_names
 from pipeline.people.table import PeopleTable, note
 from pipeline.people.xmp.places import ENDING
-from pipeline.people.xmp.sidecars import export_sidecars
-from pipeline.people.xmp.taking import ImportResult
 from pipeline.storage.folder import split_file, visible
+
+if TYPE_CHECKING:
+    from pipeline.people.xmp.taking import ImportResult
 
 
 def add_parsers(
@@ -70,6 +71,9 @@ def _export(people: PeopleTable, options: argparse.Namespace) -> None:
     if options.xmp or options.beside:
         if (options.file is None) != options.beside:
             raise ConfigError("Give either a folder for the sidecars or --beside")
+        # It marks faces on import, and so knows decoders: not for every start.
+        from pipeline.people.xmp.sidecars import export_sidecars
+
         written = export_sidecars(
             people.store, options.file, options.naming, options.replace, opt.storage_of(options)
         )
@@ -111,7 +115,7 @@ def _import(people: PeopleTable, options: argparse.Namespace) -> None:
         tell(f"{imported.unknown:,} faces of the file are not in the clusters of this lake")
 
 
-def _show_imported(result: ImportResult, of: str) -> None:
+def _show_imported(result: "ImportResult", of: str) -> None:
     names, faces = (result.imported.names, result.imported.faces) if result.imported else (0, 0)
     tell(f"{names:,} names given to {faces:,} faces, from {result.sidecars:,} {of}")
     if result.marked:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -49,6 +51,13 @@ class FaceDetector:
         self.config = config or DetectConfig()
         weights = {path.stem: read_checkpoint(path) for path in paths}
         self._mtcnn = cascade(weights, self.config, device)
+
+    def lenient(self, thresholds: tuple[float, float, float]) -> "FaceDetector":
+        """Return this detector with other thresholds; it shares the networks."""
+        other = copy(self)
+        other._mtcnn = copy(self._mtcnn)
+        other._mtcnn.config = other.config = replace(self.config, thresholds=thresholds)
+        return other
 
     @overload
     def detect(self, images: ImageLike) -> Detections: ...

@@ -6,6 +6,7 @@ files of their own, written once and never again: clustering does not touch them
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -51,6 +52,8 @@ class People:
         )
         # A file of corrections is written once: a store that lives long reads each one once.
         self._files: dict[tuple[str, int], list[Constraint]] = {}
+        # What `on_photos_here` was asked last, of which parts, and its answer.
+        self._here: tuple[Any, frozenset[str]] = (None, frozenset())
 
     def append(self, rows: Sequence[Constraint]) -> None:
         """Write corrections made together, in order, as one new file.
@@ -89,6 +92,18 @@ class People:
                             strict=True))  # fmt: skip
         self._files = {file: read[file] if file in read else self._files[file] for file in files}
         return {name: rows for (name, _), rows in self._files.items()}
+
+    def on_photos_here(self, faces: AbstractSet[str]) -> frozenset[str]:
+        """Return those of some faces whose photos are in the lake, rather than gone."""
+        if not faces:
+            return frozenset()
+        asked = frozenset(faces), self.lake.folder.child("images").files()
+        if self._here[0] != asked:
+            images = {schema.image_of(face) for face in faces}
+            where = pc.field("image_id").isin(pa.array(sorted(images), pa.string()))
+            here = set(self.lake.read("images", ["image_id"], where)["image_id"].to_pylist())
+            self._here = asked, frozenset(f for f in faces if schema.image_of(f) in here)
+        return self._here[1]
 
     def current(self) -> dict[str, Any] | None:
         """Return what is known of the current generation; see `Generations.current`."""

@@ -155,7 +155,7 @@ def view(store: People) -> View:
     former: dict[str, str | None] = (
         dict(zip(*rows.to_pydict().values(), strict=True)) if rows is not None else {}
     )
-    marked = corrections.marked - former.keys()
+    marked = store.on_photos_here(corrections.marked - former.keys())
     former |= dict.fromkeys(marked)
     people = store.people(SHOWN)
     owners = _owners(corrections, former)

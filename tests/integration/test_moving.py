@@ -112,3 +112,36 @@ def test_whoever_is_forgotten_is_forgotten_in_photos_that_are_gone(cluster, tmp_
     assert lake.forget(image=OBAMA, prove=True).proof.findings == []
     assert len(lake.images) == 2
     assert lake.check().findings == []
+
+
+def test_a_marked_face_stays_with_its_photo(cluster, tmp_path) -> None:
+    archive, folder, cat = tmp_path / "p", tmp_path / "lake", "cat-no-face.png"
+    archive.mkdir()
+    for name in (cat, OBAMA, BIDEN):
+        shutil.copy(EXAMPLES / name, archive)
+    assert index(archive, "--output", folder) == 0
+    lake = Lake(folder)
+    lake.cluster()
+    face = lake.people.mark(cat, (100, 50, 200, 150), name="Tom").faces[0]
+    with Image.open(archive / cat) as picture:
+        smaller = picture.convert("RGB").reduce(2)
+    smaller.save(archive / cat)
+    (archive / BIDEN).rename(archive / "moved.jpg")
+    assert index(archive, "--output", folder) == 0
+    (row,) = lake.faces.to_arrow(["uri", "box"], pc.field("face_id") == face).to_pylist()
+    assert row["uri"].endswith(cat)
+    assert row["box"] == pytest.approx([50, 25, 100, 75], abs=0.5)
+    assert lake.check().findings == []
+    lake.cluster()
+    assert names(lake)["Tom"] == {cat}
+    (archive / cat).unlink()
+    assert index(archive, "--output", folder) == 0
+    assert lake.people.now().called("Tom") == []
+    smaller.save(archive / cat)
+    assert index(archive, "--output", folder) == 0
+    lake.cluster()
+    assert names(lake)["Tom"] == {cat}
+    lake.forget(person="Tom")
+    assert index(archive, "--output", folder, "--retry-errors", "all") == 0
+    assert len(lake.faces.to_arrow(["face_id"], pc.field("face_id") == face)) == 0
+    assert lake.check().findings == []

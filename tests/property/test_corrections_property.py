@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from pipeline.people.constraints import name_key
-from pipeline.people.constraints import MARK
+from pipeline.people.constraints import MARK, name_key
 from pipeline.people.corrections import KINDS, Constraint, Corrections, resolve
 
 FAST = settings(max_examples=100, deadline=None)

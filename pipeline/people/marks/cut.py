@@ -19,6 +19,9 @@ from pipeline.stages.detect import measured
 # What is searched around a box, in its sides, and how large the box is made for it: the detector
 # missed the face in the whole photo, and finds more in a larger picture of it.
 MARGIN, FACE_SIDE, MOST_ENLARGED = 0.75, 160, 4.0
+# Where it finds nothing in that either, it looks again with these thresholds: a person says that
+# there is a face, and landmarks that are about right align it better than the box alone.
+LENIENT = (0.4, 0.3, 0.2)
 # People draw boxes of other sizes around one face: tight, or with hair.
 LEAST_IOU = 0.25
 # Where landmarks mostly lie in a box, as shares of its sides: the medians of the faces of
@@ -77,13 +80,15 @@ def find(pixels: Pixels, box: Floats32, turn: int, detector: FaceDetector) -> De
     upright = np.ascontiguousarray(
         geometry.turned(np.asarray(region.resize(size, Image.Resampling.BICUBIC)), turn)
     )
-    turned = detector.detect(upright).turned(-turn, *upright.shape[:2])
-    seen = turned.enlarged(1 / enlarged)
     corner = np.array([x1, y1], np.float32)
-    seen = replace(seen, boxes=seen.boxes + np.tile(corner, 2), landmarks=seen.landmarks + corner)
-    overlaps: Floats32 = geometry.iou(box[None], seen.boxes)[0]
-    if len(seen) and overlaps.max() >= LEAST_IOU:
-        return seen.take(np.array([int(np.argmax(overlaps))]))
+    for looking in (detector, detector.lenient(LENIENT)):
+        turned = looking.detect(upright).turned(-turn, *upright.shape[:2])
+        seen = turned.enlarged(1 / enlarged)
+        boxes, landmarks = seen.boxes + np.tile(corner, 2), seen.landmarks + corner
+        overlaps: Floats32 = geometry.iou(box[None], boxes)[0]
+        if len(seen) and overlaps.max() >= LEAST_IOU:
+            best = np.array([int(np.argmax(overlaps))])
+            return replace(seen, boxes=boxes, landmarks=landmarks).take(best)
     return _by_box(box, turn, height, width)
 
 

@@ -153,7 +153,7 @@ class Marker:
                 tell(len(made))
                 return made
             except FacelakeError as error:  # the run that restores must not fail for it
-                logger.warning("a marked face is missing until its photo can be read: %s", error)
+                logger.info("a marked face is missing until its photo can be read: %s", error)
                 return {}
 
         return settle(self.people, make, run_id=run_id)

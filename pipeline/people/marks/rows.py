@@ -7,6 +7,7 @@ is of before; for photos that the log has marks of, it is set right the next tim
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.people.constraints import MARK
 from pipeline.people.corrections import resolve
 from pipeline.people.marks.mark import Mark, marks_of, overlapped
-from pipeline.people.store import People
+from pipeline.people.store import People, corrected_faces
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +77,11 @@ def settle(
     tables = {table: lake.folder.child(table) for table in ("images", "faces")}
     before = {table: folder.files() for table, folder in tables.items()}
 
+    spoken = corrected_faces(lake)
     results: list[Settled] = []  # parts are settled in threads
 
     def one(name: str, ids: Sequence[str]) -> None:
-        part = _Part(lake, name, {image: by_image[image] for image in ids})
+        part = _Part(lake, name, {image: by_image[image] for image in ids}, spoken)
         part.settle(make, run_id)
         results.append(part.result)
 
@@ -108,11 +110,12 @@ def _by_image(people: People, images: Sequence[str] | None) -> dict[str, _Marks]
 
 @dataclass
 class _Part:
-    """A part, and the marks of its images."""
+    """A part, the marks of its images, and which faces corrections speak of."""
 
     lake: LakeStore
     name: str
     marks: Mapping[str, _Marks]
+    spoken: AbstractSet[str]
     result: Settled = field(default_factory=Settled)
 
     def settle(self, make: Make | None, run_id: str) -> None:
@@ -147,7 +150,8 @@ class _Part:
                 if mark is None or _is_of(mark, there[face], photo):
                     drop.add(face)
                 else:  # since then it was found by the detector, and stays as its face
-                    names[face] = _free(image, there)
+                    own = {one for one in self.spoken if schema.image_of(one) == image}
+                    names[face] = _free(image, {*there, *names.values(), *own})
             rows += self._missing(photo, there, names, make)
         if not (rows or drop or names):
             return faces
@@ -174,7 +178,7 @@ class _Part:
             if face in there:
                 continue
             box = mark.on(*size)
-            free = [one for one in there if not schema.is_marked(one) and one not in names]
+            free = [one for one in there if one not in self.spoken and one not in names]
             found = None if box is None else overlapped(box, [there[one] for one in free])
             if found is not None:
                 names[free[found]] = face
@@ -209,6 +213,7 @@ def _is_of(mark: Mark, box: Sequence[float], photo: Mapping[str, Any]) -> bool:
     return own is None or max(abs(a - b) for a, b in zip(own, box, strict=True)) < 1
 
 
-def _free(image_id: str, faces: Mapping[str, Any]) -> str:
+def _free(image_id: str, faces: AbstractSet[str]) -> str:
+    """Return an id of a detected face that none of `faces`, of one image or others, has."""
     ranks = [schema.rank_of(face) for face in faces if not schema.is_marked(face)]
     return schema.face_id_of(image_id, max(ranks, default=-1) + 1)

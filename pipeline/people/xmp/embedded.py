@@ -1,6 +1,7 @@
 """Names that other programs wrote into the photos themselves."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.imaging.packets import packets
 from pipeline.people.marks.marker import Marker
 from pipeline.people.store import People
+from pipeline.people.view import view
 from pipeline.people.xmp.reader import parse
 from pipeline.people.xmp.regions import Region
 from pipeline.people.xmp.taking import PHOTO, Found, ImportResult, Taking, take_over
@@ -36,10 +38,14 @@ class Embedded:
 
 def embedded_in(data: bytes) -> Embedded:
     """Return what the packets of an image file say of faces; whatever the bytes are."""
+    return _said(packets(data))
+
+
+def _said(found_packets: Iterable[bytes]) -> Embedded:
     regions: list[Region] = []
     applied: tuple[float, float] | None = None
     unnamed, damaged = 0, False
-    for packet in packets(data):
+    for packet in found_packets:
         try:
             found = parse(packet)
         except ConfigError:
@@ -61,14 +67,24 @@ def import_embedded(people: People, marker: Marker, taking: Taking) -> ImportRes
         people: who gets the names.
         marker: marks faces; its originals are read.
         taking: how; its `marker` is this one.
+
+    Raises:
+        ConfigError: nobody has clustered this lake yet.
+        LakeBusyError: another run is at work.
     """
+    view(people)  # before every photo is read for nothing
     table = people.lake.read("images", [*PHOTO, "shard", "format", "error"])
     rows = [row for row in table.to_pylist()
             if row["error"] is None and row["width"] and row["format"] in FORMATS]  # fmt: skip
     found, result = Found({row["image_id"]: row for row in rows}), ImportResult()
 
+    # The tree of a packet may take twenty times its size: one at a time, whatever strangers send.
+    parsing = threading.Lock()
+
     def read(_: Mapping[str, Any], data: bytes) -> Embedded:
-        return embedded_in(data)
+        inside = packets(data)
+        with parsing:
+            return _said(inside)
 
     step = "reading names in photos"
     for done, (row, embedded, _) in enumerate(marker.originals.try_bytes(rows, read), start=1):

@@ -8,6 +8,7 @@ import hashlib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pipeline.errors import ConfigError
 from pipeline.people.xmp.regions import Region
@@ -17,6 +18,8 @@ LARGEST_BYTES = 16 << 20
 # Regions lie about ten levels deep. Python's recursion ends at a thousand, and a file of 200 KB
 # can have many thousands.
 DEEPEST = 100
+# More faces than any photo shows; each is compared with all others.
+MOST_FACES = 1_000
 SPACES = {
     "x": "adobe:ns:meta/",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -142,17 +145,26 @@ def parse(data: bytes) -> Sidecar:
         w, h = (_number(size.get(q(f"stDim:{side}"))) for side in "wh")
         applied = (w, h) if w and h else applied
         faces += [face_of(item, applied) for item in items(fields)]
+        if len(faces) > MOST_FACES:
+            raise _too_many_faces()
         unnamed += sum(is_unnamed(item) for item in items(fields))
     written = {li.text or "" for element in _found(root, WRITTEN) for li in element.iter(LI)}
     regions = tuple(region for region in faces if region is not None)
     foreign = tuple(region for region in regions if region_mark(region) not in written)
-    more = [one for one in microsoft_regions(root) if not any(map(one.is_like, regions))]
+    others = list(islice(microsoft_regions(root), MOST_FACES + 1))
+    if len(others) > MOST_FACES:
+        raise _too_many_faces()
+    more = [one for one in others if not any(map(one.is_like, regions))]
     return Sidecar(
         root, (*regions, *more), foreign,
         any_foreign=bool(foreign) or None in faces, applied=applied,
         made_by_facelake=(root.get(TOOL) or "").startswith(TOOLKIT), written=frozenset(written),
         unnamed=unnamed,
     )  # fmt: skip
+
+
+def _too_many_faces() -> ConfigError:
+    return ConfigError(f"it has more than {MOST_FACES:,} regions, which no photo shows")
 
 
 def region_mark(region: Region) -> str:

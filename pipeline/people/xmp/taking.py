@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
+from pipeline.lake.schema import image_of
 from pipeline.lake.tombstones import Forgotten
 from pipeline.people.actions import checked_name
-from pipeline.people.constraints import name_key, same_name
+from pipeline.people.constraints import MARK, name_key, same_name
 from pipeline.people.corrections import Corrections, resolve
 from pipeline.people.log import append
 from pipeline.people.marks.mark import Box, Mark, marks_of, overlapped
@@ -25,6 +26,8 @@ from pipeline.people.xmp.regions import Frame, Region, matched
 # Columns of photos that regions are taken over for; `frame_of` needs the last three.
 PHOTO = ["image_id", "uri", "sha256", "pixels_sha256", "width", "height", "orientation"]
 BATCH = 5_000
+# New and former marks of one photo; `schema.MOST_MARKED` is the end, forgotten ones included.
+MOST_MARKS = 500
 KEPT = "faces that have another name in the lake, which stays: use --replace"
 
 
@@ -152,7 +155,8 @@ class _Match:
         self._names = dict(zip(*named.values(), strict=True))
         self._withdrawn: dict[str, list[Mark]] = defaultdict(list)
         for face, mark in marks_of(rows, self._corrections.withdrawn).items():
-            self._withdrawn[face.rpartition("-")[0]].append(mark)
+            self._withdrawn[image_of(face)].append(mark)
+        self._ever = Counter(image_of(row.faces[0]) for row in rows if row.kind == MARK)
         self._forgotten: Forgotten = people.lake.forgotten()
 
     def add(self, regions: Mapping[str, Sequence[tuple[str, Box]]], found: Found) -> None:
@@ -209,6 +213,8 @@ class _Match:
             self._skip("regions where the lake has no face")
         elif min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < LEAST_PX:
             self._skip(f"regions where the lake has no face, of less than {LEAST_PX} pixels")
+        elif self._ever[image] >= MOST_MARKS:
+            self._skip(f"regions on photos that have {MOST_MARKS} marks")
         elif self._is_taken_back(photo, clipped):
             self._skip("regions whose mark was taken back")
         elif self._is_forgotten(photo, clipped):
@@ -219,6 +225,7 @@ class _Match:
                 self._skip("regions that lie on another one's face")
                 return
             x1, y1, x2, y2 = clipped
+            self._ever[image] += 1
             mark = Mark((x1, y1, x2, y2), width, height, "region")
             self.marks.setdefault(image, []).append((name, mark))
 

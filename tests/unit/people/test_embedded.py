@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pipeline.commands.main import main
 from pipeline.config import DecodeConfig
+from pipeline.errors import ConfigError
 from pipeline.imaging.decode import decode
 from pipeline.imaging.packets import packets
 from pipeline.lake import schema
@@ -32,9 +34,10 @@ from pipeline.people.xmp.regions import Frame, Region
 from pipeline.people.xmp.sidecars import import_sidecars
 from pipeline.people.xmp.taking import KEPT, Taking
 from pipeline.sources.originals import Originals
+from pipeline.storage.folder import Folder
 from tests.support import packets as files
 from tests.support.review_lakes import jpeg, review_lake
-from tests.unit.people.test_marks import FakeModels, forget
+from tests.unit.people.test_marks import FakeModels, Killed, dying, forget
 
 needs_exiftool = pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not here")
 FRAME = Frame(120, 100)
@@ -227,6 +230,15 @@ def test_from_the_command_line_and_the_library(people, photos, capsys):
     assert len(view(people).called("Bea")) == 1
 
 
+def test_a_lake_without_people(tmp_path):
+    people = review_lake(tmp_path, people=3, each=4, cluster=False)
+    with Originals() as originals, Marker(people, originals, FakeModels()) as marker:
+        with pytest.raises(ConfigError, match="no people yet"):
+            taken(people, marker)
+        photo = people.lake.read("images", ["image_id"])["image_id"][0].as_py()
+        assert schema.is_marked(marker.mark(photo, ELSEWHERE).faces[0])
+
+
 def test_photos_in_archives(people, marker, tmp_path):
     before = jpeg(500)
     data = before[:2] + files.segment(0xE1, files.XMP_NAME + xmp(region("Ann", ELSEWHERE)))
@@ -341,3 +353,58 @@ def test_camera_raw(tmp_path):
     (tmp_path / "photo.tif").rename(path)
     exiftool(path, "-DNGVersion=1.4.0.0", regions_for(("Zoe", 0.5, 0.25, 0.25, 0.3)))
     assert [one.name for one in embedded_in(path.read_bytes()).regions] == ["Zoe"]
+
+
+def test_a_photo_of_more_faces_than_there_can_be(people, marker, photos, tmp_path):
+    many = [Region(f"P{k}", 0.5, 0.5, 0.2, 0.2) for k in range(1001)]
+    assert embedded_in(files.tiff(packet(many, FRAME))).damaged
+    assert len(embedded_in(files.tiff(packet(many[:1000], FRAME))).regions) == 1000
+    big = Frame(4000, 4000)
+    grid = [Region(f"P{x}-{y}", x / 30, y / 30, 0.01, 0.01)
+            for x in range(1, 29) for y in range(1, 29)]  # fmt: skip
+    data = files.png(packet(grid, big))
+    place = tmp_path / "grid.png"
+    place.write_bytes(data)
+    lake = people.lake
+    row = {"image_id": "a" * 32, "uri": str(place), "shard": "", "bytes": len(data), "width": 4000,
+           "height": 4000, "faces": 0, "format": "PNG", "run_id": "r",
+           "sha256": hashlib.sha256(data).hexdigest()}  # fmt: skip
+    lake.publish_part(pa.Table.from_pylist([row], schema.IMAGES),
+                      schema.faces_schema(128).empty_table())  # fmt: skip
+    result = taken(people, marker)
+    assert (result.marked, result.made) == (500, 0)  # it is no picture: 1 x 1 pixels without data
+    assert result.skipped["regions on photos that have 500 marks"] == len(grid) - 500
+    assert check(lake).findings == []
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_an_import_that_is_killed_is_finished_by_the_next_run(people, marker, photos, number):
+    embed(people, photos[0], region("Ann", DETECTED), region("Bea", ELSEWHERE))
+    embed(people, photos[5], region("Bea", ELSEWHERE))
+    with pytest.MonkeyPatch.context() as patch:
+        writes = {"left": number}
+        for name in ("publish", "create", "remove"):
+            patch.setattr(Folder, name, dying(getattr(Folder, name), writes, before=False))
+        with pytest.raises(Killed):
+            taken(people, marker)
+    if people.lake.folder.exists("run.lock"):
+        people.lake.folder.remove("run.lock")
+    said = people.constraints()
+    marker.restore()
+    assert check(people.lake).findings == []
+    again = taken(people, marker)
+    assert (again.marked == 0) == bool(said)
+    assert len(view(people).called("Bea")) == len(view(people).called("Ann")) == 1
+    assert all(face_at(people, photos[at], ELSEWHERE) for at in (0, 5))
+    assert check(people.lake).findings == []
+
+
+def test_photos_at_urls(people, marker):
+    before = jpeg(600)
+    data = before[:2] + files.segment(0xE1, files.XMP_NAME + xmp(region("Ann", ELSEWHERE)))
+    data += before[2:]
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/photos/a.jpg", data)
+    add(people, [("memory://photos/a.jpg", data)])
+    result = taken(people, marker)
+    assert (result.sidecars, result.marked, result.made) == (1, 1, 1)

@@ -42,6 +42,9 @@ DETECTED = (30.0, 20.0, 80.0, 80.0)
 class Detector:
     """Sees no face anywhere, or the one in a box."""
 
+    def lenient(self, _):
+        return self
+
     def detect(self, _):
         return Detections.none()
 
@@ -315,9 +318,11 @@ def test_moved_gone_and_back(people, marker, photo, tmp_path):
     assert faces_of(people, image)[face]["uri"] == place.uri
     assert marker.restore().made == 0
     park(lake, {image}, datetime.now(UTC))
+    assert view(people).called("Ann") == []  # as people are whose photos are all gone
     assert marker.restore().made == 0
     assert is_sound(people)
     bring_back(lake, {image: place})
+    assert len(view(people).called("Ann")) == 1
     assert face in faces_of(people, image)
     assert is_sound(people)
 
@@ -488,3 +493,37 @@ def test_the_detector_is_measured_without_marks(people, marker, photo, tmp_path)
     report = Lake(people.lake.folder.url).evaluate_detection(tmp_path / "boxes.csv")
     assert report.result["faces"] == 1
     assert report.result["boxes"] == 1
+
+
+def test_copies_and_the_index_of_vectors_stay_current(people, marker, photo, tmp_path):
+    url = people.lake.folder.url
+    assert main(["dedupe", url]) == 0
+    lake = Lake(url)
+    decided = lake.decision()
+    face = marker.mark(photo["image_id"], BOX).faces[0]
+    assert lake.copies() == []  # it would refuse a lake that has changed since
+    assert lake.decision() == decided
+    assert lake.search(face_id=face, top=1).matches
+    assert main(["report", url, "--output", str(tmp_path / "report")]) == 0
+    assert main(["people", url, "export", "--xmp", str(tmp_path / "out")]) == 0
+
+
+def test_a_face_that_is_hardly_seen_gets_landmarks_from_a_second_look():
+    pixels = np.asarray(Image.open(PHOTOS / "obama-2012-closeup.jpg").convert("RGB"))
+    detector = load_detector("mtcnn")
+    box = detector.detect(pixels).boxes[0]
+
+    class Strict:
+        """Sees nothing by itself."""
+
+        def detect(self, _):
+            return Detections.none()
+
+        def lenient(self, thresholds):
+            return detector.lenient(thresholds)
+
+    face = find(pixels, box, 0, Strict())
+    assert face.scores[0] > 0
+    assert detector.config.thresholds == (0.6, 0.7, 0.7)
+    nothing = np.zeros_like(pixels)
+    assert find(nothing, box, 0, detector).scores[0] == 0
