@@ -14,7 +14,7 @@ from pipeline.clustering.questions.persons import NOBODY, Persons
 from pipeline.clustering.questions.question import Kind
 
 # Pictures of a batch, and persons to choose from: what fits a screen.
-MOST_TOGETHER, MOST_CHOICES = 24, 24
+MOST_TOGETHER, MOST_CHOICES = 24, 40
 # Looking at somebody, in clicks.
 LOOK = 0.04
 # Less likely ones are not asked about together.

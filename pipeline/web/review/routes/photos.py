@@ -134,6 +134,8 @@ def packed(request: Request, person_id: PersonId, want: Want) -> Response:
     """Send the original photos of a person as one zip file."""
     review = review_of(request)
     snapshot = review.snapshot()
+    if snapshot.view.person(person_id) is None:
+        raise HTTPException(404, "There is no such person any more")
     want = known(snapshot, want)
     shown = gallery(review, snapshot, replace(want, persons=(person_id, *want.persons)))
     rows = review.lookup.photos(shown.ids)
