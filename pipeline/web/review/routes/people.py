@@ -87,6 +87,7 @@ def person(
     return render(
         request, "person.html", display_name(row["name"], person_id), person=row, view=view,
         names=snapshot.names, want=want, shown=shown, items=items, link=whole.query(),
+        photos=len({face["image_id"] for face in snapshot.faces(person_id)}),
         pages=[*want.query(), ("view", view)], with_rows=snapshot.rows(want.persons),
         company=companions(snapshot, shown.ids, whole.persons) if page == 1 else (),
         alike=snapshot.alike(person_id) if page == 1 else (), **at,
