@@ -23,7 +23,7 @@ from pipeline.lake.lock import RunLock
 from pipeline.lake.manifest import configs
 from pipeline.people.actions import anchors, checked_name
 from pipeline.people.constraints import MARK, Constraint
-from pipeline.people.corrections import resolve, undone
+from pipeline.people.corrections import resolve
 from pipeline.people.log import Statement, append, new_id
 from pipeline.people.marks.cut import Models, cut_face
 from pipeline.people.marks.mark import Mark, Source, overlapped
@@ -102,7 +102,7 @@ class Marker:
                 raise ConfigError("Somebody else has marked or rejected this face now; look again")
             face = found or self._new_ids({image_id: 1})[0][0]
             marked = [Statement(MARK, [face], value=mark.value())]
-            first = self._taken_back(face) if found else marked
+            first = [Statement("a-face", [face])] if found else marked
             whose = self._statements([face], person_id, called)
             row = append(self.people, [*first, *whose], note)
             if made is not None:
@@ -228,18 +228,6 @@ class Marker:
         if face not in corrections.rejected:
             raise ConfigError(f"In this box is the face {face} already; correct that one instead")
         return face
-
-    def _taken_back(self, face: str) -> list[Statement]:
-        """Return what takes the rejection of a face back; others that were rejected stay so."""
-        rows = self.people.constraints()
-        gone = undone(rows)
-        statements = []
-        for row in rows:
-            if row.kind == "not-a-face" and face in row.faces and row.constraint_id not in gone:
-                statements.append(Statement("undo", value=row.constraint_id))
-                if others := [one for one in row.faces if one != face]:
-                    statements.append(Statement("not-a-face", others))
-        return statements
 
     def _statements(
         self, faces: Sequence[str], person_id: str | None, called: str | None
