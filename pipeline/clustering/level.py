@@ -123,9 +123,9 @@ class Level:
 
 
 def put_nodes(workspace: Workspace, prefix: str, vectors: Grid, columns: NodeColumns) -> Ints:
-    """Leave nodes that are in memory, in shards, and return the shards' starts."""
+    """Leave nodes that are in memory, in shards, at least one, and return the shards' starts."""
     total = len(vectors)
-    starts = np.array([*range(0, total, SHARD_NODES), total])
+    starts = np.array([*range(0, max(1, total), SHARD_NODES), total])
     for shard, (first, last) in enumerate(pairwise(starts.tolist())):
         part = {name: column[first:last] for name, column in vars(columns).items()}
         put_shard(workspace, prefix, shard, vectors[first:last], NodeColumns(**part))

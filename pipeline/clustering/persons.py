@@ -114,6 +114,8 @@ def members_of(outcome: Outcome) -> dict[int, Ints]:
     rows = np.flatnonzero(outcome.person != NOBODY)
     rows = rows[np.argsort(outcome.person[rows], kind="stable")]
     persons, starts = np.unique(outcome.person[rows], return_index=True)
+    if not len(persons):  # splitting nothing gives one piece
+        return {}
     return dict(zip(persons.tolist(), np.split(rows, starts[1:]), strict=True))
 
 

@@ -121,6 +121,12 @@ class View:
             row["person_id"] = self.assigned.get(row["face_id"], self._now(row["person_id"]))
         return [row for row in rows if row["face_id"] not in self.rejected]
 
+    def of_nobody(self) -> list[str]:
+        """Return the faces that are of nobody yet, rejected ones left out, in order of ids."""
+        rows = self.store.clusters(["face_id"], pc.field("person_id").is_null())
+        faces = {*rows["face_id"].to_pylist(), *self.marked}
+        return sorted(faces - self.assigned.keys() - self.rejected)
+
     def persons_of(self, faces: Iterable[str]) -> dict[str, str | None]:
         """Return the person of each face, None for rejected ones; unknown faces are left out."""
         wanted = list(dict.fromkeys(faces))

@@ -108,6 +108,12 @@ class Snapshot:
                 kept.popitem(last=False)
             return kept[person_id]
 
+    @property
+    def of_nobody(self) -> list[str]:
+        """Faces that are of nobody yet."""
+        faces: list[str] = self._once("nobody", self.view.of_nobody)
+        return faces
+
     def rows(self, person_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return the rows of some persons, in any order."""
         table = self.view.people

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clustering import level, shards
-from pipeline.clustering.algorithms.settings import ClusterConfig
+from pipeline.clustering.algorithms.settings import ClusterConfig, TierConfig
 from pipeline.clustering.run import Run
 from pipeline.commands.main import main
 from pipeline.dedupe.duplicates import TABLE, Duplicates
@@ -324,6 +324,15 @@ def test_one_face_is_one_person(tmp_path):
     vectors, _ = lakes.archive(1, 1)
     people = lakes.make(tmp_path / "lake", vectors)
     assert cluster(people)["people"] == 1
+
+
+def test_faces_that_are_all_too_poor_are_of_nobody(tmp_path):
+    people = lakes.make(tmp_path / "lake", lakes.archive(2, 3)[0])
+    cluster(people, tiers=TierConfig(core_px=5000, attach_px=4000))
+    assert set(lakes.persons(people).values()) == {None}
+    assert len(people.people()) == 0
+    cluster(people)
+    assert len(people.people()) == 2, "and become people when more is allowed"
 
 
 def duplicates_of(people, groups):

@@ -36,8 +36,8 @@ from tests.support.review_lakes import HOSTILE, again, review_lake
 from tests.support.web import Client
 
 TOKEN = "s3cret-of-this-run"
-PAGES = ["/", "/photos", "/rejected", "/me", "/questions", "/questions?kind=who", "/duplicates",
-         "/search", "/history"]  # fmt: skip
+PAGES = ["/", "/photos", "/rejected", "/nobody", "/me", "/questions",
+         "/questions?kind=who", "/duplicates", "/search", "/history"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,25 @@ def test_rejected_faces_come_back(pages):
     assert send(pages, "/rejected", face=own[1]).status_code == 400, "it is none of them any more"
 
 
+def test_faces_of_nobody_are_listed_and_given(tmp_path):
+    review_lake(tmp_path, people=3, each=4, options=("--core-px", "2000", "--attach-px", "1000"))
+    client = next(entered(tmp_path))
+    listed = re.findall(r'data-id="([0-9a-f-]+)"', client.get("/nobody").text)
+    assert len(listed) == 12
+    assert persons(client) == []
+    send(client, "/nobody", face=listed[:3], do="move", to="Ann")
+    send(client, "/nobody", face=listed[3], do="move", to="ann")
+    send(client, "/nobody", face=listed[4:6], do="reject")
+    assert send(client, "/nobody", face=listed[6], do="move", to="").status_code == 400
+    (ann,) = persons(client)
+    assert sorted(faces(client, f"{ann}?view=faces")) == sorted(listed[:4])
+    left = re.findall(r'data-id="([0-9a-f-]+)"', client.get("/nobody").text)
+    assert left == listed[6:]
+    for _ in range(3):
+        send(client, "/undo")
+    assert re.findall(r'data-id="([0-9a-f-]+)"', client.get("/nobody").text) == listed
+
+
 def test_ticks_of_a_page_that_is_older_than_a_change(pages):
     one, two, _ = persons(pages)
     own = faces(pages, f"{one}?view=faces")

@@ -12,9 +12,49 @@ from pipeline.web.review.lookup import ID_DIGITS
 from pipeline.web.review.parting import take_out
 from pipeline.web.review.routes.people import find_person, is_new_name, person_label
 from pipeline.web.review.state import Review
-from pipeline.web.review.web import FaceId, act, form_of, render, review_of
+from pipeline.web.review.web import (
+    FACE_ID,
+    FaceId,
+    Page,
+    act,
+    chosen,
+    form_of,
+    paged,
+    render,
+    review_of,
+)
 
 router = APIRouter()
+FACES_SHOWN = 240
+
+
+@router.get("/nobody")
+def nobody(request: Request, page: Page = 1) -> Response:
+    """List the faces that are of nobody yet: too small, blurred or turned to tell."""
+    snapshot = review_of(request).snapshot()
+    faces = snapshot.of_nobody
+    at = paged(len(faces), page, FACES_SHOWN)
+    shown = faces[at["first"] : at["first"] + FACES_SHOWN]
+    return render(request, "nobody.html", "Faces of nobody", faces=shown, names=snapshot.names,
+                  **at)  # fmt: skip
+
+
+@router.post("/nobody")
+def give(request: Request) -> Response:
+    """Say who faces of nobody are, or that they are no faces."""
+    review, form = review_of(request), form_of(request)
+    ids, note = chosen(form, "face", FACE_ID), f"review: nobody {form.one('do')[:20]}"
+    count = f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    if form.one("do") == "reject":
+        return act(request, lambda: actions.not_a_face(review.people, ids, note),
+                   f"{count} marked as no face")  # fmt: skip
+    text = form.one("to").strip()
+    if is_new_name(review.snapshot(), text):
+        return act(request, lambda: _make_new_person(review, ids, text, note),
+                   f"{count}: a new person, {visible(text)}")  # fmt: skip
+    to = find_person(review.snapshot(), text)
+    return act(request, lambda: actions.move(review.people, ids, to, note),
+               f"{count} moved to {person_label(review.snapshot(), to)}")  # fmt: skip
 
 
 @router.get("/faces/{face_id}")
@@ -59,14 +99,14 @@ def change(request: Request, face_id: FaceId) -> Response:
         if owner is not None:
             return take_out(request, owner, [face_id], to, text if new else None)
         if to is None:
-            return act(request, lambda: _make_new_person(review, face_id, text, note),
+            return act(request, lambda: _make_new_person(review, [face_id], text, note),
                        f"A new person, {visible(text)}")  # fmt: skip
         return act(request, lambda: actions.move(review.people, [face_id], to, note),
                    f"Moved to {person_label(review.snapshot(), to)}")  # fmt: skip
     raise ConfigError("This cannot be done with a face of nobody; say who it is instead")
 
 
-def _make_new_person(review: Review, face_id: str, text: str, note: str) -> Constraint:
-    """Make a face of nobody a new person of this name."""
-    statement = Statement("name", [face_id], (), new_id(), actions.checked_name(text))
+def _make_new_person(review: Review, face_ids: list[str], text: str, note: str) -> Constraint:
+    """Make faces of nobody a new person of this name."""
+    statement = Statement("name", face_ids, (), new_id(), actions.checked_name(text))
     return append(review.people, [statement], note)
