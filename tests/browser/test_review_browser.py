@@ -18,8 +18,8 @@ from tests.support.review_lakes import HOSTILE, again, review_lake
 from tests.support.served import TOKEN, served
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-PAGES = ["/", "/photos", "/questions", "/questions?kind=who", "/duplicates", "/search", "/history",
-         "/rejected", "/me"]  # fmt: skip
+PAGES = ["/", "/photos", "/nobody", "/questions", "/questions?kind=who", "/duplicates",
+         "/search", "/history", "/rejected", "/me"]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 
