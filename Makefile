@@ -1,5 +1,5 @@
 # make demo   set up, index the example photos with the bundled models, find copies, group people, report
-# make test   set up, run all tests
+# make test   set up, run all tests; unit tests that passed on just these files are not run again
 # make check  format, lint, types, import contracts, unit tests
 # make audit  known advisories of the pinned packages, asked of PyPI; a step of each release
 # make bench  speed, parity, accuracy and memory (FACELAKE_DATA names the research photos)
@@ -8,6 +8,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# what was tested is not tested again until a file changes: check and test share the unit tests
+UNIT := $(VENV)/.unit-passed
+FILES := $(shell git ls-files -co --exclude-standard 2>/dev/null || find . -name '*.py' -not -path './.venv/*')
 # unit and browser tests run on all cores, and beside them those that share one Ray, one by one:
 # two jobs at once may take all of its cores for their actors, and wait for each other
 PARALLEL ?= --numprocesses auto --dist worksteal
@@ -40,15 +43,19 @@ test: setup
 tests-with-ray: setup
 	$(BIN)/python -m pytest --durations 10 tests/integration
 
-tests-without: setup
-	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit tests/property tests/browser
+tests-without: $(UNIT)
+	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/property tests/browser
+
+$(UNIT): $(READY) $(wildcard $(FILES))
+	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit
+	touch $@
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PARALLEL) --durations 10 tests/unit
+	$(MAKE) $(UNIT)
 
 # pip-audit stays apart from what it looks at: its own dependencies are none of ours
 audit:
