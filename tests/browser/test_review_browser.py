@@ -49,7 +49,7 @@ def test_what_somebody_says_holds_over_a_restart_and_clustering(tmp_path, enter)
         own_faces = faces(page)
         for box in page.locator(".pick input").all()[:2]:
             box.check()
-        page.get_by_role("button", name="Somebody else").click()
+        page.get_by_role("button", name="somebody new").click()
         says(page, "2 faces taken out")
         expect(page.locator(".tiles > li")).to_have_count(4)
         assert faces(page) == own_faces[2:]

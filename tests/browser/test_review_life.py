@@ -62,7 +62,7 @@ def live(page, base, one, ann, hers):
     page.get_by_label("Frame").fill("88,50,115,90")
     page.get_by_label("Who is it?").fill("Cleo")
     page.get_by_role("button", name="Add this face").click()
-    says(page, "A face was added: Cleo")
+    says(page, "A face was added: Cleo", 90)  # models are loaded first
     page.goto(f"{base}/photos?with=Ann&with=Cleo&without=Bea")
     expect(page.locator(".shots > li[data-photo]")).to_have_count(1)
 

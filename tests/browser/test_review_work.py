@@ -189,7 +189,7 @@ def test_a_face_is_drawn_with_the_mouse_and_by_keys(tmp_path, enter):
         expect(page.get_by_label("Who is it?")).to_be_focused()
         page.keyboard.type("Drawn")
         page.keyboard.press("Enter")
-        says(page, "A face was added: Drawn")
+        says(page, "A face was added: Drawn", 90)  # models are loaded first
         expect(page.locator(".named > li")).to_have_count(2)
         assert "Drawn" in page.locator(".named").inner_text()
 

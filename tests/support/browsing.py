@@ -16,9 +16,9 @@ def status(page):
     return page.locator("#status")
 
 
-def says(page, words):
+def says(page, words, seconds=15):
     """Wait until the status says so: it is filled a moment after the page."""
-    status(page).get_by_text(words).wait_for()
+    status(page).get_by_text(words).wait_for(timeout=1000 * seconds)
 
 
 def press(page, key):

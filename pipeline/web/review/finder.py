@@ -77,12 +77,11 @@ class Finder:
         try:
             decoded, _ = self._sandbox.decode(data)
         except ImageError as error:
-            raise ConfigError(f"The picture cannot be used: {error}") from error
+            raise ConfigError(f"This file cannot be used as a picture: {error}") from error
         with self._lock:
             searcher = self._open()
             result = search(searcher, image=decoded.pixels, top=TOP)
-            several = result.probe is not None and result.probe.faces > 1
-            return result, identify_all(searcher, decoded.pixels, among="all") if several else []
+            return result, identify_all(searcher, decoded.pixels, among="all")
 
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""

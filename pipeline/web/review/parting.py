@@ -49,11 +49,13 @@ def take_out(
     apart += [face for face in parting.apart if face in seen or not seen]
     apart = apart or parting.stay[:1]
     count = f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    told = min(len(apart), actions.ANCHORS)
+    stays = f"; {told} that stay count as confirmed" if told > 1 else ""
     note = f"review: {form.one('do')} {' '.join(ids[:12])}"
     if to is not None:
         label = visible(display_name(review.snapshot().name_of(to), to))
         return act(request, lambda: actions.move(review.people, ids, to, note, apart),
-                   f"{count} moved to {label}")  # fmt: skip
+                   f"{count} moved to {label}{stays}")  # fmt: skip
     new = "a new person" + (f", {visible(called)}" if called else "")
     return act(request, lambda: actions.split(review.people, person_id, ids, note, called, apart),
-               f"{count} taken out: {new}")  # fmt: skip
+               f"{count} taken out: {new}{stays}")  # fmt: skip

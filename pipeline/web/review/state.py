@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
-from pipeline.people.corrections import Constraint
+from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import undo
 from pipeline.people.store import People
 from pipeline.people.table import marks_changed
@@ -66,6 +66,7 @@ class Review:
         self._snapshot: Snapshot | None = None
         self._messages: OrderedDict[str, str] = OrderedDict()
         self._followed: dict[str, list[tuple[str, str]]] = {}
+        self._answers: list[str] = []
         self._queue: Queue | None = None
 
     @property
@@ -163,7 +164,15 @@ class Review:
                 count = f"{len(followed)} other{'s' if len(followed) > 1 else ''}"
                 self._messages[message_id] = f"{text}, and {count} followed"
                 self._followed[message_id] = followed
+            self._answers.append(message_id)
             return message_id
+
+    @property
+    def last_answer(self) -> str | None:
+        """The last answer of this run that was not taken back; None: there is none."""
+        with self._lock:
+            gone = undone(self.people.constraints()) if self._answers else frozenset()
+            return next((one for one in reversed(self._answers) if one not in gone), None)
 
     def followed(self, message_id: str) -> list[tuple[str, str]]:
         """Return what followed from an answer: the correction, and a face of each person."""

@@ -79,7 +79,10 @@ def test_photos_with_and_without(pages):
     assert shots(pages.get("/photos?least=2").text) == []
     answer = pages.get("/photos?with=Nobody")
     assert answer.status_code == 400
-    assert "no person" in answer.text
+    assert "Nobody is called Nobody" in answer.text
+    assert len(shots(answer.text)) == 12, "what can be shown is"
+    assert "did you mean Ann?" in pages.get("/photos?with=Annn&without=Bo").text
+    assert 'value="Annn"' in pages.get("/photos?with=Annn").text, "what was typed stays"
     assert pages.get("/photos?least=x").status_code == 404
 
 
@@ -90,7 +93,7 @@ def test_a_photo_leads_to_its_neighbours(pages):
     assert f'class="turn prev" rel="prev" href="/photos/{ids[0]}?with={person}"' in text
     assert f'class="turn next" rel="next" href="/photos/{ids[2]}?with={person}"' in text
     assert "2 of 4" in text
-    assert f'href="/people/{person}?"' in text
+    assert f'href="/people/{person}?page=1#photo-{ids[1]}"' in text
     alone = pages.get(f"/photos/{ids[1]}?with={persons(pages)[1]}").text
     assert 'class="turn' not in alone, "it is not among the photos that are asked for"
 
@@ -108,6 +111,25 @@ def test_people_by_name_number_and_state(pages):
     assert 'data-id="' not in pages.get("/?least=5").text
     send(pages, "/undo")
     assert len(persons(pages)) == 3, "one undo takes it all back"
+
+
+def test_names_that_are_none_or_misspelled(pages):
+    one, two, _ = persons(pages)
+    answer = send(pages, f"/people/{one}/name", name="  ")
+    assert (answer.status_code, rows(pages)) == (400, 0), "there is no name to take away"
+    send(pages, f"/people/{one}/name", name="Bob Miller")
+    own = faces(pages, f"{two}?view=faces")
+    moved = send(pages, f"/people/{two}/name", name="bob miler")
+    assert "not Bob Miller?" in pages.get(moved.headers["location"]).text
+    undone = send(pages, "/undo", id=moved.headers["location"].partition("message=")[2])
+    text = pages.get(undone.headers["location"]).text
+    assert "Taken back: Called bob miler" in text
+    assert "Redo" in text
+    moved = send(pages, f"/people/{two}/faces", do="move", face=own[0], to=one, sure="yes")
+    assert "that stay count as confirmed" in pages.get(moved.headers["location"]).text
+    send(pages, f"/people/{one}/name", name="")
+    assert "Name removed" in pages.get("/history").text
+    assert "1 face moved to" in pages.get("/history").text
 
 
 def test_several_are_made_one_and_named_at_once(pages):
@@ -170,7 +192,7 @@ def test_ticks_of_a_page_that_is_older_than_a_change(pages):
 def test_the_photos_of_a_person_as_a_zip_file(pages):
     person = persons(pages)[0]
     answer = pages.get(f"/people/{person}/photos.zip?year=2004")
-    assert answer.headers["content-disposition"].startswith("attachment; filename=")
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''photos.zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
         assert packed.testzip() is None
         assert len(packed.namelist()) == 1

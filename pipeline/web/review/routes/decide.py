@@ -20,7 +20,7 @@ router = APIRouter()
 # Keys choose among the first candidates.
 KEYS = 9
 TITLES: dict[Kind | None, str] = {
-    "same": "Same person?", "half": "Same person?", "who": "Who is this?", "batch": "Who belongs?",
+    "same": "Same person?", "half": "Two in one?", "who": "Who is this?", "batch": "Many at once",
 }  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def questions(
         request, template, TITLES.get(question.kind if question else kind, "Questions"),
         question=question, progress=progress, at=at, kind=kind, keys=KEYS,
         names=snapshot.names, followed=review.followed(message_id),
+        last_answer=review.last_answer,
         left=_label(snapshot, question.left) if question else None,
         right=_label(snapshot, question.right) if question and question.right else None,
         candidates=[_shown(snapshot, question, one) for one in question.candidates]

@@ -195,15 +195,30 @@ def history(request: Request, page: Page = 1) -> Response:
     return render(request, "history.html", "History", actions=shown, **at)
 
 
+def _said(lead: Constraint, kinds: set[str], rows: list[Constraint]) -> str:
+    """Return what was done, in words that a name may follow."""
+    if "different" in kinds and kinds & {"same", "name"} and "undo" not in kinds:
+        count = len({face for row in rows if row.kind == "different" for face in row.faces})
+        return f"{count} face{'s' if count > 1 else ''} moved to"
+    if lead.kind == "name" and not lead.value:
+        return "Name removed"
+    if lead.kind in ("not-a-face", "a-face") and len(lead.faces) > 1:
+        return f"{WORDS[lead.kind]}: {len(lead.faces)} faces"
+    if kinds == {"same"}:
+        return "Made one, or confirmed:"
+    return WORDS.get(lead.kind, lead.kind)
+
+
 def _action(rows: list[Constraint], gone: frozenset[str]) -> dict[str, Any]:
     """Return what a template shows of one action."""
+    kinds = {row.kind for row in rows}
     lead = min(
         rows, key=lambda row: LEADING_KINDS.index(row.kind) if row.kind in LEADING_KINDS else 99
     )
     last = rows[-1]
     return {
         "id": last.constraint_id, "at": last.created_at, "by": last.made_by,
-        "kind": WORDS.get(lead.kind, lead.kind), "undo": lead.kind == "undo",
+        "kind": _said(lead, kinds, rows), "undo": lead.kind == "undo",
         "name": lead.value if lead.kind == "name" else None, "note": last.note, "whom": None,
         "person_id": next((r.person_id for r in reversed(rows) if r.person_id), None),
         "faces": next((r.faces[0] for r in reversed(rows) if r.faces), None)

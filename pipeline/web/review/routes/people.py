@@ -1,5 +1,6 @@
 """Pages of persons: the list, one person, names, merging, and what is done with chosen faces."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -35,6 +36,7 @@ from pipeline.web.review.web import (
 router = APIRouter()
 PERSONS_SHOWN, FACES_SHOWN, PHOTOS_SHOWN = 60, 120, 60
 LONGEST_QUERY = 200
+SPELLED_ALIKE = 0.85
 
 Sort = Literal["size", "name", "recent"]
 
@@ -107,6 +109,8 @@ def name(request: Request, person_id: PersonId) -> Response:
     review, form = review_of(request), form_of(request)
     text = form.one("name")
     if not text.strip():
+        if review.snapshot().name_of(person_id) is None:
+            raise ConfigError("No name was given; type one first")
         return act(request, lambda: actions.unname(review.people, person_id, "review: no name"),
                    "The name was taken away")  # fmt: skip
     text = actions.checked_name(text)
@@ -122,7 +126,7 @@ def name(request: Request, person_id: PersonId) -> Response:
                       name=text, others=others, next=form.one("next"))  # fmt: skip
     return act(request, lambda: actions.name(review.people, person_id, text,
                                              f"review: name {person_id} {text}"),
-               f"Called {visible(text)}")  # fmt: skip
+               f"Called {new_label(review.snapshot(), text)}")  # fmt: skip
 
 
 @router.post("/hide")
@@ -207,7 +211,8 @@ def undo(request: Request) -> Response:
     """Take an action back: the one that is named, or the last."""
     review, form = review_of(request), form_of(request)
     wanted = form.one("id") or None
-    message = "Taken back"
+    was = review.message(wanted or "") or ""
+    message = f"Taken back: {was}" if was and not was.startswith("Taken back") else "Taken back"
     if wanted in (review.people.current() or {}).get("constraints", ()):
         # The tables were made with it; names and flags show at once all the same.
         message += "; what it grouped is grouped anew by the next facelake cluster"
@@ -261,6 +266,19 @@ def is_new_name(snapshot: Snapshot, text: str) -> bool:
     ids = snapshot.view.people["person_id"]
     begins = len(text) >= SHORTEST_PREFIX and pc.any(pc.starts_with(ids, text)).as_py()
     return bool(text) and not begins and not snapshot.with_name(text)
+
+
+def like(snapshot: Snapshot, text: str) -> str:
+    """Return a name that is spelled almost like another, empty if there is none."""
+    close = difflib.get_close_matches(text.casefold(), [n.casefold() for n in snapshot.names], 1,
+                                      SPELLED_ALIKE)  # fmt: skip
+    return next((n for n in snapshot.names if close and n.casefold() == close[0]), "")
+
+
+def new_label(snapshot: Snapshot, text: str) -> str:
+    """Return the name of a person who is new, safe to show, with a doubt about its spelling."""
+    close = like(snapshot, text)
+    return visible(text) + (f" (a new name; not {visible(close)}?)" if close else "")
 
 
 def person_label(snapshot: Snapshot, person_id: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
@@ -17,6 +18,7 @@ from pipeline.web.review.routes.people import (
     find_person,
     is_new_name,
     known,
+    like,
     person_label,
 )
 from pipeline.web.review.snapshot import Snapshot
@@ -42,18 +44,38 @@ Want = Annotated[Wanted, Depends(wanted)]
 def photos(request: Request, want: Want, page: Page = 1) -> Response:
     """List photos: all, or those with some persons, without others, of a year or camera."""
     review = review_of(request)
-    snapshot = review.snapshot()
-    want = known(snapshot, want)
+    snapshot, problem = review.snapshot(), ""
+    try:
+        want = known(snapshot, want)
+        named = [[_called(snapshot, one) for one in ids] for ids in (want.persons, want.without)]
+    except ConfigError:  # the page stays, with what was typed
+        problem = _unknown(snapshot, want)
+        named = [list(want.persons), list(want.without)]
+        want = replace(want, persons=(), without=())
     shown = gallery(review, snapshot, want)
     rows = [{"image_id": image} for image in shown.ids]
     at = paged(len(rows), page, PHOTOS_SHOWN)
-    named = [[_called(snapshot, one) for one in ids] for ids in (want.persons, want.without)]
     return render(
         request, "photos.html", "Photos", want=want, shown=shown, names=snapshot.names,
         items=on_page(review, snapshot, rows, at["first"], PHOTOS_SHOWN), link=want.query(),
         pages=want.query(), with_names=named[0], without_names=named[1],
-        together=" and ".join(named[0]), **at,
+        together="" if problem else " and ".join(named[0]), problem=problem,
+        status=400 if problem else 200, **at,
     )  # fmt: skip
+
+
+def _unknown(snapshot: Snapshot, want: Wanted) -> str:
+    """Return what is wrong with names that were typed, for people."""
+    for text in (*want.persons, *want.without):
+        try:
+            find_person(snapshot, text)
+        except ConfigError:
+            several = len(snapshot.with_name(text)) > 1
+            what = "Several people are" if several else "Nobody is"
+            close = like(snapshot, text)
+            hint = f"; did you mean {close}?" if close and not several else ""
+            return f"{what} called {visible(text)}{hint} All photos are shown."
+    return ""
 
 
 def _called(snapshot: Snapshot, person_id: str) -> str:
@@ -76,18 +98,18 @@ def photo(request: Request, image_id: ImageId, want: Want) -> Response:
         request, "photo.html", "Photo", photo=row, boxes=_boxes(request, image_id), at=at,
         of=len(ids), before=ids[at - 1] if at else None, names=snapshot.names,
         after=ids[at + 1] if at is not None and at + 1 < len(ids) else None, link=want.query(),
-        up=_up(want), taken=f"{taken:%Y-%m-%d %H:%M}" if taken else "",
+        up=_up(want, image_id, at or 0), taken=f"{taken:%Y-%m-%d %H:%M}" if taken else "",
     )  # fmt: skip
 
 
-def _up(want: Wanted) -> str:
-    """Return where one came from: the page of a person, or the list of photos."""
-    from urllib.parse import urlencode
-
+def _up(want: Wanted, image_id: str, at: int) -> str:
+    """Return where one came from, a person or the list of photos, at the photo last shown."""
+    page = [("page", str(at // PHOTOS_SHOWN + 1))]
+    place = f"#photo-{image_id}"
     if want.persons and not want.without and not want.least:
         rest = replace(want, persons=want.persons[1:])
-        return f"/people/{want.persons[0]}?{urlencode(rest.query())}"
-    return f"/photos?{urlencode(want.query())}"
+        return f"/people/{want.persons[0]}?{urlencode(rest.query() + page)}{place}"
+    return f"/photos?{urlencode(want.query() + page)}{place}"
 
 
 def _boxes(request: Request, image_id: str) -> list[dict[str, Any]]:
@@ -134,7 +156,8 @@ def packed(request: Request, person_id: PersonId, want: Want) -> Response:
     """Send the original photos of a person as one zip file."""
     review = review_of(request)
     snapshot = review.snapshot()
-    if snapshot.view.person(person_id) is None:
+    person = snapshot.view.person(person_id)
+    if person is None:
         raise HTTPException(404, "There is no such person any more")
     want = known(snapshot, want)
     shown = gallery(review, snapshot, replace(want, persons=(person_id, *want.persons)))
@@ -143,8 +166,8 @@ def packed(request: Request, person_id: PersonId, want: Want) -> Response:
     def pieces() -> Iterator[bytes]:
         yield from zipped(review.originals, [rows[image] for image in shown.ids if image in rows])
 
-    name = f"photos-{person_id[:8]}.zip"
-    head = {"content-disposition": f'attachment; filename="{name}"'}
+    name = quote(f"{(person['name'] or 'photos').replace('/', '_')}.zip")
+    head = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
     return StreamingResponse(pieces(), media_type="application/zip", headers=head)
 
 

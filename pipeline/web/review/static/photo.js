@@ -93,6 +93,11 @@ export function look() {
   document.addEventListener("focusout", (event) => lit(event, false));
   document.addEventListener("keydown", keyed);
   document.addEventListener("click", (event) => {
+    const turn = event.target.closest?.(".stage .turn");
+    if (turn && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault(); // so that going back leads to the list, not through every photo
+      return location.replace(turn.href);
+    }
     if (event.target.closest?.("[data-draw]")) draws(!stage().classList.contains("drawing"));
     else named(event);
   });

@@ -27,6 +27,18 @@ document.addEventListener("keydown", (event) => {
   control.click();
 });
 
+// A name is kept when one leaves the field; an emptied field gets its name back.
+document.addEventListener("focusout", (event) => {
+  const field = event.target;
+  if (!field.matches?.(".hush") || field.value === field.defaultValue || sending()) return;
+  if (event.relatedTarget?.form === field.form) return;
+  if (field.value.trim()) field.form.requestSubmit();
+  else field.value = field.defaultValue;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.matches?.("main input")) event.target.blur();
+});
+
 // Filters show their list as soon as they are changed.
 document.addEventListener("change", (event) => {
   const form = event.target.form;

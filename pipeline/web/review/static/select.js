@@ -23,6 +23,10 @@ function told() {
   acts.classList.toggle("on", picked.size > 0);
   form().classList.toggle("picking", picked.size > 0);
   acts.querySelector("output").textContent = `${picked.size.toLocaleString("en")} selected`;
+  acts.querySelectorAll("[data-single]").forEach((button) => {
+    button.dataset.several ??= button.textContent;
+    button.textContent = picked.size === 1 ? button.dataset.single : button.dataset.several;
+  });
   acts.querySelectorAll("[data-one]").forEach((button) => { button.disabled = picked.size !== 1; });
 }
 

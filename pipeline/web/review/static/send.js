@@ -3,7 +3,7 @@ import { freshen, hasLists } from "./lists.js";
 import { picked, settle } from "./select.js";
 import { changedSince } from "./watch.js";
 
-const SHOWN_MS = 15000;
+const SHOWN_MS = 15000, SLOW_MS = 1500;
 const status = document.getElementById("status");
 let busy = false;
 
@@ -11,8 +11,7 @@ export const sending = () => busy;
 
 export function say(toast) {
   const box = document.importNode(toast, true);
-  while (status.children.length > 1) status.firstChild.remove();
-  status.append(box);
+  status.replaceChildren(box);
   let timer;
   const hold = () => clearTimeout(timer);
   const let_go = () => { hold(); timer = setTimeout(() => box.remove(), SHOWN_MS); };
@@ -53,6 +52,7 @@ export function submitted(event) {
 
 async function send(form, submitter) {
   busy = true;
+  const slow = setTimeout(() => tell("Working; the first time takes a while ..."), SLOW_MS);
   document.getElementById("main").classList.add("busy");
   try {
     let answer = await post(form, submitter);
@@ -61,6 +61,7 @@ async function send(form, submitter) {
   } catch {
     tell("The server does not answer. Nothing was changed, and what you ticked and typed is still here.", true);
   } finally {
+    clearTimeout(slow);
     busy = false;
     document.getElementById("main").classList.remove("busy");
   }
@@ -93,6 +94,7 @@ async function taken(form, answer) {
   const there = new URL(answer.url);
   if (there.pathname !== location.pathname || !answer.ok) return location.assign(there);
   form.closest("dialog")?.close();
+  document.querySelectorAll("main .acts input:not([type=hidden]):not([type=checkbox])").forEach((input) => { input.value = input.defaultValue; });
   settle();
   there.searchParams.delete("message");
   if (!hasLists()) history.replaceState(null, "", there);
