@@ -144,6 +144,10 @@ def view(store: People) -> View:
     Raises:
         ConfigError: nobody has clustered this lake yet.
     """
+    return store.once("view", lambda: _made(store))
+
+
+def _made(store: People) -> View:
     corrections = resolve(store.constraints())
     corrected = [
         *(face for one in corrections.sets for face in one.faces),
