@@ -12,7 +12,6 @@ import argparse
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from PIL import Image
 from benchmarks import review_browser
 from pipeline.lake import schema
 from pipeline.lake.store import LakeStore
+from pipeline.people.log import Statement, append
 from pipeline.people.store import People
 from tests.support.synthetic import Archive, write_lake
 
@@ -97,6 +97,8 @@ def make(folder, count, suggested):
     whole = pa.table({f.name: clusters[f.name] for f in schema.CLUSTERS}, schema=schema.CLUSTERS)
     rows = pa.Table.from_pylist(doubtful, schema.SUGGESTIONS)
     store.publish("made", [whole], [people], rows, {"threshold": {}})
+    append(store, [Statement("name", row["exemplars"], (), row["person_id"], row["name"])
+                   for row in people.to_pylist() if row["name"]], "made")  # fmt: skip
     print(f"{count:,} faces of {len(ids):,} people on {len(store.lake.parts())} parts")
 
 
@@ -129,7 +131,8 @@ def main():
         folder = Path(options.folder or aside) / "lake"
         if not folder.exists():
             make(folder, options.faces, options.suggestions)
-        shutil.rmtree(folder / "constraints", ignore_errors=True)  # of a run before
+        for file in sorted((folder / "constraints").iterdir())[1:]:  # of a run before
+            file.unlink()
         with running(folder) as (client, address, pid):
             ask(client)
             tell_memory(pid)

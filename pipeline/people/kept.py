@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.errors import StorageError
 from pipeline.lake.store import LakeStore
-from pipeline.people.corrections import Constraint
+from pipeline.people.corrections import Constraint, Corrections, Resolver
 from pipeline.people.store import People
+from pipeline.people.view import MEMBERS, SHOWN
 from pipeline.storage.folder import is_local
 
 T = TypeVar("T")
@@ -25,9 +27,9 @@ T = TypeVar("T")
 PAUSE_S = 2.0
 # Columns that pages ask for again and again. Tables of more rows are read each time.
 KEPT_COLUMNS = {
-    "clusters": ["face_id", "image_id", "person_id", "tier", "similarity", "confidence",
-                 "confirmed"],
-}  # fmt: skip
+    "clusters": MEMBERS,
+    "people": SHOWN,
+}
 MOST_ROWS = 4_000_000
 
 
@@ -44,6 +46,7 @@ class KeptPeople(People):
         self._pause_s = 0.0 if is_local(lake.folder.fs) else PAUSE_S
         self._asked: dict[str, tuple[float, Any]] = {}
         self._schemas: dict[str, pa.Schema] = {}
+        self._resolver = Resolver()
         self._of_run: tuple[str, dict[str, Any]] = ("", {})
         self._of_state: tuple[Any, dict[str, Any]] = (None, {})
 
@@ -55,7 +58,8 @@ class KeptPeople(People):
     def append(self, rows: Sequence[Constraint]) -> None:
         """Write corrections; see `People.append`."""
         super().append(rows)
-        self.fresh()
+        with self._lock:
+            self._asked.pop("constraints", None)
 
     def current(self) -> dict[str, Any] | None:
         """Return what is known of the current generation; see `Generations.current`."""
@@ -63,7 +67,10 @@ class KeptPeople(People):
 
     def current_or_none(self) -> dict[str, Any] | None:
         """Return what `current` does, and None for a damaged pointer."""
-        return self._now_and_then("current or none", super().current_or_none)
+        try:
+            return self.current()
+        except StorageError:
+            return None
 
     def constraint_sizes(self) -> Mapping[str, int]:
         """Return the files of corrections and their sizes."""
@@ -73,6 +80,14 @@ class KeptPeople(People):
         """Return the corrections of each file; see `People.constraint_files`."""
         with self._lock:
             return super().constraint_files()
+
+    def constraints(self) -> list[Constraint]:
+        """Return all corrections in the order in which they were made."""
+        return self.once("constraints", super().constraints)
+
+    def corrections(self) -> Corrections:
+        """Return what all corrections amount to."""
+        return self.once("corrections", lambda: self._resolver.resolve(self.constraints()))
 
     def once_a_run(self, name: str, make: Callable[[], T]) -> T:
         """Return what `make` makes of the current generation, made once."""

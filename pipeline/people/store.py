@@ -20,7 +20,7 @@ from pipeline.lake import schema
 from pipeline.lake.generations import PEOPLE as CURRENT
 from pipeline.lake.generations import Generations
 from pipeline.lake.store import LakeStore, parquet_bytes
-from pipeline.people.corrections import Constraint, ordered
+from pipeline.people.corrections import Constraint, Corrections, ordered, resolve
 from pipeline.storage.folder import Folder, is_local
 
 T = TypeVar("T")
@@ -79,6 +79,10 @@ class People:
             StorageError: a file is damaged.
         """
         return ordered(row for rows in self.constraint_files().values() for row in rows)
+
+    def corrections(self) -> Corrections:
+        """Return what all corrections amount to."""
+        return self.once("corrections", lambda: resolve(self.constraints()))
 
     def constraint_sizes(self) -> Mapping[str, int]:
         """Return the files of corrections and their sizes."""

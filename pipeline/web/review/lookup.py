@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats32
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
-from pipeline.lake.scan import scan
 from pipeline.lake.store import LakeStore
-from pipeline.web.review.parts import KeptParts, Part, Sizes, each_part
+from pipeline.storage.folder import is_local
+from pipeline.web.review.parts import KeptParts, Part, Sizes, each_part, part_rows
 
 ID_DIGITS = 32
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
@@ -29,6 +29,8 @@ ALBUM = ["image_id", "taken_at", "camera", "faces"]
 # The parts are not listed again for this many times as long as the last listing took: pictures of a
 # page should not wait for the listing of a large or remote lake.
 REFRESH_PAUSE = 10
+# Remote storage is asked no more often than that: what others did shows within seconds.
+REMOTE_PAUSE_S = 2.0
 
 Keys = npt.NDArray[np.bytes_]
 
@@ -68,7 +70,8 @@ class Lookup:
                 return self._reread()
             finally:
                 ended = time.monotonic()
-                self._next_refresh = ended + REFRESH_PAUSE * (ended - began)
+                least = 0.0 if is_local(self.lake.folder.fs) else REMOTE_PAUSE_S
+                self._next_refresh = ended + max(least, REFRESH_PAUSE * (ended - began))
 
     def _reread(self) -> bool:
         images, faces = (self.lake.folder.child(table).files() for table in ("images", "faces"))
@@ -83,8 +86,9 @@ class Lookup:
         ]
         moved = np.array(to, np.int32)[self._at] if to else self._at
         keys, at = [self._keys[moved >= 0]], [moved[moved >= 0]]
+        columns = [*ALBUM, "error"]
         new = [name for name in parts if sizes[name] != self._sizes.get(name)]
-        read = each_part(self.lake.folder.child("images"), new, schema.IMAGES, [*ALBUM, "error"])
+        read = each_part(self.lake.folder.child("images"), new, schema.IMAGES, columns)
         pieces = {name: table for name, table in self._pieces.items() if name in sizes}
         for name, table in zip(new, read, strict=True):
             keys.append(_keys(table["image_id"].to_pylist()))
@@ -188,8 +192,8 @@ class Lookup:
 
     def thumbnails(self, part: str) -> dict[str, bytes]:
         """Return the thumbnails of a part by face id."""
-        table = scan(self.lake.folder.child("faces"), [part], self._faces,
-                     ["face_id", "thumbnail"], pc.field("thumbnail").is_valid())  # fmt: skip
+        table = part_rows(self.lake.folder.child("faces"), part, self._faces,
+                          ["face_id", "thumbnail"], pc.field("thumbnail").is_valid())  # fmt: skip
         return dict(zip(*table.to_pydict().values(), strict=True))
 
 

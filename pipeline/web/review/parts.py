@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from pipeline.lake.scan import scan
+from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import Folder, is_local
 
 # Bytes of a part of `images` and of `faces`: they change when the part is rewritten.
@@ -22,6 +24,20 @@ KEPT_BYTES = 96 << 20
 READERS = 16
 
 
+def part_rows(
+    folder: Folder, name: str, whole: pa.Schema, columns: Sequence[str],
+    where: pc.Expression | None = None,
+) -> pa.Table:  # fmt: skip
+    """Return columns of one part. A remote one is fetched whole: one request, and not five."""
+    if is_local(folder.fs):
+        return scan(folder, [name], whole, columns, where)
+    data = pa.BufferReader(folder.read(name))
+    with storage_errors("read", f"{folder.url}/{name}"):
+        kind = ds.ParquetFileFormat()
+        part = ds.FileSystemDataset([kind.make_fragment(data)], whole, kind)
+        return part.to_table(columns=list(columns), filter=where, use_threads=False)
+
+
 def each_part(
     folder: Folder, names: Sequence[str], whole: pa.Schema, columns: Sequence[str],
     where: pc.Expression | None = None,
@@ -29,7 +45,9 @@ def each_part(
     """Return columns of each of some parts, several at once where storage is remote."""
 
     def read(name: str) -> pa.Table:
-        return scan(folder, [name], whole, columns, where)
+        if "thumbnail" in whole.names:  # most of the bytes, which are not asked for
+            return scan(folder, [name], whole, columns, where)
+        return part_rows(folder, name, whole, columns, where)
 
     if is_local(folder.fs) or len(names) < 2:
         return [read(name) for name in names]
