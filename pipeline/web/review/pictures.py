@@ -15,8 +15,9 @@ from pipeline.web.review.parts import Part, Sizes
 
 PHOTO_SIDE, SMALL_SIDE = 1600, 480
 # Thumbnails are read a part at a time; this much of them stays in memory.
-KEPT_BYTES = 256 << 20
-KEPT_CROPS = 512
+KEPT_BYTES = 192 << 20
+# Pictures of faces that were shown, some 20,000: those of one person may be in more parts.
+KEPT_FACES_BYTES = 64 << 20
 # Small photos that are kept: lists let go what is far away, and ask for it again.
 KEPT_PHOTOS_BYTES = 64 << 20
 CROP_SIDE, CROP_MARGIN = 160, 0.25
@@ -38,8 +39,8 @@ class Pictures:
         self._sizes: dict[Part, int] = {}
         self._seen: Mapping[str, Sizes] | None = None
         self._reading: dict[Part, threading.Lock] = {}
-        self._crops: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
-        self._photos: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
+        self._faces = _Kept(KEPT_FACES_BYTES)
+        self._photos = _Kept(KEPT_PHOTOS_BYTES)
 
     def photo(self, image_id: str, side: int) -> bytes | None:
         """Return a photo as a JPEG without metadata, None if there is no such image.
@@ -51,17 +52,13 @@ class Pictures:
         part = self._part_of(image_id)
         if row is None or part is None:
             return None
-        with self._lock:
-            kept = self._photos.get((part, image_id)) if side == SMALL_SIDE else None
-        if kept is not None:
-            return kept
-        data = self.originals.jpeg(row, side)
-        if side == SMALL_SIDE:
-            with self._lock:
-                self._photos[part, image_id] = data
-                while sum(map(len, self._photos.values())) > KEPT_PHOTOS_BYTES:
-                    self._photos.popitem(last=False)
-        return data
+        if side != SMALL_SIDE:
+            return self.originals.jpeg(row, side)
+        kept = self._photos.get(part, image_id)
+        if kept is None:
+            kept = self.originals.jpeg(row, side)
+            self._photos.put(part, image_id, kept)
+        return kept
 
     def _part_of(self, image_id: str) -> Part | None:
         name = self.lookup.parts_of([image_id]).get(image_id)
@@ -81,19 +78,12 @@ class Pictures:
         part = self._part_of(face_id[:ID_DIGITS])
         if part is None:
             return None
-        kept = self._thumbnails(part).get(face_id)
+        kept = self._faces.get(part, face_id)
         if kept is None:
-            with self._lock:
-                kept = self._crops.get((part, face_id))
-        if kept is not None:
-            return kept
-        crop = self._crop(face_id)
-        if crop is not None:
-            with self._lock:
-                self._crops[part, face_id] = crop
-                while len(self._crops) > KEPT_CROPS:
-                    self._crops.popitem(last=False)
-        return crop
+            kept = self._thumbnails(part).get(face_id) or self._crop(face_id)
+            if kept is not None:
+                self._faces.put(part, face_id, kept)
+        return kept
 
     def _drop_others(self, sizes: Mapping[str, Sizes]) -> None:
         """Drop the pictures of parts that are gone or were rewritten."""
@@ -102,9 +92,8 @@ class Pictures:
         self._seen = sizes
         for part in [part for part in self._parts if sizes.get(part[0]) != part[1]]:
             del self._parts[part], self._sizes[part]
-        for pictures in (self._crops, self._photos):
-            for key in [key for key in pictures if sizes.get(key[0][0]) != key[0][1]]:
-                del pictures[key]
+        self._faces.drop_others(sizes)
+        self._photos.drop_others(sizes)
 
     def _thumbnails(self, part: Part) -> dict[str, bytes]:
         """Return the thumbnails of a part; several parts are read at the same time."""
@@ -137,6 +126,42 @@ class Pictures:
         out = io.BytesIO()
         crop.save(out, "JPEG", quality=85)
         return out.getvalue()
+
+
+class _Kept:
+    """The pictures that were asked for last; threads may share it.
+
+    Args:
+        most: bytes of all.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._pictures: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
+
+    def get(self, part: Part, name: str) -> bytes | None:
+        """Return a picture, None if it is not here."""
+        with self._lock:
+            if (part, name) not in self._pictures:
+                return None
+            self._pictures.move_to_end((part, name))
+            return self._pictures[part, name]
+
+    def put(self, part: Part, name: str, picture: bytes) -> None:
+        """Keep a picture."""
+        with self._lock:
+            self._bytes += len(picture) - len(self._pictures.get((part, name), b""))
+            self._pictures[part, name] = picture
+            while self._bytes > self.most:
+                self._bytes -= len(self._pictures.popitem(last=False)[1])
+
+    def drop_others(self, sizes: Mapping[str, Sizes]) -> None:
+        """Drop the pictures of parts that are gone or were rewritten."""
+        with self._lock:
+            for key in [key for key in self._pictures if sizes.get(key[0][0]) != key[0][1]]:
+                self._bytes -= len(self._pictures.pop(key))
 
 
 def _around(

@@ -60,7 +60,7 @@ class Review:
         self.lookup = Lookup(lake)
         self.originals = Originals(options, read_config(lake))
         self.pictures = Pictures(self.lookup, self.originals)
-        self.finder = Finder(lake, store, embedder)
+        self.finder = Finder(lake, store, embedder, self.people)
         self._marker: Marker | None = None
         self._lock = threading.RLock()
         self._snapshot: Snapshot | None = None
