@@ -1,4 +1,4 @@
-"""The review pages of a lake on an S3-compatible server, photos there as well, and of one that may only be read."""
+"""The review pages of a lake and photos on an S3-compatible server, and of a read-only folder."""
 
 import io
 import os
@@ -187,7 +187,7 @@ def test_a_folder_that_may_only_be_read(tmp_path, visit, read_only, monkeypatch)
 
 
 def without_writing(monkeypatch, folder):
-    """Let nothing be written below a folder, as on a read-only mount; root may write anywhere else."""
+    """Let nothing be written below a folder, as on a read-only mount, which root cannot make."""
     refused = []
 
     def refuse(name, ask, writes=lambda *_: True):
@@ -201,6 +201,9 @@ def without_writing(monkeypatch, folder):
 
     for name in ("mkdir", "unlink", "rename", "replace", "link"):
         monkeypatch.setattr(os, name, refuse(name, getattr(os, name)))
-    writes = lambda *modes: any(set(mode) & set("wxa+") for mode in modes if isinstance(mode, str))  # noqa: E731
+
+    def writes(*modes):
+        return any(set(mode) & set("wxa+") for mode in modes if isinstance(mode, str))
+
     monkeypatch.setattr("builtins.open", refuse("open", open, writes))
     return refused

@@ -18,9 +18,10 @@ from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
 from pipeline.storage.folder import is_local
-from pipeline.web.review.parts import KeptParts, Part, Sizes, each_part, part_rows
+from pipeline.web.review.parts import KeptParts, Part, Sizes, each_part
 
 ID_DIGITS = 32
+BATCH = 4096
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
          "orientation", "taken_at", "camera", "turn", "faces", "error", "error_detail"]  # fmt: skip
@@ -192,9 +193,11 @@ class Lookup:
 
     def thumbnails(self, part: str) -> dict[str, bytes]:
         """Return the thumbnails of a part by face id."""
-        table = part_rows(self.lake.folder.child("faces"), part, self._faces,
-                          ["face_id", "thumbnail"], pc.field("thumbnail").is_valid())  # fmt: skip
-        return dict(zip(*table.to_pydict().values(), strict=True))
+        found: dict[str, bytes] = {}
+        for batch in self.lake.face_batches(part, ["face_id", "thumbnail"], BATCH):
+            batch = batch.filter(pc.is_valid(batch["thumbnail"]))
+            found.update(zip(*batch.to_pydict().values(), strict=True))
+        return found
 
 
 def vectors_of(lookup: Lookup, faces: Collection[str]) -> dict[str, Floats32]:

@@ -10,7 +10,7 @@ from pipeline.web.review.state import Review
 
 # Objects made before the garbage collector looks at the youngest, and how often at the others: by
 # default it stops everything for a tenth of a second whenever some thousand rows were read.
-COLLECT_AFTER = (50_000, 20, 50)
+COLLECT_AFTER = (20_000, 10, 10)
 
 
 def serve(review: Review, listener: socket.socket, ready: Callable[[], None]) -> None:
