@@ -71,6 +71,7 @@ class KeptParts:
         self._lock = threading.Lock()
         self._parts: OrderedDict[Part, pa.Table] = OrderedDict()
         self._bytes = 0
+        self._sizes: Mapping[str, Sizes] = {}
 
     def rows(self, parts: Sequence[Part], key: str, wanted: Sequence[str]) -> pa.Table:
         """Return the rows of parts whose `key` is wanted."""
@@ -80,7 +81,8 @@ class KeptParts:
         read = each_part(self.folder, [name for name, _ in missing], self.whole, self.columns)
         found |= dict(zip(missing, read, strict=True))
         with self._lock:
-            for part in parts:
+            # What was rewritten meanwhile is not kept.
+            for part in [part for part in parts if self._sizes.get(part[0]) == part[1]]:
                 if part not in self._parts:
                     self._parts[part] = found[part]
                     self._bytes += found[part].nbytes
@@ -97,5 +99,6 @@ class KeptParts:
     def drop_others(self, sizes: Mapping[str, Sizes]) -> None:
         """Drop the rows of parts that are gone or were rewritten."""
         with self._lock:
+            self._sizes = sizes
             for part in [part for part in self._parts if sizes.get(part[0]) != part[1]]:
                 self._bytes -= self._parts.pop(part).nbytes

@@ -105,6 +105,8 @@ class Pictures:
             found = self.lookup.thumbnails(part[0]) if kept is None else kept
         with self._lock:
             self._reading.pop(part, None)
+            if self._seen is None or self._seen.get(part[0]) != part[1]:
+                return found  # it was rewritten meanwhile
             if part not in self._parts:
                 self._parts[part] = found
                 self._sizes[part] = sum(map(len, found.values()))
@@ -139,6 +141,7 @@ class _Kept:
         self.most = most
         self._lock = threading.Lock()
         self._bytes = 0
+        self._sizes: Mapping[str, Sizes] = {}
         self._pictures: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
 
     def get(self, part: Part, name: str) -> bytes | None:
@@ -150,8 +153,10 @@ class _Kept:
             return self._pictures[part, name]
 
     def put(self, part: Part, name: str, picture: bytes) -> None:
-        """Keep a picture."""
+        """Keep a picture, unless its part was rewritten meanwhile."""
         with self._lock:
+            if self._sizes.get(part[0]) != part[1]:
+                return
             self._bytes += len(picture) - len(self._pictures.get((part, name), b""))
             self._pictures[part, name] = picture
             while self._bytes > self.most:
@@ -160,6 +165,7 @@ class _Kept:
     def drop_others(self, sizes: Mapping[str, Sizes]) -> None:
         """Drop the pictures of parts that are gone or were rewritten."""
         with self._lock:
+            self._sizes = sizes
             for key in [key for key in self._pictures if sizes.get(key[0][0]) != key[0][1]]:
                 self._bytes -= len(self._pictures.pop(key))
 
