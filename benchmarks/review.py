@@ -1,10 +1,11 @@
 """The review page of a large lake: seconds to start, to open each page and to correct, and memory.
 
-    python -m benchmarks.review [--faces 100000] [--suggestions 5000] [--folder DIR]
+    python -m benchmarks.review [--faces 100000] [--suggestions 5000] [--folder DIR] [--browser]
 
-Faces are synthetic (benchmarks/synthetic.py), with thumbnails of the usual 3 KB, and grouped as
-they were drawn; nothing is clustered. The server is the real one, a process of its own; it is asked
-over loopback as a browser asks, pictures included, each page by itself and twice.
+Faces are synthetic (tests/support/synthetic.py), with thumbnails of the usual 3 KB, and grouped as
+they were drawn; nothing is clustered, and there are no photos. The server is the real one, a
+process of its own; it is asked over loopback as a browser asks, pictures included, each page by
+itself and twice. `--browser` opens it in a real Chromium as well, see benchmarks/review_browser.py.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,8 +24,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from benchmarks import review_browser
 from pipeline.lake import schema
 from pipeline.lake.store import LakeStore
+from pipeline.people.log import Statement, append
 from pipeline.people.store import People
 from tests.support.synthetic import Archive, write_lake
 
@@ -43,13 +47,19 @@ def thumbnails():
     return made
 
 
+def dates(count):
+    """Return when photos were taken: over ten years."""
+    seconds = np.random.default_rng(2).integers(0, 10 * 365 * 86_400, count)
+    return np.datetime64("2014-01-01", "ms") + seconds.astype("timedelta64[s]")
+
+
 def make(folder, count, suggested):
     """Write a lake of faces whose people are those that were drawn; every tenth has a name."""
     archive, pictures = Archive(DIMENSION), thumbnails()
     person = archive.long_tail(count)
     vectors = archive.faces(person)
     write_lake(folder, vectors, [f"{i}.jpg" for i in range(count)], part=PART,
-               thumbnail=lambda i: pictures[i % THUMBNAILS])  # fmt: skip
+               thumbnail=lambda i: pictures[i % THUMBNAILS], taken_at=dates(count))  # fmt: skip
     store = People(LakeStore(str(folder)))
     table = store.lake.read("faces", ["face_id", "image_id", "uri"])
     number = np.array([int(uri[10:-4]) for uri in table["uri"].to_pylist()])
@@ -87,6 +97,8 @@ def make(folder, count, suggested):
     whole = pa.table({f.name: clusters[f.name] for f in schema.CLUSTERS}, schema=schema.CLUSTERS)
     rows = pa.Table.from_pylist(doubtful, schema.SUGGESTIONS)
     store.publish("made", [whole], [people], rows, {"threshold": {}})
+    append(store, [Statement("name", row["exemplars"], (), row["person_id"], row["name"])
+                   for row in people.to_pylist() if row["name"]], "made")  # fmt: skip
     print(f"{count:,} faces of {len(ids):,} people on {len(store.lake.parts())} parts")
 
 
@@ -102,8 +114,7 @@ def opened(client, path):
     page = client.get(path)
     assert page.status_code == 200, (path, page.text[-400:])
     took = time.perf_counter() - start
-    pictures = re.findall(r'src="(/thumbs/[^"]+)"', page.text)
-    for picture in pictures:
+    for picture in re.findall(r'src="(/thumbs/[^"]+)"', page.text):
         assert client.get(picture).status_code == 200
     return took, time.perf_counter() - start - took, page.text
 
@@ -114,61 +125,123 @@ def main():
     parser.add_argument("--faces", type=int, default=100_000)
     parser.add_argument("--suggestions", type=int, default=5_000)
     parser.add_argument("--folder", help="keep the lake here, use it if it is there")
+    parser.add_argument("--browser", action="store_true", help="in a real Chromium as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(options.folder or aside) / "lake"
         if not folder.exists():
             make(folder, options.faces, options.suggestions)
-        measure(folder)
+        for file in sorted((folder / "constraints").iterdir())[1:]:  # of a run before
+            file.unlink()
+        with running(folder) as (client, address, pid):
+            ask(client)
+            tell_memory(pid)
+        if options.browser:
+            with running(folder) as (_, address, pid):
+                review_browser.look(address)
+                tell_memory(pid)
 
 
-def measure(folder):
-    """Start the server on a lake and ask it."""
+@contextmanager
+def running(folder):
+    """Start the server on a lake; give a client, the address with the token, and its process."""
     words = [sys.executable, "-m", "pipeline.commands.main", "review", str(folder), "--no-browser"]
     start = time.perf_counter()
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ)
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ)
     try:
-        running.stdout.readline()
-        address = running.stdout.readline().strip()
+        server.stdout.readline()
+        address = server.stdout.readline().strip()
         base, token = address.split("/?token=")
         client = httpx.Client(base_url=base, follow_redirects=True, timeout=60)
         client.get(f"/?token={token}")
-        print(f"start until the first page: {time.perf_counter() - start:.1f} s, "
-              f"{memory_mb(running.pid, 'VmRSS'):.0f} MB")  # fmt: skip
-        ask(client)
-        print(f"memory: {memory_mb(running.pid, 'VmRSS'):.0f} MB, peak "
-              f"{memory_mb(running.pid, 'VmHWM'):.0f} MB")  # fmt: skip
+        print(f"start until the first page: {time.perf_counter() - start:.1f} s")
+        tell_memory(server.pid)
+        yield client, address, server.pid
     finally:
-        running.terminate()
-        running.wait(20)
+        server.terminate()
+        server.wait(20)
+
+
+def tell_memory(pid):
+    """Print what a server holds."""
+    now, most = memory_mb(pid, "VmRSS"), memory_mb(pid, "VmHWM")
+    print(f"memory of the server: {now:.0f} MB, peak {most:.0f} MB")
 
 
 def ask(client):
     """Open every page twice, and correct."""
     front = client.get("/").text
-    person = re.search(r'href="(/people/[0-9a-f]{16})"', front)[1]
-    face = re.search(r'href="(/faces/[0-9a-f-]+)"', client.get(person).text)[1]
-    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', front)[1]
-    print(f"{'page':24} {'first':>8} {'again':>8} {'pictures':>8} {'again':>8}   seconds")
+    person, other = re.findall(r'href="(/people/[0-9a-f]{16})"', front)[:2]
+    face = re.search(r'data-id="([0-9a-f]{32}-[0-9]+)"', client.get(f"{person}?view=faces").text)[1]
+    print(f"{'page':28} {'first':>8} {'again':>8} {'pictures':>8} {'again':>8}   seconds")
     for name, path in (
         ("people", "/"), ("people, page 200", "/?page=200"), ("people, by name", "/?q=person 77"),
-        ("largest person", person), ("face", face), ("photo", f"/photos/{face[7:39]}"),
-        ("questions", "/questions"), ("who is this", "/questions?kind=who"),
-        ("search by face", f"/search?face={face[7:]}"), ("history", "/history"),
+        ("people, order of names", "/?sort=name"), ("people, latest", "/?sort=recent"),
+        ("people without a name", "/?show=unnamed"),
+        ("largest person, photos", person), ("largest person, faces", f"{person}?view=faces"),
+        ("largest person, page 20", f"{person}?view=faces&page=20"),
+        ("photos", "/photos"), ("photos, page 500", "/photos?page=500"),
+        ("photos of two", f"/photos?with={person[8:]}&without={other[8:]}"),
+        ("photo", f"/photos/{face[:32]}"),
+        ("photo of somebody", f"/photos/{face[:32]}?with={person[8:]}"),
+        ("face", f"/faces/{face}"), ("questions", "/questions"),
+        ("same person?", "/questions?kind=same"), ("who is this?", "/questions?kind=who"),
+        ("which of these?", "/questions?kind=batch"),
+        ("search by face", f"/search?face={face}"), ("rejected", "/rejected"),
+        ("copies", "/duplicates"), ("history", "/history"), ("changes", "/changes?since=x@y"),
     ):  # fmt: skip
         first, again = opened(client, path), opened(client, path)
-        print(f"{name:24} {first[0]:8.3f} {again[0]:8.3f} {first[1]:8.3f} {again[1]:8.3f}")
-    # The form's answer is the page that shows it.
+        print(f"{name:28} {first[0]:8.3f} {again[0]:8.3f} {first[1]:8.3f} {again[1]:8.3f}")
+    act(client, person)
+
+
+def act(client, person):
+    """Correct, and time each answer: the answer to a form is the page that shows it."""
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/").text)[1]
+
+    def sent(path, **fields):
+        start = time.perf_counter()
+        page = client.post(path, data={"csrf": csrf, **fields})
+        took = time.perf_counter() - start
+        assert page.status_code == 200, page.text[-400:]
+        return took, page.text
+
+    def tell(what, took):
+        print(f"{what}: median {np.median(took):.3f} s, longest {max(took):.3f} s")
+
+    tell("a name, until its page", [
+        sent(f"{person}/name", next=person, name=f"Somebody {number}")[0] for number in range(20)
+    ])  # fmt: skip
+    ids = re.findall(r'href="/people/([0-9a-f]{16})"', client.get("/?show=unnamed&page=3").text)
+    merged, undone = [], []
+    for number in range(0, 30, 3):
+        took, page = sent("/merge", next="/", person=ids[number : number + 3])
+        merged.append(took)
+        undone.append(sent("/undo", next="/", id=re.search(r'name="id" value="(\w+)"', page)[1])[0])
+    tell("three merged, until the list", merged)
+    tell("that undone, until the list", undone)
+    faces = re.findall(r'data-id="([0-9a-f]{32}-[0-9]+)"', client.get(f"{person}?view=faces").text)
+    tell("three faces confirmed, until the page", [
+        sent(f"{person}/faces", next=f"{person}?view=faces", face=faces[at : at + 3],
+             do="confirm")[0] for at in range(0, 30, 3)
+    ])  # fmt: skip
+    page = client.get("/questions").text
     took = []
     for number in range(20):
-        start = time.perf_counter()
-        data = {"csrf": csrf, "next": person, "name": f"Somebody {number}"}
-        assert client.post(f"{person}/name", data=data).status_code == 200
-        took.append(time.perf_counter() - start)
-    print(f"a name, until its page: median {np.median(took):.3f} s, longest {max(took):.3f} s")
-    start = time.perf_counter()
-    opened(client, "/questions")
-    print(f"questions after that: {time.perf_counter() - start:.3f} s")
+        wanted = re.search(
+            r'name="id" value="([0-9a-f]+)"', page[page.index('action="/questions"') :]
+        )[1]
+        fields = {"answer": "no" if number % 2 else "yes"}
+        if 'name="into"' in page:
+            fields = {"into": re.search(r'name="into" value="([^"]+)"', page)[1]}
+        if 'type="checkbox"' in page:
+            fields["person"] = re.findall(r'name="person" value="([^"]+)"[^>]* checked', page)
+            fields["answer"] = "yes" if fields["person"] else "no"
+        one, page = sent("/questions", next="/questions", id=wanted, **fields)
+        took.append(one)
+    tell("an answer, until the next question", took)
+    for name, path in (("people", "/"), ("largest person", person), ("history", "/history")):
+        print(f"{name} after all that: {opened(client, path)[0]:.3f} s")
 
 
 if __name__ == "__main__":

@@ -55,10 +55,14 @@ class Generations:
         Raises:
             StorageError: the pointer is damaged.
         """
-        if not self.lake.folder.exists(self.pointer):
-            return None
         try:
-            about: dict[str, Any] = json.loads(self.lake.folder.read(self.pointer))
+            pointer = self.lake.folder.read(self.pointer)
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+        try:
+            about: dict[str, Any] = json.loads(pointer)
             about["tables"] = {table: [] for table in self.added_later} | about["tables"]
             if not (
                 about["run_id"] and all(about["tables"][table] is not None for table in self.tables)

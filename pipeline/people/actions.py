@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.lake.lookup import vectors_by_face
-from pipeline.people.corrections import Constraint, resolve
+from pipeline.people.corrections import Constraint
 from pipeline.people.followers import Parting, part
 from pipeline.people.log import Statement, append, new_id, undo
 from pipeline.people.store import People
@@ -283,7 +283,7 @@ def _own_faces(now: View, person: dict[str, Any], face_ids: Sequence[str]) -> li
 
 def _told_apart(people: People, now: View, faces: Sequence[str], person_id: str) -> list[str]:
     """Return the faces of a person of which somebody said that they are not that of `faces`."""
-    corrections = resolve(people.constraints())
+    corrections = people.corrections()
     theirs = {i for i, one in enumerate(corrections.sets) if one.faces & set(faces)}
     others = {
         face
@@ -325,7 +325,7 @@ def _take_out(
         staying, apart = list(dict.fromkeys([*parted.stay, *staying])), parted.apart
     known, leaving = set(staying), set(faces)
     others = [face for face in apart if face in known] or staying[:1]
-    for one in resolve(people.constraints()).sets:
+    for one in people.corrections().sets:
         # What was confirmed as one person with those that go needs somebody who stays with it.
         if one.faces & leaving and one.faces & known and not one.faces & set(others):
             others.insert(0, next(face for face in staying if face in one.faces))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.people.actions import anchors
 from pipeline.people.constraints import same_name
-from pipeline.people.corrections import Constraint, Corrections, resolve
+from pipeline.people.corrections import Constraint, Corrections
 from pipeline.people.log import Statement, append
 from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
@@ -110,7 +110,7 @@ def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
     become one or who have different names, pairs told apart, and joins that were confirmed.
     """
     rows: list[dict[str, Any]] = people.suggestions().to_pylist()
-    corrections = resolve(people.constraints())
+    corrections = people.corrections()
     shown = now.people.filter(pc.invert(now.people["hidden"])).select(["person_id", "name"])
     sides = [row[side] for row in rows for side in ("face_a", "face_b")]
     persons = now.persons_of([*sides, *(face for one in corrections.sets for face in one.faces)])

@@ -5,11 +5,11 @@ files of their own, written once and never again: clustering does not touch them
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,8 +20,10 @@ from pipeline.lake import schema
 from pipeline.lake.generations import PEOPLE as CURRENT
 from pipeline.lake.generations import Generations
 from pipeline.lake.store import LakeStore, parquet_bytes
-from pipeline.people.corrections import Constraint, ordered
+from pipeline.people.corrections import Constraint, Corrections, ordered, resolve
 from pipeline.storage.folder import Folder, is_local
+
+T = TypeVar("T")
 
 TABLES = ("clusters", "people", "suggestions")
 # Small files are waited for, not worked on: this many at once from remote storage.
@@ -78,14 +80,30 @@ class People:
         """
         return ordered(row for rows in self.constraint_files().values() for row in rows)
 
+    def corrections(self) -> Corrections:
+        """Return what all corrections amount to."""
+        return self.once("corrections", lambda: resolve(self.constraints()))
+
+    def constraint_sizes(self) -> Mapping[str, int]:
+        """Return the files of corrections and their sizes."""
+        return self.lake.folder.child("constraints").files()
+
+    def once_a_run(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the current generation; who keeps things makes it once."""
+        return make()
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the generation and the corrections; likewise."""
+        return make()
+
     def constraint_files(self) -> dict[str, list[Constraint]]:
         """Return the corrections of each file, by its name.
 
         Raises:
             StorageError: a file is damaged.
         """
-        folder = self.lake.folder.child("constraints")
-        files = sorted(file for file in folder.files().items() if file[0].endswith(".parquet"))
+        folder, sizes = self.lake.folder.child("constraints"), self.constraint_sizes()
+        files = sorted(file for file in sizes.items() if file[0].endswith(".parquet"))
         new = [file for file in files if file not in self._files]
         with ThreadPoolExecutor(1 if is_local(folder.fs) else READERS) as pool:
             read = dict(zip(new, pool.map(lambda file: _corrections(folder, file[0]), new),

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.people.constraints import same_name
-from pipeline.people.corrections import ConfirmedSet, Corrections, resolve
+from pipeline.people.corrections import ConfirmedSet, Corrections
 from pipeline.people.person import EXEMPLARS, Corrected, Person, central, core_first
 from pipeline.people.store import People
 from pipeline.storage.folder import visible
@@ -150,7 +150,11 @@ def view(store: People) -> View:
     Raises:
         ConfigError: nobody has clustered this lake yet.
     """
-    corrections = resolve(store.constraints())
+    return store.once("view", lambda: _made(store))
+
+
+def _made(store: People) -> View:
+    corrections = store.corrections()
     corrected = [
         *(face for one in corrections.sets for face in one.faces),
         *corrections.rejected,
@@ -183,7 +187,7 @@ def view(store: People) -> View:
             confirmed[owner] |= {face for face in one.faces if face in former}
         sets_of[owner].insert(0 if one.person_id else len(sets_of[owner]), one)
     members = _members(store, assigned, merged, corrections.rejected, changed - {None}, marked)
-    table = _shown(people, members, {p for p in changed if p}, merged, sets_of)
+    table = _shown(store, people, members, {p for p in changed if p}, merged, sets_of)
     return View(
         store, table, assigned, merged, corrections.rejected, dict(confirmed), marked,
         corrections.withdrawn,
@@ -291,6 +295,7 @@ def _unclustered(face_id: str) -> dict[str, Any]:
 
 
 def _shown(
+    store: People,
     people: pa.Table,
     members: list[dict[str, Any]],
     changed: set[str],
@@ -298,12 +303,13 @@ def _shown(
     sets_of: Mapping[str, list[ConfirmedSet]],
 ) -> pa.Table:
     """Return the persons with changed members counted anew, and names and flags as corrected."""
-    hidden_or_named = pc.or_(people["hidden"], pc.is_valid(people["name"]))
-    touched = pc.or_(
-        hidden_or_named,
-        pc.is_in(people["person_id"], pa.array(sorted(changed | set(sets_of)), pa.string())),
-    )
-    former = {row["person_id"]: Person(**row) for row in people.filter(touched).to_pylist()}
+    named = {person: sets for person, sets in sets_of.items() if person not in changed}
+    known = store.once_a_run("named people", lambda: _Named({}, people.slice(0, 0)))
+    stale = {person for person, sets in named.items() if known.sets.get(person) != sets}
+    needed = pa.array(sorted(changed | stale), pa.string())
+    rows = people.filter(pc.is_in(people["person_id"], needed)).to_pylist()
+    former = {row["person_id"]: Person(**row) for row in rows}
+    known.take(former, {person: named[person] for person in stale if person in former})
     by_person: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for member in members:
         by_person[member["person_id"]].append(member)
@@ -312,17 +318,52 @@ def _shown(
         if old in former:
             absorbed[new].append(former[old])
     persons = []
-    for person_id in sorted(former.keys() | by_person.keys()):
-        person = former.get(person_id)
-        if person_id in changed:
-            if person_id in merged or not by_person[person_id]:
-                continue
-            sources = ([person] if person else []) + absorbed[person_id]
-            person = _recounted(person_id, sources, by_person[person_id])
-        assert person is not None
+    for person_id in (one for one in by_person if one in changed and one not in merged):
+        sources = [former[person_id]] if person_id in former else []
+        person = _recounted(person_id, sources + absorbed[person_id], by_person[person_id])
         persons.append(vars(person.corrected(Corrected.by(sets_of.get(person_id, [])))))
-    untouched = people.filter(pc.invert(touched))
-    return pa.concat_tables([untouched, pa.Table.from_pylist(persons, untouched.schema)])
+    others = known.table.filter(
+        pc.is_in(known.table["person_id"], pa.array(list(named), pa.string()))
+    )
+    spoken_of = pc.is_in(people["person_id"], pa.array([*changed, *named], pa.string()))
+    untouched = store.once_a_run("bare people", lambda: _bare(people)).filter(pc.invert(spoken_of))
+    touched = pa.concat_tables([others, pa.Table.from_pylist(persons, people.schema)])
+    return pa.concat_tables([untouched, touched.sort_by("person_id")])
+
+
+@dataclass
+class _Named:
+    """Persons whose faces are those of the last clustering, but of whom corrections speak.
+
+    Most are what they were a correction ago.
+
+    Attributes:
+        sets: of each, when its row was made.
+        table: their rows, as corrected.
+    """
+
+    sets: dict[str, list[ConfirmedSet]]
+    table: pa.Table
+
+    def take(self, former: Mapping[str, Person], sets_of: Mapping[str, list[ConfirmedSet]]) -> None:
+        """Make the rows of some persons anew."""
+        if not sets_of:
+            return
+        made = [vars(former[one].corrected(Corrected.by(sets))) for one, sets in sets_of.items()]
+        again = pc.is_in(self.table["person_id"], pa.array(list(sets_of), pa.string()))
+        fresh = pa.Table.from_pylist(made, self.table.schema)
+        self.table = pa.concat_tables([self.table.filter(pc.invert(again)), fresh])
+        self.table = self.table.combine_chunks()
+        self.sets.update(sets_of)
+
+
+def _bare(people: pa.Table) -> pa.Table:
+    """Return the persons without names and flags: these come from corrections alone."""
+    for name, value in (("name", None), ("hidden", False)):
+        field = people.schema.field(name)
+        column = pa.repeat(pa.scalar(value, field.type), len(people))
+        people = people.set_column(people.schema.get_field_index(name), field, column)
+    return people
 
 
 def _recounted(

@@ -156,7 +156,7 @@ def _identities(
     threshold = config.threshold
     if threshold is None:
         threshold = default_threshold(searcher.lake)
-    people = people_of(searcher.lake)
+    people = people_of(searcher.people or People(searcher.lake))
     known = templates(searcher, people, config.among) if people else None
     return [
         _identity(searcher.lake, probe, known.rank(probe.vector) if known else [],

@@ -92,17 +92,20 @@ def search(
     similar = [hit for hit in hits if hit.face_id != face_id][: config.top]
     if config.threshold is not None:
         similar = [hit for hit in similar if hit.similarity >= config.threshold]
-    matches = describe(searcher.lake, [*query, *similar])
+    matches = describe(searcher.lake, [*query, *similar], searcher.people)
     query_face = matches[0] if query else None
     return SearchResult(matches[len(query) :], probe, query_face, searcher.searched)
 
 
-def describe(lake: LakeStore, hits: list[Hit]) -> list[Match]:
-    """Return hits with their photos and persons; faces that are gone are left out."""
+def describe(lake: LakeStore, hits: list[Hit], store: People | None = None) -> list[Match]:
+    """Return hits with their photos and persons; faces that are gone are left out.
+
+    `store` is that of the lake, if there is one that keeps what it has read.
+    """
     parts = {hit.face_id: hit.part for hit in hits}
     table = rows_by_id(lake, parts, ["uri", "box", "thumbnail"])
     rows = {row["face_id"]: row for row in table.to_pylist()}
-    people = people_of(lake)
+    people = people_of(store or People(lake))
     persons = people.persons_of(parts) if people and parts else {}
     names: dict[str, str | None] = {}
     if people is not None:
@@ -118,7 +121,6 @@ def describe(lake: LakeStore, hits: list[Hit]) -> list[Match]:
     ]  # fmt: skip
 
 
-def people_of(lake: LakeStore) -> View | None:
-    """Return the people of a lake, None when nobody has clustered it yet."""
-    people = People(lake)
+def people_of(people: People) -> View | None:
+    """Return who is who, None when nobody has clustered the lake yet."""
     return None if people.current_or_none() is None else view(people)

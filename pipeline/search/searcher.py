@@ -12,6 +12,7 @@ from pipeline.arrays import Floats32
 from pipeline.config import OneFace
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.store import LakeStore
+from pipeline.people.store import People
 from pipeline.search.build import mismatch
 from pipeline.search.exact import search_parts
 from pipeline.search.models import LakeModels
@@ -50,6 +51,7 @@ class Searcher:
         exact: compare every face even where there is an index.
         models: the lake's own models, to share loaded ones; None: they are loaded when needed.
         storage_options: for a lake that is given by its path, and for photos at URLs.
+        people: the lake's own store of people, if there is one that keeps what it has read.
 
     Raises:
         ConfigError: there is no lake.
@@ -63,10 +65,12 @@ class Searcher:
         exact: bool = False,
         models: LakeModels | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        people: People | None = None,
     ) -> None:
         options = storage_options or {}
         self.lake = lake if isinstance(lake, LakeStore) else LakeStore(os.fspath(lake), options)
         self.options = dict(storage_options or self.lake.folder.options)
+        self.people = people
         self.models = self.lake.existing_models()
         self.live = sizes_of(self.lake)
         self.reader = None if exact else self._open()

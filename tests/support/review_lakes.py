@@ -37,12 +37,14 @@ def jpeg(seed, size=(120, 100)):
 
 
 def review_lake(
-    folder, people=6, each=6, names=None, thumbnails=True, cluster=True, vectors=None, options=()
-):
+    folder, people=6, each=6, names=None, thumbnails=True, cluster=True, vectors=None, options=(),
+    address=None,
+):  # fmt: skip
     """Write photos and a lake of them, one face each, and cluster it.
 
     `names` are the names of files, used in turn with a number in front; `vectors` are those of the
-    faces, instead of `people`; `options` are for `facelake cluster`.
+    faces, instead of `people`; `options` are for `facelake cluster`; `address` is where the photos
+    will be, instead of where they are written.
     """
     photos = folder / "photos"
     photos.mkdir(parents=True)
@@ -58,6 +60,7 @@ def review_lake(
         data = jpeg(at)
         path.write_bytes(data)
         uri = str(path) if len(name) < 1000 else f"{photos}/{at}-{name}"
+        uri = f"{address}/{path.name}" if address else uri
         image = hashlib.blake2b(uri.encode(), digest_size=16).hexdigest()
         common = {"image_id": image, "uri": uri, "run_id": "r"}
         images.append({**common, "shard": name, "sha256": hashlib.sha256(data).hexdigest(),

@@ -14,11 +14,12 @@ TOKEN = "token-of-a-test"
 
 
 @contextmanager
-def served(folder, read_only=False):
-    """Give the address of the pages, without the token."""
+def served(folder, read_only=False, options=None):
+    """Give the address of the pages, without the token; `options` are those of the storage."""
     with listening("127.0.0.1", 0) as made:
         port = made.getsockname()[1]
-        review = Review(LakeStore(str(folder)), ReviewConfig(TOKEN, port=port, read_only=read_only))
+        config = ReviewConfig(TOKEN, port=port, read_only=read_only)
+        review = Review(LakeStore(str(folder), options), config, options)
         running = server_of(application(review))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [made]}, daemon=True)
         thread.start()

@@ -16,8 +16,9 @@ from pipeline.clustering.questions.persons import NOBODY, Persons
 
 # Persons that are kept in mind for each one.
 NEAREST = 16
-# Pairs of a block, 4 bytes each; and those that are compared before the first question.
-BLOCK, AT_ONCE = 8_000_000, 80_000_000
+# Pairs of a block, 4 bytes each, which every question waits for; and those that are compared before
+# the first question.
+BLOCK, AT_ONCE = 3_000_000, 80_000_000
 # Strangers who are as similar to somebody by chance: more are not looked at.
 STRANGERS = 24
 # Pairs less alike by as many deviations of strangers than two large groups need are not looked at.

@@ -95,6 +95,12 @@ class Groups:
         start = self.starts[group]
         return self.order[start : start + self.size[group]]
 
+    def rows_of(self, groups: Bools) -> Ints:
+        """Return the pairs of some groups that are asked together."""
+        lengths = np.diff(np.append(self.starts, len(self.order)))
+        place = np.arange(len(self.order)) - np.repeat(self.starts, lengths)
+        return self.order[np.repeat(groups, lengths) & (place < np.repeat(self.size, lengths))]
+
 
 def batches(persons: Persons, pairs: Pairs) -> tuple[Pairs, Groups]:
     """Return the pairs that may be asked in batches, and the batches, by the first of each pair."""

@@ -16,6 +16,7 @@ from pipeline.clustering.questions.proposals import (
     LOOK,
     MOST_CHOICES,
     MOST_TOGETHER,
+    Groups,
     batches,
     choices,
     single_rates,
@@ -23,7 +24,7 @@ from pipeline.clustering.questions.proposals import (
 from pipeline.clustering.questions.question import Candidate, Kind, Progress, Question, question_id
 from pipeline.lake.lookup import vectors_by_face
 from pipeline.people.answers import apart_now
-from pipeline.people.corrections import Constraint, Corrections, resolve, undone
+from pipeline.people.corrections import Constraint, Corrections, undone
 from pipeline.people.log import action
 from pipeline.people.store import People
 from pipeline.people.view import View
@@ -51,6 +52,16 @@ class Learnt:
     names: tuple[tuple[float, bool], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """Pairs that may be asked about, batches and choices of them, and what naming gains."""
+
+    pairs: Pairs
+    batches: tuple[Pairs, Groups]
+    choices: tuple[Pairs, Groups]
+    typed: tuple[Floats64, Floats64]
+
+
 @dataclass
 class Queue:
     """The questions of a lake, made new from who is who after each answer.
@@ -72,8 +83,8 @@ class Queue:
     chances: Chances = field(init=False, default_factory=Chances)
     names: Names = field(init=False, default_factory=Names)
     corrections: Corrections = field(init=False)
-    pairs: Pairs = field(init=False)
     apart: Ints = field(init=False)
+    _ranked_pairs: "_Paired | None" = field(init=False, default=None)
     _doubts: Doubts = field(init=False)
     _learnt: dict[str, Learnt] = field(init=False, default_factory=dict)
     _issued: "OrderedDict[str, Question]" = field(init=False, default_factory=OrderedDict)
@@ -105,7 +116,7 @@ class Queue:
     def next(self, n: int = 1, kind: Kind | None = None) -> list[Question]:
         """Return the best questions, at most `n`, the best first."""
         if self.near.more():
-            self._pair_up()
+            self._ranked_pairs = None
         heap = [
             (-rate, number, name, at)
             for number, (rate, name, at) in enumerate(self._ranked(n, kind))
@@ -143,12 +154,11 @@ class Queue:
         answered = {
             action(row) for row in rows if _is_answer(row) and row.constraint_id not in gone
         }
-        left = int((self._batches[1].rate >= WORTH).sum())
-        left += sum(rate >= WORTH for rate, *_ in self._of_halves())
+        fit, groups = self._paired.batches
+        left = int((groups.rate >= WORTH).sum())
+        left += sum(int((rates >= WORTH).sum()) for rates in self._of_halves())
         in_batches = np.zeros(len(self.persons.ids), bool)
-        fit, groups = self._batches
-        for group in np.flatnonzero(groups.rate >= WORTH):
-            in_batches[fit.second[groups.rows(int(group))]] = True
+        in_batches[fit.second[groups.rows_of(groups.rate >= WORTH)]] = True
         alone = ~in_batches[self.pairs.second] & (single_rates(self.pairs) >= WORTH)
         left += len(np.unique(self.pairs.second[alone]))
         named, persons = self._totals()
@@ -163,7 +173,7 @@ class Queue:
 
     def _take_over(self) -> None:
         rows = self.people.constraints()
-        self.corrections = resolve(rows)
+        self.corrections = self.people.corrections()
         gone = undone(rows)
         standing = {action(row) for row in rows if row.constraint_id not in gone}
         learnt = [one for of, one in self._learnt.items() if of in standing]
@@ -187,7 +197,8 @@ class Queue:
             if self._may_ask(person) and self.persons.faces[slot[person]] > len(faces)
         }
         self._sides = {}
-        self._pair_up()
+        self._ranked_pairs = None
+        self._doubtful = self._rates_of_doubts()
 
     def _offer_doubts(self) -> None:
         """Let those pairs be asked about that clustering found doubtful, whatever else there is."""
@@ -202,46 +213,69 @@ class Queue:
         slot = self.persons.slot.get(person)
         return slot is not None and bool(self.persons.asked[slot])
 
-    def _pair_up(self) -> None:
-        self.pairs = self.chances.pairs(self.near, self.apart)
-        self._batches = batches(self.persons, self.pairs)
-        self._choices = choices(self.persons, self.pairs)
-        self._typed = self.names.rates(self.persons, MOST_CHOICES)
+    @property
+    def pairs(self) -> Pairs:
+        """All pairs that anybody may be asked about."""
+        return self._paired.pairs
 
-    def _of_halves(self) -> list[tuple[float, str, int]]:
-        ranked = []
-        for at, doubt in enumerate(self._halves):
-            count = self.persons.faces[self.persons.slot[doubt.person_id]]
-            parted = self._sides.get(doubt)
-            a = len(parted[0]) if parted else count / 2
-            ranked.append((doubt.chance * _apart(a, count - a) / (1 + 2 * LOOK), "half", at))
-        for at, (person, faces) in enumerate(self._unsure.items()):
-            count = self.persons.faces[self.persons.slot[person]]
-            chance = sum(chance for _, chance in faces[:MOST_TOGETHER])
-            clicks = 1 + chance + LOOK * len(faces[:MOST_TOGETHER])
-            ranked.append((chance * _apart(1, count - 1) / clicks, "unsure", at))
-        return ranked
+    @property
+    def _paired(self) -> "_Paired":
+        if self._ranked_pairs is None:
+            pairs = self.chances.pairs(self.near, self.apart)
+            self._ranked_pairs = _Paired(
+                pairs, batches(self.persons, pairs), choices(self.persons, pairs),
+                self.names.rates(self.persons, MOST_CHOICES),
+            )  # fmt: skip
+        return self._ranked_pairs
+
+    def _rates_of_doubts(self) -> tuple[Floats64, Floats64]:
+        """Return what each half and each person with unsure faces gains for a click."""
+        slot = self.persons.slot
+        at = np.array([slot[one.person_id] for one in self._halves], np.int64)
+        half = self.persons.faces[at] / 2
+        chance = np.array([one.chance for one in self._halves])
+        halves = chance * _apart_all(half, half) / (1 + 2 * LOOK)
+        asked = [[chance for _, chance in faces[:MOST_TOGETHER]] for faces in self._unsure.values()]
+        sums, looked = np.array([sum(one) for one in asked]), np.array([len(one) for one in asked])
+        count = self.persons.faces[np.array([slot[one] for one in self._unsure], np.int64)]
+        unsure = sums * _apart_all(np.ones(len(count)), count - 1) / (1 + sums + LOOK * looked)
+        return halves, unsure
+
+    def _of_halves(self) -> tuple[Floats64, Floats64]:
+        """Return what `_rates_of_doubts` does, better where the sides of halves are known."""
+        halves, unsure = self._doubtful
+        halves = halves.copy()
+        for at, doubt in enumerate(self._halves if self._sides else ()):
+            if parted := self._sides.get(doubt):
+                count = self.persons.faces[self.persons.slot[doubt.person_id]]
+                gain = _apart(len(parted[0]), count - len(parted[0]))
+                halves[at] = doubt.chance * gain / (1 + 2 * LOOK)
+        return halves, unsure
 
     def _ranked(self, n: int, kind: Kind | None) -> list[tuple[float, str, int]]:
         """Return the best of each sort: rate, sort, and number within the sort."""
         named = self.persons.name[self.pairs.first] != NOBODY
+        batch, choice = self._paired.batches[1], self._paired.choices[1]
         single = single_rates(self.pairs)
         sorts = [
             ("same", np.where(named, 0, single), "same"),
             ("who", np.where(named, single, 0), "pair"),
-            ("batch", np.where(self._batches[1].size > 1, self._batches[1].rate, 0), "batch"),
-            ("who", np.where(self._choices[1].size > 1, self._choices[1].rate, 0), "choice"),
+            ("batch", np.where(batch.size > 1, batch.rate, 0), "batch"),
+            ("who", np.where(choice.size > 1, choice.rate, 0), "choice"),
         ]  # fmt: skip
         ranked: list[tuple[float, str, int]] = []
         for of_kind, rates, name in sorts:
             if kind in (None, of_kind):
                 best = np.argsort(-rates, kind="stable")[: 2 * n]
                 ranked += [(float(rates[at]), name, int(at)) for at in best if rates[at] > 0]
-        halves = self._of_halves()
-        ranked += [one for one in halves if kind in (None, "half" if one[1] == "half" else "batch")]
+        for of_kind, name, rates in zip(
+            ("half", "batch"), ("half", "unsure"), self._of_halves(), strict=True
+        ):
+            if kind in (None, of_kind):
+                ranked += [(rate, name, at) for at, rate in enumerate(rates.tolist())]
         if kind in (None, "who"):
             slots = np.flatnonzero(self.persons.asked & (self.persons.name == NOBODY))
-            rates = self._typed[0][slots]
+            rates = self._paired.typed[0][slots]
             best = np.argsort(-rates, kind="stable")[: 3 * n]
             ranked += [(float(rates[at]), "name", int(slots[at])) for at in best]
         return sorted(ranked, key=lambda one: -one[0])
@@ -252,11 +286,11 @@ class Queue:
         if name == "batch":
             return self._of_batch(at)
         if name == "choice":
-            fit, groups = self._choices
+            fit, groups = self._paired.choices
             slot = int(fit.second[groups.rows(at)[0]])
             return self._who(slot, float(groups.rate[at]))
         if name == "name":
-            return self._who(at, float(self._typed[0][at]))
+            return self._who(at, float(self._paired.typed[0][at]))
         return self._of_half(at) if name == "half" else self._of_unsure(at)
 
     def _of_pair(self, at: int) -> Question:
@@ -306,7 +340,7 @@ class Queue:
         return others[best], known[best]
 
     def _of_batch(self, at: int) -> Question:
-        fit, groups = self._batches
+        fit, groups = self._paired.batches
         rows = groups.rows(at)
         rows = rows[np.argsort(-fit.chance[rows], kind="stable")]
         first = int(fit.first[rows[0]])
@@ -368,7 +402,7 @@ class Queue:
 
     def known(self, person: str) -> float:
         """Return the chance that a name typed for a person is one that somebody has."""
-        return float(self._typed[1][self.persons.slot[person]])
+        return float(self._paired.typed[1][self.persons.slot[person]])
 
     def _count(self, slot: int) -> int:
         return int(self.persons.faces[slot])
@@ -379,7 +413,7 @@ def _apart(a: float, b: float) -> float:
     return 2 * a * b / max(1.0, a + b)
 
 
-def _apart_all(a: float, b: Floats64) -> Floats64:
+def _apart_all(a: float | Floats64, b: Floats64) -> Floats64:
     """Return what `_apart` does for several sizes."""
     result: Floats64 = 2 * a * b / np.maximum(1.0, a + b)
     return result

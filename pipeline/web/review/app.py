@@ -4,7 +4,7 @@ import logging
 from importlib.resources import files
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException as PlainHTTPException
@@ -15,7 +15,7 @@ from pipeline.web.http.access import App
 from pipeline.web.review.guard import Guard
 from pipeline.web.review.routes import decide, faces, other, people, photos
 from pipeline.web.review.state import Review
-from pipeline.web.review.web import render
+from pipeline.web.review.web import render, review_of
 
 logger = logging.getLogger(__name__)
 STATIC_FILES = {
@@ -31,7 +31,7 @@ STATIC = files("pipeline.web.review").joinpath("static")
 
 def application(review: Review) -> App:
     """Return the ASGI application that shows a lake."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(_fresh)])
     app.state.review = review
     for module in (people, photos, faces, decide, other):
         app.include_router(module.router)
@@ -43,6 +43,12 @@ def application(review: Review) -> App:
     app.add_exception_handler(Exception, _broken)
     guarded: Any = app
     return Guard(guarded, review.config)
+
+
+def _fresh(request: Request) -> None:
+    """Look at what others did before anything is changed."""
+    if request.method == "POST":
+        review_of(request).people.fresh()
 
 
 def _static(name: str, kind: str) -> Any:

@@ -8,6 +8,7 @@ from pipeline.errors import ConfigError, ImageError
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
+from pipeline.people.store import People
 
 if TYPE_CHECKING:
     from pipeline.search.identity import Identity
@@ -27,11 +28,14 @@ class Finder:
         lake: to search.
         store: where weights lie.
         embedder: path of the lake's embedder, if Facelake does not know it by name.
+        people: the lake's store of people, which keeps what it has read.
     """
 
     def __init__(
-        self, lake: LakeStore, store: WeightStore | None = None, embedder: str | None = None
-    ) -> None:
+        self, lake: LakeStore, store: WeightStore | None = None, embedder: str | None = None,
+        people: People | None = None,
+    ) -> None:  # fmt: skip
+        self._people = people
         self.lake = lake
         self._models: LakeModels | None = None
         self._store, self._embedder = store, embedder
@@ -89,5 +93,5 @@ class Finder:
         from pipeline.search.vectors import sizes_of
 
         if self._searcher is None or self._searcher.live != sizes_of(self.lake):
-            self._searcher = Searcher(self.lake, models=self.models)
+            self._searcher = Searcher(self.lake, models=self.models, people=self._people)
         return self._searcher

@@ -1,7 +1,7 @@
 """Photos for the pages: who is on them, when and with which camera they were taken."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -89,10 +89,23 @@ class Shown:
         ids: list[str] = self.photos["image_id"].to_pylist()
         return ids
 
+    def beside(self, image_id: str) -> tuple[int | None, str | None, str | None]:
+        """Return the place of a photo among them, and the photos before and after it."""
+        at = pc.index(self.photos["image_id"], image_id).as_py()
+        if at < 0:
+            return None, None, None
+        around = self.photos["image_id"].slice(max(0, at - 1), 3 if at else 2).to_pylist()
+        own = around.index(image_id)
+        return at, around[0] if own else None, around[own + 1] if len(around) > own + 1 else None
+
 
 def gallery(review: Review, snapshot: Snapshot, want: Wanted) -> Shown:
     """Return the photos that are wanted, and what they can be narrowed down to."""
     album = review.lookup.album()
+    return snapshot.recent((want, id(album)), lambda: (_narrowed(album, snapshot, want), album))[0]
+
+
+def _narrowed(album: pa.Table, snapshot: Snapshot, want: Wanted) -> Shown:
     everywhen = Chosen(want.persons, want.without, None, "", want.least)
     album = chosen_photos(snapshot, album, everywhen)
     if want.persons and want.sure != "all":
@@ -130,7 +143,7 @@ def companions(
 
 
 def on_page(
-    review: Review, snapshot: Snapshot, rows: Sequence[dict[str, Any]], first: int, size: int,
+    review: Review, snapshot: Snapshot, rows: Sequence[Mapping[str, Any]], first: int, size: int,
     whole: bool = True,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return what a page shows of some photos, each with `image_id`, and their months.

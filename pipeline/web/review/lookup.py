@@ -16,20 +16,22 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats32
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
-from pipeline.lake.scan import scan
 from pipeline.lake.store import LakeStore
+from pipeline.storage.folder import is_local
+from pipeline.web.review.parts import KeptParts, Part, Sizes, each_part
 
 ID_DIGITS = 32
+BATCH = 4096
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
          "orientation", "taken_at", "camera", "turn", "faces", "error", "error_detail"]  # fmt: skip
 ALBUM = ["image_id", "taken_at", "camera", "faces"]
 
-# Bytes of a part of `images` and of `faces`: they change when the part is rewritten.
-Sizes = tuple[int, int]
 # The parts are not listed again for this many times as long as the last listing took: pictures of a
 # page should not wait for the listing of a large or remote lake.
 REFRESH_PAUSE = 10
+# Remote storage is asked no more often than that: what others did shows within seconds.
+REMOTE_PAUSE_S = 2.0
 
 Keys = npt.NDArray[np.bytes_]
 
@@ -51,7 +53,11 @@ class Lookup:
         self._at: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         models = lake.models()
         self._faces = schema.faces_schema(models.dimension if models else 1)
+        self._pieces: dict[str, pa.Table] = {}
         self._album: tuple[Mapping[str, Sizes], pa.Table] | None = None
+        folder = lake.folder
+        self._photos = KeptParts(folder.child("images"), schema.IMAGES, PHOTO)
+        self._boxes = KeptParts(folder.child("faces"), self._faces, BOXES)
         self.refresh()
 
     def refresh(self) -> bool:
@@ -65,7 +71,8 @@ class Lookup:
                 return self._reread()
             finally:
                 ended = time.monotonic()
-                self._next_refresh = ended + REFRESH_PAUSE * (ended - began)
+                least = 0.0 if is_local(self.lake.folder.fs) else REMOTE_PAUSE_S
+                self._next_refresh = ended + max(least, REFRESH_PAUSE * (ended - began))
 
     def _reread(self) -> bool:
         images, faces = (self.lake.folder.child(table).files() for table in ("images", "faces"))
@@ -80,15 +87,20 @@ class Lookup:
         ]
         moved = np.array(to, np.int32)[self._at] if to else self._at
         keys, at = [self._keys[moved >= 0]], [moved[moved >= 0]]
-        for name in parts:
-            if sizes[name] != self._sizes.get(name):
-                ids = scan(self.lake.folder.child("images"), [name], schema.IMAGES, ["image_id"])
-                keys.append(_keys(ids["image_id"].to_pylist()))
-                at.append(np.full(len(ids), place_of[name], np.int32))
+        columns = [*ALBUM, "error"]
+        new = [name for name in parts if sizes[name] != self._sizes.get(name)]
+        read = each_part(self.lake.folder.child("images"), new, schema.IMAGES, columns)
+        pieces = {name: table for name, table in self._pieces.items() if name in sizes}
+        for name, table in zip(new, read, strict=True):
+            keys.append(_keys(table["image_id"].to_pylist()))
+            at.append(np.full(len(table), place_of[name], np.int32))
+            pieces[name] = table.filter(pc.is_null(table["error"])).select(ALBUM)
         every, places = np.concatenate(keys), np.concatenate(at)
         order = np.argsort(every, kind="stable")
         self._keys, self._at = every[order], places[order]
-        self._parts, self._sizes = parts, sizes
+        self._parts, self._sizes, self._pieces = parts, sizes, pieces
+        for kept in (self._photos, self._boxes):
+            kept.drop_others(sizes)
         return True
 
     def sizes(self) -> Mapping[str, Sizes]:
@@ -126,32 +138,34 @@ class Lookup:
     def photos(self, image_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return rows of `images`, columns `PHOTO`, by id; unknown ones are left out."""
         where = self.parts_of(image_ids)
-        rows = self._read("images", schema.IMAGES, set(where.values()), PHOTO, "image_id", where)
+        rows = self._photos.rows(self._sized(where), "image_id", list(where))
         return {row["image_id"]: row for row in rows.to_pylist()}
 
     def album(self) -> pa.Table:
         """Return all photos that could be read, columns `ALBUM`, the latest first; kept."""
         if time.monotonic() >= self._next_refresh:
             self.refresh()
-        sizes = self.sizes()
-        kept = self._album
+        with self._lock:
+            sizes, pieces, kept = self._sizes, list(self._pieces.values()), self._album
         if kept is None or kept[0] is not sizes:
-            table = scan(self.lake.folder.child("images"), list(sizes), schema.IMAGES, ALBUM,
-                         pc.field("error").is_null())  # fmt: skip
+            empty = pa.schema([schema.IMAGES.field(name) for name in ALBUM]).empty_table()
             order = [("taken_at", "descending"), ("image_id", "ascending")]
-            kept = sizes, table.sort_by(order).combine_chunks()
+            kept = sizes, pa.concat_tables([empty, *pieces]).sort_by(order).combine_chunks()
             self._album = kept
         return kept[1]
 
     def faces_on(self, image_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return `face_id` and `box` of the faces on some photos, by photo."""
+        """Return the faces on some photos, columns `BOXES`, by photo."""
         where = self.parts_of(image_ids)
-        table = self._read("faces", self._faces, set(where.values()),
-                           ["face_id", "image_id", "box"], "image_id", where)  # fmt: skip
         faces: dict[str, list[dict[str, Any]]] = {image: [] for image in where}
-        for row in table.to_pylist():
+        for row in self._boxes.rows(self._sized(where), "image_id", list(where)).to_pylist():
             faces[row["image_id"]].append(row)
         return faces
+
+    def _sized(self, where: Mapping[str, str]) -> list[Part]:
+        """Return the parts of some photos, with their sizes."""
+        sizes = self.sizes()
+        return [(name, sizes[name]) for name in sorted(set(where.values())) if name in sizes]
 
     def photo(self, image_id: str) -> dict[str, Any] | None:
         """Return the row of one image, None if there is none."""
@@ -159,15 +173,17 @@ class Lookup:
 
     def boxes(self, image_id: str) -> list[dict[str, Any]]:
         """Return the faces of an image, columns `BOXES`, in order of their ids."""
-        where = self.parts_of([image_id])
-        rows = self._read("faces", self._faces, set(where.values()), BOXES, "image_id", where)
-        return sorted(rows.to_pylist(), key=lambda row: str(row["face_id"]))
+        rows = self.faces_on([image_id]).get(image_id, [])
+        return sorted(rows, key=lambda row: str(row["face_id"]))
 
     def faces(self, face_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """Return columns of faces, `face_id` first; unknown ones are left out."""
-        parts = set(self.face_parts(face_ids).values())
-        return self._read("faces", self._faces, parts, ["face_id", *columns], "face_id",
-                          dict.fromkeys(face_ids))  # fmt: skip
+        parts = sorted(set(self.face_parts(face_ids).values()))
+        where = pc.field("face_id").isin(pa.array(list(face_ids), pa.string()))
+        columns = ["face_id", *columns]
+        read = each_part(self.lake.folder.child("faces"), parts, self._faces, columns, where)
+        empty = pa.schema([self._faces.field(name) for name in columns]).empty_table()
+        return pa.concat_tables([empty, *read])
 
     def face_parts(self, face_ids: Iterable[str]) -> dict[str, str]:
         """Return the part of each face; unknown ones are left out."""
@@ -177,16 +193,11 @@ class Lookup:
 
     def thumbnails(self, part: str) -> dict[str, bytes]:
         """Return the thumbnails of a part by face id."""
-        table = scan(self.lake.folder.child("faces"), [part], self._faces,
-                     ["face_id", "thumbnail"], pc.field("thumbnail").is_valid())  # fmt: skip
-        return dict(zip(*table.to_pydict().values(), strict=True))
-
-    def _read(
-        self, table: str, whole: pa.Schema, parts: set[str], columns: Sequence[str], key: str,
-        wanted: Mapping[str, Any],
-    ) -> pa.Table:  # fmt: skip
-        where = pc.field(key).isin(pa.array(list(wanted), pa.string()))
-        return scan(self.lake.folder.child(table), sorted(parts), whole, columns, where)
+        found: dict[str, bytes] = {}
+        for batch in self.lake.face_batches(part, ["face_id", "thumbnail"], BATCH):
+            batch = batch.filter(pc.is_valid(batch["thumbnail"]))
+            found.update(zip(*batch.to_pydict().values(), strict=True))
+        return found
 
 
 def vectors_of(lookup: Lookup, faces: Collection[str]) -> dict[str, Floats32]:

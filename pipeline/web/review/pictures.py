@@ -10,17 +10,17 @@ from PIL import Image
 
 from pipeline.errors import StorageError
 from pipeline.sources.originals import Originals
-from pipeline.web.review.lookup import ID_DIGITS, Lookup, Sizes
+from pipeline.web.review.lookup import ID_DIGITS, Lookup
+from pipeline.web.review.parts import Part, Sizes
 
 PHOTO_SIDE, SMALL_SIDE = 1600, 480
 # Thumbnails are read a part at a time; this much of them stays in memory.
-KEPT_BYTES = 256 << 20
-KEPT_CROPS = 512
+KEPT_BYTES = 192 << 20
+# Pictures of faces that were shown, some 20,000: those of one person may be in more parts.
+KEPT_FACES_BYTES = 64 << 20
+# Small photos that are kept: lists let go what is far away, and ask for it again.
+KEPT_PHOTOS_BYTES = 64 << 20
 CROP_SIDE, CROP_MARGIN = 160, 0.25
-
-
-# A part by its name and sizes, so that pictures of a part that was rewritten are not shown.
-Part = tuple[str, Sizes]
 
 
 class Pictures:
@@ -37,7 +37,10 @@ class Pictures:
         self._lock = threading.Lock()
         self._parts: OrderedDict[Part, dict[str, bytes]] = OrderedDict()
         self._sizes: dict[Part, int] = {}
-        self._crops: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
+        self._seen: Mapping[str, Sizes] | None = None
+        self._reading: dict[Part, threading.Lock] = {}
+        self._faces = _Kept(KEPT_FACES_BYTES)
+        self._photos = _Kept(KEPT_PHOTOS_BYTES)
 
     def photo(self, image_id: str, side: int) -> bytes | None:
         """Return a photo as a JPEG without metadata, None if there is no such image.
@@ -46,7 +49,25 @@ class Pictures:
             StorageError, ImageError: it is not there any more, has changed, or cannot be decoded.
         """
         row = self.lookup.photo(image_id)
-        return None if row is None else self.originals.jpeg(row, side)
+        part = self._part_of(image_id)
+        if row is None or part is None:
+            return None
+        if side != SMALL_SIDE:
+            return self.originals.jpeg(row, side)
+        kept = self._photos.get(part, image_id)
+        if kept is None:
+            kept = self.originals.jpeg(row, side)
+            self._photos.put(part, image_id, kept)
+        return kept
+
+    def _part_of(self, image_id: str) -> Part | None:
+        name = self.lookup.parts_of([image_id]).get(image_id)
+        sizes = self.lookup.sizes()
+        if name is None or name not in sizes:
+            return None
+        with self._lock:
+            self._drop_others(sizes)
+        return name, sizes[name]
 
     def face(self, face_id: str) -> bytes | None:
         """Return the small picture of a face, from its photo if the lake keeps none.
@@ -54,40 +75,46 @@ class Pictures:
         Raises:
             StorageError, ImageError: as `photo`.
         """
-        name = self.lookup.face_parts([face_id]).get(face_id)
-        sizes = self.lookup.sizes()
-        if name is None or name not in sizes:
+        part = self._part_of(face_id[:ID_DIGITS])
+        if part is None:
             return None
-        part = name, sizes[name]
-        with self._lock:
-            self._drop_others(sizes)
-            kept = self._part(part).get(face_id) or self._crops.get((part, face_id))
-        if kept is not None:
-            return kept
-        crop = self._crop(face_id)
-        if crop is not None:
-            with self._lock:
-                self._crops[part, face_id] = crop
-                while len(self._crops) > KEPT_CROPS:
-                    self._crops.popitem(last=False)
-        return crop
+        kept = self._faces.get(part, face_id)
+        if kept is None:
+            kept = self._thumbnails(part).get(face_id) or self._crop(face_id)
+            if kept is not None:
+                self._faces.put(part, face_id, kept)
+        return kept
 
     def _drop_others(self, sizes: Mapping[str, Sizes]) -> None:
         """Drop the pictures of parts that are gone or were rewritten."""
+        if self._seen is sizes:
+            return
+        self._seen = sizes
         for part in [part for part in self._parts if sizes.get(part[0]) != part[1]]:
             del self._parts[part], self._sizes[part]
-        for key in [key for key in self._crops if sizes.get(key[0][0]) != key[0][1]]:
-            del self._crops[key]
+        self._faces.drop_others(sizes)
+        self._photos.drop_others(sizes)
 
-    def _part(self, part: Part) -> dict[str, bytes]:
-        if part not in self._parts:
-            self._parts[part] = self.lookup.thumbnails(part[0])
-            self._sizes[part] = sum(map(len, self._parts[part].values()))
-        self._parts.move_to_end(part)
-        while len(self._parts) > 1 and sum(self._sizes.values()) > KEPT_BYTES:
-            oldest, _ = self._parts.popitem(last=False)
-            del self._sizes[oldest]
-        return self._parts[part]
+    def _thumbnails(self, part: Part) -> dict[str, bytes]:
+        """Return the thumbnails of a part; several parts are read at the same time."""
+        with self._lock:
+            reading = self._reading.setdefault(part, threading.Lock())
+        with reading:
+            with self._lock:
+                kept = self._parts.get(part)
+            found = self.lookup.thumbnails(part[0]) if kept is None else kept
+        with self._lock:
+            self._reading.pop(part, None)
+            if self._seen is None or self._seen.get(part[0]) != part[1]:
+                return found  # it was rewritten meanwhile
+            if part not in self._parts:
+                self._parts[part] = found
+                self._sizes[part] = sum(map(len, found.values()))
+            self._parts.move_to_end(part)
+            while len(self._parts) > 1 and sum(self._sizes.values()) > KEPT_BYTES:
+                oldest, _ = self._parts.popitem(last=False)
+                del self._sizes[oldest]
+        return found
 
     def _crop(self, face_id: str) -> bytes | None:
         row = self.lookup.photo(face_id[:ID_DIGITS])
@@ -101,6 +128,46 @@ class Pictures:
         out = io.BytesIO()
         crop.save(out, "JPEG", quality=85)
         return out.getvalue()
+
+
+class _Kept:
+    """The pictures that were asked for last; threads may share it.
+
+    Args:
+        most: bytes of all.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._sizes: Mapping[str, Sizes] = {}
+        self._pictures: OrderedDict[tuple[Part, str], bytes] = OrderedDict()
+
+    def get(self, part: Part, name: str) -> bytes | None:
+        """Return a picture, None if it is not here."""
+        with self._lock:
+            if (part, name) not in self._pictures:
+                return None
+            self._pictures.move_to_end((part, name))
+            return self._pictures[part, name]
+
+    def put(self, part: Part, name: str, picture: bytes) -> None:
+        """Keep a picture, unless its part was rewritten meanwhile."""
+        with self._lock:
+            if self._sizes.get(part[0]) != part[1]:
+                return
+            self._bytes += len(picture) - len(self._pictures.get((part, name), b""))
+            self._pictures[part, name] = picture
+            while self._bytes > self.most:
+                self._bytes -= len(self._pictures.popitem(last=False)[1])
+
+    def drop_others(self, sizes: Mapping[str, Sizes]) -> None:
+        """Drop the pictures of parts that are gone or were rewritten."""
+        with self._lock:
+            self._sizes = sizes
+            for key in [key for key in self._pictures if sizes.get(key[0][0]) != key[0][1]]:
+                self._bytes -= len(self._pictures.pop(key))
 
 
 def _around(

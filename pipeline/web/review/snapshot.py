@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +12,17 @@ import pyarrow.compute as pc
 
 from pipeline.arrays import Floats32
 from pipeline.lake.columns import matrix
-from pipeline.people.answers import open_suggestions
 from pipeline.people.constraints import same_name
 from pipeline.people.store import People
 from pipeline.people.view import ORDERS, View
 
 # Browsers get slow with longer lists.
 MOST_NAMES = 1000
-PROPOSALS = 3
 ALIKE = 12
-PERSONS_KEPT = 24
+# Lists of faces and photos that were asked for last: somebody scrolls through them page by page.
+KEPT = 24
+
+T = TypeVar("T")
 
 Show = Literal["all", "named", "unnamed", "hidden"]
 
@@ -42,6 +44,7 @@ class Snapshot:
         self.key = key
         self._lock = threading.RLock()
         self._cache: dict[str, Any] = {}
+        self._recent: OrderedDict[Hashable, Any] = OrderedDict()
 
     def _once(self, name: str, make: Any) -> Any:
         with self._lock:
@@ -68,13 +71,6 @@ class Snapshot:
             table = table.filter(pc.or_(named.fill_null(False), by_id))
         return table
 
-    def unnamed(self, kind: str = "all") -> pa.Table:
-        """Return persons without a name, most faces first: all, `groups` or `singles` of them."""
-        table = self.listed("size", show="unnamed")
-        if kind == "groups":
-            return table.filter(pc.greater(table["faces"], 1))
-        return table.filter(pc.equal(table["faces"], 1)) if kind == "singles" else table
-
     @property
     def named(self) -> list[dict[str, Any]]:
         """Persons with a name, hidden ones too, most faces first."""
@@ -99,14 +95,18 @@ class Snapshot:
 
     def faces(self, person_id: str) -> list[dict[str, Any]]:
         """Return the faces of a person, most central first; those asked for last are kept."""
+        return self.recent(("faces", person_id), lambda: self.view.faces(person_id))
+
+    def recent(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` makes; the last `KEPT` things of different keys are kept."""
         with self._lock:
-            kept: OrderedDict[str, list[dict[str, Any]]] = self._once("faces", OrderedDict)
-            if person_id not in kept:
-                kept[person_id] = self.view.faces(person_id)
-            kept.move_to_end(person_id)
-            while len(kept) > PERSONS_KEPT:
-                kept.popitem(last=False)
-            return kept[person_id]
+            if key not in self._recent:
+                self._recent[key] = make()
+            self._recent.move_to_end(key)
+            while len(self._recent) > KEPT:
+                self._recent.popitem(last=False)
+            made: T = self._recent[key]
+            return made
 
     @property
     def of_nobody(self) -> list[str]:
@@ -128,50 +128,20 @@ class Snapshot:
         )
         return names.get(person_id) if person_id else None
 
-    @property
-    def suggestions(self) -> list[dict[str, Any]]:
-        """Suggestions that nobody has answered yet."""
-        rows: list[dict[str, Any]] = self._once(
-            "suggestions", lambda: open_suggestions(self.people, self.view)
-        )
-        return rows
-
-    def proposals(self, person_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return the most similar named persons of each person, with `similarity`.
-
-        The means of the last clustering are compared; a person without one gets no proposals.
-        """
-        shown = [row for row in self.named if not row["hidden"]]
-        ids, means = self._once("means", lambda: self._means([row["person_id"] for row in shown]))
-        persons, person_means = self._means(person_ids)
-        if not ids or not persons:
-            return {}
-        rows = {row["person_id"]: row for row in shown}
-        cosines = person_means @ means.T
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :PROPOSALS]
-        least = self.least_similarity
-        return {
-            person: [
-                {**rows[ids[at]], "similarity": float(cosines[row, at])}
-                for at in best[row]
-                if cosines[row, at] >= least
-            ]
-            for row, person in enumerate(persons)
-        }
-
     def alike(self, person_id: str) -> list[dict[str, Any]]:
         """Return the persons most like one, named or not, with `similarity`, the most like first.
 
         Two persons who were told apart, or have different names, are listed as well: they may be
         looked at side by side.
         """
-        ids, means = self._once("every mean", lambda: self._means(self.view.people["person_id"]))
-        own, own_mean = self._means([person_id])
-        if not own:
+        means = self.people.once_a_run("means", lambda: Means.read(self.people))
+        if person_id not in means.place:
             return []
-        cosines = (own_mean @ means.T)[0]
-        best = np.argsort(-cosines, kind="stable")[: ALIKE + 1].tolist()
-        near = {ids[at]: float(cosines[at]) for at in best if cosines[at] >= self.least_similarity}
+        here = self._once("here", lambda: pc.is_in(means.ids, self.view.people["person_id"]))
+        cosines = np.where(here, means.vectors @ means.vectors[means.place[person_id]], -1)
+        best = np.argpartition(-cosines, min(ALIKE, len(cosines) - 1))[: ALIKE + 1].tolist()
+        ids, least = means.ids, self.least_similarity
+        near = {ids[at].as_py(): float(cosines[at]) for at in best if cosines[at] >= least}
         near.pop(person_id, None)
         rows = [row | {"similarity": near[row["person_id"]]} for row in self.rows(list(near))]
         rows = [row for row in rows if not row["hidden"]]
@@ -183,17 +153,27 @@ class Snapshot:
         about = self.people.current_or_none() or {}
         return float(about.get("threshold", {}).get("single_faces", 0.0)) / 2
 
-    def _means(self, person_ids: Sequence[str] | pa.ChunkedArray) -> tuple[list[str], Floats32]:
-        """Return the ids of those who have a mean, and their unit means float32 [N, D]."""
-        if not len(person_ids):
-            return [], np.zeros((0, 1), np.float32)
-        if isinstance(person_ids, pa.ChunkedArray):
-            wanted = person_ids.combine_chunks()
-        else:
-            wanted = pa.array(person_ids, pa.string())
-        table = self.people.people(["person_id", "mean"], pc.field("person_id").isin(wanted))
-        if not len(table):
-            return [], np.zeros((0, 1), np.float32)
-        means = matrix(table["mean"])
-        length = np.linalg.norm(means, axis=1, keepdims=True)
-        return table["person_id"].to_pylist(), means / np.maximum(length, 1e-12)
+
+@dataclass(frozen=True)
+class Means:
+    """The average vectors of the persons of a clustering.
+
+    Attributes:
+        ids: of those who have one.
+        vectors: of unit length, float32 [N, D].
+        place: row of each person.
+    """
+
+    ids: pa.Array
+    vectors: Floats32
+    place: Mapping[str, int]
+
+    @classmethod
+    def read(cls, people: People) -> "Means":
+        """Read those of the current generation."""
+        table = people.people(["person_id", "mean"], pc.field("mean").is_valid())
+        vectors = matrix(table["mean"])
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        ids = table["person_id"].combine_chunks()
+        place = {person: row for row, person in enumerate(ids.to_pylist())}
+        return cls(ids, vectors / np.maximum(length, 1e-12), place)

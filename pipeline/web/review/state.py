@@ -15,8 +15,8 @@ from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.corrections import Constraint, undone
+from pipeline.people.kept import KeptPeople
 from pipeline.people.log import undo
-from pipeline.people.store import People
 from pipeline.people.table import marks_changed
 from pipeline.people.view import view
 from pipeline.sources.originals import Originals
@@ -56,11 +56,11 @@ class Review:
     ) -> None:
         self.lake = lake
         self.config = config
-        self.people = People(lake)
+        self.people = KeptPeople(lake)
         self.lookup = Lookup(lake)
         self.originals = Originals(options, read_config(lake))
         self.pictures = Pictures(self.lookup, self.originals)
-        self.finder = Finder(lake, store, embedder)
+        self.finder = Finder(lake, store, embedder, self.people)
         self._marker: Marker | None = None
         self._lock = threading.RLock()
         self._snapshot: Snapshot | None = None
@@ -110,7 +110,7 @@ class Review:
     def _key(self) -> tuple[str, frozenset[tuple[str, int]]]:
         """Return what the view depends on: the clustering, and the files of corrections."""
         current = self.people.current_or_none() or {}
-        files = self.lake.folder.child("constraints").files()
+        files = self.people.constraint_sizes()
         return str(current.get("run_id")), frozenset(files.items())
 
     def version(self) -> str:

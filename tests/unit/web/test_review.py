@@ -358,7 +358,7 @@ def test_what_is_forgotten_is_not_shown_by_a_running_server(tmp_path, thumbnails
     assert client.get(f"/thumbs/{stays}").status_code == 200
     kept = client.review.pictures
     assert not any(gone in part for part in kept._parts.values())
-    assert not any(face == gone for _, face in kept._crops)
+    assert not any(face == gone for _, face in kept._faces._pictures)
     # a photo that goes takes its pages along
     assert client.get(f"/photos/{stays[:32]}/picture").status_code == 200
     forgotten_in(client, images=[stays[:32]])

@@ -14,7 +14,15 @@ from pipeline.people import actions
 from pipeline.people.answers import together
 from pipeline.people.view import SHORTEST_PREFIX
 from pipeline.storage.folder import visible
-from pipeline.web.review.gallery import Wanted, companions, gallery, on_page, sure_faces, wanted
+from pipeline.web.review.gallery import (
+    Shown,
+    Wanted,
+    companions,
+    gallery,
+    on_page,
+    sure_faces,
+    wanted,
+)
 from pipeline.web.review.parting import take_out
 from pipeline.web.review.snapshot import Show, Snapshot
 from pipeline.web.review.state import Review
@@ -80,9 +88,10 @@ def person(
     want = known(snapshot, want)
     whole = replace(want, persons=(person_id, *want.persons))
     shown = gallery(review, snapshot, whole)
-    faces = _in_order(sure_faces(snapshot, person_id, want.sure), shown.ids)
-    if view == "photos":
-        faces = list({face["image_id"]: face for face in reversed(faces)}.values())[::-1]
+    faces = snapshot.recent(
+        ("in order", whole, view, id(shown)),
+        lambda: (_in_order(snapshot, person_id, want, shown, view), shown),
+    )[0]
     size = PHOTOS_SHOWN if view == "photos" else FACES_SHOWN
     at = paged(len(faces), page, size)
     items = on_page(review, snapshot, faces, at["first"], size, view == "photos")
@@ -96,11 +105,19 @@ def person(
     )  # fmt: skip
 
 
-def _in_order(faces: Sequence[dict[str, Any]], image_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the faces on some photos, in the order of these."""
-    place = {image: at for at, image in enumerate(image_ids)}
-    own = [face for face in faces if face["image_id"] in place]
-    return sorted(own, key=lambda face: (place[face["image_id"]], face["face_id"]))
+def _in_order(
+    snapshot: Snapshot, person_id: str, want: Wanted, shown: Shown, view: str
+) -> list[dict[str, Any]]:
+    """Return the faces of a person on the photos that are shown, in their order.
+
+    Of several on one photo, a list of photos has the first.
+    """
+    place = {image: at for at, image in enumerate(shown.ids)}
+    own = [f for f in sure_faces(snapshot, person_id, want.sure) if f["image_id"] in place]
+    faces = sorted(own, key=lambda face: (place[face["image_id"]], face["face_id"]))
+    if view == "photos":
+        return list({face["image_id"]: face for face in reversed(faces)}.values())[::-1]
+    return faces
 
 
 @router.post("/people/{person_id}/name")

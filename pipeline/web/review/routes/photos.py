@@ -53,11 +53,12 @@ def photos(request: Request, want: Want, page: Page = 1) -> Response:
         named = [list(want.persons), list(want.without)]
         want = replace(want, persons=(), without=())
     shown = gallery(review, snapshot, want)
-    rows = [{"image_id": image} for image in shown.ids]
-    at = paged(len(rows), page, PHOTOS_SHOWN)
+    at = paged(len(shown.photos), page, PHOTOS_SHOWN)
+    start = max(0, at["first"] - 1)  # the one before tells whether a month goes on
+    rows = shown.photos.slice(start, PHOTOS_SHOWN + 1).select(["image_id"]).to_pylist()
     return render(
         request, "photos.html", "Photos", want=want, shown=shown, names=snapshot.names,
-        items=on_page(review, snapshot, rows, at["first"], PHOTOS_SHOWN), link=want.query(),
+        items=on_page(review, snapshot, rows, at["first"] - start, PHOTOS_SHOWN), link=want.query(),
         pages=want.query(), with_names=named[0], without_names=named[1],
         together="" if problem else " and ".join(named[0]), problem=problem,
         status=400 if problem else 200, **at,
@@ -91,13 +92,12 @@ def photo(request: Request, image_id: ImageId, want: Want) -> Response:
         raise HTTPException(404, "There is no such photo")
     snapshot = review.snapshot()
     want = known(snapshot, want)
-    ids = gallery(review, snapshot, want).ids
-    at = ids.index(image_id) if image_id in ids else None
+    shown = gallery(review, snapshot, want)
+    at, before, after = shown.beside(image_id)
     taken = row["taken_at"]
     return render(
         request, "photo.html", "Photo", photo=row, boxes=_boxes(request, image_id), at=at,
-        of=len(ids), before=ids[at - 1] if at else None, names=snapshot.names,
-        after=ids[at + 1] if at is not None and at + 1 < len(ids) else None, link=want.query(),
+        of=len(shown.photos), before=before, after=after, names=snapshot.names, link=want.query(),
         up=_up(want, image_id, at or 0), taken=f"{taken:%Y-%m-%d %H:%M}" if taken else "",
     )  # fmt: skip
 
