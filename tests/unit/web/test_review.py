@@ -638,14 +638,19 @@ def test_no_to_two_halves_parts_them(sisters):
 def test_faces_become_a_new_person_by_their_name(pages, folder):
     a, b = persons(pages)[:2]
     own_faces = faces(pages, a)
-    send(pages, f"/people/{a}/faces", do="move", face=own_faces[:1], to="Zoë")
-    send(pages, f"/faces/{own_faces[2]}", do="move", to="Yan")
+    send(pages, f"/people/{a}/faces", do="move", sure="yes", face=own_faces[:1], to="Zoë")
+    send(pages, f"/faces/{own_faces[2]}", do="move", sure="yes", to="Yan")
     assert sorted(row["name"] for row in pages.review.snapshot().named) == ["Yan", "Zoë"]
-    assert send(pages, f"/people/{a}/faces", do="move", face=own_faces[3], to="").status_code == 400
-    short = send(pages, f"/people/{a}/faces", do="move", face=own_faces[3], to="Zo")
+    assert (
+        send(
+            pages, f"/people/{a}/faces", do="move", sure="yes", face=own_faces[3], to=""
+        ).status_code
+        == 400
+    )
+    short = send(pages, f"/people/{a}/faces", do="move", sure="yes", face=own_faces[3], to="Zo")
     assert "Zo" in pages.get(short.headers["location"]).text
     send(pages, "/undo")
-    send(pages, f"/people/{a}/faces", do="move", face=own_faces[3], to=b[:6])
+    send(pages, f"/people/{a}/faces", do="move", sure="yes", face=own_faces[3], to=b[:6])
     assert sorted(faces(pages, a)) == sorted([own_faces[1], *own_faces[4:]])
     assert main(["cluster", str(folder / "lake"), "--ray", "never"]) == 0
     assert sorted(row["name"] for row in pages.review.snapshot().named) == ["Yan", "Zoë"]
