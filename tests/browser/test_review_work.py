@@ -157,6 +157,29 @@ def test_what_somebody_else_does_shows(many, enter):
     assert "maria" in page.locator("main").inner_text()
 
 
+def test_a_name_is_kept_when_one_leaves_its_field(many, enter):
+    base, store = many
+    page = enter(base)
+    page.goto(base + people(page)[0])
+    field = page.get_by_label("Name", exact=True)
+    field.fill("Nobody's")
+    page.keyboard.press("Escape")
+    expect(field).to_have_value("")
+    assert store.constraints() == [], "Esc leaves it as it was"
+    field.fill("Ann")
+    page.get_by_role("link", name="History").focus()
+    says(page, "Called Ann")
+    field.fill("")
+    page.get_by_role("link", name="History").focus()
+    expect(field).to_have_value("Ann")
+    page.get_by_label("Name", exact=True).fill("Zoë")
+    page.get_by_role("link", name="History").click()  # the page is left at the same moment
+    page.wait_for_url(f"{base}/history")
+    page.reload()
+    page.get_by_text("Zoë").first.wait_for()
+    assert view(store).people["name"].drop_null().to_pylist() == ["Zoë"]
+
+
 def test_everybody_says_who_they_are(many, enter):
     base, store = many
     page = enter(base)

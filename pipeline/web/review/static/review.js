@@ -36,7 +36,9 @@ document.addEventListener("focusout", (event) => {
   else field.value = field.defaultValue;
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && event.target.matches?.("main input")) event.target.blur();
+  if (event.key !== "Escape" || !event.target.matches?.("main input")) return;
+  if (event.target.matches(".hush")) event.target.value = event.target.defaultValue;
+  event.target.blur();
 });
 
 // Filters show their list as soon as they are changed.

@@ -3,7 +3,7 @@ import { freshen, hasLists } from "./lists.js";
 import { picked, settle } from "./select.js";
 import { changedSince } from "./watch.js";
 
-const SHOWN_MS = 15000, SLOW_MS = 1500;
+const SHOWN_MS = 15000, SLOW_MS = 1500, KEPT_ALIVE = 60000;
 const status = document.getElementById("status");
 let busy = false;
 
@@ -20,6 +20,7 @@ export function say(toast) {
   box.addEventListener("pointerleave", let_go);
   box.addEventListener("focusout", let_go);
   let_go();
+  return box;
 }
 
 export function tell(text, wrong = false, button = null) {
@@ -28,13 +29,14 @@ export function tell(text, wrong = false, button = null) {
   const words = document.createElement("p");
   words.textContent = text;
   box.append(words);
-  say(box);
+  const shown = say(box);
   if (button) {
     const act = document.createElement("button");
     act.textContent = button.text;
     act.addEventListener("click", () => { act.closest(".toast").remove(); button.act(); });
-    status.lastElementChild.append(act);
+    shown.append(act);
   }
+  return shown;
 }
 
 export const parsed = async (response) =>
@@ -52,7 +54,8 @@ export function submitted(event) {
 
 async function send(form, submitter) {
   busy = true;
-  const slow = setTimeout(() => tell("Working; the first time takes a while ..."), SLOW_MS);
+  let waits = null;
+  const slow = setTimeout(() => { waits = tell("Working; the first time takes a while ..."); }, SLOW_MS);
   document.getElementById("main").classList.add("busy");
   try {
     let answer = await post(form, submitter);
@@ -62,6 +65,7 @@ async function send(form, submitter) {
     tell("The server does not answer. Nothing was changed, and what you ticked and typed is still here.", true);
   } finally {
     clearTimeout(slow);
+    waits?.remove();
     busy = false;
     document.getElementById("main").classList.remove("busy");
   }
@@ -70,7 +74,9 @@ async function send(form, submitter) {
 function post(form, submitter) {
   const fields = new FormData(form, submitter);
   const body = form.enctype === "multipart/form-data" ? fields : new URLSearchParams(fields);
-  return fetch(target(form, submitter), { method: "POST", body });
+  // A name that is kept because one leaves its field is sent even if the page is left as well.
+  const keepalive = body instanceof URLSearchParams && body.toString().length < KEPT_ALIVE;
+  return fetch(target(form, submitter), { method: "POST", body, keepalive });
 }
 
 // After a restart of the server the secret in our forms is old: take the new one, if we may.
