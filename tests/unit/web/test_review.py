@@ -688,6 +688,22 @@ def suggested(store, kind, persons, faces):
                   pa.Table.from_pylist([row], schema.SUGGESTIONS), about)  # fmt: skip
 
 
+def test_undo_goes_one_answer_further_back_each_time(pages):
+    def offered():
+        text = pages.get("/questions?kind=who").text
+        return re.search(r'name="id" value="([0-9a-f]*)">\s*<button data-key="u"', text)[1]
+
+    assert offered() == ""
+    for name in ("Ann", "Bob"):
+        send(pages, "/questions", id=asked(pages, "who")[0], name=name)
+    last = offered()
+    send(pages, "/undo", id=last)
+    assert offered() not in ("", last), "not the undo, which would bring it back"
+    send(pages, "/undo", id=offered())
+    assert offered() == ""
+    assert pages.review.snapshot().named == []
+
+
 @pytest.mark.parametrize("answer", ["yes", "no"])
 def test_answers_do_not_come_back(pages, folder, answer):
     store = pages.review.people
