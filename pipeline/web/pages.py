@@ -31,15 +31,11 @@ def environment(package: str) -> jinja2.Environment:
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(p) for p in (package, __package__)]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        auto_reload=False,  # a program that is updated while it runs shows its own pages
-        cache_size=-1,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters |= {"name": shown, "data_uri": data_uri, "count": count, "size": size}
     templates.globals["base_css"] = css()
-    for name in templates.list_templates(extensions=["html"]):
-        templates.get_template(name)
     return templates
 
 

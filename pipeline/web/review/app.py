@@ -15,7 +15,7 @@ from pipeline.web.http.access import App
 from pipeline.web.review.guard import Guard
 from pipeline.web.review.routes import decide, faces, other, people, photos
 from pipeline.web.review.state import Review
-from pipeline.web.review.web import render, review_of
+from pipeline.web.review.web import environment, render, review_of
 
 logger = logging.getLogger(__name__)
 STATIC_FILES = {
@@ -31,6 +31,10 @@ STATIC = files("pipeline.web.review").joinpath("static")
 
 def application(review: Review) -> App:
     """Return the ASGI application that shows a lake."""
+    # Read now: a program that is updated while it runs goes on with its own pages.
+    environment.auto_reload = False
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(_fresh)])
     app.state.review = review
     for module in (people, photos, faces, decide, other):
