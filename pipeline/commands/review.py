@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.commands import options as opt
 from pipeline.commands.output import tell
 from pipeline.errors import ConfigError
+from pipeline.imaging.memory import share_heaps
 from pipeline.people import People
 from pipeline.storage.folder import visible
 from pipeline.web.review.settings import ReviewConfig
@@ -35,6 +36,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
+    share_heaps()
     lake = opt.open_lake(options).store
     if People(lake).current() is None:
         raise ConfigError(

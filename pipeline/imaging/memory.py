@@ -7,6 +7,7 @@ import time
 # twice the time. They work only if set before a worker starts.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "67108864", "MALLOC_TRIM_THRESHOLD_": "536870912"}
 _MALLOPT = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}  # of malloc.h
+_ARENA_MAX = -8
 # They cost holes in the heap, see `give_back`. To close these takes 10 ms: one per cent of the time
 # at this pace. In between, a worker grows by what a batch or two need.
 GIVE_BACK_EVERY_S = 1.0
@@ -22,6 +23,17 @@ def tune() -> None:
     if mallopt:
         for name, parameter in _MALLOPT.items():
             mallopt(parameter, int(MALLOC[name]))
+
+
+def share_heaps(most: int = 2) -> None:
+    """Let the threads of this process share so many heaps, where each would get one of its own.
+
+    A server's threads read tables in turn, and each heap keeps the holes of the largest. Does
+    nothing without glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_ARENA_MAX, most)
 
 
 def give_back() -> None:

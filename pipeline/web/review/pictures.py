@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.errors import StorageError
+from pipeline.imaging.memory import give_back
 from pipeline.sources.originals import Originals
 from pipeline.web.review.lookup import ID_DIGITS, Lookup
 from pipeline.web.review.parts import Part, Sizes
@@ -114,6 +115,7 @@ class Pictures:
             while len(self._parts) > 1 and sum(self._sizes.values()) > KEPT_BYTES:
                 oldest, _ = self._parts.popitem(last=False)
                 del self._sizes[oldest]
+        give_back()
         return found
 
     def _crop(self, face_id: str) -> bytes | None:
