@@ -19,10 +19,8 @@ def tune() -> None:
 
     Does nothing without glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        for name, parameter in _MALLOPT.items():
-            mallopt(parameter, int(MALLOC[name]))
+    for name, parameter in _MALLOPT.items():
+        _set(parameter, int(MALLOC[name]))
 
 
 def share_heaps(most: int = 2) -> None:
@@ -31,9 +29,13 @@ def share_heaps(most: int = 2) -> None:
     A server's threads read tables in turn, and each heap keeps the holes of the largest. Does
     nothing without glibc.
     """
+    _set(_ARENA_MAX, most)
+
+
+def _set(parameter: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        mallopt(_ARENA_MAX, most)
+        mallopt(parameter, value)
 
 
 def give_back() -> None:

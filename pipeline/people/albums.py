@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError
 from pipeline.sources.originals import Originals
 from pipeline.storage.folder import visible
 
@@ -38,19 +38,18 @@ def file_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def zipped(originals: Originals, rows: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
     """Yield a zip file of the original photos of rows of `images`, piece by piece.
 
-    Only one photo is in memory at a time. Those that cannot be read any more are listed in
-    `MISSING` with the reason.
+    Only one photo is in memory at a time, and an archive is read once. Those that cannot be read
+    any more are listed in `MISSING` with the reason.
     """
     out = _Pieces()
     missing = []
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:
-        for row, name in zip(rows, file_names(rows), strict=True):
-            try:
-                data = originals.read(row)
-            except (StorageError, ConfigError) as error:
-                missing.append(f"{visible(str(row['uri']))}: {error}\n")
+        names = dict(zip((row["image_id"] for row in rows), file_names(rows), strict=True))
+        for row, data, why in originals.try_read(rows):
+            if data is None:
+                missing.append(f"{visible(str(row['uri']))}: {why}\n")
                 continue
-            about = zipfile.ZipInfo(name)
+            about = zipfile.ZipInfo(names[row["image_id"]])
             if row.get("taken_at") and row["taken_at"].year >= FIRST_YEAR:
                 about.date_time = row["taken_at"].timetuple()[:6]
             packed.writestr(about, data)

@@ -33,6 +33,23 @@ KEPT_COLUMNS = {
 MOST_ROWS = 4_000_000
 
 
+class _Made:
+    """What was made of one state, by name; that of another state is forgotten."""
+
+    def __init__(self) -> None:
+        self._state: Any = None
+        self._made: dict[str, Any] = {}
+
+    def get(self, state: Any, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes of a state, made once."""
+        if self._state != state:
+            self._state, self._made = state, {}
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
+
+
 class KeptPeople(People):
     """The people of a lake; threads may share it.
 
@@ -47,8 +64,8 @@ class KeptPeople(People):
         self._asked: dict[str, tuple[float, Any]] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._resolver = Resolver()
-        self._of_run: tuple[str, dict[str, Any]] = ("", {})
-        self._of_state: tuple[Any, dict[str, Any]] = (None, {})
+        self._of_run = _Made()
+        self._of_state = _Made()
 
     def fresh(self) -> None:
         """Ask the storage again at the next call, however short the time since the last."""
@@ -92,26 +109,13 @@ class KeptPeople(People):
     def once_a_run(self, name: str, make: Callable[[], T]) -> T:
         """Return what `make` makes of the current generation, made once."""
         with self._lock:
-            run_id = self._run_id()
-            if self._of_run[0] != run_id:
-                self._of_run = run_id, {}
-            kept = self._of_run[1]
-            if name not in kept:
-                kept[name] = make()
-            made: T = kept[name]
-            return made
+            return self._of_run.get(self._run_id(), name, make)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """Return what `make` makes of the generation and the corrections, made once."""
         with self._lock:
             state = self._run_id(), frozenset(self.constraint_sizes().items())
-            if self._of_state[0] != state:
-                self._of_state = state, {}
-            kept = self._of_state[1]
-            if name not in kept:
-                kept[name] = make()
-            made: T = kept[name]
-            return made
+            return self._of_state.get(state, name, make)
 
     def _run_id(self) -> str:
         return str((self.current() or {}).get("run_id"))

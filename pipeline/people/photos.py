@@ -7,6 +7,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# Columns of `images` that tell which photos are asked for.
+NEEDED = ["image_id", "taken_at", "camera", "faces"]
+
 
 class FacesOf(Protocol):
     """What tells the faces of a person, such as a `View`."""
@@ -52,7 +55,7 @@ def photos_of(now: FacesOf, person_id: str) -> set[str]:
 
 
 def chosen_photos(now: FacesOf, photos: pa.Table, chosen: Chosen) -> pa.Table:
-    """Return those rows of `images` that are asked for; `taken_at`, `camera`, `faces` are needed.
+    """Return those rows of `images` that are asked for; the columns `NEEDED` must be there.
 
     Photos that could not be read have no faces, and are left out where somebody is asked for.
     """

@@ -15,7 +15,7 @@ from pipeline.people import actions
 from pipeline.people.constraints import MARK, Constraint
 from pipeline.people.followers import Parting
 from pipeline.people.log import action
-from pipeline.people.photos import Chosen, chosen_photos
+from pipeline.people.photos import NEEDED, Chosen, chosen_photos
 from pipeline.people.store import People
 from pipeline.people.view import View, view
 from pipeline.storage.folder import visible
@@ -98,9 +98,12 @@ class PeopleTable:
         """
         now = self.now()
         who, but = ([now.lookup(one) for one in some] for some in (together, without))
-        images = self.store.lake.read("images", None, pc.field("error").is_null())
-        found = chosen_photos(now, images, Chosen(who, but, year, camera, least_faces))
-        return found.sort_by([("taken_at", "descending"), ("image_id", "ascending")])
+        images = self.store.lake.read("images", NEEDED, pc.field("error").is_null())
+        found = chosen_photos(now, images, Chosen(who, but, year, camera, least_faces))["image_id"]
+        wanted = pc.field("image_id").isin(found.combine_chunks())
+        return self.store.lake.read("images", None, wanted).sort_by(
+            [("taken_at", "descending"), ("image_id", "ascending")]
+        )
 
     def name(self, person: str, name: str) -> Constraint:
         """Call a person `name`."""

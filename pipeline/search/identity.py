@@ -136,7 +136,14 @@ def identify_all(
     """
     config = build(IdentifyConfig, options)
     searcher = lake if isinstance(lake, Searcher) else Searcher(lake)
-    found = _identities(searcher, searcher.take_faces(image), config)
+    return everybody(searcher, searcher.take_faces(image), config)
+
+
+def everybody(
+    searcher: Searcher, probes: Sequence[Probe], config: IdentifyConfig
+) -> list[Identity]:
+    """Return what `identify_all` does, of all faces of a photo that were taken before."""
+    found = _identities(searcher, probes, config)
     best: dict[str, float] = {}
     for one in found:
         if one.person is not None:
@@ -156,8 +163,12 @@ def _identities(
     threshold = config.threshold
     if threshold is None:
         threshold = default_threshold(searcher.lake)
-    people = people_of(searcher.people or People(searcher.lake))
-    known = templates(searcher, people, config.among) if people else None
+    store = searcher.people or People(searcher.lake)
+    people = people_of(store)
+    known = store.once(
+        f"templates {config.among}",
+        lambda: templates(searcher, people, config.among) if people else None,
+    )
     return [
         _identity(searcher.lake, probe, known.rank(probe.vector) if known else [],
                   replace(config, threshold=threshold), people is not None)

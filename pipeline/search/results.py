@@ -80,19 +80,25 @@ def search(
         raise ConfigError("Give either a photo or a face_id to search for")
     config = build(SearchConfig, options)
     searcher = lake if isinstance(lake, Searcher) else Searcher(lake, exact=config.exact)
-    probe: Probe | None = None
-    if face_id is not None:
-        vector = searcher.vector(face_id)
-    else:
-        assert image is not None
-        probe = searcher.take_face(image, config.choice)
+    probe = None if image is None else searcher.take_face(image, config.choice)
+    return similar(searcher, config, probe, face_id)
+
+
+def similar(
+    searcher: Searcher, config: SearchConfig, probe: Probe | None, face_id: str | None = None
+) -> SearchResult:
+    """Return what `search` does, of a face that was taken from a photo or of one of the lake."""
+    if probe is not None:
         vector = probe.vector
+    else:
+        assert face_id is not None
+        vector = searcher.vector(face_id)
     hits = searcher.nearest(vector[np.newaxis], config.top + (face_id is not None))[0]
     query = [hit for hit in hits if hit.face_id == face_id]
-    similar = [hit for hit in hits if hit.face_id != face_id][: config.top]
+    alike = [hit for hit in hits if hit.face_id != face_id][: config.top]
     if config.threshold is not None:
-        similar = [hit for hit in similar if hit.similarity >= config.threshold]
-    matches = describe(searcher.lake, [*query, *similar], searcher.people)
+        alike = [hit for hit in alike if hit.similarity >= config.threshold]
+    matches = describe(searcher.lake, [*query, *alike], searcher.people)
     query_face = matches[0] if query else None
     return SearchResult(matches[len(query) :], probe, query_face, searcher.searched)
 

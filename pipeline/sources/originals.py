@@ -117,15 +117,22 @@ class Originals:
         In any order. An archive is read once, whatever the number of its photos, and no further
         than needed.
         """
+        return self._each(rows, lambda row, data: make(row, self._decoded(data)))
 
-        def decoded(row: Mapping[str, Any], data: bytes) -> T:
-            return make(row, self._decoded(data))
+    def try_read(
+        self, rows: Iterable[Mapping[str, Any]]
+    ) -> Iterator[tuple[Mapping[str, Any], bytes | None, str]]:
+        """Yield each row with the bytes of its photo, one at a time; see `try_each`."""
+        return self._each(rows, lambda _, data: data)
 
+    def _each(
+        self, rows: Iterable[Mapping[str, Any]], make: Callable[[Mapping[str, Any], bytes], T]
+    ) -> Iterator[tuple[Mapping[str, Any], T | None, str]]:
         loose, archives = _by_archive(rows)
         for row in loose:
-            yield row, *self._made(row, None, decoded)
+            yield row, *self._made(row, None, make)
         for archive, inside in archives.items():
-            yield from self._try_members(archive, inside, decoded)
+            yield from self._try_members(archive, inside, make)
 
     def try_bytes(
         self, rows: Iterable[Mapping[str, Any]], make: Callable[[Mapping[str, Any], bytes], T]

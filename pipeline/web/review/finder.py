@@ -3,8 +3,11 @@
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.config import DecodeConfig
 from pipeline.errors import ConfigError, ImageError
+from pipeline.imaging import geometry
 from pipeline.imaging.sandbox import Sandbox
 from pipeline.lake.store import LakeStore
 from pipeline.models.weights.store import WeightStore
@@ -73,8 +76,9 @@ class Finder:
         Raises:
             ConfigError: it is not a picture, or has no face.
         """
-        from pipeline.search.identity import identify_all
-        from pipeline.search.results import search
+        from pipeline.search.identity import everybody
+        from pipeline.search.results import similar
+        from pipeline.search.settings import IdentifyConfig, SearchConfig
 
         if not data:
             raise ConfigError("No picture was sent; choose a file first")
@@ -84,8 +88,10 @@ class Finder:
             raise ConfigError(f"This file cannot be used as a picture: {error}") from error
         with self._lock:
             searcher = self._open()
-            result = search(searcher, image=decoded.pixels, top=TOP)
-            return result, identify_all(searcher, decoded.pixels, among="all")
+            probes = searcher.take_faces(decoded.pixels)
+            areas = geometry.areas(np.array([one.box for one in probes]))
+            result = similar(searcher, SearchConfig(top=TOP), probes[int(np.argmax(areas))])
+            return result, everybody(searcher, probes, IdentifyConfig(among="all"))
 
     def _open(self) -> "Searcher":
         """Return the open lake, opened again if it has other parts than before."""

@@ -1,4 +1,6 @@
-"""Finds rows of a lake by id: image ids are in memory, 36 bytes each; the rest is read on request.
+"""Finds rows of a lake by id: of each photo the id, date and camera are in memory, some 100 bytes.
+
+The rest is read on request, and kept for a while.
 
 The faces of an image are in the part of the same name, so one sorted list of image ids finds both.
 """
@@ -17,6 +19,7 @@ from pipeline.arrays import Floats32
 from pipeline.lake import schema
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
+from pipeline.people.photos import NEEDED
 from pipeline.storage.folder import is_local
 from pipeline.web.review.parts import KeptParts, Part, Sizes, each_part
 
@@ -25,7 +28,6 @@ BATCH = 4096
 BOXES = ["face_id", "image_id", "box", "score", "size_px", "sharpness", "yaw", "quality"]
 PHOTO = ["image_id", "uri", "shard", "sha256", "bytes", "width", "height", "format",
          "orientation", "taken_at", "camera", "turn", "faces", "error", "error_detail"]  # fmt: skip
-ALBUM = ["image_id", "taken_at", "camera", "faces"]
 
 # The parts are not listed again for this many times as long as the last listing took: pictures of a
 # page should not wait for the listing of a large or remote lake.
@@ -87,14 +89,14 @@ class Lookup:
         ]
         moved = np.array(to, np.int32)[self._at] if to else self._at
         keys, at = [self._keys[moved >= 0]], [moved[moved >= 0]]
-        columns = [*ALBUM, "error"]
+        columns = [*NEEDED, "error"]
         new = [name for name in parts if sizes[name] != self._sizes.get(name)]
         read = each_part(self.lake.folder.child("images"), new, schema.IMAGES, columns)
         pieces = {name: table for name, table in self._pieces.items() if name in sizes}
         for name, table in zip(new, read, strict=True):
             keys.append(_keys(table["image_id"].to_pylist()))
             at.append(np.full(len(table), place_of[name], np.int32))
-            pieces[name] = table.filter(pc.is_null(table["error"])).select(ALBUM)
+            pieces[name] = table.filter(pc.is_null(table["error"])).select(NEEDED)
         every, places = np.concatenate(keys), np.concatenate(at)
         order = np.argsort(every, kind="stable")
         self._keys, self._at = every[order], places[order]
@@ -142,13 +144,13 @@ class Lookup:
         return {row["image_id"]: row for row in rows.to_pylist()}
 
     def album(self) -> pa.Table:
-        """Return all photos that could be read, columns `ALBUM`, the latest first; kept."""
+        """Return all photos that could be read, columns `NEEDED`, the latest first; kept."""
         if time.monotonic() >= self._next_refresh:
             self.refresh()
         with self._lock:
             sizes, pieces, kept = self._sizes, list(self._pieces.values()), self._album
         if kept is None or kept[0] is not sizes:
-            empty = pa.schema([schema.IMAGES.field(name) for name in ALBUM]).empty_table()
+            empty = pa.schema([schema.IMAGES.field(name) for name in NEEDED]).empty_table()
             order = [("taken_at", "descending"), ("image_id", "ascending")]
             kept = sizes, pa.concat_tables([empty, *pieces]).sort_by(order).combine_chunks()
             self._album = kept

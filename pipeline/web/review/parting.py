@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from pipeline.people import actions
 from pipeline.people.followers import LEAST_GAP, Parting, part
 from pipeline.storage.folder import visible
+from pipeline.web.pages import plural
 from pipeline.web.review.lookup import vectors_of
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import act, display_name, form_of, render, review_of
@@ -48,7 +49,7 @@ def take_out(
     apart = [face for face in form.all("offered") if face not in ids]
     apart += [face for face in parting.apart if face in seen or not seen]
     apart = apart or parting.stay[:1]
-    count = f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    count = plural(len(ids), "face")
     told = min(len(apart), actions.ANCHORS)
     stays = f"; {told} that stay count as confirmed" if told > 1 else ""
     note = f"review: {form.one('do')} {' '.join(ids[:12])}"

@@ -20,6 +20,7 @@ from pipeline.people.log import undo
 from pipeline.people.table import marks_changed
 from pipeline.people.view import view
 from pipeline.sources.originals import Originals
+from pipeline.web.pages import plural
 from pipeline.web.review.finder import Finder
 from pipeline.web.review.lookup import Lookup, vectors_of
 from pipeline.web.review.pictures import Pictures
@@ -161,7 +162,7 @@ class Review:
 
             message_id = self.act(action, text)
             if followed:
-                count = f"{len(followed)} other{'s' if len(followed) > 1 else ''}"
+                count = plural(len(followed), "other")
                 self._messages[message_id] = f"{text}, and {count} followed"
                 self._followed[message_id] = followed
             self._answers.append(message_id)

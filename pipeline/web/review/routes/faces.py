@@ -8,9 +8,10 @@ from pipeline.people import actions
 from pipeline.people.corrections import Constraint
 from pipeline.people.log import Statement, append, new_id
 from pipeline.storage.folder import visible
+from pipeline.web.pages import plural
 from pipeline.web.review.lookup import ID_DIGITS
 from pipeline.web.review.parting import take_out
-from pipeline.web.review.routes.people import find_person, is_new_name, person_label
+from pipeline.web.review.routes.people import person_label, who_is
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import (
     FACE_ID,
@@ -44,15 +45,15 @@ def give(request: Request) -> Response:
     """Say who faces of nobody are, or that they are no faces."""
     review, form = review_of(request), form_of(request)
     ids, note = chosen(form, "face", FACE_ID), f"review: nobody {form.one('do')[:20]}"
-    count = f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    count = plural(len(ids), "face")
     if form.one("do") == "reject":
         return act(request, lambda: actions.not_a_face(review.people, ids, note),
                    f"{count} marked as no face")  # fmt: skip
-    text = form.one("to").strip()
-    if is_new_name(review.snapshot(), text):
-        return act(request, lambda: _make_new_person(review, ids, text, note),
-                   f"{count}: a new person, {visible(text)}")  # fmt: skip
-    to = find_person(review.snapshot(), text)
+    to, called = who_is(review.snapshot(), form.one("to"))
+    if called is not None:
+        return act(request, lambda: _make_new_person(review, ids, called, note),
+                   f"{count}: a new person, {visible(called)}")  # fmt: skip
+    assert to is not None
     return act(request, lambda: actions.move(review.people, ids, to, note),
                f"{count} moved to {person_label(review.snapshot(), to)}")  # fmt: skip
 
@@ -93,14 +94,13 @@ def change(request: Request, face_id: FaceId) -> Response:
         return act(request, lambda: actions.cover(review.people, owner, face_id, note),
                    "The cover was set")  # fmt: skip
     if what == "move":
-        text = form.one("to").strip()
-        new = is_new_name(review.snapshot(), text)
-        to = None if new else find_person(review.snapshot(), text)
+        to, called = who_is(review.snapshot(), form.one("to"))
         if owner is not None:
-            return take_out(request, owner, [face_id], to, text if new else None)
-        if to is None:
-            return act(request, lambda: _make_new_person(review, [face_id], text, note),
-                       f"A new person, {visible(text)}")  # fmt: skip
+            return take_out(request, owner, [face_id], to, called)
+        if called is not None:
+            return act(request, lambda: _make_new_person(review, [face_id], called, note),
+                       f"A new person, {visible(called)}")  # fmt: skip
+        assert to is not None
         return act(request, lambda: actions.move(review.people, [face_id], to, note),
                    f"Moved to {person_label(review.snapshot(), to)}")  # fmt: skip
     raise ConfigError("This cannot be done with a face of nobody; say who it is instead")

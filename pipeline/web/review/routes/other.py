@@ -14,6 +14,7 @@ from pipeline.people.constraints import KEEPER, MARK, NOT_A_COPY
 from pipeline.people.corrections import Constraint, undone
 from pipeline.people.log import by_action
 from pipeline.storage.folder import visible
+from pipeline.web.pages import plural
 from pipeline.web.review.state import Review
 from pipeline.web.review.web import (
     FACE_ID,
@@ -139,7 +140,7 @@ def rejected(request: Request, page: Page = 1) -> Response:
 def accept(request: Request) -> Response:
     """Take rejected faces back."""
     review, ids = review_of(request), chosen(form_of(request), "face", FACE_ID)
-    count = f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    count = plural(len(ids), "face")
     return act(request, lambda: actions.a_face(review.people, ids, f"review: a-face {count}"),
                f"{count} taken back")  # fmt: skip
 
@@ -199,7 +200,7 @@ def _said(lead: Constraint, kinds: set[str], rows: list[Constraint]) -> str:
     """Return what was done, in words that a name may follow."""
     if "different" in kinds and kinds & {"same", "name"} and "undo" not in kinds:
         count = len({face for row in rows if row.kind == "different" for face in row.faces})
-        return f"{count} face{'s' if count > 1 else ''} moved to"
+        return f"{plural(count, 'face')} moved to"
     if lead.kind == "name" and not lead.value:
         return "Name removed"
     if lead.kind in ("not-a-face", "a-face") and len(lead.faces) > 1:

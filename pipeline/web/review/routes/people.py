@@ -14,6 +14,7 @@ from pipeline.people import actions
 from pipeline.people.answers import together
 from pipeline.people.view import SHORTEST_PREFIX
 from pipeline.storage.folder import visible
+from pipeline.web.pages import plural
 from pipeline.web.review.gallery import (
     Shown,
     Wanted,
@@ -164,7 +165,7 @@ def faces(request: Request, person_id: PersonId) -> Response:
     """Do something with chosen faces of a person."""
     review, form = review_of(request), form_of(request)
     ids = chosen(form, "face", FACE_ID)
-    what, count = form.one("do"), f"{len(ids)} face{'s' if len(ids) > 1 else ''}"
+    what, count = form.one("do"), plural(len(ids), "face")
     note = f"review: {what} {' '.join(ids[:12])}"
     if what in ("split", "move", "confirm", "cover"):
         check_theirs(review, person_id, ids)
@@ -182,10 +183,7 @@ def faces(request: Request, person_id: PersonId) -> Response:
         return act(request, lambda: actions.cover(review.people, person_id, ids[0], note),
                    "The cover was set")  # fmt: skip
     if what == "move":
-        text = form.one("to").strip()
-        if is_new_name(review.snapshot(), text):
-            return take_out(request, person_id, ids, None, text)
-        return take_out(request, person_id, ids, find_person(review.snapshot(), text), None)
+        return take_out(request, person_id, ids, *who_is(review.snapshot(), form.one("to")))
     raise ConfigError("Nothing was asked for; use the buttons of the page")
 
 
@@ -194,11 +192,13 @@ def merge(request: Request) -> Response:
     """Make persons one; asks which name to keep if there are two."""
     review, form = review_of(request), form_of(request)
     ids = chosen(form, "person", PERSON_ID)
-    text = form.one("into").strip()
-    if called := text if is_new_name(review.snapshot(), text) else None:
+    into, called = None, None
+    if form.one("into").strip():
+        into, called = who_is(review.snapshot(), form.one("into"))
+    if called:
         actions.checked_name(called)
-    elif text:
-        ids = [find_person(review.snapshot(), text), *ids]
+    if into:
+        ids = [into, *ids]
     ids = list(dict.fromkeys(ids))
     if called and len(ids) == 1:
         return act(request, lambda: actions.name(review.people, ids[0], called,
@@ -276,6 +276,16 @@ def find_person(snapshot: Snapshot, text: str) -> str:
     if not text.strip():
         raise ConfigError("Nobody was named; give the name or id of a person")
     return snapshot.view.lookup(text.strip())
+
+
+def who_is(snapshot: Snapshot, text: str) -> tuple[str | None, str | None]:
+    """Return the id of the person whom a text means, or else the name of somebody new.
+
+    Raises:
+        ConfigError: it is empty, or means several.
+    """
+    text = text.strip()
+    return (None, text) if is_new_name(snapshot, text) else (find_person(snapshot, text), None)
 
 
 def is_new_name(snapshot: Snapshot, text: str) -> bool:

@@ -16,10 +16,10 @@ from pipeline.web.review.pictures import PHOTO_SIDE, SMALL_SIDE
 from pipeline.web.review.routes.people import (
     PHOTOS_SHOWN,
     find_person,
-    is_new_name,
     known,
     like,
     person_label,
+    who_is,
 )
 from pipeline.web.review.snapshot import Snapshot
 from pipeline.web.review.web import (
@@ -140,13 +140,13 @@ def draw(request: Request, image_id: ImageId) -> Response:
         box = []
     if len(box) != 4:
         raise ConfigError("The frame needs four numbers: left, top, right, bottom, in pixels")
-    text, snapshot = form.one("name").strip(), review.snapshot()
-    new = is_new_name(snapshot, text)
-    person = find_person(snapshot, text) if text and not new else None
-    who = visible(text) if new else person_label(snapshot, person) if person else "nobody yet"
+    snapshot, person, called = review.snapshot(), None, None
+    if form.one("name").strip():
+        person, called = who_is(snapshot, form.one("name"))
+    who = visible(called) if called else person_label(snapshot, person) if person else "nobody yet"
     return act(
         request,
-        lambda: review.marker.mark(image_id, box, person, text if new else None, "review: mark"),
+        lambda: review.marker.mark(image_id, box, person, called, "review: mark"),
         f"A face was added: {who}",
     )
 
