@@ -7,9 +7,9 @@ from pipeline.commands.main import main
 from pipeline.people.view import view
 from tests.support import lakes
 from tests.support.browsing import faces, says, status
+from tests.support.marking import DETECTED, embed, region
 from tests.support.review_lakes import again, review_lake
 from tests.support.served import served
-from tests.unit.people.test_embedded import DETECTED, embed, region
 
 EACH = 10
 

@@ -21,8 +21,6 @@ from pipeline.errors import ConfigError
 from pipeline.imaging.decode import decode
 from pipeline.imaging.packets import packets
 from pipeline.lake import schema
-from pipeline.lake.moves import replaced
-from pipeline.lake.store import parquet_bytes
 from pipeline.library import Lake
 from pipeline.maintenance.check import check
 from pipeline.people import actions
@@ -36,49 +34,26 @@ from pipeline.people.xmp.taking import KEPT, Taking
 from pipeline.sources.originals import Originals
 from pipeline.storage.folder import Folder
 from tests.support import packets as files
+from tests.support.marking import (
+    DETECTED,
+    ELSEWHERE,
+    FRAME,
+    FakeModels,
+    Killed,
+    dying,
+    embed,
+    forget,
+    region,
+    xmp,
+)
 from tests.support.review_lakes import jpeg, review_lake
-from tests.unit.people.test_marks import FakeModels, Killed, dying, forget
 
 needs_exiftool = pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not here")
-FRAME = Frame(120, 100)
-DETECTED, ELSEWHERE = (30.0, 20.0, 80.0, 80.0), (85.0, 50.0, 115.0, 95.0)
-
-
-def region(name, box, frame=FRAME):
-    return frame.region(name, box)
-
-
-def xmp(*regions, frame=FRAME):
-    return packet(list(regions), frame)
-
-
-@pytest.fixture
-def people(tmp_path):
-    return review_lake(tmp_path, people=3, each=4)
-
-
-@pytest.fixture
-def marker(people):
-    with Originals() as originals, Marker(people, originals, FakeModels()) as one:
-        yield one
 
 
 @pytest.fixture
 def photos(people):
     return people.lake.read("images", ["image_id", "uri"]).sort_by("uri").to_pylist()
-
-
-def embed(people, photo, *regions, data=None):
-    """Write a packet into a photo as if it had been there when it was indexed."""
-    before = Path(photo["uri"]).read_bytes()
-    data = data or before[:2] + files.segment(0xE1, files.XMP_NAME + xmp(*regions)) + before[2:]
-    Path(photo["uri"]).write_bytes(data)
-    lake = people.lake
-    for name in lake.parts():
-        images = lake.read_part("images", name)
-        hashes = [hashlib.sha256(data).hexdigest() if row["image_id"] == photo["image_id"]
-                  else row["sha256"] for row in images.to_pylist()]  # fmt: skip
-        lake.folder.publish(f"images/{name}", parquet_bytes(replaced(images, "sha256", hashes)))
 
 
 def taken(people, marker, **options):

@@ -21,59 +21,23 @@ from pipeline.lake.lock import RunLock
 from pipeline.lake.moves import Place, bring_back, mend, park, relocate
 from pipeline.library import Lake
 from pipeline.maintenance.check import check, check_and_repair
-from pipeline.models.cards.card import find_card
 from pipeline.models.detections import Detections
 from pipeline.models.detector import load_detector
 from pipeline.people import actions
 from pipeline.people.marks.cut import _by_box, find
 from pipeline.people.marks.mark import Mark
-from pipeline.people.marks.marker import Marker
 from pipeline.people.store import People, corrected_faces
 from pipeline.people.view import view
-from pipeline.sources.originals import Originals
 from pipeline.storage.folder import Folder
 from tests.support.builders import PHOTOS
-from tests.support.review_lakes import again, jpeg, review_lake
-
-BOX = (85.0, 50.0, 115.0, 95.0)
-DETECTED = (30.0, 20.0, 80.0, 80.0)
-
-
-class Detector:
-    """Sees no face anywhere, or the one in a box."""
-
-    def lenient(self, _):
-        return self
-
-    def detect(self, _):
-        return Detections.none()
-
-
-class Embedder:
-    """Makes vectors that depend on the crop alone."""
-
-    card = find_card("sface")
-
-    def embed(self, crops):
-        seeds = [int(hashlib.sha256(crop.tobytes()).hexdigest()[:8], 16) for crop in crops]
-        vectors = np.stack([np.random.default_rng(s).standard_normal(128) for s in seeds])
-        norms = np.linalg.norm(vectors, axis=1)
-        return (vectors / norms[:, None]).astype(np.float32), norms.astype(np.float32)
-
-
-class FakeModels:
-    detector, embedder = Detector(), Embedder()
-
-
-@pytest.fixture
-def people(tmp_path):
-    return review_lake(tmp_path, people=3, each=4)
-
-
-@pytest.fixture
-def marker(people):
-    with Originals() as originals, Marker(people, originals, FakeModels()) as one:
-        yield one
+from tests.support.marking import (
+    DETECTED,
+    ELSEWHERE,
+    Killed,
+    dying,
+    forget,
+)
+from tests.support.review_lakes import again, jpeg
 
 
 @pytest.fixture
@@ -95,11 +59,11 @@ def is_sound(people):
 
 
 def test_a_mark_is_a_face_like_others(people, marker, photo):
-    row = marker.mark(photo["image_id"], BOX)
+    row = marker.mark(photo["image_id"], ELSEWHERE)
     face = row.faces[0]
     assert face == f"{photo['image_id']}-1000000"
     new = faces_of(people, photo["image_id"])[face]
-    assert new["box"] == list(BOX)
+    assert new["box"] == list(ELSEWHERE)
     assert new["size_px"] == 30
     assert new["uri"] == photo["uri"]
     assert new["score"] == 0
@@ -114,7 +78,7 @@ def test_a_mark_is_a_face_like_others(people, marker, photo):
 def test_it_is_shown_with_its_person_at_once(people, marker, photo):
     who = persons(people)[1]
     before = view(people).person(who)
-    face = marker.mark(photo["image_id"], BOX, who).faces[0]
+    face = marker.mark(photo["image_id"], ELSEWHERE, who).faces[0]
     now = view(people)
     assert now.persons_of([face]) == {face: who}
     member = next(row for row in now.faces(who) if row["face_id"] == face)
@@ -125,7 +89,7 @@ def test_it_is_shown_with_its_person_at_once(people, marker, photo):
 
 def test_it_can_be_moved_named_and_rejected(people, marker, photo):
     first, second, _ = persons(people)
-    face = marker.mark(photo["image_id"], BOX).faces[0]
+    face = marker.mark(photo["image_id"], ELSEWHERE).faces[0]
     actions.move(people, [face], first)
     assert view(people).persons_of([face]) == {face: first}
     actions.move(people, [face], second)
@@ -139,7 +103,7 @@ def test_it_can_be_moved_named_and_rejected(people, marker, photo):
 def test_a_name_is_of_the_one_who_has_it_or_of_somebody_new(people, marker, photo):
     who = persons(people)[0]
     actions.name(people, who, "Ann")
-    row = marker.mark(photo["image_id"], BOX, called=" ann ")
+    row = marker.mark(photo["image_id"], ELSEWHERE, called=" ann ")
     assert row.person_id == who
     new = marker.mark(photo["image_id"], (0, 0, 25, 25), called="Bea")
     assert new.person_id not in (None, who)
@@ -165,21 +129,21 @@ def test_boxes_that_are_no_mark(people, marker, photo, box, message):
 
 def test_photos_that_cannot_be_marked(people, marker, photo):
     with pytest.raises(ConfigError, match="no photo"):
-        marker.mark("0" * 32, BOX)
+        marker.mark("0" * 32, ELSEWHERE)
     with pytest.raises(ConfigError, match="no person"):
-        marker.mark(photo["image_id"], BOX, "nobody")
+        marker.mark(photo["image_id"], ELSEWHERE, "nobody")
     Path(photo["uri"]).write_bytes(jpeg(77))
     with pytest.raises(StorageError, match="has changed"):
-        marker.mark(photo["image_id"], BOX)
+        marker.mark(photo["image_id"], ELSEWHERE)
     Path(photo["uri"]).unlink()
     with pytest.raises(StorageError, match="cannot be read"):
-        marker.mark(photo["image_id"], BOX)
+        marker.mark(photo["image_id"], ELSEWHERE)
     assert people.constraints() == []
 
 
 def test_another_run_is_at_work(people, marker, photo):
     with RunLock(people.lake.folder, "other"), pytest.raises(LakeBusyError):
-        marker.mark(photo["image_id"], BOX)
+        marker.mark(photo["image_id"], ELSEWHERE)
     assert people.constraints() == []
 
 
@@ -197,7 +161,7 @@ def test_a_box_on_a_rejected_face_takes_the_rejection_back(people, marker, photo
 
 
 def test_undo_and_undo_of_that(people, marker, photo):
-    row = marker.mark(photo["image_id"], BOX, called="Ann")
+    row = marker.mark(photo["image_id"], ELSEWHERE, called="Ann")
     face = row.faces[0]
     former = faces_of(people, photo["image_id"])[face]
     back = actions.undo(people, row.constraint_id)
@@ -206,7 +170,7 @@ def test_undo_and_undo_of_that(people, marker, photo):
     assert marker.restore_now()
     assert face not in faces_of(people, photo["image_id"])
     assert is_sound(people)
-    new = marker.mark(photo["image_id"], BOX).faces[0]
+    new = marker.mark(photo["image_id"], ELSEWHERE).faces[0]
     assert new != face  # what was said of the first is not of the second
     actions.undo(people)
     actions.undo(people, back.constraint_id)
@@ -219,7 +183,7 @@ def test_undo_and_undo_of_that(people, marker, photo):
 
 
 def test_clustering_keeps_what_was_marked(people, marker, photo, tmp_path):
-    nobody = marker.mark(photo["image_id"], BOX).faces[0]
+    nobody = marker.mark(photo["image_id"], ELSEWHERE).faces[0]
     who = persons(people)[2]
     theirs = marker.mark(photo["image_id"], (0, 0, 25, 25), who).faces[0]
     again(tmp_path)
@@ -238,7 +202,7 @@ def test_clustering_keeps_what_was_marked(people, marker, photo, tmp_path):
 
 
 def test_clustering_forgets_a_mark_that_was_taken_back(people, marker, photo, tmp_path):
-    row = marker.mark(photo["image_id"], BOX, called="Ann")
+    row = marker.mark(photo["image_id"], ELSEWHERE, called="Ann")
     again(tmp_path)
     assert row.person_id in people.people()["person_id"].to_pylist()
     actions.undo(people, row.constraint_id)
@@ -270,13 +234,13 @@ def read_again(people, photo, boxes, size=(120, 100), seed=99):
 
 
 def test_a_photo_that_is_read_again_keeps_its_mark(people, marker, photo):
-    face = marker.mark(photo["image_id"], BOX, called="Ann").faces[0]
+    face = marker.mark(photo["image_id"], ELSEWHERE, called="Ann").faces[0]
     read_again(people, photo, [DETECTED], size=(240, 200))
     assert face not in faces_of(people, photo["image_id"])
     settled = marker.restore("t")
     assert (settled.made, settled.missing) == (1, 0)
     now = faces_of(people, photo["image_id"])
-    assert now[face]["box"] == [2 * side for side in BOX]
+    assert now[face]["box"] == [2 * side for side in ELSEWHERE]
     assert len(now) == 2
     assert is_sound(people)
     assert marker.restore("t").made == 0  # and nothing is done twice
@@ -285,7 +249,7 @@ def test_a_photo_that_is_read_again_keeps_its_mark(people, marker, photo):
 
 
 def test_a_face_that_is_found_now_is_the_marked_one(people, marker, photo):
-    row = marker.mark(photo["image_id"], BOX, called="Ann")
+    row = marker.mark(photo["image_id"], ELSEWHERE, called="Ann")
     read_again(people, photo, [DETECTED, (87, 52, 117, 97)])
     marker.restore("t")
     now = faces_of(people, photo["image_id"])
@@ -300,7 +264,7 @@ def test_a_face_that_is_found_now_is_the_marked_one(people, marker, photo):
 
 
 def test_a_photo_of_another_shape_has_its_mark_no_more(people, marker, photo):
-    marker.mark(photo["image_id"], BOX, called="Ann")
+    marker.mark(photo["image_id"], ELSEWHERE, called="Ann")
     read_again(people, photo, [DETECTED], size=(100, 100))
     settled = marker.restore("t")
     assert (settled.made, settled.missing) == (0, 1)
@@ -311,7 +275,7 @@ def test_a_photo_of_another_shape_has_its_mark_no_more(people, marker, photo):
 
 def test_moved_gone_and_back(people, marker, photo, tmp_path):
     image, lake = photo["image_id"], people.lake
-    face = marker.mark(image, BOX, called="Ann").faces[0]
+    face = marker.mark(image, ELSEWHERE, called="Ann").faces[0]
     place = Place(str(tmp_path / "photos" / "elsewhere.jpg"), "x", None)
     Path(photo["uri"]).rename(place.uri)
     relocate(lake, {image: place})
@@ -327,23 +291,19 @@ def test_moved_gone_and_back(people, marker, photo, tmp_path):
     assert is_sound(people)
 
 
-def forget(people, *options):
-    assert main(["forget", people.lake.folder.url, *options, "--yes"]) == 0
-
-
 def test_forgetting_the_face_the_photo_and_the_person(people, marker, photo, capsys):
     other = people.lake.read("images", ["image_id"]).sort_by("image_id").to_pylist()[-1]["image_id"]
     assert other != photo["image_id"]
     marker.mark(photo["image_id"], (0, 0, 25, 25), called="Bea")
-    on_other = marker.mark(other, BOX, called="Cas").faces[0]
-    face = marker.mark(photo["image_id"], BOX, called="Ann").faces[0]
+    on_other = marker.mark(other, ELSEWHERE, called="Cas").faces[0]
+    face = marker.mark(photo["image_id"], ELSEWHERE, called="Ann").faces[0]
     forget(people, "--face", face)
     assert face not in {f for row in people.constraints() for f in row.faces}
     assert face not in faces_of(people, photo["image_id"])
     assert marker.restore().made == 0
     assert is_sound(people)
     with pytest.raises(ConfigError, match="was forgotten"):
-        marker.mark(photo["image_id"], BOX)
+        marker.mark(photo["image_id"], ELSEWHERE)
     forget(people, "--person", "Cas")
     assert on_other not in {f for row in people.constraints() for f in row.faces}
     forget(people, "--image", photo["image_id"])
@@ -354,7 +314,7 @@ def test_forgetting_the_face_the_photo_and_the_person(people, marker, photo, cap
 
 
 def test_forgetting_a_mark_whose_photo_cannot_be_read(people, marker, photo):
-    row = marker.mark(photo["image_id"], BOX, called="Ann")
+    row = marker.mark(photo["image_id"], ELSEWHERE, called="Ann")
     read_again(people, photo, [DETECTED], size=(100, 100))
     marker.restore()
     forget(people, "--person", "Ann")
@@ -365,10 +325,6 @@ def test_forgetting_a_mark_whose_photo_cannot_be_read(people, marker, photo):
     assert is_sound(people)
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("number", range(1, 7))
 def test_killed_at_any_write(people, marker, photo, monkeypatch, number, before):
@@ -377,7 +333,7 @@ def test_killed_at_any_write(people, marker, photo, monkeypatch, number, before)
         monkeypatch.setattr(Folder, name, dying(getattr(Folder, name), writes, before))
     killed = False
     try:
-        marker.mark(photo["image_id"], BOX, called="Ann")
+        marker.mark(photo["image_id"], ELSEWHERE, called="Ann")
     except Killed:
         killed = True
     monkeypatch.undo()
@@ -398,21 +354,8 @@ def _folder(people):
     return Path(people.lake.folder.url)
 
 
-def dying(write, writes, before):
-    def wrapped(*arguments, **options):
-        writes["left"] -= 1
-        if before and writes["left"] == 0:
-            raise Killed
-        done = write(*arguments, **options)
-        if writes["left"] == 0:
-            raise Killed
-        return done
-
-    return wrapped
-
-
 def test_an_older_list_of_corrections_makes_no_face(people, marker, photo):
-    face = marker.mark(photo["image_id"], BOX).faces[0]
+    face = marker.mark(photo["image_id"], ELSEWHERE).faces[0]
     for name in people.constraint_files():
         people.lake.folder.remove(f"constraints/{name}")
     store = People(people.lake)
@@ -487,8 +430,8 @@ def test_from_the_command_line_and_the_library(people, photo, capsys):
 
 
 def test_the_detector_is_measured_without_marks(people, marker, photo, tmp_path):
-    marker.mark(photo["image_id"], BOX)
-    sides = ",".join(map(str, BOX))
+    marker.mark(photo["image_id"], ELSEWHERE)
+    sides = ",".join(map(str, ELSEWHERE))
     (tmp_path / "boxes.csv").write_text(f"image,x1,y1,x2,y2\n{photo['uri']},{sides}\n")
     report = Lake(people.lake.folder.url).evaluate_detection(tmp_path / "boxes.csv")
     assert report.result["faces"] == 1
@@ -500,7 +443,7 @@ def test_copies_and_the_index_of_vectors_stay_current(people, marker, photo, tmp
     assert main(["dedupe", url]) == 0
     lake = Lake(url)
     decided = lake.decision()
-    face = marker.mark(photo["image_id"], BOX).faces[0]
+    face = marker.mark(photo["image_id"], ELSEWHERE).faces[0]
     assert lake.copies() == []  # it would refuse a lake that has changed since
     assert lake.decision() == decided
     assert lake.search(face_id=face, top=1).matches

@@ -30,12 +30,11 @@ from pipeline.web.pages import shown
 from pipeline.web.review.app import application
 from pipeline.web.review.lookup import Lookup
 from pipeline.web.review.settings import ReviewConfig
-from pipeline.web.review.state import Review
 from tests.support import lakes, pictures
 from tests.support.review_lakes import HOSTILE, again, review_lake
+from tests.support.reviewing import TOKEN, entered, faces, opened, persons, rows, send
 from tests.support.web import Client
 
-TOKEN = "s3cret-of-this-run"
 PAGES = ["/", "/photos", "/rejected", "/nobody", "/me", "/questions",
          "/questions?kind=who", "/duplicates", "/search", "/history"]  # fmt: skip
 
@@ -54,12 +53,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def opened(folder, **options):
-    from pipeline.lake.store import LakeStore
-
-    return Review(LakeStore(str(folder / "lake")), ReviewConfig(TOKEN, port=4444, **options))
-
-
 @pytest.fixture
 def pages(folder):
     yield from entered(folder)
@@ -70,38 +63,11 @@ def shared_pages(shared):
     yield from entered(shared)
 
 
-def entered(folder, **options):
-    review = opened(folder, **options)
-    client = Client(application(review))
-    client.review = review
-    client.csrf = review.config.csrf
-    assert client.get(f"/?token={TOKEN}").status_code == 303
-    yield client
-    review.close()
-
-
-def persons(client):
-    return list(dict.fromkeys(re.findall(r"/people/([0-9a-f]{16})", client.get("/").text)))
-
-
-def faces(client, person):
-    text = client.get(f"/people/{person}").text
-    return re.findall(r'name="face" value="([0-9a-f]{32}-\d+)"', text)
-
-
 def forgotten_in(client, images=(), faces=()):
     """Forget in the lake of a running server, and wait until it lists the parts again."""
     lake = client.review.lake
     forget(lake, find(lake, (), images, faces), f"f{time.monotonic_ns()}")
     time.sleep(max(0.0, client.review.lookup._next_refresh - time.monotonic()))
-
-
-def send(client, path, **fields):
-    return client.post(path, {"csrf": client.csrf, "next": "/", **fields})
-
-
-def rows(client):
-    return len(client.review.people.constraints())
 
 
 # who is let in

@@ -14,7 +14,7 @@ from pipeline.people import actions
 from pipeline.people.log import made_by
 from pipeline.people.view import view
 from tests.support.review_lakes import review_lake
-from tests.unit.web.test_review import TOKEN, entered, faces, persons, rows, send
+from tests.support.reviewing import TOKEN, entered, faces, persons, rows, send
 
 
 @pytest.fixture
