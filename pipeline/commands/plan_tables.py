@@ -90,14 +90,8 @@ def warnings(outcome: Outcome) -> list[str]:
         elif one.node_bytes + one.driver_bytes > fits:
             lines.append(
                 f"{photos} photos: the driver needs {size(one.driver_bytes)}, beside the workers "
-                f"of its node too much for {size(hardware.memory_bytes)}; pack photos into shards "
-                "or index folder by folder"
-            )
-        elif one.node_again_bytes + one.driver_again_bytes > fits:
-            lines.append(
-                f"{photos} photos: a run that goes on, or adds to them, needs "
-                f"{size(one.driver_again_bytes)} for the driver and {size(one.node_again_bytes)} "
-                "a node, which is too much; make several lakes, or give the nodes more memory"
+                f"of its node too much for {size(hardware.memory_bytes)}; fewer --detect-actors, "
+                "or a node of its own for the driver"
             )
     return lines
 
@@ -122,7 +116,7 @@ def show(outcome: Outcome, console: Console) -> None:
         say(console, line)
     console.print(times(outcome.predictions))
     console.print(needs(outcome.predictions))
-    say(console, "later: when a run goes on, or adds to so many photos in the lake")
+    say(console, "driver disk: of its temporary folder, when so many photos are in the lake")
     gpus = f", {_plural(hardware.gpus, 'GPU')}" if hardware.gpus else ""
     nodes, cores = _plural(hardware.nodes, "node"), _plural(hardware.cpus, "core")
     say(
@@ -185,7 +179,7 @@ def needs(predictions: Sequence[Prediction]) -> Table:
     """Return the table of predicted output and memory."""
     table = _table(
         "predicted output and memory",
-        ("photos", "output", "files", "node reads", "node", "driver", "node later", "driver later"),
+        ("photos", "output", "files", "node reads", "node", "driver", "driver disk"),
     )
     for one in predictions:
         table.add_row(
@@ -195,8 +189,7 @@ def needs(predictions: Sequence[Prediction]) -> Table:
             f"{size(one.read_bytes_per_s)}/s",
             size(one.node_bytes),
             size(one.driver_bytes),
-            size(one.node_again_bytes),
-            size(one.driver_again_bytes),
+            size(one.driver_disk_bytes),
         )
     return table
 

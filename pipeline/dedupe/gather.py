@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
-from pathlib import PurePosixPath
+from posixpath import basename
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +135,7 @@ def number(text: str) -> int:
 
 def stem(uri: str) -> str:
     """Return the name of a file without folder, ending and marks of a copy, in lower case."""
-    name = PurePosixPath(uri.rsplit("#", 1)[-1]).name
+    name = basename(uri.rsplit("#", 1)[-1].rstrip("/"))
     name = name.rsplit(".", 1)[0] if "." in name[1:] else name
     return (COPY_MARK.sub("", name) or name).lower()
 

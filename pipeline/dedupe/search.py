@@ -11,7 +11,7 @@ from pipeline.dedupe.algorithms.hamming import Comparison, Pairs, Sides, close_p
 from pipeline.lake.checkpoints import TaskRunner, Workspace
 
 # Keys of one task: some seconds of work, some hundred megabytes.
-TASK_KEYS = 1 << 26
+TASK_KEYS = 1 << 28
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pickle
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,9 +24,18 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from pipeline import errors
 from pipeline.config import DecodeConfig, IndexConfig
 from pipeline.errors import FacelakeError, ImageError, ResourceError
-from pipeline.executor.resources import READ_CPUS, WRITE_CPUS, Sizing, size
+from pipeline.executor.resources import (
+    EPOCH_BLOCKS,
+    EPOCH_FILES,
+    READ_CPUS,
+    WRITE_CPUS,
+    Sizing,
+    size,
+)
+from pipeline.executor.shared_ledger import SharedLedger, share
 from pipeline.lake.ledger import Ledger, Places
 from pipeline.lake.store import LakeStore, Models
+from pipeline.lake.tombstones import Forgotten
 from pipeline.models.cards.card import find_card
 from pipeline.models.weights.store import WeightStore
 from pipeline.sources.members import Report
@@ -104,14 +113,35 @@ def run(
     context.raise_original_map_exception = True
     # Every wait for storage has its own limit; a shard may take longer than Ray's half an hour.
     context.execution_no_progress_timeout_s = -1
-    dataset = build(job, plan, ledger, sizing)
     # Ray warns when a small run does not fill its pools, which nobody can know beforehand.
     warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)
-    try:
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from batch.to_pylist()
-    except Exception as error:
-        raise unwrapped(error) from error
+    shared = share(ledger)
+    for units in epochs(plan, sizing.block_bytes):
+        dataset = build(job, units, shared, ledger.forgotten, sizing)
+        try:
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from batch.to_pylist()
+        except Exception as error:
+            raise unwrapped(error) from error
+
+
+def epochs(plan: Plan, block_bytes: int, most_blocks: int = EPOCH_BLOCKS) -> Iterator[list[Unit]]:
+    """Yield the units of a plan in lists that make about `most_blocks` blocks in each stage.
+
+    Ray Data keeps what it knows of every block until a dataset ends (ray#66016).
+    """
+    units: list[Unit] = []
+    blocks, files = 0.0, 0
+    for unit in plan.units:
+        units.append(unit)
+        files += len(unit.names)
+        size = sum(plan.image_bytes if one < 0 else one for one in unit.sizes)
+        blocks += max(1.0, size / block_bytes)
+        if blocks >= most_blocks or files >= EPOCH_FILES:
+            yield units
+            units, blocks, files = [], 0.0, 0
+    if units:
+        yield units
 
 
 def unwrapped(error: BaseException) -> FacelakeError:
@@ -143,18 +173,20 @@ def unwrapped(error: BaseException) -> FacelakeError:
     )
 
 
-def build(job: Job, plan: Plan, ledger: Ledger, sizing: Sizing) -> Any:
-    """Return the lazy Ray Dataset of the run; consuming it does the work."""
-    units = [{"unit": pickle.dumps(unit)} for unit in plan.units]
-    dataset = ray.data.from_items(units, override_num_blocks=len(units)).map_batches(
-        partial(read_units, job=job, ledger=ray.put(ledger)),
+def build(
+    job: Job, units: Sequence[Unit], ledger: SharedLedger, forgotten: Forgotten, sizing: Sizing
+) -> Any:
+    """Return the lazy Ray Dataset of some units; consuming it does the work."""
+    items = [{"unit": pickle.dumps(unit)} for unit in units]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        partial(read_units, job=job, ledger=ledger),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=READ_CPUS,
         compute=TaskPoolStrategy(size=min(sizing.read_tasks, len(units))),
     )
     return _embedded(_detected(dataset, job, sizing), job, sizing).map_batches(
-        Write(job.lake, job.models, job.run_id, ledger.forgotten).__call__,
+        Write(job.lake, job.models, job.run_id, forgotten).__call__,
         batch_size=sizing.part_images,
         batch_format="pyarrow",
         num_cpus=WRITE_CPUS,
@@ -222,13 +254,12 @@ def pool(actors: int) -> ActorPoolStrategy:
     return ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
 
 
-def read_units(batch: pa.Table, *, job: Job, ledger: Any) -> Iterator[pa.Table]:
-    """Read units with a `ledger` that Ray holds, and leave the report of each in the lake."""
-    lake_ledger: Ledger = ray.get(ledger)
+def read_units(batch: pa.Table, *, job: Job, ledger: SharedLedger) -> Iterator[pa.Table]:
+    """Read units, and leave the report of each in the lake."""
     for data in batch["unit"].to_pylist():
         unit: Unit = pickle.loads(data)  # noqa: S301  # made by this run's own driver
         report = Report()
-        yield from read(unit, lake_ledger, job.config.read, report)
+        yield from read(unit, ledger.of(unit), job.config.read, report)
         if report != Report():
             name = hashlib.blake2b(
                 f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16

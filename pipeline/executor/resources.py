@@ -14,6 +14,11 @@ DETECT_GPUS, EMBED_GPUS = 0.3, 0.2
 # A block is what one task is handed: about as many images as a detector takes at once, in bounds
 # that keep small photos from making a flood of blocks and large ones from filling the store.
 BLOCK_IMAGES = 32
+# Blocks that one stage hands on in a dataset, of which the driver keeps 3 KB each, of all stages,
+# and loose files of its units. Of a large run blocks are larger, so that actors seldom start again,
+# which takes some seconds.
+EPOCH_BLOCKS, EPOCH_FILES = 2**15, 2**20
+LARGE_RUN, LARGE_BLOCK_IMAGES = 2**20, 128
 MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 2**20, 32 * 2**20
 # Fewer images than this are not worth another pair of processes that start for seconds.
 IMAGES_PER_ACTOR = 24
@@ -55,6 +60,11 @@ class Sizing:
             "embed": self.embed_actors,
             "write": self.write_tasks,
         }
+
+
+def block_images(images: int) -> int:
+    """Return about how many images a block holds, of a run over so many."""
+    return BLOCK_IMAGES if images < LARGE_RUN else LARGE_BLOCK_IMAGES
 
 
 def size(
@@ -102,6 +112,6 @@ def size(
         decode_apart=detect_gpus > 0
         and wanted_cpus + DECODE_CPUS + READ_CPUS + WRITE_CPUS <= cpus + 1e-6,
         part_images=part,
-        block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, BLOCK_IMAGES * image_bytes)),
+        block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_images(images) * image_bytes)),
         cpus=cpus,
     )

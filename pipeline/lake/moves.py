@@ -179,7 +179,7 @@ def mend(lake: LakeStore, ledger: Ledger, corrected: Callable[[], AbstractSet[st
     `corrected` returns the ids that no other face may get, because corrections speak of them.
     """
     rows = ledger.doubled()
-    gone = set(ledger.ids(row for row in rows if ledger.gone[row]))
+    gone = set(ledger.ids(rows[ledger.is_gone(rows)]))
     in_parts(lake, gone, lambda name, ids: drop(lake, name, ids))
     again = set(ledger.ids(rows)) - gone
     if again:

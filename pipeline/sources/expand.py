@@ -2,12 +2,14 @@
 
 import codecs
 import glob
+import io
 import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -204,14 +206,8 @@ def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
     A local folder in the list is walked.
     """
     folder = source.url.rsplit("/", 1)[0]
-    with storage_errors("read", source.url):
-        data = fetch(source.fs, source.path(), LIST_BYTES, patience(source.options))
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
-        text = data.decode("utf-16", "replace")
-    else:
-        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
-    for line in text.split("\n"):  # not splitlines: names may hold its rarer separators
-        entry = line.strip(" \t\r")
+    for line in _lines(source):
+        entry = line.strip(" \t\r\n")
         if not entry:
             continue
         absolute = "://" in entry or entry.startswith("/")
@@ -224,6 +220,23 @@ def _listed(source: Folder, result: Plan) -> Iterator[SourceFile]:
                 yield _source_file(base, base, file)
         else:
             yield SourceFile(base, entry) if "://" in path else _local_file(base, entry)
+
+
+def _lines(source: Folder) -> Iterator[str]:
+    """Yield the lines of a text file, a local one without holding it."""
+    with storage_errors("read", source.url), ExitStack() as stack:
+        if is_local(source.fs):
+            file: BinaryIO = stack.enter_context(open(source.path(), "rb"))
+        else:
+            data = fetch(source.fs, source.path(), LIST_BYTES, patience(source.options))
+            file = io.BytesIO(data)
+        start = file.read(len(codecs.BOM_UTF8))
+        utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's `>`
+        file.seek(0 if utf16 or start != codecs.BOM_UTF8 else len(start))
+        encoding, errors = ("utf-16", "replace") if utf16 else ("utf-8", "surrogateescape")
+        # Not all that splitlines ends a line at: names may hold its rarer separators.
+        text = io.TextIOWrapper(file, encoding, errors, newline="\n")
+        yield from stack.enter_context(text)
 
 
 def _is_name_of_image(name: str) -> bool:

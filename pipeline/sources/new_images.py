@@ -40,29 +40,32 @@ class NewImages:
         self._link = "" if unit.kind == "files" else "#"
         self._shard = "" if unit.kind == "files" else printable(unit.base)
         self._places = Places()
-        self._ids: dict[str, tuple[str, int, str | None]] = {}
+        self._wanted: dict[str, tuple[int, str | None, int]] = {}
+        self._unnamed: list[tuple[dict[str, object], str, int]] = []
 
     def wanted(self, key: str, index: int = 0) -> bool:
-        """Return whether the bytes of image `key` are needed, and keep its id until `row`."""
+        """Return whether the bytes of image `key` are needed, and keep what `row` needs."""
         version = self.unit.version(index)
         place = self._places.key(self._shard_of(key), printable(self._address(key)))
         row = int(self.ledger.at([place])[0])
         if row >= 0 and self.ledger.is_current(row, version, self.unit.size_of_file(index)):
             self.report.already_in_lake += 1
             return False
-        if row >= 0 and self.ledger.gone[row]:
+        if row >= 0 and self.ledger.is_gone(row):
             row = -1  # another image has its place now
-        identity = self._new_id(key, index) if row < 0 else self.ledger.ids([row])[0]
-        self._ids[key] = (identity, row, version)
+        self._wanted[key] = (row, version, index)
         return True
 
     def row(self, member: Member) -> dict[str, object] | None:
-        """Return the image's row, or None when the lake turns out to have it, or it is no image."""
-        identity, row, version = self._ids.pop(member.key)
+        """Return the image's row, or None when the lake turns out to have it, or it is no image.
+
+        A new image has no id before `name_new`.
+        """
+        row, version, index = self._wanted.pop(member.key)
         data = member.data
         digest = hashlib.sha256(data).hexdigest() if data is not None else None
         address = self._address(member.key)
-        if row >= 0 and not self.ledger.again[row]:
+        if row >= 0 and not self.ledger.is_again(row):
             if digest is None:  # what the lake has of it is better than nothing
                 self.report.skipped["changed, and cannot be read now"] += 1
                 return None
@@ -74,8 +77,8 @@ class NewImages:
             return None
         if self._is_no_image(member):
             return None
-        return {
-            "image_id": identity,
+        fields: dict[str, object] = {
+            "image_id": self.ledger.ids([row])[0] if row >= 0 else None,
             "uri": printable(address),
             "shard": self._shard_of(member.key),
             "sha256": digest,
@@ -85,6 +88,20 @@ class NewImages:
             "error": member.error.value if member.error else None,
             "error_detail": printable(member.detail) or None,
         }
+        if row < 0:
+            self._unnamed.append((fields, member.key, index))
+        return fields
+
+    def name_new(self) -> None:
+        """Give ids to the new images among the rows so far: the ledger may be far away."""
+        plain = [image_id(self._place + key) for _, key, _ in self._unnamed]
+        taken = self.ledger.has(plain).tolist()
+        for (fields, key, index), identity, is_taken in zip(
+            self._unnamed, plain, taken, strict=True
+        ):
+            salted = index in self.unit.salted or is_taken or self._is_refused(identity)
+            fields["image_id"] = self._salted_id(key) if salted else identity
+        self._unnamed = []
 
     def _is_no_image(self, member: Member) -> bool:
         """Count what turns out to be no image, where its name does not tell."""
@@ -105,12 +122,9 @@ class NewImages:
             self.report.unopened.append(shown(member.key))
         return reason is not None
 
-    def _new_id(self, key: str, index: int) -> str:
-        """Return an id that no image has, and no forgotten one had."""
+    def _salted_id(self, key: str) -> str:
+        """Return an id made with the full address, that no image has, and no forgotten one had."""
         place, address = self._place + key, self._address(key)
-        plain = image_id(place)
-        if index not in self.unit.salted and not self._is_taken(plain):
-            return plain
         salt, number = address, 1
         while self._is_taken(image_id(place, salt)):
             number += 1
@@ -118,9 +132,11 @@ class NewImages:
         return image_id(place, salt)
 
     def _is_taken(self, identity: str) -> bool:
+        return self._is_refused(identity) or bool(self.ledger.has([identity])[0])
+
+    def _is_refused(self, identity: str) -> bool:
         forgotten = self.ledger.forgotten
-        was = bool(forgotten.images) and forgotten.key(identity) in forgotten.images
-        return was or int(self.ledger.find([identity])[0]) >= 0
+        return bool(forgotten.images) and forgotten.key(identity) in forgotten.images
 
     def _address(self, key: str) -> str:
         return self.unit.base + self._link + key

@@ -4,23 +4,25 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from fsspec.utils import glob_translate
 
 from pipeline.arrays import Ints
 from pipeline.errors import ConfigError, FacelakeError, NoImagesError
-from pipeline.lake.ledger import Keys, Ledger, Places
+from pipeline.lake.ledger import Keys, Ledger, Places, text_key
 from pipeline.lake.moves import Place
 from pipeline.lake.store import Shards
 from pipeline.sources.expand import LIST_ENDINGS, SourceFile, expand
 from pipeline.sources.members import Report
 from pipeline.sources.parquet import wrong_columns
+from pipeline.sources.seen import Seen
 from pipeline.sources.tars import tar_members
-from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, archive_kind
+from pipeline.sources.units import IMAGE_BYTES, Plan, Unit, Units, archive_kind
 from pipeline.sources.walk import unopened_text
 from pipeline.sources.zips import zip_members
 from pipeline.storage.errors import within
@@ -28,6 +30,8 @@ from pipeline.storage.folder import Folder, filesystem, printable
 
 # Loose files a read task is given at most: some gigabytes of photos, a minute of work.
 FILES_PER_UNIT = 256
+# Files of a listing that are compared with the lake at once.
+FILES_AT_ONCE = 4096
 # Images of the first shard that are looked at to guess how many there are.
 SAMPLE_IMAGES, SAMPLE_BYTES = 20, 2**24
 
@@ -52,8 +56,8 @@ def plan(
         NoImagesError: nothing to read under all inputs.
         StorageError: storage that cannot be reached within 15 s, or refuses.
     """
-    result = Plan(present=np.zeros(len(ledger), bool))
-    groups: dict[str, _FileGroup] = {}
+    result = Plan(present=ledger.mask("present"), units=Units(options))
+    loose: dict[str, _Loose] = {}
     known = KnownShards(ledger, result.places)
     for file, repeats_place in _distinct_files(inputs, output, options, result):
         kind = archive_kind(file.name)
@@ -70,48 +74,95 @@ def plan(
             if not _has_all(known, shard, shards or {}, result):
                 result.units.append(shard)
             continue
-        group = groups.setdefault(file.base, _FileGroup(file.base))
-        if repeats_place:
-            group.salted.add(len(group.files))
-        group.files.append(file)
+        if file.base not in loose:
+            loose[file.base] = _Loose(file.base, ledger, result, 4 * max(1, parallelism))
+        loose[file.base].add(file, repeats_place)
     if result.unopened:
         result.damage.append(unopened_text(result.unopened))
-    if not result.units and not groups and not result.already_in_lake:
+    if not result.units and not loose and not result.already_in_lake:
         raise NoImagesError(
             f"No images under {', '.join(inputs)}; check the path, and that files end in .jpg, "
             f".png, .heic ... or .tar, .zip, .parquet{_skipped_hint(result)}"
             + "".join(f"; {text}" for text in result.damage)
         )
-    for group in groups.values():
-        new = _new_files(group, ledger, result)
-        per_unit = max(1, min(FILES_PER_UNIT, -(-len(new) // max(1, 4 * parallelism))))
-        result.units[:0] = [
-            group.unit(new[start : start + per_unit], options)
-            for start in range(0, len(new), per_unit)
-        ]
+    for group in loose.values():
+        group.finish()
     result.image_bytes = mean_size(result)
     return result
 
 
-@dataclass(slots=True)
-class _FileGroup:
-    """Loose files of one base; `salted` are those whose place an earlier file has too."""
+class _Loose:
+    """Loose files of one base: those that are to be read become units of the plan.
 
-    base: str
-    files: list[SourceFile] = field(default_factory=list)
-    salted: set[int] = field(default_factory=set)
+    `units` is among how many at least the last of them are shared out.
+    """
 
-    def unit(self, chosen: Sequence[int], options: Mapping[str, Any]) -> Unit:
-        """Return the unit of some of the files."""
-        return Unit(
-            "files",
-            self.base,
-            names=tuple(self.files[i].name for i in chosen),
-            sizes=tuple(self.files[i].size for i in chosen),
-            salted=frozenset(k for k, i in enumerate(chosen) if i in self.salted),
-            options=options,
-            versions=tuple(self.files[i].version for i in chosen),
+    def __init__(self, base: str, ledger: Ledger, result: Plan, units: int) -> None:
+        self.base, self.ledger, self.result, self.units = base, ledger, result, units
+        self._listed: list[tuple[SourceFile, bool]] = []
+        self._new: list[tuple[SourceFile, bool]] = []
+
+    def add(self, file: SourceFile, salted: bool) -> None:
+        """Take a file; `salted` says that an earlier one has the same place."""
+        self._listed.append((file, salted))
+        if len(self._listed) >= FILES_AT_ONCE:
+            self._look()
+
+    def finish(self) -> None:
+        """Make units of what is left."""
+        self._look()
+        per_unit = max(1, min(FILES_PER_UNIT, -(-len(self._new) // self.units)))
+        for start in range(0, len(self._new), per_unit):
+            self._append(self._new[start : start + per_unit])
+
+    def _append(self, files: Sequence[tuple[SourceFile, bool]]) -> None:
+        self.result.units.append(
+            Unit(
+                "files",
+                self.base,
+                names=tuple(file.name for file, _ in files),
+                sizes=tuple(file.size for file, _ in files),
+                salted=frozenset(k for k, (_, salted) in enumerate(files) if salted),
+                versions=tuple(file.version for file, _ in files),
+            )
         )
+
+    def _look(self) -> None:
+        """Keep of the listed files those that are to be read: new ones, and changed ones."""
+        ledger, listed = self.ledger, self._listed
+        names = [file.name for file, _ in listed]
+        rows = ledger.at(places_of(self.base, names, self.result.places)).tolist()
+        for (file, salted), row in zip(listed, rows, strict=True):
+            if self._is_new(file, row):
+                self._new.append((file, salted))
+        self._listed = []
+        ledger.shelf.let_go()
+        most = FILES_PER_UNIT * self.units
+        full = max(0, len(self._new) - most) // FILES_PER_UNIT * FILES_PER_UNIT
+        for start in range(0, full, FILES_PER_UNIT):
+            self._append(self._new[start : start + FILES_PER_UNIT])
+        del self._new[:full]
+
+    def _is_new(self, file: SourceFile, row: int) -> bool:
+        """Note what the listing says of the image in `row`, and return whether it is to be read."""
+        ledger, result = self.ledger, self.result
+        if row < 0:
+            return True
+        gone = bool(ledger.is_gone(row))
+        if file.missing:
+            if not gone:
+                result.absent.append(row)
+            return False
+        result.present[row] = True
+        if ledger.is_current(row, file.version, file.size):
+            result.already_in_lake += 1
+            if file.version and not ledger.version[row]:
+                where = self.base + file.name
+                place = Place(printable(where), parent(self.base, file.name), file.version)
+                result.unversioned[row] = place
+            return False
+        result.rereads |= not gone
+        return True
 
 
 class KnownShards:
@@ -119,24 +170,27 @@ class KnownShards:
 
     def __init__(self, ledger: Ledger, places: Places) -> None:
         self.ledger, self.places = ledger, places
-        self._numbers: dict[str, list[int]] = {}
-        for number, name in enumerate(ledger.shards):
-            self._numbers.setdefault(places.real(name), []).append(number)
+        # As Arrow's text and hashes: there may be millions of folders.
+        self._names = pa.array((places.real(name) for name in ledger.shards), pa.large_string())
+        keys = np.fromiter(map(text_key, map(places.real, ledger.shards)), np.uint64)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
 
     def name(self, shard: Unit) -> str:
         """Return the name of an archive with the links on its way followed."""
         return self.places.real(printable(shard.base))
 
-    def rows(self, shard: Unit) -> Ints:
-        """Return the rows of the images of an archive that are not gone."""
-        rows = self.ledger.rows_of(self._numbers.get(self.name(shard), ()))
-        return rows[~self.ledger.gone[rows]]
+    def rows(self, shard: Unit, gone: bool = False) -> Ints:
+        """Return the rows of the images of an archive; those that are gone only if asked for."""
+        key = np.uint64(text_key(self.name(shard)))
+        ends = (np.searchsorted(self._keys, key, side) for side in ("left", "right"))
+        rows = self.ledger.rows_of(self._order[slice(*ends)])
+        return rows if gone else rows[~self.ledger.is_gone(rows)]
 
-    def below(self, root: str) -> list[int]:
+    def below(self, root: str) -> Ints:
         """Return the numbers of the folders and archives at or below a folder."""
-        start = f"{root}/"
-        return [number for name, numbers in self._numbers.items()
-                if name == root or name.startswith(start) for number in numbers]  # fmt: skip
+        inside = pc.or_(pc.equal(self._names, root), pc.starts_with(self._names, f"{root}/"))
+        return np.flatnonzero(np.asarray(inside))
 
 
 def _has_all(known: KnownShards, shard: Unit, whole: Shards, result: Plan) -> bool:
@@ -145,7 +199,7 @@ def _has_all(known: KnownShards, shard: Unit, whole: Shards, result: Plan) -> bo
     result.present[rows] = True
     version, images = whole.get(known.name(shard), (None, 0))
     same = version is not None and version == shard.version(0) and images == len(rows)
-    if not same or known.ledger.again[rows].any():
+    if not same or known.ledger.is_again(rows).any():
         result.rereads |= len(rows) > 0
         return False
     result.already_in_lake += len(rows)
@@ -157,21 +211,19 @@ def _distinct_files(
 ) -> Iterator[tuple[SourceFile, bool]]:
     """Yield every file under `inputs` once, and whether an earlier file has the same place."""
     may_repeat = len(inputs) > 1 or any(i.lower().endswith(LIST_ENDINGS) for i in inputs)
-    seen: set[str] = set()
-    places: set[str] = set()
     for text in inputs:
         refuse_inside(text, output)
-        for file in expand(text, options, result):
-            if not may_repeat:
-                yield file, False
-                continue
-            path = real_path(file.base + file.name, result.places)
-            if path in seen:
-                result.skipped["named twice"] += 1
-                continue
-            seen.add(path)
-            yield file, file.name in places
-            places.add(file.name)
+    files = (file for text in inputs for file in expand(text, options, result))
+    if not may_repeat:
+        yield from ((file, False) for file in files)
+        return
+    paths, places = Seen(), Seen()
+    while some := list(islice(files, FILES_AT_ONCE)):
+        first = paths.new([real_path(file.base + file.name, result.places) for file in some])
+        result.skipped.update(["named twice"] * first.count(False))
+        once = [file for file, is_first in zip(some, first, strict=True) if is_first]
+        new = places.new([file.name for file in once])
+        yield from ((file, not is_new) for file, is_new in zip(once, new, strict=True))
 
 
 def check_columns(result: Plan, image_column: str, key_column: str | None) -> None:
@@ -196,10 +248,11 @@ def check_columns(result: Plan, image_column: str, key_column: str | None) -> No
 
 def mean_size(result: Plan) -> int:
     """Return the mean encoded size of an image: of loose files, else of a shard's first images."""
-    sizes = [s for unit in result.units if unit.kind == "files" for s in unit.sizes if s > 0]
-    if not sizes:
-        shard = next((unit for unit in result.units if unit.kind in ("tar", "zip")), None)
-        sizes = sample_sizes(shard) if shard else []
+    units = result.units
+    if units.sized:
+        return (units.bytes - units.shard_bytes) // units.sized
+    shard = next((unit for unit in units if unit.kind in ("tar", "zip")), None)
+    sizes = sample_sizes(shard) if shard else []
     return int(sum(sizes) / len(sizes)) if sizes else IMAGE_BYTES
 
 
@@ -223,30 +276,6 @@ def _skipped_hint(result: Plan) -> str:
     if not result.skipped:
         return ""
     return " (passed over: " + ", ".join(f"{n} {why}" for why, n in result.skipped.items()) + ")"
-
-
-def _new_files(group: _FileGroup, ledger: Ledger, result: Plan) -> list[int]:
-    """Return which files of a group are to be read: new ones, and those that were changed."""
-    names = [file.name for file in group.files]
-    rows = ledger.at(places_of(group.base, names, result.places)).tolist()
-    new = []
-    for i, (file, row) in enumerate(zip(group.files, rows, strict=True)):
-        if row >= 0 and file.missing:
-            if not ledger.gone[row]:
-                result.absent.append(row)
-            continue
-        if row >= 0:
-            result.present[row] = True
-            if ledger.is_current(row, file.version, file.size):
-                result.already_in_lake += 1
-                if file.version and not ledger.version[row]:
-                    where = group.base + file.name
-                    place = Place(printable(where), parent(group.base, file.name), file.version)
-                    result.unversioned[row] = place
-                continue
-            result.rereads |= not ledger.gone[row]
-        new.append(i)
-    return new
 
 
 def places_of(base: str, names: Sequence[str], places: Places) -> Keys:

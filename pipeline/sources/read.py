@@ -57,17 +57,20 @@ def read(unit: Unit, ledger: Ledger, config: ReadConfig, report: Report) -> Iter
     rows: list[dict[str, object]] = []
     size = 0
     watch, began = Stopwatch(), time.monotonic()
-    for row in _rows(unit, ledger, config, report):
+    new_images = NewImages(unit, ledger, report)
+    for row in _rows(unit, config, new_images, report):
         rows.append(row)
         report.images += unit.kind != "files"
         data = row["data"]
         size += len(data) if isinstance(data, bytes) else 0
         late = time.monotonic() - began > TABLE_S
         if len(rows) >= TABLE_IMAGES or size >= TABLE_BYTES or late:
+            new_images.name_new()
             yield _table(rows, watch)
             rows, size, began = [], 0, time.monotonic()
             watch.restart()
     if rows:
+        new_images.name_new()
         yield _table(rows, watch)
     if report.unopened:
         report.damage.append(unopened_text(report.unopened))
@@ -82,9 +85,8 @@ def _table(rows: list[dict[str, object]], watch: Stopwatch) -> pa.Table:
 
 
 def _rows(
-    unit: Unit, ledger: Ledger, config: ReadConfig, report: Report
+    unit: Unit, config: ReadConfig, new_images: NewImages, report: Report
 ) -> Iterator[dict[str, object]]:
-    new_images = NewImages(unit, ledger, report)
     for member in (
         _files(unit, config, new_images)
         if unit.kind == "files"

@@ -18,10 +18,11 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.checkpoints import Mapper, in_process
 from pipeline.lake.ledger import Keys, Ledger, content_key
 from pipeline.lake.moves import Place
+from pipeline.lake.shelf import CHUNK_ROWS
 from pipeline.sources.members import Report
 from pipeline.sources.plan import KnownShards, places_of
 from pipeline.sources.read import read
-from pipeline.sources.units import Extent, Plan, Unit, archive_kind
+from pipeline.sources.units import Extent, Plan, Unit, Units, archive_kind
 from pipeline.storage.errors import within
 from pipeline.storage.folder import Folder, printable
 
@@ -60,7 +61,9 @@ class Reconciled:
     def take_from(self, inputs: Plan) -> None:
         """Take what the lake's rows have followed out of a plan: it need not be read."""
         found = {place.uri for place in (*self.places.values(), *self.back.values())}
-        units, inputs.units = inputs.units, []
+        if not found and not self.whole:
+            return
+        units, inputs.units = inputs.units, Units(inputs.units.options)
         for unit in units:
             if unit.kind != "files":
                 name = inputs.places.real(printable(unit.base))
@@ -100,7 +103,10 @@ class Reconciler:
         for row, place in inputs.unversioned.items():
             self.result.places[ledger.ids([row])[0]] = place
         self.missing = self._missing()
-        self.free = (self.missing | ledger.gone) & (ledger.content != 0)
+        self.free = ledger.mask("free")
+        for piece in ledger.pieces():
+            lost = self.missing[piece] | ledger.is_gone(piece)
+            self.free[piece] = lost & (ledger.content[piece] != 0)
         self.units = self._to_compare()
 
     def run(
@@ -129,24 +135,26 @@ class Reconciler:
             self.free[lost] = self.ledger.content[lost] != 0
         settled = self._match(found)
         self._note_whole([(unit, len(places)) for unit, places in shards])
-        here = np.zeros(len(self.ledger), bool)
+        here = self.ledger.mask("here")
         here[list(settled)] = True
-        self._take_what_renamed_folders_lost(here)
-        self.result.gone = set(self.ledger.ids(np.flatnonzero(self.missing & ~here).tolist()))
+        self._take_what_renamed_folders_lost(np.array(sorted(settled), np.int64), here)
+        gone = self.ledger.where(lambda piece: self.missing[piece] & ~here[piece])
+        self.result.gone = set(self.ledger.ids(gone.tolist()))
         return self.result
 
-    def _take_what_renamed_folders_lost(self, settled: Bools) -> None:
+    def _take_what_renamed_folders_lost(self, rows: Ints, settled: Bools) -> None:
         """Note that photos are gone which a folder had that was renamed, and has not any more.
 
         No input covers its old name. It counts as renamed when it is not there, at least half of
         its photos were found elsewhere, and it is not all that a folder held, as a mounted disk is.
         """
         ledger = self.ledger
-        rows = settled & ~self.inputs.present & ~self.missing & ~ledger.gone & (ledger.shard >= 0)
+        elsewhere = ~self.inputs.present[rows] & ~self.missing[rows] & ~ledger.is_gone(rows)
+        rows = rows[elsewhere & (ledger.shard[rows] >= 0)]
         roots = {self._lost_root(ledger.shards[n]) for n in np.unique(ledger.shard[rows]).tolist()}
         for root in roots - {None}:
             inside = ledger.rows_of(self.known.below(str(root)))
-            inside = inside[~ledger.gone[inside]]
+            inside = inside[~ledger.is_gone(inside)]
             if 2 * settled[inside].sum() >= len(inside):
                 self.missing[inside] = True
 
@@ -170,19 +178,26 @@ class Reconciler:
 
     def _missing(self) -> Bools:
         """Return which images are not where they were, though their input was listed whole."""
-        missing = np.zeros(len(self.ledger), bool)
+        present, missing = self.inputs.present, self.ledger.mask("missing")
         for extent in self.inputs.extents:
-            rows = self._unlisted(extent)
-            missing[rows] = True
-        if self.inputs.present.any() or self.inputs.units:
-            missing[self.inputs.absent] = True
-        return missing & ~self.inputs.present & ~self.ledger.gone
+            missing[self._unlisted(extent)] = True
+        if self.inputs.units or any(present[piece].any() for piece in self.ledger.pieces()):
+            absent = np.array(self.inputs.absent, np.int64)
+            missing[absent[~present[absent]]] = True
+        return missing
 
     def _unlisted(self, extent: Extent) -> Ints:
         """Return the rows that an input covers and does not list any more."""
         ledger = self.ledger
-        rows = ledger.rows_of(self.known.below(extent.root))
-        rows = rows[~self.inputs.present[rows] & ~ledger.gone[rows]]
+        covered = np.zeros(len(ledger.shards) + 1, bool)
+        covered[self.known.below(extent.root) + 1] = True
+        present = self.inputs.present
+
+        def lost(piece: slice) -> Bools:
+            away = present[piece] | ledger.is_gone(piece)
+            return np.asarray(covered[ledger.shard[piece] + 1] & ~away)
+
+        rows = ledger.where(lost)
         if extent.pattern and len(rows):
             uris = self.uris(ledger.ids(rows))
             matches = [_matches(extent, uris.get(i, "")) for i in ledger.ids(rows)]
@@ -210,47 +225,60 @@ class Reconciler:
         """Return what is to be hashed: what changed, and what a photo without its file may be."""
         if not len(self.ledger):
             return []
-        files = [unit for unit in self.inputs.units if unit.kind == "files"]
-        shards = [unit for unit in self.inputs.units if unit.kind != "files"]
+        units = self.inputs.units
+        shards = [unit for unit in units if unit.kind != "files"]
         known = [len(self.known.rows(unit)) > 0 for unit in shards]
-        sizes = {size for unit in files for size in unit.sizes}
-        self._look_elsewhere(sizes if all(known) else None)
-        anything = bool(self.free.any())
-        chosen = [unit for unit in map(self._of_files, files) if unit.names]
+        self._look_elsewhere(_sizes(units) if all(known) else None)
+        sizes = self._sizes_of_free()
+        chosen: list[Unit] = []
+        if len(sizes) or self.inputs.rereads:
+            files = (self._of_files(unit, sizes) for unit in units if unit.kind == "files")
+            chosen = [unit for unit in files if unit.names]
         for unit, is_known in zip(shards, known, strict=True):
-            if self._changed(unit) if is_known else anything:
+            if self._changed(unit) if is_known else len(sizes):
                 chosen.append(unit)
         return chosen
+
+    def _sizes_of_free(self) -> Ints:
+        """Return the sizes of the photos that a file without a row could be, in order."""
+        sizes = (self.ledger.size[piece][self.free[piece]] for piece in self.ledger.pieces())
+        return _distinct(sizes)
 
     def _changed(self, shard: Unit) -> bool:
         """Return whether an archive that the lake knows has another version."""
         ledger, rows = self.ledger, self.known.rows(shard)
-        rows = rows[~ledger.again[rows]].tolist()
+        rows = rows[~ledger.is_again(rows)].tolist()
         return not all(ledger.is_current(row, shard.version(0)) for row in rows)
 
-    def _of_files(self, unit: Unit) -> Unit:
-        """Return the files of a unit that are worth a look."""
+    def _of_files(self, unit: Unit, free: Ints) -> Unit:
+        """Return the files of a unit that are worth a look, by the sizes of those they may be."""
         ledger = self.ledger
         rows = ledger.at(places_of(unit.base, unit.names, self.places))
         sizes = np.array(unit.sizes, np.int64)
-        lost = np.isin(sizes, ledger.size[self.free]) | ((sizes < 0) & self.free.any())
-        chosen = np.flatnonzero(np.where(rows >= 0, ~ledger.again[rows], lost)).tolist()
+        lost = np.isin(sizes, free) | ((sizes < 0) & (len(free) > 0))
+        chosen = np.flatnonzero(np.where(rows >= 0, ~ledger.is_again(rows), lost)).tolist()
         return unit.some(chosen)
 
-    def _look_elsewhere(self, sizes: set[int] | None) -> None:
+    def _look_elsewhere(self, sizes: Ints | None) -> None:
         """Find out which photos that no input covers have lost their files, of some sizes or all.
 
         So that a folder is recognised which was renamed, and is given under its new name alone.
         """
-        ledger = self.ledger
-        unknown = ~self.inputs.present & ~self.missing & ~ledger.gone & (ledger.content != 0)
-        if sizes is not None:
-            unknown &= np.isin(ledger.size, list(sizes)) if -1 not in sizes else True
-        numbers = np.unique(ledger.shard[unknown & (ledger.shard >= 0)])
-        for number in numbers[:MOST_FOLDERS].tolist():
-            here = ledger.rows_of([number])
-            here = here[unknown[here]]
-            self.free[here] = ~np.isin(ledger.place[here], self._there(ledger.shards[number]))
+        ledger, every = self.ledger, sizes is None or -1 in sizes
+        unknown = ledger.mask("unknown")
+        folders = np.zeros(len(ledger.shards) + 1, bool)
+        for piece in ledger.pieces():
+            known = self.inputs.present[piece] | self.missing[piece] | ledger.is_gone(piece)
+            here = ~known & (ledger.content[piece] != 0)
+            if sizes is not None and not every:
+                here &= np.isin(ledger.size[piece], sizes)
+            unknown[piece] = here
+            folders[ledger.shard[piece][here] + 1] = True
+        for number in np.flatnonzero(folders[1:])[:MOST_FOLDERS].tolist():
+            rows = ledger.rows_of([number])
+            rows = rows[unknown[rows]]
+            there = self._there(ledger.shards[number])
+            self.free[rows] = there is not None and ~np.isin(ledger.place[rows], there)
 
     def _match(self, found: Sequence[Mapping[str, str | None]]) -> set[int]:
         """Find the row of each photo that was hashed, and return the rows that were found."""
@@ -266,12 +294,12 @@ class Reconciler:
                 continue
             if content:
                 left[content].append(one)
-                if row >= 0 and not ledger.gone[row]:
+                if row >= 0 and not ledger.is_gone(row):
                     self.free[row] = True  # its file holds something else now
         for row, one in self._pairs(settled, left):
             settled.add(row)
             self._settle(row, one)
-            self.result.moved += not ledger.gone[row]
+            self.result.moved += not ledger.is_gone(row)
         return settled
 
     def _pairs(
@@ -301,7 +329,7 @@ class Reconciler:
 
     def _settle(self, row: int, one: Mapping[str, str | None]) -> None:
         place = Place(str(one["uri"]), one["shard"], one["file_version"])
-        where = self.result.back if self.ledger.gone[row] else self.result.places
+        where = self.result.back if self.ledger.is_gone(row) else self.result.places
         where[self.ledger.ids([row])[0]] = place
 
     def _note_whole(self, shards: Sequence[tuple[Unit, int]]) -> None:
@@ -313,16 +341,16 @@ class Reconciler:
             if version and here[name] == images:
                 self.result.whole[name] = (version, images)
 
-    def _there(self, shard: str) -> Keys:
-        """Return the places of what is in a folder, or in an archive; all if nobody can tell."""
+    def _there(self, shard: str) -> Keys | None:
+        """Return the places of what is in a folder; None if all may be there."""
         try:
             if not Folder(shard, self.options).exists():
                 return NOTHING
             if archive_kind(shard):
-                return self.ledger.place
+                return None
             names = self._names_in(shard)
         except (StorageError, ConfigError):
-            return self.ledger.place
+            return None
         keys = [self.places.key(shard, f"{shard.rstrip('/')}/{name}") for name in names]
         return np.array(keys, np.uint64)
 
@@ -330,6 +358,24 @@ class Reconciler:
         folder = Folder(where, self.options)
         paths = within(lambda: folder.fs.ls(folder.path(), detail=False), "list", where)
         return [printable(path.rstrip("/").rsplit("/", 1)[-1]) for path in paths]
+
+
+def _sizes(units: Iterable[Unit]) -> Ints:
+    """Return the sizes of loose files, each once, in order."""
+    return _distinct(np.array(unit.sizes, np.int64) for unit in units if unit.kind == "files")
+
+
+def _distinct(pieces: Iterable[Ints]) -> Ints:
+    """Return what is in some arrays, each number once, in order."""
+    found = np.zeros(0, np.int64)
+    pending: list[Ints] = []
+    count = 0
+    for piece in pieces:
+        pending.append(piece)
+        count += len(piece)
+        if count > len(found) + CHUNK_ROWS:
+            found, pending, count = np.unique(np.concatenate([found, *pending])), [], 0
+    return np.unique(np.concatenate([found, *pending]))
 
 
 def _matches(extent: Extent, uri: str) -> bool:

@@ -1,9 +1,13 @@
 """Units of work: what one read task is given."""
 
+import pickle
 import re
+import weakref
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from tempfile import SpooledTemporaryFile
 from typing import Any, Literal
 
 import numpy as np
@@ -114,6 +118,56 @@ class Extent:
 
 # A guess for when there is nothing to sample.
 IMAGE_BYTES = 500_000
+# Units in memory; more lie in a file.
+HELD_BYTES = 32 * 2**20
+
+
+class Units:
+    """Units of work, first those of loose files, then shards; in a file when there are many.
+
+    Attributes:
+        images: loose images.
+        sized: how many of them have a known size.
+        bytes, shard_bytes: encoded bytes of all, and of the shards, as far as the listing tells.
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        # The storage options of all units; they may hold a secret, and are not written.
+        self.options = options or {}
+        self.images = self.sized = self.bytes = self.shard_bytes = 0
+        self._file = SpooledTemporaryFile(HELD_BYTES)  # noqa: SIM115  # until nobody needs it
+        weakref.finalize(self, self._file.close)
+        self._end = 0
+        self._loose, self._shards = array("q"), array("q")
+
+    def append(self, unit: Unit) -> None:
+        """Add a unit behind those of its kind."""
+        loose = unit.kind == "files"
+        known = sum(size for size in unit.sizes if size > 0)
+        self.images += len(unit.names)
+        self.sized += sum(size > 0 for size in unit.sizes) if loose else 0
+        self.bytes += known
+        self.shard_bytes += 0 if loose else known
+        (self._loose if loose else self._shards).append(self._end)
+        self._file.seek(self._end)
+        self._end += self._file.write(pickle.dumps(replace(unit, options={}), -1))
+
+    @property
+    def shards(self) -> int:
+        """How many archives and tables there are."""
+        return len(self._shards)
+
+    def __len__(self) -> int:
+        return len(self._loose) + len(self._shards)
+
+    def __getitem__(self, index: int) -> Unit:
+        loose = len(self._loose)
+        self._file.seek(self._loose[index] if index < loose else self._shards[index - loose])
+        unit: Unit = pickle.load(self._file)  # noqa: S301  # as append wrote it
+        return replace(unit, options=self.options)
+
+    def __iter__(self) -> Iterator[Unit]:
+        return (self[index] for index in range(len(self)))
 
 
 @dataclass(slots=True)
@@ -121,7 +175,7 @@ class Plan:
     """Everything that a run will read, and what it passes over.
 
     Attributes:
-        units: in the order of the inputs.
+        units: what is to be read.
         skipped: how many files were passed over, by reason.
         already_in_lake: images that the lake has, as far as the listing tells.
         notices: what the user should know, in words.
@@ -136,7 +190,7 @@ class Plan:
         image_bytes: mean encoded size of an image, from the listing or a sample.
     """
 
-    units: list[Unit] = field(default_factory=list)
+    units: Units = field(default_factory=Units)
     skipped: Counter[str] = field(default_factory=Counter)
     already_in_lake: int = 0
     notices: list[str] = field(default_factory=list)
@@ -153,19 +207,18 @@ class Plan:
     @property
     def images(self) -> int:
         """Loose images to read; those inside shards are not counted yet."""
-        return sum(len(unit.names) for unit in self.units if unit.kind == "files")
+        return self.units.images
 
     @property
     def shards(self) -> int:
         """Archives and tables to read."""
-        return sum(unit.kind != "files" for unit in self.units)
-
-    def estimated_images(self) -> int:
-        """Return about how many images there are to read, those inside shards included."""
-        inside = sum(sum(unit.sizes) for unit in self.units if unit.kind != "files")
-        return self.images + inside // max(1, self.image_bytes)
+        return self.units.shards
 
     @property
     def bytes(self) -> int:
         """Encoded bytes to read, as far as the listing tells."""
-        return sum(size for unit in self.units for size in unit.sizes if size > 0)
+        return self.units.bytes
+
+    def estimated_images(self) -> int:
+        """Return about how many images there are to read, those inside shards included."""
+        return self.images + self.units.shard_bytes // max(1, self.image_bytes)

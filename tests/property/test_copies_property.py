@@ -52,17 +52,19 @@ def brute(words, radius, sides):
     shares=st.sampled_from([1, 2, 4]),
     block=st.sampled_from([2, 50, 1 << 15]),
     side=st.sampled_from(["all", "across", "far"]),
+    key_bits=st.integers(6, 14),
 )
 def test_every_pair_within_the_radius_is_found_once_by_any_banding(
-    seed, count, radius, tolerance, extra, shares, block, side
+    seed, count, radius, tolerance, extra, shares, block, side, key_bits
 ):
     words = spread(families(seed, count, max(radius, 1)))
-    choice = bands(radius, radius // (tolerance + 1) + 1 + extra, tolerance)
+    choice = bands(radius, radius // (tolerance + 1) + 1 + extra, tolerance, key_bits)
     if side == "far" and tolerance == 4:
-        choice = bands(radius, radius // 3 + 1, 2)  # thousands of keys a hash otherwise
+        choice = bands(radius, radius // 3 + 1, 2, key_bits)  # thousands of keys a hash otherwise
     sides = Sides(0 if side == "all" else max(1, len(words) // 2), side == "far")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hamming, "BLOCK_ENTRIES", block)
+        patch.setattr(hamming, "BLOCK_PAIRS", block)
+        patch.setattr(hamming, "CHUNK_ENTRIES", 1000)
         pairs = Pairs.join(
             [
                 close_pairs(words, Comparison(radius, choice, sides), number, (i, shares))

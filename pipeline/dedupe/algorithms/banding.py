@@ -25,8 +25,8 @@ BITS, WORD = 256, 64
 # Above it a key's own bits are enough to tell buckets apart at any size that fits in memory.
 KEY_BITS = 26
 TOLERANCES = (0, 2, 4)
-# Seconds of one entry (made, sorted, fetched) and of one comparison, as ratio: what counts.
-ENTRY_COST, SLOT_COST = 60.0, 1.1
+# Nanoseconds of one entry (counted, filed, fetched) and of one comparison; their ratio counts.
+ENTRY_COST, SLOT_COST = 20.0, 1.0
 # Neighbouring bits of a hash are neighbouring frequencies, which pictures of one kind share. An odd
 # step through all bits gives each band some of everything.
 STEP = 73
@@ -75,8 +75,10 @@ class Band:
         return self.tolerance // 2
 
 
-def bands(radius: int, count: int, tolerance: int) -> tuple[Band, ...]:
+def bands(radius: int, count: int, tolerance: int, key_bits: int = KEY_BITS) -> tuple[Band, ...]:
     """Return `count` bands of one tolerance that find all pairs within `radius`.
+
+    Of a wide band, the first `key_bits` are enough.
 
     Raises:
         ConfigError: they would miss some.
@@ -86,7 +88,7 @@ def bands(radius: int, count: int, tolerance: int) -> tuple[Band, ...]:
             f"{count} bands with tolerance {tolerance} miss pairs at {radius} bits; take more"
         )
     edges = np.linspace(0, BITS, count + 1).astype(int).tolist()
-    return tuple(Band(a, min(b - a, KEY_BITS), tolerance) for a, b in pairwise(edges))
+    return tuple(Band(a, min(b - a, key_bits), tolerance) for a, b in pairwise(edges))
 
 
 def best_bands(radius: int, left: int, right: int = 0) -> tuple[Band, ...]:
@@ -98,7 +100,9 @@ def best_bands(radius: int, left: int, right: int = 0) -> tuple[Band, ...]:
         right: instead, number of few hashes that `left` are compared with.
     """
     everything = (Band(0, 0, 0),)
-    choices = [everything, *(bands(radius, n, t) for n, t in _choices(radius))]
+    # Most keys of more would have no hash.
+    key_bits = min(KEY_BITS, (left + right).bit_length())
+    choices = [everything, *(bands(radius, n, t, key_bits) for n, t in _choices(radius))]
     return min(choices, key=lambda choice: cost(choice, left, right))
 
 

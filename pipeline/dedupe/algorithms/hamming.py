@@ -7,12 +7,18 @@ import numpy as np
 
 from pipeline.arrays import Bools, Ints
 from pipeline.dedupe.algorithms.banding import Band, Words, distances
+from pipeline.dedupe.algorithms.kernels import (
+    Rows,
+    close_in_buckets,
+    count_entries,
+    file_entries,
+)
 from pipeline.errors import ConfigError
 
-# Entries handled at once: some hundred bytes each.
-CHUNK_ENTRIES = 1 << 22
-# Entries compared with each other at once: two words each stay in the second cache level.
-BLOCK_ENTRIES = 1 << 15
+# Entries handled at once: their buckets stay in the second cache level.
+CHUNK_ENTRIES = 1 << 19
+# Close pairs that are looked at again at once.
+BLOCK_PAIRS = 1 << 16
 # Pairs of one task, at 24 bytes: of ten thousand variants of one picture all are pairs.
 MOST_PAIRS = 100_000_000
 # Half of the bits tell strangers apart: 128 random bits differ by 64, deviation 5.7.
@@ -51,6 +57,10 @@ class Sides:
 
     split: int = 0
     far: bool = False
+
+    def ends(self, rows: int) -> list[tuple[int, int]]:
+        """Return first row and end of each side of so many rows."""
+        return [(0, self.split), (self.split, rows)] if self.split else [(0, rows)]
 
     def reach(self, band: Band) -> tuple[int, int]:
         """Return by how many bits each side strays from its own key."""
@@ -120,111 +130,101 @@ def meet(
 ) -> Iterator[Meetings]:
     """Yield rows that share a key and are close in half of their bits."""
     band, sides = comparison.bands[number], comparison.sides
-    row_bits = max(1, int(len(hashes) - 1).bit_length())
-    low = np.uint64((1 << row_bits) - 1)
-    rows = np.arange(len(hashes), dtype=np.uint64)
-    packed = band.keys(hashes) << np.uint64(row_bits) | rows
-    parts = [packed[: sides.split], packed[sides.split :]] if sides.split else [packed]
+    if not band.width:
+        yield from _all_with_all(hashes, comparison)
+        return
     filed = [
-        (np.sort(part), band.masks(reach))
-        for part, reach in zip(parts, sides.reach(band), strict=False)
+        _Side.of(hashes, band, reach, *ends)
+        for ends, reach in zip(sides.ends(len(hashes)), sides.reach(band), strict=False)
     ]
-    pieces, total = 1, sum(len(own) * len(masks) for own, masks in filed)
-    while total > pieces * CHUNK_ENTRIES and pieces < 1 << band.width:
+    rows = np.concatenate([side.rows for side in filed])
+    # Entries of one piece then come from a few places, which stay in the second cache level.
+    words = hashes[rows, :FILTER_WORDS]
+    pieces, total = 1, sum(len(side.keys) * len(side.masks) for side in filed)
+    most = max(total, 1 << band.width)
+    while most > pieces * CHUNK_ENTRIES and pieces < 1 << band.width:
         pieces *= 2
     low_bits = band.width - (pieces.bit_length() - 1)
     for piece in range(pieces * share[0] // share[1], pieces * (share[0] + 1) // share[1]):
-        of_sides = [entries_of(own, masks, piece, low_bits, row_bits) for own, masks in filed]
-        if sides.far:
-            of_sides[0] = with_partner(of_sides[0], of_sides[1], low_bits, row_bits)
-        entries = np.concatenate(of_sides)
-        entries.sort()
-        for first, second in near(entries, row_bits, hashes, comparison.radius):
-            key = entries[first] >> np.uint64(row_bits)
-            one, two = ((entries[at] & low).astype(np.int64) for at in (first, second))
-            yield Meetings(one, two, key)
+        for found in _close(*_buckets(filed, piece, low_bits), words, comparison.radius):
+            key, first, second = found.T.astype(np.int64)
+            key += piece << low_bits
+            yield Meetings(rows[first], rows[second], key.astype(np.uint64))
 
 
-def entries_of(own: Words, masks: Words, piece: int, low_bits: int, row_bits: int) -> Words:
-    """Return key and row, packed, of all entries whose key's upper bits are `piece`.
-
-    `own` are the packed keys of the rows themselves, sorted: those that reach the piece by a mask
-    are slices of it.
-    """
-    parts = [own[:0]]
-    low = np.uint64((1 << low_bits) - 1)
-    for upper in np.unique(masks >> np.uint64(low_bits)).tolist():
-        source = piece ^ upper
-        edges = np.array([source, source + 1], np.uint64) << np.uint64(low_bits + row_bits)
-        a, b = np.searchsorted(own, edges)
-        entries = own[a:b] ^ np.uint64(upper << (low_bits + row_bits))
-        lower = masks[masks >> np.uint64(low_bits) == upper] & low
-        parts += [entries ^ (mask << np.uint64(row_bits)) for mask in lower]
-    return np.concatenate(parts)
-
-
-def with_partner(left: Words, right: Words, low_bits: int, row_bits: int) -> Words:
-    """Return the entries of the left whose key has an entry on the right."""
-    low = np.uint64((1 << low_bits) - 1)
-    on_right = np.zeros(1 << low_bits, bool)
-    on_right[(right >> np.uint64(row_bits)) & low] = True
-    kept: Words = left[on_right[(left >> np.uint64(row_bits)) & low]]
-    return kept
-
-
-def near(entries: Words, row_bits: int, hashes: Words, radius: int) -> Iterator[tuple[Ints, Ints]]:
-    """Yield positions of entries with one key whose first words differ by at most `radius` bits."""
-    key = entries >> np.uint64(row_bits)
-    edges = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1], [True]]))
-    sizes = np.diff(edges)
-    # Largest buckets first: those that still have entries `step` apart are then a front part.
-    order = np.argsort(-sizes, kind="stable")
-    order = order[: np.count_nonzero(sizes > 1)]
-    sizes, starts = sizes[order], edges[order]
-    ends = np.cumsum(sizes)
-    position = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
-    rows = (entries[position] & np.uint64((1 << row_bits) - 1)).astype(np.int64)
-    words = [np.ascontiguousarray(hashes[rows, w]) for w in range(FILTER_WORDS)]
-    block = 0
-    while block < len(sizes):
-        begin = ends[block] - sizes[block]
-        last = max(block + 1, int(np.searchsorted(ends, begin + BLOCK_ENTRIES, side="right")))
-        part = slice(begin, ends[last - 1])
-        bucket = np.repeat(np.arange(block, last), sizes[block:last])
-        alive = ends[block:last] - begin
-        for a, b in within_buckets(
-            [word[part] for word in words], bucket, sizes[block:last], alive, radius
-        ):
-            yield position[a + begin], position[b + begin]
-        block = last
-
-
-def within_buckets(
-    words: list[Words], bucket: Ints, sizes: Ints, ends: Ints, radius: int
-) -> Iterator[tuple[Ints, Ints]]:
-    """Yield close entries of one bucket: each is compared with the one `step` behind it.
-
-    No rows are gathered and no pairs listed; what is compared across the border of two buckets is
-    thrown away.
-    """
-    count = len(bucket)
-    spare = np.empty(count, np.uint64)
-    bits, more = np.empty(count, np.uint8), np.empty(count, np.uint8)
-    for step in range(1, int(sizes[0])):
-        alive = int(ends[np.count_nonzero(sizes > step) - 1])
-        n = alive - step
-        first = True
-        for word in words:
-            np.bitwise_xor(word[:n], word[step:alive], out=spare[:n])
-            np.bitwise_count(spare[:n], out=bits[:n] if first else more[:n])
-            if not first:
-                np.add(bits[:n], more[:n], out=bits[:n])
-            first = False
-        close = np.flatnonzero(bits[:n] <= radius)
+def _all_with_all(hashes: Words, comparison: Comparison) -> Iterator[Meetings]:
+    """Yield all pairs that are close in half of their bits, where hashes are few."""
+    split, count = comparison.sides.split, len(hashes)
+    words = hashes[:, :FILTER_WORDS]
+    for row in range(split or count):
+        start = split or row + 1
+        bits = np.bitwise_count(words[start:] ^ words[row]).sum(axis=1, dtype=np.int64)
+        close = np.flatnonzero(bits <= comparison.radius) + start
         if len(close):
-            close = close[bucket[close] == bucket[close + step]]
-            if len(close):
-                yield close, close + step
+            yield Meetings(np.full(len(close), row), close, np.zeros(len(close), np.uint64))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side's rows by their own keys, and under which masks they file themselves.
+
+    Attributes:
+        keys: ascending, int32 [M].
+        rows: row of each key, int64 [M].
+        masks: int32 [m].
+        first: place of the first key among those of both sides.
+    """
+
+    keys: Rows
+    rows: Ints
+    masks: Rows
+    first: int
+
+    @classmethod
+    def of(cls, hashes: Words, band: Band, reach: int, start: int, end: int) -> "_Side":
+        keys = band.keys(hashes[start:end]).astype(np.int32)
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], order + start, band.masks(reach).astype(np.int32), start)
+
+    def reaching(self, piece: int, low_bits: int) -> Iterator[tuple[Rows, int, Rows]]:
+        """Yield keys, the place of the first, and masks of entries that share upper bits."""
+        for upper in np.unique(self.masks >> low_bits).tolist():
+            edges = np.array([piece ^ upper, (piece ^ upper) + 1], np.int32) << low_bits
+            a, b = np.searchsorted(self.keys, edges).tolist()
+            yield self.keys[a:b], self.first + a, self.masks[self.masks >> low_bits == upper]
+
+
+def _buckets(filed: list[_Side], piece: int, low_bits: int) -> tuple[Rows, Ints]:
+    """Return the entries of a piece by key, and where each key's begin, change sides, and end.
+
+    Of two sides, only entries that meet one of the other are there.
+    """
+    keys = 1 << low_bits
+    counts = [np.zeros(keys, np.int32) for _ in filed]
+    for side, count in zip(filed, counts, strict=True):
+        for own, _, masks in side.reaching(piece, low_bits):
+            count_entries(own, masks, count)
+    wanted = [counts[-1], counts[0]] if len(filed) == 2 else counts
+    sizes = [np.where(other > 0, own, 0) for own, other in zip(counts, wanted, strict=True)]
+    ends = np.cumsum(sum(sizes), dtype=np.int64)
+    begins = ends - sum(sizes)
+    bounds = np.stack([begins, begins + sizes[0], ends], axis=1)
+    entries = np.empty(int(ends[-1]), np.int32)
+    for number, (side, other) in enumerate(zip(filed, wanted, strict=True)):
+        at = bounds[:, number].copy()
+        for own, first, masks in side.reaching(piece, low_bits):
+            file_entries(own, first, masks, other, at, entries)
+    return entries, bounds
+
+
+def _close(entries: Rows, bounds: Ints, words: Words, radius: int) -> Iterator[Rows]:
+    """Yield key and both places of entries of one bucket that are close in half of their bits."""
+    largest = int((bounds[:, 2] - bounds[:, 0]).max(initial=0))
+    found = np.empty((max(BLOCK_PAIRS, largest), 3), np.int32)
+    at = np.zeros(2, np.int64)
+    while at[0] < len(bounds):
+        count = close_in_buckets(bounds, entries, words, radius, at, found)
+        yield found[:count]
 
 
 def verified(hashes: Words, comparison: Comparison, number: int, meetings: Meetings) -> Pairs:

@@ -1,6 +1,7 @@
 """The pictures of an archive as a search for copies sees them: columns, no pixels."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.image_id)
 
-    @property
+    @cached_property
     def area(self) -> Ints:
         """Width times height; 0 where it could not be decoded."""
         return self.width * self.height

@@ -97,6 +97,7 @@ def _of_shard(
         report.damage.append(str(error))
     report.damage.extend(f"{printable(unit.base)}: {text}" for text in shard_report.damage)
     spent = watch.spent()
+    new_images.name_new()
     rows = [row for row in reservoir.kept if row is not None]
     if not rows:
         return

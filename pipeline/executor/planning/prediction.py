@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config import PoolConfig
 from pipeline.executor.planning.figures import STAGES, Figures
-from pipeline.executor.planning.needs import driver_bytes, node_bytes
+from pipeline.executor.planning.needs import driver_bytes, driver_disk_bytes, node_bytes
 from pipeline.executor.resources import DETECT_CPUS, EMBED_CPUS, Sizing, size
 
 # Of the processor time of a node, the share that stages get; the rest goes to Ray's own processes,
@@ -67,8 +67,8 @@ class Prediction:
         output_bytes, parts: of the lake's images and faces; a part is two files.
         read_bytes_per_s, write_bytes_per_s: of a node.
         node_bytes: memory of a node, the driver's apart.
-        driver_bytes: memory of the driver in a first run.
-        node_again_bytes, driver_again_bytes: of a run that goes on, or adds to a lake of `photos`.
+        driver_bytes: memory of the driver.
+        driver_disk_bytes: of its temporary folder, for a run over a lake of so many photos.
     """
 
     photos: int
@@ -85,8 +85,7 @@ class Prediction:
     write_bytes_per_s: float
     node_bytes: float
     driver_bytes: float
-    node_again_bytes: float
-    driver_again_bytes: float
+    driver_disk_bytes: float
     sizing: Sizing
 
     def as_dict(self) -> dict[str, Any]:
@@ -136,10 +135,9 @@ def predict(
         parts=parts,
         read_bytes_per_s=rate * figures.bytes / hardware.nodes,
         write_bytes_per_s=rate * output / photos / hardware.nodes,
-        node_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus, in_lake=0),
-        driver_bytes=driver_bytes(photos, loose_share, in_lake=0),
-        node_again_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus, in_lake=photos),
-        driver_again_bytes=driver_bytes(photos, loose_share, in_lake=photos),
+        node_bytes=node_bytes(figures, sizing, hardware.nodes, hardware.cpus),
+        driver_bytes=driver_bytes(photos, loose_share),
+        driver_disk_bytes=driver_disk_bytes(photos, loose_share),
         sizing=sizing,
     )
 

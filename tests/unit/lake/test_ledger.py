@@ -1,4 +1,7 @@
+import os
+
 import hypothesis.strategies as st
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -69,3 +72,52 @@ def test_find_equals_a_dict(known, wanted):
         size.get(i) for i in wanted
     ]
     assert all(ledger.shard_of(at) == f"/{size[i]}" for at, i in zip(found, wanted) if at >= 0)  # noqa: B905
+
+
+places = st.integers(0, 5).map(lambda n: f"/{n}")
+some_rows = st.lists(st.tuples(ids, places, st.sampled_from([None, "ab" * 32, "cd" * 32]),
+                               st.integers(0, 9)), max_size=40)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(some_rows, some_rows, st.integers(1, 7))
+def test_a_ledger_in_files_answers_as_one_in_memory(rows, gone, piece):
+    def made(held_rows):
+        pieces = [table(rows[k : k + piece]) for k in range(0, len(rows), piece)]
+        return Ledger.from_tables(pieces, gone=[table(gone)], held_rows=held_rows)
+
+    memory, files = made(10**6), made(3)
+    assert (memory.shared(), files.shared() is None) == (None, len(rows) + len(gone) <= 3)
+    every = np.arange(len(memory))
+    for ledger in (files, files.shared() and Ledger.open(files.shared())):
+        if not ledger:
+            continue
+        assert len(ledger) == len(memory)
+        assert ledger.ids(every) == memory.ids(every)
+        assert ledger.doubled().tolist() == memory.doubled().tolist()
+        assert ledger.is_gone(every).tolist() == memory.is_gone(every).tolist()
+        wanted = [*memory.place.tolist(), 5]
+        assert ledger.at(wanted).tolist() == memory.at(wanted).tolist()
+        for content in (0, 0xABABABABABABABAB, 1):
+            found = ledger.with_content(content).tolist()
+            assert found == memory.with_content(content).tolist()
+            assert all(int(memory.content[row]) == content for row in found)
+        shards = range(len(memory.shards))
+        assert ledger.rows_of(shards).tolist() == memory.rows_of(shards).tolist()
+        for shard in shards:
+            rows_there = ledger.rows_of([shard])
+            assert rows_there.tolist() == np.flatnonzero(memory.shard == shard).tolist()
+        part = ledger.some(every[::2])
+        assert part.ids(range(len(part))) == memory.ids(every[::2])
+        assert [part.shard_of(r) for r in range(len(part))] == [
+            memory.shard_of(r) for r in every[::2]
+        ]
+
+
+def test_files_of_a_ledger_are_removed_with_it():
+    ledger = Ledger.from_tables([table([(f"{i:032x}", "/a", None, i) for i in range(9)])],
+                                held_rows=4)  # fmt: skip
+    folder = ledger.shared()
+    assert Ledger.open(folder).find([f"{8:032x}"]).tolist() == [8]
+    del ledger
+    assert not os.path.exists(folder)

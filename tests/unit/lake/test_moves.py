@@ -138,7 +138,7 @@ def test_gone_photos_are_seen_by_nobody_and_come_back_as_they_were(lake):
     assert gone["gone_since"].to_pylist() == [NOW, NOW]
     assert check(lake).findings == []
     ledger = lake.ledger()
-    assert set(ledger.ids(np.flatnonzero(ledger.gone))) == ids("a", "c")
+    assert set(ledger.ids(np.flatnonzero(ledger.is_gone(slice(None))))) == ids("a", "c")
     rows = {row["image_id"]: row for row in gone.to_pylist()}
     same = {i: Place(row["uri"], row["shard"], row["file_version"]) for i, row in rows.items()}
     bring_back(lake, same)
