@@ -88,6 +88,7 @@ def suppress(
     """
     order = np.lexsort((-scores, group))
     extra = 1.0 if over_smaller else 0.0
+    group = np.ascontiguousarray(group)  # Numba would compile once for each layout
     return kernels.suppress(boxes, order, group, threshold, extra, over_smaller)
 
 

@@ -34,6 +34,7 @@ from pipeline.models.mtcnn.cascade import (
     suppress,
     whole_pixels,
 )
+from pipeline.models.mtcnn.prepare import prepare
 from pipeline.models.mtcnn.runtime import PROPOSE_GUARD, REFINE_GUARD, Network, load_networks
 from pipeline.models.mtcnn.sums import Tables
 
@@ -70,6 +71,7 @@ class MTCNN:
     ) -> None:
         self.config = config or DetectConfig()
         self.networks = load_networks(weights)
+        prepare()
 
     def detect(self, images: Sequence[Pixels]) -> list[Detections]:
         """Return every face of each image, largest box first.
