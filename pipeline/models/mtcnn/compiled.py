@@ -27,11 +27,6 @@ def compiled_contracting(function: Function) -> Function:
     return _compile(function, contract=True)
 
 
-def inlined(function: Function) -> Function:
-    """Make a function part of the compiled one that calls it, once, and not compile it as well."""
-    return numba.njit(inline="always")(function)  # type: ignore[no-any-return]
-
-
 def _compile(function: Function, *, contract: bool) -> Function:
     # callers check sizes, as they do for NumPy; a division by zero gives what NumPy gives
     options = {

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Floats32, Ints
-from pipeline.models.mtcnn.compiled import compiled, compiled_contracting, inlined
+from pipeline.models.mtcnn.compiled import compiled, compiled_contracting
 
 Sums = npt.NDArray[np.int32]
 
@@ -114,7 +114,7 @@ def _level_row(table: Sums, y: int, height: int, cells: Cells, line: Sums, out: 
             plane[x] = (total / (counts[x] * tall) - MIDDLE) * SCALE
 
 
-@inlined
+@compiled_contracting
 def _convolve(
     a: Floats32, b: Floats32, c: Floats32, layer: FirstLayer, out: Floats32, larger: bool
 ) -> None:
@@ -151,7 +151,7 @@ def _convolve(
             row[x] = v
 
 
-@inlined
+@compiled_contracting
 def _features(table: Sums, tile: Ints, layer: FirstLayer, out: Floats32) -> None:
     """Fill `out` [10, rows, columns] with P-net's pooled features of a tile.
 
@@ -178,12 +178,13 @@ def _features(table: Sums, tile: Ints, layer: FirstLayer, out: Floats32) -> None
     _level_row(part, 2 * top, height, cells, line, ring[0])
     _level_row(part, 2 * top + 1, height, cells, line, ring[1])
     for row in range(rows):
-        for half in range(2):  # one call each: a second one would be compiled once more
-            y, at = 2 * (top + row) + 2 + half, 2 * row + half
-            if y < height:  # the last cell of an odd level pools what there is (ceil_mode)
-                a, b, c = ring[at & 3], ring[at + 1 & 3], ring[at + 2 & 3]
-                _level_row(part, y, height, cells, line, c)
-                _convolve(a, b, c, layer, convolved, half == 1)
+        y, at = 2 * (top + row), 2 * row & 3
+        a, b, c, d = ring[at], ring[at + 1], ring[at + 2 & 3], ring[at + 3 & 3]
+        _level_row(part, y + 2, height, cells, line, c)
+        _convolve(a, b, c, layer, convolved, False)
+        if y + 3 < height:  # the last cell of an odd level pools what there is (ceil_mode)
+            _level_row(part, y + 3, height, cells, line, d)
+            _convolve(b, c, d, layer, convolved, True)
         for k in range(CHANNELS):
             source, target = convolved[k], out[k, row]
             for x in range((pixels - 2) // 2):
@@ -193,7 +194,7 @@ def _features(table: Sums, tile: Ints, layer: FirstLayer, out: Floats32) -> None
                 target[columns - 1] = source[pixels - 3]
 
 
-@compiled_contracting
+@compiled
 def fill_atlas(
     sums: Sums, start: Ints, sizes: Ints, tiles: Ints, layer: FirstLayer, atlas: Floats32
 ) -> None:
