@@ -186,7 +186,8 @@ def test_a_secret_of_storage_is_written_nowhere(tmp_path: Path, by: str, pools: 
             )  # fmt: skip
             while run.poll() is None:
                 lines = command_lines({run.pid})
-                seen |= {line for line in lines.values() if CANARY in line}
+                own = "\0".join([*map(str, run.args), ""])  # a fork has it until it becomes another
+                seen |= {line for line in lines.values() if CANARY in line and line != own}
                 seen |= files_with(CANARY.encode(), tmp_path, *Path("/tmp").glob("facelake-*"))
                 looked += 1
                 time.sleep(0.2)
