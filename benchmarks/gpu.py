@@ -240,10 +240,10 @@ def on_device(device: str) -> FaceDetector:
     detector = load_detector(config=WHOLE, device=device)
     if device == "cpu":
         from pipeline.models.mtcnn.gpu.detector import DeviceMTCNN
-        from pipeline.models.weights.checkpoint import read_checkpoint
+        from pipeline.models.weights.checkpoint import read_arrays
         from pipeline.models.weights.store import WeightStore
 
-        weights = {path.stem: read_checkpoint(path) for path in WeightStore().paths(detector.card)}
+        weights = {path.stem: read_arrays(path) for path in WeightStore().paths(detector.card)}
         detector._mtcnn = DeviceMTCNN(weights, detector.config, device)
     return detector
 

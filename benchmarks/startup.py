@@ -2,10 +2,10 @@
 
     python -m benchmarks.startup [--rounds 3] [--other FOLDER]
 
-First the phases of whole runs, by their manifests, and what the interpreter takes around them; with
-the folder of another version of this repository, that one's runs in turn with ours, of which the
-whole is compared. Then what the two kinds of actors do before their first image, each in a process
-of its own; the detector also with an empty cache of compiled code.
+Whole runs, later ones and first ones on a machine, which have nothing compiled: wall seconds, and
+CPU seconds of all their processes. In turn, if the folder of another version of this repository is
+given: that one's, ours on Ray, and ours. Then the phases of our runs, by their manifests, and what
+a detector and an embedder do before their first image, each in a process of its own.
 """
 
 import argparse
@@ -17,13 +17,16 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from uuid import uuid4
 
 from tests.support.data import EXAMPLES
 
 HERE = Path(__file__).parent.parent
+MARK = "FACELAKE_STARTUP_RUN"
+RAY = ("--detect-actors", "1", "--embed-actors", "1")
 STEPS = {
     "detect": [
-        ("stages, runtimes", "from pipeline.stages.detect import Detect; import torch, numba"),
+        ("stages, runtimes", "from pipeline.stages.detect import Detect; import numba"),
         (
             "model",
             "from pipeline.models.cards.card import find_card; d = Detect(find_card('sface'))",
@@ -51,19 +54,64 @@ def environment(folder: Path, **others: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", **others}
 
 
-def index(folder: Path) -> tuple[float, dict[str, float]]:
-    """Return the wall seconds of a run of the version in `folder`, and those of its phases."""
+def index(folder: Path, *options: str, **others: str) -> tuple[float, float, dict[str, float]]:
+    """Return wall and CPU seconds of a run of the version in `folder`, and those of its phases."""
+    mark = f"{MARK}={uuid4().hex}"
     with tempfile.TemporaryDirectory() as lake:
-        command = [sys.executable, "-m", "pipeline.commands.main", "index", str(EXAMPLES)]
+        command = [sys.executable, "-m", "pipeline.commands.main", "index", str(EXAMPLES), *options]
         began = time.monotonic()
-        subprocess.run(
+        run = subprocess.Popen(
             [*command, "--output", lake, "--embedder", "sface", "--plain"],
-            cwd=folder, env=environment(folder), check=True, stdout=subprocess.DEVNULL,
+            cwd=folder, env=environment(folder, **dict([mark.split("=")]), **others),
+            stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        cpu: dict[str, float] = {}
+        while run.poll() is None:
+            cpu |= cpu_seconds(mark)
+            time.sleep(0.1)
         wall = time.monotonic() - began
+        assert run.returncode == 0
         (path,) = (Path(lake) / "runs").glob("*.json")
         manifest = json.loads(path.read_text())
-        return wall, manifest.get("performance", {}).get("phases", {})
+        return wall, sum(cpu.values()), manifest.get("performance", {}).get("phases", {})
+
+
+def cpu_seconds(mark: str) -> dict[str, float]:
+    """Return what each process took so far that inherited this variable."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                found[folder.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def whole_runs(other: Path | None, rounds: int) -> list[dict[str, float]]:
+    """Print seconds of whole runs of each kind, and return the phases of ours."""
+    kinds = [("other version", other, ()), ("ours, on Ray", HERE, RAY), ("ours", HERE, ())]
+    times: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    phases = []
+    for _ in range(rounds):
+        for name, folder, options in kinds:
+            if folder is None:
+                continue
+            with tempfile.TemporaryDirectory() as empty:
+                for which in ("first", "later"):
+                    wall, cpu, spent = index(folder, *options, NUMBA_CACHE_DIR=empty)
+                    times.setdefault((name, which), []).append((wall, cpu))
+                    if (name, which) == ("ours", "later"):
+                        phases.append(spent)
+    print("| run | wall seconds, median (lowest to highest) | CPU seconds |\n|---|---|---|")
+    for (name, which), pairs in times.items():
+        walls, cpus = (sorted(x) for x in zip(*pairs, strict=True))
+        print(
+            f"| {name}, {which} | {median(walls):.1f} ({walls[0]:.1f} to {walls[-1]:.1f}) "
+            f"| {median(cpus):.1f} ({cpus[0]:.1f} to {cpus[-1]:.1f}) |"
+        )
+    return phases
 
 
 def steps(actor: str, **others: str) -> dict[str, tuple[float, float]]:
@@ -85,23 +133,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--other", type=Path, help="folder of another version of this repository")
     options = parser.parse_args()
-    ours, other_times = [], []
-    for _ in range(options.rounds):
-        if options.other:
-            other_times.append(index(options.other.resolve())[0])
-        ours.append(index(HERE))
-    print("whole runs, seconds\n\n| phase | median |\n|---|---|")
-    for name in ours[0][1]:
-        print(f"| {name} | {median(phases.get(name, 0) for _, phases in ours):.2f} |")
-    around = median(wall - sum(phases.values()) for wall, phases in ours)
-    print(f"| interpreter, imports, exit | {around:.2f} |")
-    print(f"| whole process | {median(wall for wall, _ in ours):.2f} |")
-    if other_times:
-        ratios = sorted(a / b[0] for a, b in zip(other_times, ours, strict=True))
-        print(
-            f"\nthe other version {median(other_times):.2f} s: {median(ratios):.2f} times ours "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f} by pair)"
-        )
+    phases = whole_runs(options.other and options.other.resolve(), options.rounds)
+    print("\n| phase | median, seconds |\n|---|---|")
+    for name in phases[0]:
+        print(f"| {name} | {median(one.get(name, 0) for one in phases):.2f} |")
     with tempfile.TemporaryDirectory() as empty:
         runs = {
             "detect": steps("detect"),

@@ -31,10 +31,11 @@ def show(console: Console, figures: Mapping[str, Any]) -> None:
     if figures.get("bottleneck"):
         cores = percent(figures["cores_busy"])
         lines.append(f"bottleneck: {figures['bottleneck']} (cores busy {cores})")
-    lines.append(
-        f"object store: {size(figures.get('store_bytes_per_image'))} put an image, "
-        f"peak {size(figures['store_peak_bytes'])}, spilled {size(figures['spilled_bytes'])}"
-    )
+    if "ray" in phases:
+        lines.append(
+            f"object store: {size(figures.get('store_bytes_per_image'))} put an image, "
+            f"peak {size(figures['store_peak_bytes'])}, spilled {size(figures['spilled_bytes'])}"
+        )
     console.print(table, *lines, sep="\n", highlight=False, soft_wrap=True)
 
 

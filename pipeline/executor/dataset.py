@@ -6,14 +6,10 @@ On CPU clusters bytes travel to the detector's actors, which decode: twelve time
 through the object store. Where detectors hold a GPU, decoding has tasks of its own.
 """
 
-import hashlib
-import json
 import pickle
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,7 +18,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
 from pipeline import errors
-from pipeline.config import DecodeConfig, IndexConfig
+from pipeline.config import IndexConfig
 from pipeline.errors import FacelakeError, ImageError, ResourceError
 from pipeline.executor.resources import (
     EPOCH_BLOCKS,
@@ -33,48 +29,23 @@ from pipeline.executor.resources import (
     size,
 )
 from pipeline.executor.shared_ledger import SharedLedger, share
-from pipeline.lake.ledger import Ledger, Places
-from pipeline.lake.store import LakeStore, Models
+from pipeline.executor.work import (
+    DecodeDetect,
+    Job,
+    detect_options,
+    embed_options,
+    failed,
+    read_unit,
+)
+from pipeline.lake.ledger import Ledger
 from pipeline.lake.tombstones import Forgotten
-from pipeline.models.cards.card import find_card
-from pipeline.models.weights.store import WeightStore
-from pipeline.sources.members import Report
-from pipeline.sources.read import read
 from pipeline.sources.units import Plan, Unit
 from pipeline.stages.decode import Decode
 from pipeline.stages.write import Write
-from pipeline.storage.folder import printable
-from pipeline.storage.retry import take_counts
 
 START_TIMEOUT_S = 300
 # What Ray Data appends to the message of an exception, with advice on its own settings.
 RAY_HINT = "\nFailed to apply"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every task of a run must know.
-
-    Attributes:
-        config: of the run.
-        lake: where to.
-        models: which pair.
-        run_id: of the run.
-    """
-
-    config: IndexConfig
-    lake: LakeStore
-    models: Models
-    run_id: str
-
-    def store(self) -> WeightStore:
-        """Return where this process finds weights."""
-        return WeightStore.at(self.config.weights_dir, self.config.weights_url)
-
-    @property
-    def reports(self) -> str:
-        """Folder in the lake for the reports of read tasks."""
-        return f"runs/{self.run_id}"
 
 
 def cluster_sizing(config: IndexConfig, plan: Plan) -> Sizing:
@@ -165,12 +136,7 @@ def unwrapped(error: BaseException) -> FacelakeError:
             f"The actors did not start within {START_TIMEOUT_S} s: is the cluster busy, or "
             "smaller than it says?"
         )
-    inner = getattr(error, "cause", None) or error
-    last = [line for line in str(inner).splitlines() if line.strip()][-1:] or [""]
-    return FacelakeError(
-        f"A worker failed: {type(inner).__name__}: {last[0].strip()}; what is written is kept. "
-        "Run again to go on, with --verbose to see where it failed"
-    )
+    return failed(getattr(error, "cause", None) or error)
 
 
 def build(
@@ -200,14 +166,7 @@ def _detected(dataset: Any, job: Job, sizing: Sizing) -> Any:
     from pipeline.stages.detect import Detect
 
     config = job.config
-    detect = {
-        "embedder": find_card(config.embedder),
-        "config": config.detect,
-        "detector": config.detector,
-        "thumbnails": config.thumbnails,
-        "device": "cuda" if sizing.detect_gpus else "cpu",
-        "store": job.store(),
-    }
+    detect = detect_options(job, "cuda" if sizing.detect_gpus else "cpu")
     if sizing.decode_apart:
         dataset = dataset.map_batches(
             Decode(config.decode).__call__,
@@ -234,13 +193,7 @@ def _embedded(dataset: Any, job: Job, sizing: Sizing) -> Any:
     config = job.config
     return dataset.map_batches(
         Embed,
-        fn_constructor_kwargs={
-            "embedder": config.embedder,
-            "device": "cuda" if sizing.embed_gpus else "cpu",
-            "threads": 1,
-            "store": job.store(),
-            "precision": None if config.precision == "auto" else config.precision,
-        },
+        fn_constructor_kwargs=embed_options(job, "cuda" if sizing.embed_gpus else "cpu"),
         batch_size=config.pools.embed_batch,
         batch_format="pyarrow",
         compute=pool(sizing.embed_actors),
@@ -258,76 +211,4 @@ def read_units(batch: pa.Table, *, job: Job, ledger: SharedLedger) -> Iterator[p
     """Read units, and leave the report of each in the lake."""
     for data in batch["unit"].to_pylist():
         unit: Unit = pickle.loads(data)  # noqa: S301  # made by this run's own driver
-        report = Report()
-        yield from read(unit, ledger.of(unit), job.config.read, report)
-        if report != Report():
-            name = hashlib.blake2b(
-                f"{unit.base}{unit.names}".encode(errors="replace"), digest_size=16
-            )
-            where = printable(unit.base) if unit.kind != "files" else ""
-            saved = {
-                "shard": where,
-                "whole": _whole(unit, report),
-                "skipped": dict(report.skipped),
-                "notices": report.notices,
-                "damage": report.damage,
-                "done": report.already_in_lake,
-                "retries": dict(report.retries),
-            }
-            job.lake.publish_json(f"{job.reports}/{name.hexdigest()}.json", saved)
-
-
-def _whole(unit: Unit, report: Report) -> list[Any] | None:
-    """Return name, version and number of images of a shard that was read to its end."""
-    if unit.kind == "files" or report.damage or not unit.version(0):
-        return None
-    images = report.images + report.already_in_lake
-    return [Places().real(printable(unit.base)), unit.version(0), images]
-
-
-def collect_reports(job: Job, plan: Plan) -> tuple[Report, dict[str, tuple[str, int]]]:
-    """Fold what read tasks reported, and the plan's own counts, into one report.
-
-    Returns the shards that were read to their ends as well.
-    """
-    whole: dict[str, tuple[str, int]] = {}
-    total = Report(
-        Counter(plan.skipped), list(plan.notices), list(plan.damage), plan.already_in_lake
-    )
-    folder = job.lake.folder.child(job.reports)
-    for name in sorted(folder.files()):
-        one = json.loads(folder.read(name))
-        total.skipped.update(one["skipped"])
-        total.already_in_lake += one["done"]
-        total.retries.update(one["retries"])
-        if one["whole"]:
-            name_of_shard, version, images = one["whole"]
-            whole[name_of_shard] = (version, images)
-        where = f"{one['shard']}: " if one["shard"] else ""
-        for text in one["notices"]:
-            total.note(where + text)
-        total.damage.extend(where + text for text in one["damage"])
-        folder.remove(name)
-    folder.remove_if_empty()
-    total.retries.update(take_counts())  # this process asks storage as well
-    return total, whole
-
-
-class DecodeDetect:
-    """Decode and Detect in one actor: pixels never leave the process."""
-
-    def __init__(self, decode: DecodeConfig, detect: dict[str, Any]) -> None:
-        import torch
-
-        from pipeline.stages.detect import Detect
-
-        torch.set_num_threads(1)
-        self.decode = Decode(decode)
-        self.detect = Detect(**detect)
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Yield detected tables, decoded and searched in pieces of bounded pixels."""
-        for part in self.decode(batch):
-            detected = self.detect(part)
-            del part  # its pixels would stay in memory while the next are decoded
-            yield detected
+        yield from read_unit(unit, job, ledger.of(unit))

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +36,7 @@ from pipeline.sources.units import Plan
 
 if TYPE_CHECKING:
     from pipeline.executor.cluster import StoreWatch
+    from pipeline.executor.work import Job
 
 logger = logging.getLogger(__name__)
 # More is hashed on a Ray cluster: on one machine it would take a quarter of an hour and more.
@@ -249,30 +251,18 @@ class _Run:
     change: Reconciled
 
     def process(self, inputs: Plan, ledger: Ledger) -> Indexed:
-        """Do the work on Ray, and leave a manifest whatever happens."""
-        # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
-        verbose = logger.isEnabledFor(logging.INFO)
-        environment.prepare(verbose)
-        from pipeline.executor import dataset
-        from pipeline.executor.cluster import StoreWatch, cluster
+        """Do the work, and leave a manifest whatever happens."""
+        from pipeline.executor.work import Job, collect_reports  # not for --help
 
-        job = dataset.Job(self.config, self.lake, self.models, self.run_id)
-        watch = self.watch
-        status, store, sizing = "failed", StoreWatch(), None
+        job = Job(self.config, self.lake, self.models, self.run_id)
+        watch, status = self.watch, "failed"
         now = time.time()
-        marks = {"start": now - (time.monotonic() - self.began), "prepare": now}
+        by = _By({"start": now - (time.monotonic() - self.began), "prepare": now})
         watch.planned(inputs.images if not inputs.shards else None, inputs.bytes)
         try:
             if inputs.units:
-                watch.step("starting Ray")
-                with cluster(verbose) as private, store:
-                    marks["ray"] = time.time()
-                    sizing = dataset.cluster_sizing(self.config, inputs)
-                    watch.step(
-                        f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
-                        "embed actors"
-                    )
-                    for result in dataset.run(job, inputs, ledger, sizing, private):
+                with closing(self.work(job, inputs, ledger, by)) as results:
+                    for result in results:
                         watch.part(result)
             watch.finished()
             status = "finished"
@@ -280,23 +270,61 @@ class _Run:
             watch.stopping()
             status = "interrupted"
         finally:
-            if status != "finished":  # parts may be written that nobody told of
+            if status != "finished" or by.lost:  # parts may be written that nobody told of
                 watch.tally.recount(self.lake.written_by(self.run_id))
             # A run that failed may have lost the lake to another one; the next one mends.
             if status != "failed" and inputs.rereads and watch.tally.images:
                 mend(self.lake, self.lake.ledger(), partial(corrected_faces, self.lake))
-            report, whole = dataset.collect_reports(job, inputs)
+            report, whole = collect_reports(job, inputs)
             if status == "finished":
                 self.lake.note_shards(whole)
             figures = None
-            if sizing and watch.tally.parts:
-                figures = performance(watch.tally.times, sizing, store, marks)
+            if by.sizing and watch.tally.parts:
+                figures = performance(watch.tally.times, by)
             seconds = time.monotonic() - self.began
             outcome = Indexed(
                 self.run_id, status, watch.tally, report, seconds, figures, self.change
             )
             self.record(_facts(outcome))
         return outcome
+
+    def work(
+        self, job: "Job", inputs: Plan, ledger: Ledger, by: "_By"
+    ) -> Generator[Mapping[str, Any]]:
+        """Yield what becomes of each part, from one worker if the job is small, else from Ray."""
+        from pipeline.executor import single
+
+        verbose = logger.isEnabledFor(logging.INFO)
+        if single.suits(self.config, inputs):
+            by.sizing = single.sizing(self.config, inputs)
+            self.watch.step("indexing in one process")
+            try:
+                yield from single.run(job, inputs, ledger, verbose)
+                return
+            except single.WorkerLostError as error:
+                logger.warning("the worker was lost (%s); the rest is done on Ray", error)
+                by.lost, ledger = True, ledger_of(self.config, self.lake)
+        yield from self.on_ray(job, inputs, ledger, by, verbose)
+
+    def on_ray(
+        self, job: "Job", inputs: Plan, ledger: Ledger, by: "_By", verbose: bool
+    ) -> Generator[Mapping[str, Any]]:
+        """Yield what becomes of each part, done on a Ray cluster."""
+        # Ray takes seconds to import: not for --help, --dry-run or a wrong option.
+        environment.prepare(verbose)
+        from pipeline.executor import dataset
+        from pipeline.executor.cluster import StoreWatch, cluster
+
+        by.store = StoreWatch()
+        self.watch.step("starting Ray")
+        with cluster(verbose) as private, by.store:
+            by.marks["ray"] = time.time()
+            sizing = by.sizing = dataset.cluster_sizing(self.config, inputs)
+            self.watch.step(
+                f"indexing with {sizing.detect_actors} detect and {sizing.embed_actors} "
+                "embed actors"
+            )
+            yield from dataset.run(job, inputs, ledger, sizing, private)
 
     def record(self, facts: dict[str, Any]) -> None:
         """Write the manifest; at the end, a full disk here must not hide what stopped the run."""
@@ -309,19 +337,35 @@ class _Run:
             logger.warning("the manifest of the run could not be written: %s", error)
 
 
-def performance(
-    work: StageTimes, sizing: Sizing, store: "StoreWatch", marks: Mapping[str, float]
-) -> dict[str, Any]:
-    """Return the figures of a run that ends now; `marks` are of `measured`."""
+@dataclass
+class _By:
+    """Who does the work of a run, and when.
+
+    Attributes:
+        marks: as of `measured`.
+        store: Ray's objects.
+        lost: whether a worker of its own was lost.
+    """
+
+    marks: dict[str, float]
+    sizing: Sizing | None = None
+    store: "StoreWatch | None" = None
+    lost: bool = False
+
+
+def performance(times: StageTimes, by: _By) -> dict[str, Any]:
+    """Return the figures of a run that ends now."""
+    assert by.sizing is not None
     figures = measured(
-        work,
-        sizing.workers(),
-        sizing.cpus,
-        apart=sizing.decode_apart,
-        marks=marks,
+        times,
+        by.sizing.workers(),
+        by.sizing.cpus,
+        apart=by.sizing.decode_apart,
+        marks=by.marks,
         end=time.time(),
     )
-    return figures | {"store_peak_bytes": store.peak, "spilled_bytes": store.spilled}
+    store = (by.store.peak, by.store.spilled) if by.store else (None, None)
+    return figures | dict(zip(("store_peak_bytes", "spilled_bytes"), store, strict=True))
 
 
 def _facts(outcome: Indexed) -> dict[str, Any]:

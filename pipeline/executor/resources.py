@@ -67,6 +67,11 @@ def block_images(images: int) -> int:
     return BLOCK_IMAGES if images < LARGE_RUN else LARGE_BLOCK_IMAGES
 
 
+def part_images(pools: PoolConfig, images: int) -> int:
+    """Return how many images a part of the lake gets, of about `images` in the run."""
+    return pools.part_images or min(MAX_PART_IMAGES, max(MIN_PART_IMAGES, images // 64))
+
+
 def size(
     cpus: float, gpus: float, pools: PoolConfig, *, device: str, images: int, image_bytes: int
 ) -> Sizing:
@@ -98,7 +103,6 @@ def size(
             f"and {wanted_gpus:.1f} GPUs, the cluster has {cpus:.0f} and {gpus:.0f}; lower "
             "--detect-actors, --embed-actors or their --detect-gpus, --embed-gpus"
         )
-    part = pools.part_images or min(MAX_PART_IMAGES, max(MIN_PART_IMAGES, images // 64))
     return Sizing(
         detect_actors=detect_actors,
         detect_cpus=DETECT_CPUS,
@@ -111,7 +115,7 @@ def size(
         # Its tasks take a whole CPU each; where none is left, detectors decode.
         decode_apart=detect_gpus > 0
         and wanted_cpus + DECODE_CPUS + READ_CPUS + WRITE_CPUS <= cpus + 1e-6,
-        part_images=part,
+        part_images=part_images(pools, images),
         block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_images(images) * image_bytes)),
         cpus=cpus,
     )

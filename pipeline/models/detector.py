@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from PIL import Image
 
-from pipeline.arrays import Pixels
+from pipeline.arrays import Floats32, Pixels
 from pipeline.config import DetectConfig, Selection
 from pipeline.errors import ConfigError
 from pipeline.imaging import geometry
@@ -19,12 +19,10 @@ from pipeline.models.cards.card import ModelCard, find_card
 from pipeline.models.detections import Detections, upright
 from pipeline.models.images import ImageLike, as_rgb
 from pipeline.models.turns import at_best_turns
-from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.checkpoint import read_arrays
 from pipeline.models.weights.store import WeightStore
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pipeline.models.mtcnn.cpu import MTCNN
     from pipeline.models.mtcnn.gpu.detector import DeviceMTCNN
 
@@ -49,7 +47,7 @@ class FaceDetector:
         self.card = card
         self.revision = revision
         self.config = config or DetectConfig()
-        weights = {path.stem: read_checkpoint(path) for path in paths}
+        weights = {path.stem: read_arrays(path) for path in paths}
         self._mtcnn = cascade(weights, self.config, device)
 
     def lenient(self, thresholds: tuple[float, float, float]) -> "FaceDetector":
@@ -113,7 +111,7 @@ class FaceDetector:
 
 
 def cascade(
-    weights: "Mapping[str, Mapping[str, Tensor]]", config: DetectConfig, device: str
+    weights: Mapping[str, Mapping[str, Floats32]], config: DetectConfig, device: str
 ) -> "MTCNN | DeviceMTCNN":
     """Return the cascade for a device; each imports what only it needs."""
     if device == "cpu":

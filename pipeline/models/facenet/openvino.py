@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from pipeline.arrays import Floats32
 from pipeline.models.cards.card import ModelCard
 from pipeline.models.facenet.inception_resnet_v1 import (
     INPUT_SIDE,
@@ -15,7 +17,7 @@ from pipeline.models.facenet.inception_resnet_v1 import (
     load_weights,
 )
 from pipeline.models.openvino.embedder import OpenvinoEmbedder
-from pipeline.models.openvino.graph import Builder, arrays, folded
+from pipeline.models.openvino.graph import Builder
 from pipeline.models.runtime import Precision
 from pipeline.models.weights.checkpoint import read_checkpoint
 from pipeline.models.weights.store import sha256
@@ -75,3 +77,25 @@ def _add(build: Builder, x: Any, part: nn.Module) -> Any:
     residual = build.convolution(build.join(branches), weight * part.scale, bias * part.scale)
     y = build.add(x, residual)
     return build.relu(y) if part.activate else y
+
+
+def arrays(layer: nn.Conv2d | nn.Linear) -> tuple[Floats32, Floats32]:
+    """Return weight and bias of a layer that has both."""
+    assert layer.bias is not None
+    return layer.weight.numpy(force=True), layer.bias.numpy(force=True)
+
+
+def folded(layer: nn.Conv2d | nn.Linear, norm: nn.Module) -> tuple[Floats32, Floats32]:
+    """Return weight and bias of a layer without bias and the batch norm behind it, as one.
+
+    y = (Wx - mean) / sqrt(var + eps) * gamma + beta; in float64, rounded once.
+    """
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    deviation = np.sqrt(norm.running_var.numpy(force=True).astype(np.float64) + norm.eps)
+    scale = norm.weight.numpy(force=True) / deviation
+    weight = layer.weight.numpy(force=True)
+    bias = norm.bias.numpy(force=True) - norm.running_mean.numpy(force=True) * scale
+    shape = [-1] + [1] * (weight.ndim - 1)
+    return (weight * scale.reshape(shape)).astype(np.float32), bias.astype(np.float32)

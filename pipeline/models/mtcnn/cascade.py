@@ -13,8 +13,10 @@ from pipeline.arrays import Floats32, Ints, Pixels
 from pipeline.config import DetectConfig
 from pipeline.imaging.geometry import photo_side
 from pipeline.models.mtcnn import kernels
-from pipeline.models.mtcnn.networks import PNET_CELL
 
+PNET_CELL = 12  # P-net sees 12 x 12 pixels
+PNET_STRIDE = 2  # and moves by 2
+RNET_SIDE, ONET_SIDE = 24, 48
 # Suppression inside a pyramid level, over all levels and after R-net, and after O-net (the last
 # over the smaller area): the published implementation's values.
 NMS_LEVEL, NMS_IMAGE, NMS_FINAL = 0.5, 0.7, 0.7
@@ -86,6 +88,7 @@ def suppress(
     """
     order = np.lexsort((-scores, group))
     extra = 1.0 if over_smaller else 0.0
+    group = np.ascontiguousarray(group)  # Numba would compile once for each layout
     return kernels.suppress(boxes, order, group, threshold, extra, over_smaller)
 
 

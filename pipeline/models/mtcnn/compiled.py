@@ -1,8 +1,8 @@
 """Compiles loops to machine code with Numba, where NumPy would write every step to memory.
 
-Code is compiled at the first call, about a second a function, and kept for later processes beside
-the source or, where that folder is read-only, in the user's cache folder. Where neither can be
-written every process compiles for itself.
+Code is compiled at the first call, about a second a function, or by `prepare`. It is kept for later
+processes beside the source or, where that folder is read-only, in the user's cache folder
+($NUMBA_CACHE_DIR comes before both). Where none can be written every process compiles for itself.
 """
 
 from collections.abc import Callable

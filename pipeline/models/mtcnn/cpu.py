@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from torch import Tensor
 
 from pipeline.arrays import Floats32, Ints, Pixels
 from pipeline.config import DetectConfig
@@ -21,6 +20,10 @@ from pipeline.models.mtcnn.cascade import (
     NMS_FINAL,
     NMS_IMAGE,
     NMS_LEVEL,
+    ONET_SIDE,
+    PNET_CELL,
+    PNET_STRIDE,
+    RNET_SIDE,
     Candidates,
     chunks,
     logit,
@@ -31,7 +34,7 @@ from pipeline.models.mtcnn.cascade import (
     suppress,
     whole_pixels,
 )
-from pipeline.models.mtcnn.networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
+from pipeline.models.mtcnn.prepare import prepare
 from pipeline.models.mtcnn.runtime import PROPOSE_GUARD, REFINE_GUARD, Network, load_networks
 from pipeline.models.mtcnn.sums import Tables
 
@@ -64,10 +67,11 @@ class MTCNN:
     """
 
     def __init__(
-        self, weights: Mapping[str, Mapping[str, Tensor]], config: DetectConfig | None = None
+        self, weights: Mapping[str, Mapping[str, Floats32]], config: DetectConfig | None = None
     ) -> None:
         self.config = config or DetectConfig()
         self.networks = load_networks(weights)
+        prepare()
 
     def detect(self, images: Sequence[Pixels]) -> list[Detections]:
         """Return every face of each image, largest box first.

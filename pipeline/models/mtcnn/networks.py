@@ -5,13 +5,12 @@ Convolutional Networks", IEEE Signal Processing Letters 2016. Module names follo
 weights, so that their state_dicts load strictly.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
-PNET_CELL = 12  # P-net sees 12 x 12 pixels
-PNET_STRIDE = 2  # and moves by 2
-RNET_SIDE = 24
-ONET_SIDE = 48
+from pipeline.arrays import Floats32
 
 
 class PNet(nn.Module):
@@ -111,3 +110,35 @@ class ONet(nn.Module):
         x = self.prelu4(self.conv4(x))
         x = self.prelu5(self.dense5(x.permute(0, 3, 2, 1).flatten(1)))
         return self.dense6_1(x), self.dense6_2(x), self.dense6_3(x)
+
+
+def loaded(weights: Mapping[str, Mapping[str, Floats32]]) -> tuple[PNet, RNet, ONet]:
+    """Return the networks with `weights` by network, "pnet", "rnet" and "onet"; for answers."""
+    networks = PNet(), RNet(), ONet()
+    for name, network in zip(("pnet", "rnet", "onet"), networks, strict=True):
+        state = {key: torch.as_tensor(value) for key, value in weights[name].items()}
+        network.load_state_dict(state, strict=True)
+        network.eval().requires_grad_(False)
+    return networks
+
+
+def in_torch(
+    weights: Mapping[str, Mapping[str, Floats32]],
+) -> tuple[Callable[[Floats32], Floats32], ...]:
+    """Return P-net's later layers, R-net and O-net as functions of arrays, on a CPU."""
+    pnet, rnet, onet = loaded(weights)
+    for network in (pnet, rnet, onet):
+        # pooling is three times faster with channels last on a CPU
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    return tuple(map(_of_arrays, (pnet.later, rnet.logits, onet.logits)))
+
+
+def _of_arrays(network: Callable[[Tensor], tuple[Tensor, ...]]) -> Callable[[Floats32], Floats32]:
+    """Return a network of two logits and regressions as a function of arrays."""
+
+    @torch.inference_mode()
+    def run(x: Floats32) -> Floats32:
+        faces, *rest = network(torch.from_numpy(x))
+        return torch.cat([faces[:, 1:] - faces[:, :1], *rest], dim=1).numpy()
+
+    return run

@@ -12,18 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.arrays import Floats32
 from pipeline.models.mtcnn.kernels import FirstLayer
-from pipeline.models.mtcnn.networks import ONet, PNet, RNet
-from pipeline.models.mtcnn.openvino import decide_model, propose_model, refine_model
-from pipeline.models.openvino.graph import arrays
+from pipeline.models.mtcnn.openvino import (
+    Weights,
+    decide_model,
+    layer,
+    propose_model,
+    refine_model,
+)
 from pipeline.models.runtime import Compiled, has_bfloat16, openvino
 
 Network = Callable[[Floats32], Floats32]
-Weights = Mapping[str, Tensor]
 
 # How far below the threshold of P-net and of R-net, as logits, an answer in bfloat16 may be and is
 # still judged again. docs/benchmarks.md has how much bfloat16 was off at most.
@@ -57,18 +58,14 @@ def load_networks(weights: Mapping[str, Weights]) -> Networks:
     Args:
         weights: state_dicts by network, "pnet", "rnet" and "onet".
     """
-    pnet, rnet, onet = PNet(), RNet(), ONet()
-    for name, network in (("pnet", pnet), ("rnet", rnet), ("onet", onet)):
-        network.load_state_dict(dict(weights[name]), strict=True)
-        network.eval().requires_grad_(False)
-        # pooling is three times faster with channels last on a CPU
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    weight, bias = arrays(pnet.conv1)
-    slope = pnet.prelu1.weight.numpy(force=True)
-    first_layer = FirstLayer(np.ascontiguousarray(weight), bias, slope)
+    pnet, rnet, onet = (weights[name] for name in ("pnet", "rnet", "onet"))
+    weight, bias = layer(pnet, "conv1")
+    first_layer = FirstLayer(np.ascontiguousarray(weight), bias, pnet["prelu1.weight"])
     if openvino() is None:
-        exact = (in_torch(pnet.later), in_torch(rnet.logits), in_torch(onet.logits))
-        return Networks(*exact, None, None, first_layer)
+        from pipeline.models.mtcnn.networks import in_torch  # OpenVINO does without torch
+
+        propose, refine, decide = in_torch(weights)
+        return Networks(propose, refine, decide, None, None, first_layer)
     propose, refine = propose_model(pnet), refine_model(rnet)
     half = has_bfloat16()
     return Networks(
@@ -79,14 +76,3 @@ def load_networks(weights: Mapping[str, Weights]) -> Networks:
         Compiled(refine, "bfloat16") if half else None,
         first_layer,
     )
-
-
-def in_torch(network: Callable[[Tensor], tuple[Tensor, ...]]) -> Network:
-    """Return a torch network of two logits and regressions as a function of arrays."""
-
-    @torch.inference_mode()
-    def run(x: Floats32) -> Floats32:
-        faces, *rest = network(torch.from_numpy(x))
-        return torch.cat([faces[:, 1:] - faces[:, :1], *rest], dim=1).numpy()
-
-    return run

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +174,25 @@ def test_tiles_cover_every_answer_once_and_lie_apart_inside_the_atlas(levels):
             place[:] = False
             answers[k][top : top + tall - 4, left : left + wide - 4] += 1
     assert all((mine == 1).all() for mine in answers)
+
+
+def test_what_is_prepared_is_all_that_a_detection_needs(tmp_path):
+    code = """
+import numpy as np
+from PIL import Image
+from pipeline.models.detector import load_detector
+from pipeline.models.drift import FACES
+from pipeline.models.mtcnn import atlas, kernels
+loops = [kernels.add_up, kernels.cut, kernels.fill_atlas, kernels.collect, kernels.suppress]
+detector, misses = load_detector(), lambda: sum(sum(f.stats.cache_misses.values()) for f in loops)
+before, kinds = misses(), [len(loop.signatures) for loop in loops]
+assert len(detector.detect(Image.open(FACES))) > 2
+print(before, misses() - before, kinds)
+"""
+    run = partial(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    # the largest was compiled in another process, and is read from its file here
+    assert run().stdout.strip() == "4 0 [1, 1, 1, 1, 1]"
+    assert run().stdout.strip() == "0 0 [0, 0, 0, 0, 0]"  # nothing is made again

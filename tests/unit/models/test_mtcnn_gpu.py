@@ -16,7 +16,7 @@ from pipeline.models.mtcnn.cpu import MTCNN
 from pipeline.models.mtcnn.gpu.chunk import Sheet, chunks_on
 from pipeline.models.mtcnn.gpu.detector import CPU, CUDA, DeviceMTCNN
 from pipeline.models.mtcnn.gpu.sums import DeviceTables
-from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.checkpoint import read_arrays
 from pipeline.models.weights.store import WeightStore
 from tests.support.detections import assert_same
 from tests.support.devices import DEVICES
@@ -38,7 +38,7 @@ KINDS = [pytest.param(LOOPS, id="cpu-loops")] + [
 @pytest.fixture(scope="module")
 def weights():
     paths = WeightStore().paths(find_card("mtcnn", "detector"))
-    return {path.stem: read_checkpoint(path) for path in paths}
+    return {path.stem: read_arrays(path) for path in paths}
 
 
 @pytest.fixture(scope="module")

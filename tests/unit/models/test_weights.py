@@ -7,16 +7,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.errors import WeightsError
 from pipeline.models.cards.card import ModelCard, ModelFile, find_card
 from pipeline.models.weights import download
-from pipeline.models.weights.checkpoint import read_checkpoint
+from pipeline.models.weights.checkpoint import read_arrays, read_checkpoint
 from pipeline.models.weights.store import WeightStore, default_directory
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -348,8 +350,9 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, form: str) ->
         path.write_bytes(pickle.dumps({"a": Malicious(trace)}))
     else:
         torch.save({"a": Malicious(trace)}, path, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(WeightsError, match=r"bad\.pt is no torch checkpoint"):
-        read_checkpoint(path)
+    for read in (read_checkpoint, read_arrays):
+        with pytest.raises(WeightsError, match=r"bad\.pt is no torch checkpoint"):
+            read(path)
     assert not trace.exists()
     torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
     assert trace.exists()  # the file would have done it
@@ -360,6 +363,22 @@ def test_checkpoints_of_both_formats_are_read(tmp_path: Path, zipped: bool) -> N
     path = tmp_path / "good.pt"
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
     assert torch.equal(read_checkpoint(path)["a"], torch.ones(2))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arrays_are_read_as_the_tensors_that_they_are(tmp_path: Path, zipped: bool) -> None:
+    path, numbers = tmp_path / "good.pt", torch.arange(24.0)
+    state = OrderedDict(
+        whole=numbers, turned=numbers.reshape(4, 6).T, part=numbers[5:9], one=numbers[3].clone()
+    )
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    arrays = read_arrays(path)
+    assert list(arrays) == list(state)
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(arrays[name], tensor.numpy())
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(WeightsError, match="is no torch checkpoint"):
+        read_arrays(path)
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:

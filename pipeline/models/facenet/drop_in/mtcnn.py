@@ -214,7 +214,7 @@ class MTCNN(nn.Module):
             names = ("pnet", "rnet", "onet")
             weights = {
                 name: {
-                    key: value.float().cpu()
+                    key: value.float().numpy(force=True)
                     for key, value in self.get_submodule(name).state_dict().items()
                 }
                 for name in names

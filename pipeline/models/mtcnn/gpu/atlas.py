@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from pipeline.arrays import Ints
+from pipeline.models.mtcnn.cascade import PNET_CELL
 from pipeline.models.mtcnn.gpu.boxes import before, spread
 from pipeline.models.mtcnn.gpu.sums import DeviceTables, bins
 from pipeline.models.mtcnn.kernels import PATCH
-from pipeline.models.mtcnn.networks import PNET_CELL
 
 # Pixels that a tile has beyond two a pooled cell, and a level beyond its convolved positions.
 MARGIN = 2

@@ -12,18 +12,26 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pipeline.arrays import Pixels
+from pipeline.arrays import Floats32, Pixels
 from pipeline.config import DetectConfig
 from pipeline.models.detections import Detections
 from pipeline.models.device import exact, usable
-from pipeline.models.mtcnn.cascade import NMS_FINAL, NMS_IMAGE, NMS_LEVEL, chunks
+from pipeline.models.mtcnn.cascade import (
+    NMS_FINAL,
+    NMS_IMAGE,
+    NMS_LEVEL,
+    ONET_SIDE,
+    PNET_CELL,
+    PNET_STRIDE,
+    RNET_SIDE,
+    chunks,
+)
 from pipeline.models.mtcnn.gpu.atlas import answers_of, cells_of, fill, patches
 from pipeline.models.mtcnn.gpu.boxes import areas, probability, regress, square, whole_pixels
 from pipeline.models.mtcnn.gpu.chunk import Chunk, Sheet, chunks_on
 from pipeline.models.mtcnn.gpu.networks import DeviceNetworks
 from pipeline.models.mtcnn.gpu.nms import Overlap, suppress
 from pipeline.models.mtcnn.gpu.sums import DeviceTables
-from pipeline.models.mtcnn.networks import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE
 
 IN_LEVEL, IN_IMAGE = Overlap(NMS_LEVEL), Overlap(NMS_IMAGE)
 AT_LAST = Overlap(NMS_FINAL, over_smaller=True)
@@ -83,7 +91,7 @@ class DeviceMTCNN:
 
     def __init__(
         self,
-        weights: Mapping[str, Mapping[str, Tensor]],
+        weights: Mapping[str, Mapping[str, Floats32]],
         config: DetectConfig | None = None,
         device: str | torch.device = "cpu",
         budget: Budget | None = None,

@@ -11,8 +11,9 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Floats32
 from pipeline.models.mtcnn.cascade import logit
-from pipeline.models.mtcnn.networks import ONet, PNet, RNet
+from pipeline.models.mtcnn.networks import PNet, loaded
 from pipeline.models.mtcnn.runtime import PROPOSE_GUARD, REFINE_GUARD
 
 # In float32 the first judgement differs from the second by its order of operations only.
@@ -31,15 +32,13 @@ class DeviceNetworks:
 
     def __init__(
         self,
-        weights: Mapping[str, Mapping[str, Tensor]],
+        weights: Mapping[str, Mapping[str, Floats32]],
         device: torch.device,
         first: torch.dtype,
     ) -> None:
         self.first = first
-        pnet, rnet, onet = PNet(), RNet(), ONet()
-        for name, network in (("pnet", pnet), ("rnet", rnet), ("onet", onet)):
-            network.load_state_dict(dict(weights[name]), strict=True)
-            network.eval().requires_grad_(False)
+        pnet, rnet, onet = loaded(weights)
+        for network in (pnet, rnet, onet):
             # pooling is three times faster with channels last on a CPU; tensor cores want it too
             network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self._pnet, self._rnet, self._onet = pnet, rnet, onet
