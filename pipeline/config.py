@@ -26,6 +26,7 @@ MIN_SIDE = 12  # what P-net sees
 Selection = Literal["all", "largest", "most-probable", "central"]
 OneFace = Literal["largest", "most-probable", "central"]
 Device = Literal["auto", "cpu", "cuda"]
+Views = Literal["one", "flip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,9 @@ class IndexConfig:
     embedder: Annotated[str, Option(
         "name (see `facelake weights list`), or path of an ONNX model with its .toml card; "
         "sface needs no download", group="models")] = DEFAULT_EMBEDDER
+    views: Annotated[Views, Option(
+        "what a face is embedded from: the picture, or flip, the mean with its mirror image; the "
+        "lake keeps to it", group="models")] = "one"
     device: Annotated[Device, Option("where models run", group="models")] = "auto"
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(
         "of the embedder; auto takes bfloat16 where the machine has it and real faces keep "

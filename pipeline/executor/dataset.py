@@ -208,6 +208,7 @@ def _embedded(dataset: Any, job: Job, sizing: Sizing) -> Any:
             "threads": 1,
             "store": job.store(),
             "precision": None if config.precision == "auto" else config.precision,
+            "views": config.views,
         },
         batch_size=config.pools.embed_batch,
         batch_format="pyarrow",

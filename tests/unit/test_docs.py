@@ -112,6 +112,9 @@ def test_models_document_has_every_card() -> None:
                 f"{card.calibration.prior:g}"
                 if card.calibration
                 else "none",
+                "for `--views flip`": "thresholds and calibration hold"
+                if card.flip
+                else "not measured: calibrate on your archive",
             }
         if card.notes:
             rows["notes"] = card.notes

@@ -155,6 +155,7 @@ class _Stages:
             threads=1,
             store=self.weights_store,
             precision=precision,
+            views=self.config.views,
         )
         embed(faces.slice(0, WARM_UP))
         embedded = []
