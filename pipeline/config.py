@@ -27,6 +27,7 @@ Selection = Literal["all", "largest", "most-probable", "central"]
 OneFace = Literal["largest", "most-probable", "central"]
 Device = Literal["auto", "cpu", "cuda"]
 Views = Literal["one", "flip"]
+Licences = Literal["any", "commercial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,9 @@ class IndexConfig:
         group="models")] = None
     weights_url: Annotated[str | None, Option("folder or URL to fetch weights from", unit="URL",
         group="models")] = None
+    licences: Annotated[Licences | None, Option(
+        "of the weights that may be used: commercial refuses those whose card does not say that "
+        "their licence allows it", unset="FACELAKE_LICENCES, else any", group="models")] = None
     detect: Annotated[DetectConfig, "faces"] = field(default_factory=DetectConfig)
     thumbnails: Annotated[bool, Option("small pictures of faces are kept",
         off="keep no small pictures of faces", group="faces")] = True

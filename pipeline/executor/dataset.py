@@ -60,7 +60,9 @@ class Job:
 
     def store(self) -> WeightStore:
         """Return where this process finds weights."""
-        return WeightStore.at(self.config.weights_dir, self.config.weights_url)
+        return WeightStore.at(
+            self.config.weights_dir, self.config.weights_url, self.config.licences
+        )
 
     @property
     def reports(self) -> str:

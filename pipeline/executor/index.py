@@ -185,7 +185,7 @@ def prepare_models(config: IndexConfig, watch: Watch) -> Models:
         ConfigError: an unknown model.
         WeightsError: weights that cannot be had, or are not what they should be.
     """
-    store = WeightStore.at(config.weights_dir, config.weights_url)
+    store = WeightStore.at(config.weights_dir, config.weights_url, config.licences)
     detector = find_card(config.detector, "detector")
     embedder = find_card(config.embedder, "embedder")
     for card in (detector, embedder):

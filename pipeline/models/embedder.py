@@ -5,8 +5,8 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.arrays import Floats32
-from pipeline.config import Views
-from pipeline.errors import ResourceError
+from pipeline.config import Licences, Views
+from pipeline.errors import ConfigError, ResourceError
 from pipeline.models.cards.card import FACENET, ModelCard, find_card, revision_of
 from pipeline.models.runtime import Precision, has_bfloat16, openvino
 from pipeline.models.vectors import Crops, unit_vectors
@@ -57,6 +57,19 @@ def load_embedder(
     card = find_card(name_or_path, "embedder")
     embedder = _load(card, store or WeightStore(), device, threads, precision)
     return embedder if views == "one" else Flipped(embedder)
+
+
+def load_pictures(name_or_path: str, licences: Licences | None = None) -> Embedder:
+    """Load an embedder of whole pictures; one of faces is taken as such too.
+
+    Raises:
+        ConfigError: no such model, or a detector.
+        WeightsError: see `load_embedder`.
+    """
+    card = find_card(name_or_path)
+    if card.kind == "detector":
+        raise ConfigError(f"{card.name} is a detector; an embedder of pictures is needed")
+    return _load(card, WeightStore(licences=licences), "cpu", None, None)
 
 
 class Flipped:

@@ -20,9 +20,9 @@ from pipeline.models.cards.spec import Spec, read_toml
 
 CARDS = Path(__file__).parent
 TRAINED = "model.json"  # in the folder of a model that was trained here
-KINDS = ("detector", "embedder")
+KINDS = ("detector", "embedder", "picture")
 FACENET, ONNX, MTCNN = "torch-inception-resnet-v1", "onnx", "torch-mtcnn"
-RUNTIMES = {"detector": (MTCNN,), "embedder": (FACENET, ONNX)}
+RUNTIMES = {"detector": (MTCNN,), "embedder": (FACENET, ONNX), "picture": (ONNX,)}
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,26 @@ class ModelCard:
     """A model, its weights, and how crops are made for it.
 
     Attributes:
-        kind: "detector" or "embedder"; the fields from `input_size` on speak of embedders.
+        kind: "detector", "embedder" of faces, or "picture", an embedder of whole pictures; the
+            fields from `input_size` on speak of embedders.
         runtime: one of `RUNTIMES[kind]`.
         bundled: the files lie inside the package.
         folder: where the files of a user's card lie; None for the cards of Facelake.
+        commercial: the licence of the weights, as published, allows commercial use.
         accuracy: as published, with its source or protocol.
         input_size: side of the square crop, pixels.
         alignment: "box", the detector's box resized, or "arcface5", the similarity transform of
-            five landmarks to the ArcFace 112 template, scaled to `input_size`.
+            five landmarks to the ArcFace 112 template, scaled to `input_size`; "none" for pictures.
         margin_px: for "box", pixels of the crop around the box, both sides together.
         colour: "RGB" or "BGR", the channel order that the network expects.
         mean, std: a channel each, in that order: the network sees (pixel - mean) / std.
         dimension: length of the vector.
         metric: how vectors are compared; "cosine".
         calibration: from similarity to the probability of one person; None: not calibrated.
-        thresholds: similarities by name: `verify`; `impostor_mean` and `impostor_sd` of the cosine
+        thresholds: similarities by name: `copy`, from which pictures are one; of faces `verify`,
+            and for lakes too small to measure them `impostor_mean` and `impostor_sd` of the cosine
             of two people's faces, `own_mean` and `own_sd` of a face to many others of its person,
-            above the average of other people: for lakes too small to measure them.
+            above the average of other people.
         flip: calibration and thresholds were found to hold for vectors of a face and its mirror
             image too.
     """
@@ -75,6 +78,7 @@ class ModelCard:
     folder: Path | None = None
     source: str = ""
     licence: str = "not stated"
+    commercial: bool = False
     training_data: str = "not stated"
     accuracy: str = "not stated"
     notes: str = ""
@@ -223,24 +227,27 @@ def _parse(path: Path, values: dict[str, Any]) -> ModelCard:
     about: dict[str, Any] = {
         "name": name,
         "kind": kind,
-        "runtime": spec.choice("runtime", RUNTIMES[kind], ONNX if kind == "embedder" else None),
+        "runtime": spec.choice("runtime", RUNTIMES[kind], None if kind == "detector" else ONNX),
         "files": _files(spec, path),
         "bundled": spec.flag("bundled", False),
+        "commercial": spec.flag("commercial", False),
         "source": spec.text("source", ""),
         "notes": spec.text("notes", ""),
     }
     for key in ("licence", "training_data", "accuracy"):
         about[key] = spec.text(key, "not stated")
-    if kind == "embedder":
-        about |= _input(spec)
+    if kind != "detector":
+        about |= _input(spec, kind)
     spec.done()
     return ModelCard(**about)
 
 
-def _input(spec: Spec) -> dict[str, Any]:
+def _input(spec: Spec, kind: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "input_size": spec.integer("input_size", 16, 1024),
-        "alignment": spec.choice("alignment", ("box", "arcface5")),
+        "alignment": spec.choice("alignment", ("box", "arcface5"))
+        if kind == "embedder"
+        else spec.choice("alignment", ("none",), "none"),
         "colour": spec.choice("colour", ("RGB", "BGR")),
         "mean": spec.channels("mean"),
         "std": spec.channels("std", positive=True),

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import IndexConfig
-from pipeline.errors import LakeMismatchError
+from pipeline.errors import ConfigError, LakeMismatchError, WeightsError
 from pipeline.executor import index
 from pipeline.executor.progress import Watch
 from pipeline.lake.store import LakeStore, Models
@@ -28,6 +28,17 @@ def test_the_way_back_to_the_models_of_a_lake_is_named(tmp_path, monkeypatch):
     for embedder in ("facenet-vggface2", "/by/its/path.onnx"):
         with pytest.raises(LakeMismatchError, match=r"--output\), or run with --embedder sface"):
             index.prepare_lake(replace(config, embedder=embedder), lake, Plan(), Watch())
+
+
+def test_licences_are_looked_at_before_anything_is_fetched(tmp_path):
+    config = IndexConfig(
+        inputs=("photos",), output="lake", weights_dir=str(tmp_path), licences="commercial"
+    )
+    index.prepare_models(replace(config, embedder="sface"), Watch())
+    with pytest.raises(WeightsError, match="card of facenet-vggface2 does not say"):
+        index.prepare_models(config, Watch())
+    with pytest.raises(ConfigError, match="is a model of kind picture"):
+        index.prepare_models(replace(config, embedder="sscd"), Watch())
 
 
 def test_views_do_not_mix(tmp_path):
