@@ -3,10 +3,12 @@
     FACELAKE_DATA=... python -m benchmarks.embeddings [--set lfw-dev] [--photos 30] [--model sface]
 
 Crops, tilts, captions and screenshots of photos, two of each person where there are two, as one
-lake without faces. Copies of another photo are false. Constants were chosen on `--half tuning`.
+lake without faces. Copies of another photo are false. The second look alone is shown on each
+photo with its variants, and on pairs of different ones. Constants were chosen on `--half tuning`.
 """
 
 import argparse
+import io
 import tempfile
 import time
 import zlib
@@ -18,6 +20,9 @@ from PIL import Image
 
 from benchmarks.small_lakes import HALVES
 from benchmarks.variants import TRANSFORMATIONS, Source, encode
+from pipeline.arrays import Bytes
+from pipeline.dedupe.algorithms.looks import are_one_picture, look
+from pipeline.dedupe.algorithms.placement import alike, lies_inside
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.run import Run
@@ -62,6 +67,45 @@ def files_of(originals: list[tuple[str, Image.Image]]) -> dict[str, bytes]:
     return files
 
 
+def one_picture(first: tuple[Bytes, float], second: tuple[Bytes, float]) -> bool:
+    """Whether two looks, with their aspects, are confirmed as `Confirmation` does it."""
+    (one, aspect), (other, other_aspect) = first, second
+    return (
+        (alike(one, other) and are_one_picture([one], [other]))
+        or lies_inside(one, other, (aspect, other_aspect))
+        or lies_inside(other, one, (other_aspect, aspect))
+    )
+
+
+def second_looks(files: dict[str, bytes], pairs: int) -> None:
+    """Print the recall of the second look alone, and how many pairs of photos it calls copies."""
+    looks = {}
+    for file, data in files.items():
+        image = Image.open(io.BytesIO(data))
+        looks[file] = look(np.asarray(image)), image.width / image.height
+    originals = [name for name in files if "~original" in name]
+    hits = Counter(
+        name.split("~")[1].removesuffix(".jpg")
+        for name in files
+        if name not in originals
+        and one_picture(looks[name.split("~")[0] + "~original.jpg"], looks[name])
+    )
+    random = np.random.default_rng(0)
+    drawn = [random.choice(len(originals), 2, replace=False) for _ in range(pairs)]
+    wrong = sum(one_picture(looks[originals[a]], looks[originals[b]]) for a, b in drawn)
+    print(f"| second look at their own photo | {recalls(hits, len(originals))} "
+          f"| {wrong} of {pairs} | |", flush=True)  # fmt: skip
+
+
+def recalls(hits: Counter[str], photos: int) -> str:
+    """Return the recall of each kind, by strength, as cells of a table."""
+    cells = []
+    for kind in KINDS:
+        shares = [hits[f"{kind} {strength}"] / photos for strength in TRANSFORMATIONS[kind]]
+        cells.append(" / ".join(f"{share:.2f}" for share in shares))
+    return " | ".join(cells)
+
+
 def groups(lake: LakeStore, run_id: str, config: DedupeConfig) -> dict[str, set[str]]:
     """Return the names of the pictures that each kept one stands for, itself among them."""
     Run(Duplicates(lake), config, in_process, run_id).dedupe()
@@ -83,11 +127,7 @@ def report(title: str, found: dict[str, set[str]], photos: int, seconds: float) 
         for owner in owners:
             if f"{owner}~original" in group:
                 hits.update(name.split("~")[1] for name in group if name.startswith(f"{owner}~"))
-    cells = []
-    for kind in KINDS:
-        shares = [hits[f"{kind} {strength}"] / photos for strength in TRANSFORMATIONS[kind]]
-        cells.append(" / ".join(f"{share:.2f}" for share in shares))
-    print(f"| {title} | {' | '.join(cells)} | {wrong} | {seconds:.0f} |", flush=True)
+    print(f"| {title} | {recalls(hits, photos)} | {wrong} | {seconds:.0f} |", flush=True)
 
 
 def main() -> None:
@@ -95,14 +135,17 @@ def main() -> None:
     parser.add_argument("--set", default="lfw-dev")
     parser.add_argument("--photos", type=int, default=30)
     parser.add_argument("--model", default="sface")
+    parser.add_argument("--pairs", type=int, default=100, help="of different photos, looked at")
     parser.add_argument("--half", choices=HALVES, default="reporting")
     options = parser.parse_args()
     originals = photos(options.set, options.half, options.photos)
     print(f"{options.set}, {len(originals)} photos of {options.half} people, {options.model}\n")
     print(f"| | {' | '.join(KINDS)} | of another photo | seconds |")
     print("|---" * (len(KINDS) + 3) + "|")
+    files = files_of(originals)
+    second_looks(files, options.pairs)
     with tempfile.TemporaryDirectory() as folder:
-        lake = indexed(Path(folder, "lake"), files_of(originals), Path(folder, "photos"))
+        lake = indexed(Path(folder, "lake"), files, Path(folder, "photos"))
         model = options.model
         for title, config in {
             "hashes": DedupeConfig(burst_s=0),

@@ -120,10 +120,12 @@ def test_the_threshold_comes_from_the_lake_and_the_card():
     np.fill_diagonal(cosines, 0)
     assert 0.05 < (cosines >= threshold).sum(axis=1).mean() < 2  # one, less for the card
     copies = unit(strangers + 0.02 * random.standard_normal(strangers.shape))
-    assert measured(np.concatenate([strangers, copies]), 0.75) == pytest.approx(threshold, abs=0.05)
+    pairs = np.stack([strangers, copies], axis=1).reshape(-1, 64)  # copies side by side
+    assert measured(pairs, 0.75) == pytest.approx(threshold, abs=0.05)
     assert measured(strangers[:1], 0.75) == 0.75
     assert measured(strangers[:4], 0.75) == pytest.approx(0.75, abs=0.01)  # too few to tell
     assert measured(strangers[:1], None) == 0.95
+    assert measured(unit(strangers + 5), 0.75) == 0.75  # all alike: not above the card's
 
 
 def test_of_each_picture_the_nearest_are_looked_at():
