@@ -120,6 +120,7 @@ def _load(
     from pipeline.models.onnx.embedder import OnnxEmbedder
 
     onnx = OnnxEmbedder(card, path, threads or 1, device)
+    store.trust(card)
     if on_openvino:
         from pipeline.models.openvino.embedder import converted
 
