@@ -26,6 +26,8 @@ MIN_SIDE = 12  # what P-net sees
 Selection = Literal["all", "largest", "most-probable", "central"]
 OneFace = Literal["largest", "most-probable", "central"]
 Device = Literal["auto", "cpu", "cuda"]
+Views = Literal["one", "flip"]
+Licences = Literal["any", "commercial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,9 @@ class IndexConfig:
     embedder: Annotated[str, Option(
         "name (see `facelake weights list`), or path of an ONNX model with its .toml card; "
         "sface needs no download", group="models")] = DEFAULT_EMBEDDER
+    views: Annotated[Views, Option(
+        "what a face is embedded from: the picture, or flip, the mean with its mirror image; the "
+        "lake keeps to it", group="models")] = "one"
     device: Annotated[Device, Option("where models run", group="models")] = "auto"
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(
         "of the embedder; auto takes bfloat16 where the machine has it and real faces keep "
@@ -161,6 +166,9 @@ class IndexConfig:
         group="models")] = None
     weights_url: Annotated[str | None, Option("folder or URL to fetch weights from", unit="URL",
         group="models")] = None
+    licences: Annotated[Licences | None, Option(
+        "of the weights that may be used: commercial refuses those whose card does not say that "
+        "their licence allows it", unset="FACELAKE_LICENCES, else any", group="models")] = None
     detect: Annotated[DetectConfig, "faces"] = field(default_factory=DetectConfig)
     thumbnails: Annotated[bool, Option("small pictures of faces are kept",
         off="keep no small pictures of faces", group="faces")] = True

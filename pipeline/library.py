@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.clustering.algorithms.settings import ClusterConfig
-from pipeline.config import IndexConfig
+from pipeline.config import IndexConfig, Licences
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.errors import StorageError
@@ -147,7 +147,7 @@ def run_index(config: IndexConfig, watch: Watch, wait: bool = False) -> Indexed:
         with held(lake, run_id, wait):
             outcome = index_lake(config, lake, run_id, watch, follow)
             if not outcome.interrupted:
-                weights = WeightStore.at(config.weights_dir, config.weights_url)
+                weights = WeightStore.at(config.weights_dir, config.weights_url, config.licences)
                 try:
                     restore_marks(lake, run_id, config.embedder, weights)
                 except StorageError as error:  # what was indexed is there; `cluster` says it again
@@ -199,6 +199,7 @@ class Lake:
         embedder: path of the lake's own embedder, if Facelake does not know it by name.
         weights_dir: where weights are cached.
         weights_url: folder or URL to fetch weights from.
+        licences: of the weights that may be used, see `index`.
 
     Raises:
         ConfigError: there is no lake.
@@ -213,9 +214,10 @@ class Lake:
         embedder: str | None = None,
         weights_dir: str | None = None,
         weights_url: str | None = None,
+        licences: Licences | None = None,
     ) -> None:
         self.store = LakeStore.open(os.fspath(url), storage_options)
-        self._embedder, self._weights = embedder, (weights_dir, weights_url)
+        self._embedder, self._weights = embedder, (weights_dir, weights_url, licences)
 
     def __repr__(self) -> str:
         """Return where it is."""

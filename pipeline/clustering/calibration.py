@@ -19,7 +19,7 @@ from pipeline.clustering.gather import Faces
 from pipeline.clustering.past import Past
 from pipeline.clustering.shards import mix
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import known_cards
+from pipeline.models.cards.card import card_of
 
 SAMPLE_FACES, SAMPLE_SHIFTS = 20_000, 25
 
@@ -38,7 +38,7 @@ def calibrate_lake(
     """Measure strangers on pairs of a sample; a run that adds keeps what was measured."""
     total = len(core) + past.core_faces
     models = lake.models()
-    card = known_cards().get(models.embedder.split("@")[0]) if models else None
+    card = card_of(models.embedder) if models else None
     figures = card.thresholds if card else {}
     own = (figures["own_mean"], figures["own_sd"]) if "own_mean" in figures else None
     if past.impostors:

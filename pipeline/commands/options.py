@@ -100,15 +100,15 @@ def add_storage_options(
 
 
 def add_weights_options(parser: Any) -> None:
-    """Add the options of `index` that say where weights are cached and fetched from."""
+    """Add the options of `index` that say where weights are, and which may be used."""
     for one in settings(IndexConfig):
-        if one.name in ("weights_dir", "weights_url"):
+        if one.name in ("weights_dir", "weights_url", "licences"):
             _add(parser, one)
 
 
 def weight_store(options: argparse.Namespace) -> WeightStore:
     """Return the store that `add_weights_options` names."""
-    return WeightStore.at(options.weights_dir, options.weights_url)
+    return WeightStore.at(options.weights_dir, options.weights_url, options.licences)
 
 
 def add_wait_option(parser: Any) -> None:
@@ -143,7 +143,7 @@ def open_lake(options: argparse.Namespace) -> Lake:
         StorageError: its storage does not answer.
     """
     more = {name: getattr(options, name, None)
-            for name in ("embedder", "weights_dir", "weights_url")}  # fmt: skip
+            for name in ("embedder", "weights_dir", "weights_url", "licences")}  # fmt: skip
     return Lake(options.lake, storage_of(options), **more)
 
 

@@ -71,7 +71,7 @@ def compare(options: argparse.Namespace) -> "Verdict":
     """Compare two faces of a lake, or of two photos."""
     # torch alone takes seconds: only the command that needs it pays
     from pipeline.models import load_detector, load_embedder
-    from pipeline.models.cards.card import read_calibration
+    from pipeline.models.cards.calibration import read_calibration
     from pipeline.search.verify import verify
 
     values = opt.values_of(VerifyConfig, options)

@@ -92,7 +92,9 @@ def _list(store: WeightStore, as_json: bool) -> int:
 def _fetch(store: WeightStore, names: list[str], everything: bool) -> int:
     if bool(names) == everything:
         raise ConfigError(f"Name models ({', '.join(known_cards())}), or give --all, not both")
-    cards = list(known_cards().values()) if everything else [find_card(name) for name in names]
+    # one that has to be made by hand is fetched by nobody
+    every = [card for card in known_cards().values() if card.bundled or card.files[0].url]
+    cards = every if everything else [find_card(name) for name in names]
     for card, paths in fetch_cards(store, cards):
         tell(f"{card.name}: {', '.join(map(str, paths))}")
     return 0

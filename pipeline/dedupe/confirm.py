@@ -18,6 +18,7 @@ from pipeline.config import DecodeConfig
 from pipeline.dedupe.algorithms.dihedral import Turn
 from pipeline.dedupe.algorithms.looks import SIDE, are_one_picture, look, trimmed
 from pipeline.dedupe.algorithms.pictures import Pictures, places_of
+from pipeline.dedupe.algorithms.placement import alike, lies_inside
 from pipeline.dedupe.gather import hexes
 from pipeline.dedupe.similar import originals
 from pipeline.errors import ImageError
@@ -40,7 +41,9 @@ MOST_REFUSALS = 32
 SURE_SCORE, SAME_COSINE = 0.99, 0.25
 
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
-Pair = tuple[int, int, int]  # picture, picture, kind of evidence: 0, or the number of a turn
+SIMILAR = "similar"
+# picture, picture, kind of evidence: 0, the number of a turn, or that of an embedding
+Pair = tuple[int, int, int]
 
 
 def read_looks(workspace: Workspace, name: str, lake: LakeStore, part: str, wanted: Bytes) -> None:
@@ -116,9 +119,9 @@ class Confirmation:
     def __call__(self, kept: int, others: Ints, bits: Ints, kinds: Ints) -> Bools:
         """Return which of the others are copies of the kept picture, bool [N].
 
-        Evidence that is no hash needs no second look.
+        Parts that faces show need no second look.
         """
-        confirmed = kinds > len(self.turns)
+        confirmed: Bools = kinds == len(self.turns) + 1
         refusals = 0
         for place in np.lexsort((bits, kinds)).tolist():
             if confirmed[place]:
@@ -149,6 +152,8 @@ class Confirmation:
     def _compare(self, first: int, second: int, kind: int) -> bool:
         if self._other_people(first, second):
             return False
+        if kind == self._similar:
+            return self._placed(first, second)
         ways = seen(self.turns[kind - 1]) if kind else [(False, False, False)]
         one, other = self._looks[first], self._looks[second]
         boxes = np.stack([self._there[first], self._there[second]])
@@ -156,6 +161,24 @@ class Confirmation:
             box = np.concatenate([boxes[:, :2].max(axis=0), boxes[:, 2:].min(axis=0)])
             return are_one_picture([trimmed(one[0], box)], [trimmed(other[0], box)])
         return any(are_one_picture([turned(look, *way) for look in one], other) for way in ways)
+
+    @property
+    def _similar(self) -> int:
+        """Number of the evidence of an embedding, see `groups.Groups.turns`."""
+        return len(self.turns) + 2
+
+    def _placed(self, first: int, second: int) -> bool:
+        """Whether two pictures are one, or one of them lies inside the other."""
+        looks, pictures = self._looks, self.pictures
+        if alike(looks[first][0], looks[second][0]) and are_one_picture(
+            looks[first], looks[second]
+        ):
+            return True
+        aspect = pictures.width / np.maximum(pictures.height, 1)
+        return any(
+            lies_inside(looks[part][0], looks[whole][0], (aspect[part], aspect[whole]))
+            for part, whole in ((first, second), (second, first))
+        )
 
     def _other_people(self, first: int, second: int) -> bool:
         """Whether both pictures have faces, and nobody of one is on the other."""
@@ -191,6 +214,7 @@ class Confirmation:
         """Take what was said of pairs before; pictures that are gone are left out."""
         ends = [places_of(hexes(table[n]), self.pictures.image_id) for n in ("first", "second")]
         kinds = {None: 0} | {turn.name: number for number, turn in enumerate(self.turns, 1)}
+        kinds[SIMILAR] = self._similar
         said = (table[n].to_pylist() for n in ("turn", "copy"))
         for first, second, turn, copy in zip(*(end.tolist() for end in ends), *said, strict=True):
             if first >= 0 and second >= 0 and turn in kinds:
@@ -198,7 +222,7 @@ class Confirmation:
 
     def rows(self) -> pa.Table:
         """Return what was said of pairs, as rows of `schema.LOOKS`."""
-        names = [None, *(turn.name for turn in self.turns)]
+        names = [None, *(turn.name for turn in self.turns), None, SIMILAR]
         said = [
             {"first": self._id(a), "second": self._id(b), "turn": names[kind], "copy": copy}
             for (a, b, kind), copy in self._said.items()

@@ -125,7 +125,7 @@ class EvidenceSearch:
         """Return pairs of pictures that are one by an image embedding, if one was named."""
         if self.config.model is None:
             return np.zeros((0, 2), np.int64)
-        similarity = Similarity(self.config.model, self.config.model_cosine)
+        similarity = Similarity(self.config.model, self.config.model_cosine, self.config.licences)
         parts = [part for of_task in self.parts for part in of_task]
         lake = self.duplicates.lake
         return find_similar(self.tasks, lake, parts, self.pictures, chosen, similarity)

@@ -1,19 +1,22 @@
-"""A second look at pictures by an image embedding, any ONNX model with a card; in tasks.
+"""Candidates by an image embedding, any ONNX model with a card; the vectors are made in tasks.
 
-Hashes do not survive a crop or a new frame; embeddings made for copies do. The originals are read
-once for each model, and their vectors kept beside the table.
+Hashes do not survive a crop or a new frame; embeddings made for copies do. But they are as sure of
+pictures of one scene or person, so what they find is looked at again (`confirm`). The originals are
+read once for each model, and their vectors kept beside the table.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline.arrays import Bools, Ints, Pixels
-from pipeline.config import DecodeConfig
+from pipeline.arrays import Bools, Floats32, Ints, Pixels
+from pipeline.config import DecodeConfig, Licences
 from pipeline.dedupe.algorithms.faces import HASH_BITS, sign_hashes
 from pipeline.dedupe.algorithms.pictures import Pictures, places_of
 from pipeline.dedupe.gather import hexes
@@ -24,10 +27,12 @@ from pipeline.lake.checkpoints import TaskRunner, Workspace
 from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import read_config
 from pipeline.lake.store import LakeStore
-from pipeline.models.embedder import Embedder, load_embedder
+from pipeline.models.embedder import Embedder, load_pictures
 from pipeline.sources.members import Report
 from pipeline.sources.read import read
 from pipeline.sources.units import Unit, archive_kind
+
+logger = logging.getLogger(__name__)
 
 BATCH = 32
 CHUNK = 100_000
@@ -35,26 +40,62 @@ READ = ("image_id", "uri", "shard", "error")
 # Deviations of the sign hash's bits beyond their mean that are searched: one pair of a thousand
 # at the threshold itself is missed.
 DEVIATIONS = 3.0
+# Below it, sign hashes of what is alike and of what is not overlap: all pictures are compared.
+LEAST_HASHED = 0.88
+BLOCK, NEAREST = 1024, 32
+# Strangers that a picture is expected to be compared with, by the normal distribution.
+STRANGERS = 1.0
+# Pairs of the lake as which the card's threshold counts, and the one of a card without.
+PRIOR_PAIRS, PRIOR = 2000, 0.95
+SAMPLE, SHIFTS = 20_000, 25
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """An embedding, and the cosine from which two pictures are one.
+    """An embedding, and the cosine from which two pictures may be one.
 
     Attributes:
-        model: path of the ONNX file or its card; on every node.
-        threshold: cosine.
+        model: name, or path of the ONNX file or its card; on every node.
+        threshold: cosine; None: measured, see `measured`.
+        licences: of the weights that may be used, see `WeightStore`.
     """
 
     model: str
-    threshold: float
+    threshold: float | None = None
+    licences: Licences | None = None
 
-    @property
-    def radius(self) -> int:
-        """Bits by which sign hashes of such pictures differ at most, nearly always."""
-        share = float(np.arccos(self.threshold) / np.pi)
-        spread = (HASH_BITS * share * (1 - share)) ** 0.5
-        return int(np.ceil(HASH_BITS * share + DEVIATIONS * spread))
+
+def radius(threshold: float) -> int:
+    """Return by how many bits sign hashes at a cosine differ at most, nearly always."""
+    share = float(np.arccos(threshold) / np.pi)
+    spread = (HASH_BITS * share * (1 - share)) ** 0.5
+    return int(np.ceil(HASH_BITS * share + DEVIATIONS * spread))
+
+
+def measured(vectors: Floats32, prior: float | None) -> float:
+    """Return the cosine above which a picture has `STRANGERS` others by chance.
+
+    Mean and deviation are of the lower half of random pairs, few of which are copies.
+
+    Args:
+        vectors: unit vectors of the pictures of a lake, float32 [N, D].
+        prior: threshold of the model's card, which is never exceeded; it counts as `PRIOR_PAIRS`
+            pairs.
+    """
+    prior = PRIOR if prior is None else prior
+    count = len(vectors)
+    # Neighbours in a folder are of one scene: drawn in another order, the same each time.
+    sample = vectors[np.random.default_rng(0).permutation(count)[:SAMPLE]]
+    shifts = range(1, min(SHIFTS, len(sample) - 1) + 1)
+    cosines = [(sample * np.roll(sample, shift, axis=0)).sum(axis=1) for shift in shifts]
+    if not cosines:
+        return prior
+    values = np.concatenate(cosines)
+    mean, low = np.quantile(values, [0.5, NORMAL.cdf(-1)]).tolist()
+    above = mean - NORMAL.inv_cdf(min(0.5, STRANGERS / count)) * (mean - low)
+    share = len(values) / (len(values) + PRIOR_PAIRS)
+    return float(np.clip(share * above + (1 - share) * prior, 0, prior))
 
 
 @dataclass
@@ -86,7 +127,7 @@ def embed_part(workspace: Workspace, name: str, lake: LakeStore, part: str, mode
     """Leave the vectors of the pictures of a part; those that cannot be had are left out."""
     table = lake.read_part("images", part, READ)
     table = table.filter(pc.is_null(table["error"]))
-    vectors = Vectors(load_embedder(model))
+    vectors = Vectors(load_pictures(model, "any"))  # the run has looked at its licence
     with Sandbox(DecodeConfig(side=None)) as sandbox:
         for image_id, data in originals(lake, table):
             try:
@@ -129,7 +170,7 @@ def find_similar(
     chosen: Bools,
     similarity: Similarity,
 ) -> Ints:
-    """Return pairs of pictures that are one by their vectors, in both directions, int64 [P, 2].
+    """Return pairs of pictures that may be one by their vectors, both ways, int64 [P, 2].
 
     Args:
         tasks: runs them.
@@ -139,7 +180,8 @@ def find_similar(
         chosen: pictures that represent their class.
         similarity: which model, and from which cosine.
     """
-    revision = load_embedder(similarity.model).revision.replace("/", "_")
+    embedder = load_pictures(similarity.model, similarity.licences)
+    revision = embedder.revision.replace("/", "_")
     stored = Workspace(lake.folder.child(f"duplicates/_vectors/{revision}"))
     stored_names = stored.names()
     names = [part.removesuffix(".parquet") for part in parts]
@@ -154,14 +196,34 @@ def find_similar(
     picture = places_of(ids, pictures.image_id)
     rows = np.flatnonzero((picture >= 0) & chosen[picture])
     picture, vectors = picture[rows], vectors[rows]
+    threshold = similarity.threshold
+    if threshold is None:
+        threshold = measured(vectors, embedder.card.thresholds.get("copy"))
+    logger.info("pictures are looked at from a cosine of %.3f", threshold)
+    if threshold < LEAST_HASHED:
+        similar = picture[nearest(vectors, threshold)]
+        return np.concatenate([similar, similar[:, ::-1]])
     search = HashSearch(
-        "vectors", sign_hashes(vectors), np.ones(len(rows), bool), similarity.radius
+        "vectors", sign_hashes(vectors), np.ones(len(rows), bool), radius(threshold)
     )
     pairs = find_pairs(tasks, search)[None]
     chunks = [np.zeros((0, 2), np.int64)]
     for start in range(0, len(pairs.first), CHUNK):
         first, second = pairs.first[start : start + CHUNK], pairs.second[start : start + CHUNK]
-        close = (vectors[first] * vectors[second]).sum(axis=1) >= similarity.threshold
+        close = (vectors[first] * vectors[second]).sum(axis=1) >= threshold
         chunks.append(np.stack([picture[first[close]], picture[second[close]]], axis=1))
     similar = np.concatenate(chunks)
     return np.concatenate([similar, similar[:, ::-1]])
+
+
+def nearest(vectors: Floats32, threshold: float) -> Ints:
+    """Return pairs from a cosine on, of each picture at most the `NEAREST`, int64 [P, 2]."""
+    chunks = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(vectors), BLOCK):
+        cosines = vectors[start : start + BLOCK] @ vectors.T
+        own = np.arange(len(cosines))
+        cosines[own, start + own] = -1
+        best = np.argpartition(cosines, -min(NEAREST, len(vectors)), axis=1)[:, -NEAREST:]
+        first, place = np.nonzero(np.take_along_axis(cosines, best, axis=1) >= threshold)
+        chunks.append(np.stack([first + start, best[first, place]], axis=1))
+    return np.unique(np.sort(np.concatenate(chunks), axis=1), axis=0)

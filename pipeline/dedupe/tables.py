@@ -25,7 +25,7 @@ WORDS = {
     PIXELS: "the same pixels in another file",
     NEAR: "nearly the same picture",
     CROP: "a part of it, by a face that both show",
-    SIMILAR: "the same picture by the image embedding",
+    SIMILAR: "the same picture, or a part of it, by the image embedding and a second look",
 }
 
 

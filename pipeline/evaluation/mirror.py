@@ -11,6 +11,7 @@ from pipeline.arrays import Floats64
 from pipeline.errors import ConfigError
 from pipeline.lake.lookup import vectors_of
 from pipeline.lake.store import LakeStore
+from pipeline.models.cards.card import views_of
 from pipeline.models.embedder import Embedder
 
 FACES_AT_ONCE = 64
@@ -23,8 +24,14 @@ def with_mirrored(lake: LakeStore, faces: Sequence[str], embedder: Embedder) -> 
     crop. In SFace the two differ by far less than a face and its mirror image.
 
     Raises:
-        ConfigError: faces have no thumbnails, or ones of another size.
+        ConfigError: faces have no thumbnails, or ones of another size; or the lake's vectors are
+            of both already.
     """
+    if views_of(lake.existing_models().embedder) == "flip":
+        raise ConfigError(
+            f"The vectors of {lake.folder.url} are of faces and their mirror images already "
+            "(--views flip); run without --flip"
+        )
     where = pc.is_in(pc.field("face_id"), pa.array(faces, pa.string()))
     table = lake.read("faces", ["face_id", "thumbnail"], where)
     by_face = dict(zip(*table.to_pydict().values(), strict=True))

@@ -18,7 +18,7 @@ from pipeline.evaluation.report import Report, Table, result_of
 from pipeline.evaluation.settings import VerificationConfig
 from pipeline.evaluation.truth.groups import read_groups
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import known_cards
+from pipeline.models.cards.card import card_of
 from pipeline.models.embedder import Embedder
 
 MEANINGS = {
@@ -85,7 +85,7 @@ def _thresholds(
 ) -> list[dict[str, Any]]:
     """Return rates at even steps, at the thresholds of the measures, and at the card's."""
     named = {name.replace("_", " "): t for name, t in measured.thresholds.items()}
-    card = known_cards().get(lake.existing_models().embedder.split("@")[0])
+    card = card_of(lake.existing_models().embedder)
     if metric == "cosine" and card and "verify" in card.thresholds:
         named["card: verify"] = card.thresholds["verify"]
     rows = threshold_table(measured.scores, loaded.pairs.same, named)

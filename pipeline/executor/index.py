@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -25,7 +26,7 @@ from pipeline.lake.ledger import Ledger
 from pipeline.lake.manifest import manifest
 from pipeline.lake.moves import bring_back, mend, park, relocate, resized
 from pipeline.lake.store import GONE, LakeStore, Models, Shards
-from pipeline.models.cards.card import find_card, known_cards
+from pipeline.models.cards.card import find_card, known_cards, revision_of, views_of
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import WeightStore
 from pipeline.people.store import corrected_faces
@@ -186,7 +187,7 @@ def prepare_models(config: IndexConfig, watch: Watch) -> Models:
         ConfigError: an unknown model.
         WeightsError: weights that cannot be had, or are not what they should be.
     """
-    store = WeightStore.at(config.weights_dir, config.weights_url)
+    store = WeightStore.at(config.weights_dir, config.weights_url, config.licences)
     detector = find_card(config.detector, "detector")
     embedder = find_card(config.embedder, "embedder")
     for card in (detector, embedder):
@@ -195,7 +196,8 @@ def prepare_models(config: IndexConfig, watch: Watch) -> Models:
     if not embedder.bundled:
         # A model that does not load is told before a cluster is started for it.
         load_embedder(config.embedder, store=store)
-    return Models(store.revision(detector), store.revision(embedder), embedder.dimension)
+    revision = revision_of(store.revision(embedder), config.views)
+    return Models(store.revision(detector), revision, embedder.dimension)
 
 
 def _fetched(watch: Watch, name: str, done: int, total: int | None) -> None:
@@ -209,7 +211,7 @@ def prepare_lake(config: IndexConfig, lake: LakeStore, inputs: Plan, watch: Watc
     try:
         lake.claim(models)
     except LakeMismatchError as error:
-        raise LakeMismatchError(f"{error}{way_back(current, models.names[1])}") from None
+        raise LakeMismatchError(f"{error}{way_back(current, models.embedder)}") from None
     leftovers = lake.sweep()
     if leftovers:
         inputs.notices.append(f"removed {leftovers} unfinished files of an interrupted run")
@@ -225,17 +227,25 @@ def check_names(config: IndexConfig, lake: LakeStore) -> None:
     current, names = lake.models(), (config.detector, config.embedder)
     if current is None or not known_cards().keys() >= set(names) or not lake.parts():
         return
-    if current.names != names:
+    wanted = revision_of(config.embedder, config.views)
+    if current.names != names or views_of(current.embedder) != config.views:
         raise LakeMismatchError(
-            f"{lake.mismatch(current, *names)}{way_back(current, config.embedder)}"
+            f"{lake.mismatch(current, config.detector, wanted)}{way_back(current, wanted)}"
         )
 
 
 def way_back(current: Models | None, embedder: str) -> str:
-    """Say which embedder would fit the lake's rows, where Facelake has it."""
-    if current is None or current.names[1] == embedder or current.names[1] not in known_cards():
+    """Say which options would fit the lake's rows, where Facelake has its embedder."""
+    if current is None:
         return ""
-    return f", or run with --embedder {current.names[1]}"
+    name, views, options = current.names[1], views_of(current.embedder), ""
+    if re.split("[@+]", embedder)[0] != name:
+        if name not in known_cards():
+            return ""
+        options = f" --embedder {name}"
+    if views != views_of(embedder):
+        options += f" --views {views}"
+    return f", or run with{options}" if options else ""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class Job:
 
     def store(self) -> WeightStore:
         """Return where this process finds weights."""
-        return WeightStore.at(self.config.weights_dir, self.config.weights_url)
+        config = self.config
+        return WeightStore.at(config.weights_dir, config.weights_url, config.licences)
 
     @property
     def reports(self) -> str:
@@ -71,6 +72,7 @@ def embed_options(job: Job, device: str) -> dict[str, Any]:
         "threads": 1,
         "store": job.store(),
         "precision": None if config.precision == "auto" else config.precision,
+        "views": config.views,
     }
 
 

@@ -2,11 +2,14 @@
 
 from typing import Protocol
 
+import numpy as np
+
 from pipeline.arrays import Floats32
-from pipeline.errors import ResourceError
-from pipeline.models.cards.card import FACENET, ModelCard, find_card
+from pipeline.config import Licences, Views
+from pipeline.errors import ConfigError, ResourceError
+from pipeline.models.cards.card import FACENET, ModelCard, find_card, revision_of
 from pipeline.models.runtime import Precision, has_bfloat16, openvino
-from pipeline.models.vectors import Crops
+from pipeline.models.vectors import Crops, unit_vectors
 from pipeline.models.weights.store import WeightStore
 
 
@@ -15,7 +18,8 @@ class Embedder(Protocol):
 
     Attributes:
         card: how to make the crops, and what the vectors are.
-        revision: `name@` and 12 hex digits of the weights; one lake holds one revision.
+        revision: `name@` and 12 hex digits of the weights, `+flip` behind them where a vector is
+            of a face and its mirror image; one lake holds one revision.
     """
 
     card: ModelCard
@@ -33,6 +37,7 @@ def load_embedder(
     device: str = "cpu",
     threads: int | None = None,
     precision: Precision | None = None,
+    views: Views = "one",
 ) -> Embedder:
     """Load an embedder by name, or by the path of a card or of an ONNX file with a card.
 
@@ -42,6 +47,7 @@ def load_embedder(
         device: "cpu", or "cuda" with an optional ":index".
         threads: CPU threads; None is 1, and leaves torch as it is.
         precision: None takes the fastest that keeps the vectors of real faces (see `drift`).
+        views: "flip" makes a face's vector from it and its mirror image (see `Flipped`).
 
     Raises:
         ConfigError: no such model, or not an embedder.
@@ -49,12 +55,53 @@ def load_embedder(
         ResourceError: bfloat16 was asked for where there is none.
     """
     card = find_card(name_or_path, "embedder")
+    embedder = _load(card, store or WeightStore(), device, threads, precision)
+    return embedder if views == "one" else Flipped(embedder)
+
+
+def load_pictures(name_or_path: str, licences: Licences | None = None) -> Embedder:
+    """Load an embedder of whole pictures; one of faces is taken as such too.
+
+    Raises:
+        ConfigError: no such model, or a detector.
+        WeightsError: see `load_embedder`.
+    """
+    card = find_card(name_or_path)
+    if card.kind == "detector":
+        raise ConfigError(f"{card.name} is a detector; an embedder of pictures is needed")
+    return _load(card, WeightStore(licences=licences), "cpu", None, None)
+
+
+class Flipped:
+    """Gives a face the unit mean of its vector and that of its mirror image, at twice the cost.
+
+    The card keeps what holds for such vectors; norms are the means of two.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.card = embedder.card.seen("flip")
+        self.revision = revision_of(embedder.revision, "flip")
+
+    def embed(self, crops: Crops) -> tuple[Floats32, Floats32]:
+        """Map uint8 [N, S, S, 3] RGB to unit vectors float32 [N, D] and norms float32 [N]."""
+        vectors, norms = self._embedder.embed(crops)
+        mirrored, more = self._embedder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+        return unit_vectors(self.card, vectors + mirrored)[0], np.mean([norms, more], axis=0)
+
+
+def _load(
+    card: ModelCard,
+    store: WeightStore,
+    device: str,
+    threads: int | None,
+    precision: Precision | None,
+) -> Embedder:
     if precision == "bfloat16" and device == "cpu" and not has_bfloat16():
         raise ResourceError(
             "This CPU has no bfloat16, or OpenVINO, which would use it, is missing; "
             "use --precision auto or float32"
         )
-    store = store or WeightStore()
     path = store.path(card)
     # each runtime is imported where it is needed: torch alone takes seconds
     on_openvino = device == "cpu" and openvino() is not None
@@ -73,6 +120,7 @@ def load_embedder(
     from pipeline.models.onnx.embedder import OnnxEmbedder
 
     onnx = OnnxEmbedder(card, path, threads or 1, device)
+    store.trust(card)
     if on_openvino:
         from pipeline.models.openvino.embedder import converted
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipeline.arrays import Floats32
 from pipeline.lake.columns import matrix
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import known_cards
+from pipeline.models.cards.card import card_of
 from pipeline.options import build, require, takes
 from pipeline.people.person import EXEMPLARS
 from pipeline.people.store import People
@@ -208,7 +208,7 @@ def default_threshold(lake: LakeStore) -> float:
     if calibrated is not None:
         return float(calibrated)
     models = lake.models()
-    card = known_cards().get(models.embedder.split("@")[0]) if models else None
+    card = card_of(models.embedder) if models else None
     value = card.thresholds.get("verify") if card else None
     require(value is not None, "No threshold is known for this lake's embedder; give --threshold")
     assert value is not None

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from pipeline.errors import ConfigError, LakeMismatchError
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import find_card
+from pipeline.models.cards.card import find_card, views_of
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.weights.store import WeightStore
@@ -48,7 +48,7 @@ class LakeModels:
                 f"The lake {self.lake.folder.url} was made with {models.embedder}, which is "
                 "not known here; give the path of its ONNX file or card with --embedder"
             ) from error
-        embedder = load_embedder(name, store=self._weights)
+        embedder = load_embedder(name, store=self._weights, views=views_of(models.embedder))
         if embedder.revision != models.embedder:
             raise LakeMismatchError(
                 f"The lake {self.lake.folder.url} has vectors of {models.embedder}, the model "

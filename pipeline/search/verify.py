@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, NoFaceError
 from pipeline.lake.lookup import chosen_faces, find_images, vectors_of
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.calibration import Calibration
-from pipeline.models.cards.card import ModelCard, known_cards
+from pipeline.models.cards.card import ModelCard, card_of
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.options import build, takes
@@ -134,7 +134,7 @@ def verify_faces(
     models = lake.existing_models()
     sides = [_side(lake, name, config.choice) for name in (first, second)]
     vectors = list(vectors_of(lake, [side.face_id or "" for side in sides]))
-    card = known_cards().get(models.embedder.split("@")[0])
+    card = card_of(models.embedder)
     return Scale.of(card, models.embedder, config, calibration).verdict(vectors, sides)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config import Views
 from pipeline.imaging.memory import give_back
 from pipeline.lake.columns import elements, fixed_lists, lists_of, structs
 from pipeline.models.embedder import load_embedder
@@ -18,6 +19,7 @@ class Embed:
     Args:
         embedder: name, or path of an ONNX model with its card.
         precision: None takes the fastest that keeps the vectors of real faces.
+        views: what a vector is made from, see `load_embedder`.
     """
 
     def __init__(
@@ -28,9 +30,10 @@ class Embed:
         threads: int | None = None,
         store: WeightStore | None = None,
         precision: Precision | None = None,
+        views: Views = "one",
     ) -> None:
         self.embedder = load_embedder(
-            embedder, store=store, device=device, threads=threads, precision=precision
+            embedder, store=store, device=device, threads=threads, precision=precision, views=views
         )
         self.schema = embedded(self.embedder.card.dimension)
         give_back()  # what loading took, 110 MB of SFace's, until the first faces come

@@ -18,6 +18,7 @@ from pipeline.arrays import Floats32
 from pipeline.errors import ConfigError, StorageError
 from pipeline.imaging import geometry
 from pipeline.lake.store import Models
+from pipeline.models.cards.card import views_of
 from pipeline.models.detector import FaceDetector, load_detector
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.faces import face_crops
@@ -98,7 +99,9 @@ class Classifier:
         if self.model.network and self._embedder_path is None:
             embedder = own_embedder(self.model.network)
         else:
-            embedder = load_embedder(self._embedder_path or wanted.names[1], store=self._weights)
+            name = self._embedder_path or wanted.names[1]
+            views = views_of(wanted.embedder)
+            embedder = load_embedder(name, store=self._weights, views=views)
         here = Models(wanted.detector, embedder.revision, embedder.card.dimension)
         self.model.need(here, "the embedder here")
         return embedder

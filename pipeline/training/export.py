@@ -17,6 +17,7 @@ from pipeline.errors import TrainingError
 from pipeline.models.cards.card import ModelCard, ModelFile
 from pipeline.models.embedder import Embedder, load_embedder
 from pipeline.models.vectors import network_input
+from pipeline.models.weights.store import WeightStore
 from pipeline.storage.scratch import scratch
 from pipeline.training.extra import extra
 from pipeline.training.networks.build import DIMENSION, INPUTS, build
@@ -130,4 +131,5 @@ def own_embedder(files: Mapping[str, bytes]) -> Embedder:
         for name, data in files.items():
             Path(folder, name).write_bytes(data)
         (card,) = Path(folder).glob(f"*.{CARD}")
-        return load_embedder(str(card), precision="float32")
+        # whoever trained it says what it may be used for
+        return load_embedder(str(card), store=WeightStore(licences="any"), precision="float32")

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import Lake
 from pipeline.commands.main import main
 from pipeline.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, LakeMismatchError
 from pipeline.lake import schema
@@ -101,18 +102,23 @@ def test_new_photos_add_only_themselves_and_a_moved_archive_adds_nothing(cluster
     (archive / "2012").mkdir(parents=True)
     shutil.copy(EXAMPLES / "obama-2012-closeup.jpg", archive / "2012")
     shutil.copy(EXAMPLES / "cat-no-face.png", archive)
-    assert index(archive, "--output", lake) == 0
+    flip = ("--views", "flip")
+    assert index(archive, "--output", lake, *flip) == 0
     first = tables(lake)
     shutil.copy(EXAMPLES / "collins-nasa-portrait.png", archive / "2012")
     (archive / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
-    assert index(archive, "--output", lake) == 0
+    assert index(archive, "--output", lake) == LakeMismatchError.exit_code
+    assert index(archive, "--output", lake, *flip) == 0
+    found = Lake(lake).search(EXAMPLES / "obama-2012-closeup.jpg", top=1)
+    assert found.matches[0].similarity > 0.9999  # the photo was embedded as the lake's faces were
     images, faces = tables(lake)
+    assert faces.embedder.str.endswith("+flip").all()
     assert len(images) == 4
     assert set(first[0].image_id) < set(images.image_id)
     assert images.error.notna().sum() == 1
     assert len(faces) == 2
     moved = archive.rename(tmp_path / "moved")
-    assert index(moved, "--output", lake) == 0
+    assert index(moved, "--output", lake, *flip) == 0
     assert_same_tables(tables(lake), (images, faces))
 
 

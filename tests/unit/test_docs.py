@@ -97,8 +97,18 @@ def test_models_document_has_every_card() -> None:
             "licence": card.licence,
             "training data": card.training_data,
             "published accuracy": card.accuracy,
-            "weights": f"{'bundled: ' if card.bundled else 'downloaded at first use: '}{files}",
+            "commercial use": "the licence allows it" if card.commercial else "not said",
+            "weights": "put there by hand: " + files
+            if not (card.bundled or card.files[0].url)
+            else f"{'bundled: ' if card.bundled else 'downloaded at first use: '}{files}",
         }
+        if card.kind == "picture":
+            rows |= {
+                "input": f"{card.input_size} x {card.input_size} {card.colour}, "
+                f"(pixel - {card.mean}) / {card.std}",
+                "dimension": f"{card.dimension}, {card.metric}",
+                "thresholds": f"copy {card.thresholds['copy']:g}",
+            }
         if card.kind == "embedder":
             margin = f", margin {card.margin_px} px" if card.alignment == "box" else ""
             rows |= {
@@ -112,6 +122,9 @@ def test_models_document_has_every_card() -> None:
                 f"{card.calibration.prior:g}"
                 if card.calibration
                 else "none",
+                "for `--views flip`": "thresholds and calibration hold"
+                if card.flip
+                else "not measured: calibrate on your archive",
             }
         if card.notes:
             rows["notes"] = card.notes

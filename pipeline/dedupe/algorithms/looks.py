@@ -113,7 +113,7 @@ def _verdict(one: Floats32, other: Floats32, most_residual: float) -> bool | Non
         if direct[-1].is_copy(most_residual) and _agree(a, b, whole):
             return True
     masks = [mask for a, b in ways for mask in _beside_captions(a, b)]
-    if any(_are_copies(a, b, mask) for mask in masks for a, b in ways):
+    if any(are_copies(a, b, mask) for mask in masks for a, b in ways):
         return True
     if all(fit.residual < GOOD_FIT for fit in direct):
         return False
@@ -121,12 +121,12 @@ def _verdict(one: Floats32, other: Floats32, most_residual: float) -> bool | Non
         matrix = aligned(a, b)
         if matrix is not None:
             moved, covered = warped(a, matrix)
-            if _are_copies(moved, b, covered):
+            if are_copies(moved, b, covered):
                 return True
     return None
 
 
-def _are_copies(one: Floats32, other: Floats32, covered: Bools) -> bool:
+def are_copies(one: Floats32, other: Floats32, covered: Bools) -> bool:
     """Whether two looks agree where both are covered."""
     return _rough(one, other, covered).is_copy(MOST_MOVED_RESIDUAL) and _agree(one, other, covered)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from pipeline.config import Licences
 from pipeline.imaging.phash import MATCH_BITS
 from pipeline.options import Option, check_bounds, require
 
@@ -21,8 +22,6 @@ RULES = {
 }
 # More bits than this, and strangers come close by chance (128 bits differ on average, deviation 8).
 MOST_BITS = 63
-# Below it, sign hashes of what is alike and of what is not overlap.
-LEAST_COSINE = 0.88
 
 
 COPIES, KEEP = "what counts as a copy", "what is kept"
@@ -48,11 +47,16 @@ class DedupeConfig:
         "also parts of pictures, by a face that both show in the same geometry",
         group=COPIES)] = False
     model: Annotated[str | None, Option(
-        "also pictures that are alike by an image embedding: path of an ONNX file with a "
-        "card, as for `index --embedder`; the originals are read once", "MODEL",
+        "also pictures that are alike by an image embedding, and show the same at a second look: "
+        "name, or path of an ONNX file with a card; the originals are read once", "MODEL",
         name="embedding", group=COPIES)] = None
-    model_cosine: Annotated[float, Option("from which its vectors are one picture", "COSINE",
-        name="embedding_cosine", least=LEAST_COSINE, below=1, group=COPIES)] = 0.95
+    model_cosine: Annotated[float | None, Option(
+        "from which pictures are looked at for it", "COSINE", name="embedding_cosine", above=0,
+        below=1, unset="measured on this lake, with the threshold of the model's card",
+        group=COPIES)] = None
+    licences: Annotated[Licences | None, Option(
+        "of its weights: commercial refuses those whose card does not say that their licence "
+        "allows it", unset="FACELAKE_LICENCES, else any", group=COPIES)] = None
     burst_s: Annotated[float, Option(
         "shots of one camera at most this far apart are a burst; 0: no bursts, and other "
         "times of one camera do not keep pictures from being copies", "S", name="burst_seconds",

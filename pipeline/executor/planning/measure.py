@@ -99,7 +99,7 @@ class _Stages:
     def __init__(self, config: IndexConfig, device: str) -> None:
         self.config = config
         self.device = device
-        self.weights_store = WeightStore.at(config.weights_dir, config.weights_url)
+        self.weights_store = WeightStore.at(config.weights_dir, config.weights_url, config.licences)
         self.cpu_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
         self.wall_s: dict[str, list[Floats64]] = {name: [] for name in STAGES}
         self.weights: list[Floats64] = []
@@ -155,6 +155,7 @@ class _Stages:
             threads=1,
             store=self.weights_store,
             precision=precision,
+            views=self.config.views,
         )
         embed(faces.slice(0, WARM_UP))
         embedded = []

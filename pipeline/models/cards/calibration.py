@@ -5,12 +5,15 @@ those that it was made from. Another prior shifts the log odds by the difference
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Floats64
+from pipeline.errors import ConfigError
+from pipeline.models.cards.spec import Spec, read_toml
 
 LOGISTIC, ISOTONIC = "logistic", "isotonic"
 METHODS = (LOGISTIC, ISOTONIC)
@@ -74,6 +77,51 @@ class Calibration:
             for key, value in given.items()
             if key not in drop and value != "" and value == value  # NaN differs from itself
         }
+
+
+def calibration_of(spec: Spec) -> Calibration | None:
+    """Return the table `calibration`; its keys are the fields of `Calibration`."""
+    table = spec.take("calibration")
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise spec.fail("calibration", "must be a table, [calibration]")
+    inner = Spec(spec.origin, table, "calibration")
+    method = inner.choice("method", METHODS)
+    nan = float("nan")
+    fields: dict[str, Any] = {
+        "method": method,
+        "prior": inner.number("prior", 1e-9, 1 - 1e-9),
+        "labelled_set": inner.text("labelled_set"),
+        "pairs": inner.integer("pairs", 0, 1 << 40, 0),
+        "embedder": inner.text("embedder", ""),
+        "log_loss": inner.number("log_loss", 0, 1e3, nan),
+        "brier": inner.number("brier", 0, 1, nan),
+        "ece": inner.number("ece", 0, 1, nan),
+    }
+    if method == LOGISTIC:
+        # a probability that falls with similarity is no calibration
+        fields["slope"] = inner.number("slope", 1e-9, 1e9)
+        fields["intercept"] = inner.number("intercept", -1e9, 1e9)
+    else:
+        fields["knots"] = inner.rising("knots")
+    inner.done()
+    return Calibration(**fields)
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read the table [calibration] of a card, or of a file that holds nothing else.
+
+    Raises:
+        ConfigError: there is none, or it is not valid; names the file and the key.
+    """
+    path = path.expanduser()
+    calibration = calibration_of(Spec(path, read_toml(path)))
+    if calibration is None:
+        raise ConfigError(
+            f"{path} has no table [calibration]; make one with facelake evaluate calibrate"
+        )
+    return calibration
 
 
 def log_odds(p: npt.ArrayLike) -> Floats64:

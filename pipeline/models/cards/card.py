@@ -13,15 +13,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.config import Views
 from pipeline.errors import ConfigError
-from pipeline.models.cards.calibration import LOGISTIC, METHODS, Calibration
+from pipeline.models.cards.calibration import Calibration, calibration_of
 from pipeline.models.cards.spec import Spec, read_toml
 
 CARDS = Path(__file__).parent
 TRAINED = "model.json"  # in the folder of a model that was trained here
-KINDS = ("detector", "embedder")
+KINDS = ("detector", "embedder", "picture")
 FACENET, ONNX, MTCNN = "torch-inception-resnet-v1", "onnx", "torch-mtcnn"
-RUNTIMES = {"detector": (MTCNN,), "embedder": (FACENET, ONNX)}
+RUNTIMES = {"detector": (MTCNN,), "embedder": (FACENET, ONNX), "picture": (ONNX,)}
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,28 @@ class ModelCard:
     """A model, its weights, and how crops are made for it.
 
     Attributes:
-        kind: "detector" or "embedder"; the fields from `input_size` on speak of embedders.
+        kind: "detector", "embedder" of faces, or "picture", an embedder of whole pictures; the
+            fields from `input_size` on speak of embedders.
         runtime: one of `RUNTIMES[kind]`.
         bundled: the files lie inside the package.
         folder: where the files of a user's card lie; None for the cards of Facelake.
+        commercial: the licence of the weights, as published, allows commercial use.
         accuracy: as published, with its source or protocol.
         input_size: side of the square crop, pixels.
         alignment: "box", the detector's box resized, or "arcface5", the similarity transform of
-            five landmarks to the ArcFace 112 template, scaled to `input_size`.
+            five landmarks to the ArcFace 112 template, scaled to `input_size`; "none" for pictures.
         margin_px: for "box", pixels of the crop around the box, both sides together.
         colour: "RGB" or "BGR", the channel order that the network expects.
         mean, std: a channel each, in that order: the network sees (pixel - mean) / std.
         dimension: length of the vector.
         metric: how vectors are compared; "cosine".
         calibration: from similarity to the probability of one person; None: not calibrated.
-        thresholds: similarities by name: `verify`; `impostor_mean` and `impostor_sd` of the cosine
+        thresholds: similarities by name: `copy`, from which pictures are one; of faces `verify`,
+            and for lakes too small to measure them `impostor_mean` and `impostor_sd` of the cosine
             of two people's faces, `own_mean` and `own_sd` of a face to many others of its person,
-            above the average of other people: for lakes too small to measure them.
+            above the average of other people.
+        flip: calibration and thresholds were found to hold for vectors of a face and its mirror
+            image too.
     """
 
     name: str
@@ -72,6 +78,7 @@ class ModelCard:
     folder: Path | None = None
     source: str = ""
     licence: str = "not stated"
+    commercial: bool = False
     training_data: str = "not stated"
     accuracy: str = "not stated"
     notes: str = ""
@@ -85,6 +92,18 @@ class ModelCard:
     metric: str = "cosine"
     calibration: Calibration | None = None
     thresholds: dict[str, float] = field(default_factory=dict, hash=False)
+    flip: bool = False
+
+    def seen(self, views: Views) -> "ModelCard":
+        """Return the card of vectors of these views: what does not hold for them is left out."""
+        own = self.calibration
+        if views == "one" or (own and views_of(own.embedder) == views):
+            return self
+        if not self.flip:
+            return replace(self, thresholds={}, calibration=None)
+        if own and own.embedder:
+            own = replace(own, embedder=revision_of(own.embedder, views))
+        return replace(self, calibration=own)
 
     @property
     def size(self) -> int | None:
@@ -113,6 +132,22 @@ def known_cards() -> Mapping[str, ModelCard]:
     """Return the cards of Facelake by name."""
     cards = [_parse(path, read_toml(path)) for path in sorted(CARDS.glob("*.toml"))]
     return MappingProxyType({card.name: card for card in cards})
+
+
+def revision_of(weights: str, views: Views) -> str:
+    """Return the revision of vectors: that of the weights, and the views where not one."""
+    return weights if views == "one" else f"{weights}+{views}"
+
+
+def views_of(revision: str) -> Views:
+    """Return the views that a revision of vectors records."""
+    return "flip" if revision.endswith("+flip") else "one"
+
+
+def card_of(revision: str) -> ModelCard | None:
+    """Return the known card of a revision as its views are; None: Facelake has none."""
+    card = known_cards().get(revision.split("@")[0])
+    return card and card.seen(views_of(revision))
 
 
 def find_card(name_or_path: str, kind: str | None = None) -> ModelCard:
@@ -192,24 +227,27 @@ def _parse(path: Path, values: dict[str, Any]) -> ModelCard:
     about: dict[str, Any] = {
         "name": name,
         "kind": kind,
-        "runtime": spec.choice("runtime", RUNTIMES[kind], ONNX if kind == "embedder" else None),
+        "runtime": spec.choice("runtime", RUNTIMES[kind], None if kind == "detector" else ONNX),
         "files": _files(spec, path),
         "bundled": spec.flag("bundled", False),
+        "commercial": spec.flag("commercial", False),
         "source": spec.text("source", ""),
         "notes": spec.text("notes", ""),
     }
     for key in ("licence", "training_data", "accuracy"):
         about[key] = spec.text(key, "not stated")
-    if kind == "embedder":
-        about |= _input(spec)
+    if kind != "detector":
+        about |= _input(spec, kind)
     spec.done()
     return ModelCard(**about)
 
 
-def _input(spec: Spec) -> dict[str, Any]:
+def _input(spec: Spec, kind: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "input_size": spec.integer("input_size", 16, 1024),
-        "alignment": spec.choice("alignment", ("box", "arcface5")),
+        "alignment": spec.choice("alignment", ("box", "arcface5"))
+        if kind == "embedder"
+        else spec.choice("alignment", ("none",), "none"),
         "colour": spec.choice("colour", ("RGB", "BGR")),
         "mean": spec.channels("mean"),
         "std": spec.channels("std", positive=True),
@@ -217,7 +255,8 @@ def _input(spec: Spec) -> dict[str, Any]:
         "metric": spec.choice("metric", ("cosine",), "cosine"),
         "thresholds": spec.cosines("thresholds"),
         "margin_px": spec.integer("margin_px", 0, 1023, 0),
-        "calibration": _calibration(spec),
+        "calibration": calibration_of(spec),
+        "flip": spec.flag("flip", False),
     }
     margin, size = fields["margin_px"], fields["input_size"]
     if margin and fields["alignment"] != "box":
@@ -225,51 +264,6 @@ def _input(spec: Spec) -> dict[str, Any]:
     if margin >= size:
         raise spec.fail("margin_px", f"is {margin}; it must be below input_size, {size}")
     return fields
-
-
-def _calibration(spec: Spec) -> Calibration | None:
-    """Return the table `calibration`; its keys are the fields of `Calibration`."""
-    table = spec.take("calibration")
-    if table is None:
-        return None
-    if not isinstance(table, dict):
-        raise spec.fail("calibration", "must be a table, [calibration]")
-    inner = Spec(spec.origin, table, "calibration")
-    method = inner.choice("method", METHODS)
-    nan = float("nan")
-    fields: dict[str, Any] = {
-        "method": method,
-        "prior": inner.number("prior", 1e-9, 1 - 1e-9),
-        "labelled_set": inner.text("labelled_set"),
-        "pairs": inner.integer("pairs", 0, 1 << 40, 0),
-        "embedder": inner.text("embedder", ""),
-        "log_loss": inner.number("log_loss", 0, 1e3, nan),
-        "brier": inner.number("brier", 0, 1, nan),
-        "ece": inner.number("ece", 0, 1, nan),
-    }
-    if method == LOGISTIC:
-        # a probability that falls with similarity is no calibration
-        fields["slope"] = inner.number("slope", 1e-9, 1e9)
-        fields["intercept"] = inner.number("intercept", -1e9, 1e9)
-    else:
-        fields["knots"] = inner.rising("knots")
-    inner.done()
-    return Calibration(**fields)
-
-
-def read_calibration(path: Path) -> Calibration:
-    """Read the table [calibration] of a card, or of a file that holds nothing else.
-
-    Raises:
-        ConfigError: there is none, or it is not valid; names the file and the key.
-    """
-    path = path.expanduser()
-    calibration = _calibration(Spec(path, read_toml(path)))
-    if calibration is None:
-        raise ConfigError(
-            f"{path} has no table [calibration]; make one with facelake evaluate calibrate"
-        )
-    return calibration
 
 
 def _files(spec: Spec, path: Path) -> tuple[ModelFile, ...]:

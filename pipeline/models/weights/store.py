@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import WeightsError
+from pipeline.config import Licences
+from pipeline.errors import ConfigError, WeightsError
 from pipeline.models.cards.card import ModelCard, ModelFile
 from pipeline.models.weights.download import Progress, fetch
 
@@ -57,28 +59,51 @@ class WeightStore:
         directory: cache; by default $FACELAKE_HOME/weights, else ~/.cache/facelake/weights.
         base_url: http, https or file URL or folder that holds the files by name, instead of
             the URLs of the cards; by default $FACELAKE_WEIGHTS_URL.
+        licences: "commercial" refuses weights whose card does not say that their licence allows
+            such use; by default $FACELAKE_LICENCES, else "any".
+
+    Raises:
+        ConfigError: $FACELAKE_LICENCES is neither.
     """
 
-    def __init__(self, directory: Path | None = None, base_url: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        base_url: str | None = None,
+        licences: Licences | None = None,
+    ) -> None:
         self.directory = (directory or default_directory()).expanduser().absolute()
         self.base_url = base_url or os.environ.get("FACELAKE_WEIGHTS_URL") or None
+        self.licences = licences or os.environ.get("FACELAKE_LICENCES") or "any"
+        if self.licences not in get_args(Licences):
+            raise ConfigError(f"FACELAKE_LICENCES is {self.licences!r}; give any or commercial")
 
     @classmethod
-    def at(cls, directory: str | None, base_url: str | None) -> "WeightStore":
+    def at(
+        cls, directory: str | None, base_url: str | None, licences: Licences | None = None
+    ) -> "WeightStore":
         """Return the store that options name; None: the default."""
-        return cls(Path(directory) if directory else None, base_url)
+        return cls(Path(directory) if directory else None, base_url, licences)
 
     def path(self, card: ModelCard, progress: Progress | None = None) -> Path:
         """Return the checked file of a model of one file, downloading it if need be.
 
         Raises:
-            WeightsError: missing and not available, or not what it should be.
+            WeightsError: missing and not available, not what it should be, or not to be used by
+                its licence.
         """
         (path,) = self.paths(card, progress)
         return path
 
     def paths(self, card: ModelCard, progress: Progress | None = None) -> tuple[Path, ...]:
         """Like `path`, for all files of the model, in the order of the card."""
+        if self.licences == "commercial" and not card.commercial:
+            raise WeightsError(
+                f"The card of {card.name} does not say that the licence of its weights allows "
+                f"commercial use ({card.licence}; training data: {card.training_data}). Use "
+                "another model (`facelake weights list`), say `commercial = true` in a card of "
+                "your own, or allow it with --licences any"
+            )
         return tuple(self._path(card, file, progress) for file in card.files)
 
     def revision(self, card: ModelCard) -> str:

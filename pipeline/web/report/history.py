@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.lake.store import LakeStore
-from pipeline.models.cards.card import ModelCard, known_cards
+from pipeline.models.cards.card import ModelCard, card_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def cards(lake: LakeStore) -> list[tuple[str, ModelCard | None]]:
     """Return the models of a lake with their cards, None for those that Facelake does not know."""
     models = lake.models()
     names = [models.detector, models.embedder] if models else []
-    return [(name, known_cards().get(name.split("@")[0])) for name in names]
+    return [(name, card_of(name)) for name in names]
 
 
 def _list(about: Mapping[str, Any], key: str) -> list[Any]:

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.models.cards.card import read_calibration
-from tests.support.photo_lakes import face, image_id, photo_lake, thumbnail
+from pipeline.models.cards.calibration import read_calibration
+from tests.support.photo_lakes import REVISION, face, image_id, photo_lake, thumbnail
 
 PEOPLE, EACH = 20, 4
 
@@ -127,6 +127,15 @@ def test_mirrored_faces(facelake):
     assert found["flip"] is True
     error = facelake("verification", "pairs", pairs(), "--flip", code=ConfigError.exit_code)
     assert "has no thumbnail of 112 x 112 pixels" in error
+
+
+def test_vectors_of_mirrored_faces_are_not_mirrored_again(tmp_path, capsys):
+    both = photo_lake(tmp_path / "lake", {"a.jpg": [face()], "b.jpg": [face()]}, f"{REVISION}+flip")
+    file = tmp_path / "pairs.csv"
+    file.write_text("a,b,same\na.jpg,b.jpg,1\n")
+    words = ["evaluate", "verification", both.folder.url, "--pairs", str(file), "--flip"]
+    assert main(words) == ConfigError.exit_code
+    assert "mirror images already (--views flip)" in capsys.readouterr().err
 
 
 def test_identification(facelake):

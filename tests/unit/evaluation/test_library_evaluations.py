@@ -8,7 +8,7 @@ import pytest
 from pipeline import Lake
 from pipeline.commands.main import main
 from pipeline.errors import ConfigError
-from pipeline.models.cards.card import read_calibration
+from pipeline.models.cards.calibration import read_calibration
 from tests.support.photo_lakes import face, photo_lake
 from tests.unit.commands.test_evaluate_commands import labels, name, pairs, vectors
 

@@ -18,8 +18,8 @@ from pipeline.evaluation.measures.calibrate import (
     logistic,
     reliability,
 )
-from pipeline.models.cards.calibration import Calibration, log_odds, sigmoid
-from pipeline.models.cards.card import find_card, read_calibration
+from pipeline.models.cards.calibration import Calibration, log_odds, read_calibration, sigmoid
+from pipeline.models.cards.card import find_card
 from pipeline.models.cards.text import calibration_text, with_calibration
 
 LINE = Calibration("logistic", 0.5, "a set", 9, "m@1", slope=10, intercept=-3)

@@ -2,13 +2,14 @@ import argparse
 import json
 import pickle
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.commands import weights as command
 from pipeline.errors import ConfigError
-from pipeline.models.cards.card import ModelCard, find_card, known_cards, load_card
+from pipeline.models.cards.card import ModelCard, card_of, find_card, known_cards, load_card
 from pipeline.models.embedder import load_embedder
 from pipeline.models.weights.store import DATA, WeightStore
 
@@ -21,6 +22,13 @@ GOOD = {
     "std": "[127.5, 127.5, 128]",
     "dimension": "512",
 }
+CALIBRATED = {
+    "[calibration]\nmethod": '"logistic"',
+    "prior": "0.5",
+    "labelled_set": '"mine"',
+    "slope": "1",
+    "intercept": "0",
+}
 
 
 def write(folder: Path, **changes: str | None) -> Path:
@@ -32,12 +40,14 @@ def write(folder: Path, **changes: str | None) -> Path:
 
 def test_known_cards_are_whole() -> None:
     cards = known_cards()
-    assert set(cards) == {"mtcnn", "facenet-vggface2", "facenet-casia-webface", "sface"}
+    assert set(cards) == {
+        "mtcnn", "facenet-vggface2", "facenet-casia-webface", "sface", "auraface", "sscd"
+    }  # fmt: skip
     for name, card in cards.items():
         assert card.name == name
         assert card.licence != "not stated"
         for file in card.files:
-            assert card.bundled != bool(file.url)
+            assert card.bundled != bool(file.url) or name == "sscd"  # TorchScript, to be exported
             if card.bundled:
                 assert (DATA / file.name).stat().st_size == file.size
     assert cards["facenet-vggface2"].size == 111_898_327
@@ -45,6 +55,25 @@ def test_known_cards_are_whole() -> None:
     assert cards["facenet-vggface2"].margin_px == 14
     assert cards["sface"].thresholds["verify"] == 0.333
     assert [file.name for file in cards["mtcnn"].files] == ["pnet.pt", "rnet.pt", "onet.pt"]
+
+
+def test_what_was_measured_of_one_view_is_not_said_of_others(tmp_path: Path) -> None:
+    sface = known_cards()["sface"]
+    assert sface.calibration is not None
+    assert card_of(sface.calibration.embedder) == sface
+    both = card_of(f"{sface.calibration.embedder}+flip")
+    assert both is not None
+    assert both.calibration is not None
+    assert both.calibration.embedder == f"{sface.calibration.embedder}+flip"
+    assert both.thresholds == sface.thresholds
+    own = load_card(write(tmp_path, **CALIBRATED | {"embedder": '"model@1"'}))
+    assert own.seen("one") == own
+    assert own.seen("flip") == replace(own, calibration=None)
+    thresholds = replace(own, calibration=None, thresholds={"verify": 0.4})
+    assert thresholds.seen("flip").thresholds == {}
+    here = load_card(write(tmp_path, **CALIBRATED | {"embedder": '"model@1+flip"'}))
+    assert here.seen("flip") == here
+    assert card_of("stranger@1") is None
 
 
 def test_cards_travel_to_workers() -> None:

@@ -298,3 +298,16 @@ def test_bfloat16_is_refused_where_only_onnx_runtime_runs_a_model(
     monkeypatch.setattr(embedder_module, "openvino", lambda: None)
     with pytest.raises(ResourceError, match="runs in ONNX Runtime here, in float32"):
         load_embedder(str(path), precision="bfloat16")
+
+
+def test_a_face_and_its_mirror_image_make_one_vector():
+    one, both = load_embedder("sface"), load_embedder("sface", views="flip")
+    faces = probe_faces(112)
+    (first, norms), (second, more) = one.embed(faces), one.embed(faces[:, :, ::-1].copy())
+    vectors, norm = both.embed(faces)
+    mean = (first + second) / np.linalg.norm(first + second, axis=1, keepdims=True)
+    assert np.allclose(vectors, mean, atol=1e-6)
+    assert np.allclose(norm, (norms + more) / 2)
+    assert (vectors.dtype, norm.dtype) == (np.float32, np.float32)
+    assert both.revision == f"{one.revision}+flip"
+    assert both.embed(faces[:0])[0].shape == (0, 128)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import WeightsError
+from pipeline.errors import ConfigError, WeightsError
 from pipeline.models.cards.card import ModelCard, ModelFile, find_card
 from pipeline.models.weights import download
 from pipeline.models.weights.checkpoint import read_arrays, read_checkpoint
@@ -392,3 +392,19 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(1)], path)
     with pytest.raises(WeightsError, match="holds no state_dict"):
         read_checkpoint(path)
+
+
+def test_weights_whose_licence_says_no_commercial_use_are_refused(tmp_path, monkeypatch):
+    facenet, sface = find_card("facenet-vggface2"), find_card("sface")
+    strict = WeightStore(tmp_path, str(tmp_path), licences="commercial")
+    assert strict.path(sface).is_file()
+    with pytest.raises(WeightsError, match=r"card of facenet-vggface2 .*--licences any"):
+        strict.path(facenet)
+    monkeypatch.setenv("FACELAKE_LICENCES", "commercial")
+    with pytest.raises(WeightsError, match="does not say that the licence"):
+        WeightStore(tmp_path, str(tmp_path)).revision(facenet)
+    with pytest.raises(WeightsError, match="put the file 20180402"):
+        WeightStore(tmp_path, str(tmp_path), licences="any").path(facenet)  # only not there
+    monkeypatch.setenv("FACELAKE_LICENCES", "free")
+    with pytest.raises(ConfigError, match="FACELAKE_LICENCES is 'free'"):
+        WeightStore(tmp_path)

@@ -8,6 +8,7 @@ from pipeline.commands.main import main
 from pipeline.errors import ConfigError, NoFaceError, StorageError
 from pipeline.lake.store import LakeStore
 from pipeline.models.cards.calibration import Calibration
+from pipeline.models.drift import probe_faces
 from pipeline.models.embedder import load_embedder
 from pipeline.search.models import LakeModels
 from pipeline.search.verify import verify, verify_faces
@@ -153,6 +154,11 @@ def test_the_embedder_of_a_lake(tmp_path, sface):
         return LakeModels(made(tmp_path / name, revision)).embedder
 
     assert embedder_of("1", sface.revision).revision == sface.revision
+    both = embedder_of("flip", f"{sface.revision}+flip")  # as its lake was made, by itself
+    assert both.revision == f"{sface.revision}+flip"
+    faces = probe_faces(112)
+    assert np.allclose(both.embed(faces)[0], both.embed(faces[:, :, ::-1])[0], atol=1e-6)
+    assert not np.allclose(sface.embed(faces)[0], sface.embed(faces[:, :, ::-1])[0], atol=0.01)
     with pytest.raises(ConfigError, match="has vectors of sface@other, the model here is"):
         embedder_of("2", "sface@other")
     with pytest.raises(ConfigError, match="mine@1, which is not known here; give the path"):

@@ -27,7 +27,7 @@ from pipeline.training.classify import Classifier
 from pipeline.training.model import load_model
 from pipeline.training.predictions import predictions_of
 from tests.support.lakes import archive
-from tests.support.photo_lakes import face, image_id, photo_lake
+from tests.support.photo_lakes import REVISION, face, image_id, photo_lake
 
 pytest.importorskip("sklearn")
 
@@ -459,6 +459,18 @@ def test_an_embedder_with_other_weights_is_refused(model, found, tmp_path):
     found.revision = "sface@000000000000"
     with pytest.raises(LakeMismatchError, match="the embedder here has those of sface@0000"):
         classify(jpeg(tmp_path / "a.jpg"), model)
+
+
+def test_a_model_of_flipped_faces_embeds_them_so(labels, tmp_path):
+    photos = {name: [face(row)] for name, row in vectors().items()}
+    flipped = f"{REVISION}+flip"
+    made = Lake(photo_lake(tmp_path / "flipped", photos, flipped).folder.url)
+    made.train(tmp_path / "model", labels, head="knn", **OPTIONS)
+    classifier = Classifier(tmp_path / "model")
+    assert classifier.embedder.revision == flipped
+    plain = Lake(photo_lake(tmp_path / "plain", photos).folder.url)
+    with pytest.raises(LakeMismatchError, match=r"sface@\w+\+flip \(128.*has those of sface@\w+ "):
+        plain.classify(tmp_path / "model")
 
 
 def test_commands(lake, labels, found, tmp_path, capsys):
