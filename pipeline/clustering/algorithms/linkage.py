@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
+from pipeline.clustering.algorithms.kernels import part_stale
 from pipeline.clustering.algorithms.threshold import Threshold
 
 # Thresholds from "surely one person" down to the calibrated one.
@@ -117,6 +118,9 @@ class _State:
         else:
             self.edges = _unique(nodes.edges)
             self.cosine = self._cosines(self.edges)
+        # Deviations of each edge above strangers, -inf where merging is forbidden; kept, because in
+        # most rounds most edges stay as they are.
+        self.strength = self._strengths(self.edges, self.cosine)
         self.merges: list[Merge] = []
 
     def _cosines(self, edges: Ints) -> Floats64:
@@ -127,14 +131,12 @@ class _State:
             cosine[start : start + GATHER] = dots / (self.counts[a] * self.counts[b] * UNIT)
         return cosine
 
-    def strengths(self) -> Floats64:
-        """Return each edge's deviations above strangers, -inf where merging is forbidden."""
-        a, b = self.edges.T
-        cosine = self.cosine.copy()
+    def _strengths(self, edges: Ints, cosine: Floats64) -> Floats64:
+        a, b = edges.T
         if len(self.conflicts):
             keys = _keys(self.conflicts)
-            at = np.minimum(np.searchsorted(keys, _keys(self.edges)), len(keys) - 1)
-            against = np.where(keys[at] == _keys(self.edges), self.against[at], 0.0)
+            at = np.minimum(np.searchsorted(keys, _keys(edges)), len(keys) - 1)
+            against = np.where(keys[at] == _keys(edges), self.against[at], 0.0)
             smaller = np.minimum(self.counts[a], self.counts[b])
             share = np.where(np.isinf(against), np.inf, np.minimum(1.0, against / smaller))
             with np.errstate(invalid="ignore"):
@@ -147,7 +149,7 @@ class _State:
 
     def merge(self, z: float) -> bool:
         """Do one round at `z`, and return whether anything was joined."""
-        strength = self.strengths()
+        strength = self.strength
         strong = np.flatnonzero(strength >= z)
         if not len(strong):
             return False
@@ -244,18 +246,23 @@ class _State:
         self.counts[names] = np.add.reduceat(self.counts[members], starts)
         self.person[names] = np.maximum.reduceat(self.person[members], starts)
         self.parent = home[self.parent]
-        self._move_edges(home, names)
         if len(self.conflicts):
             self.conflicts, self.against = _unique_sums(home[self.conflicts], self.against)
+        self._move_edges(home, members)
 
     def _move_edges(self, home: Ints, changed_nodes: Ints) -> None:
+        """Replace the edges of groups that changed; those of others stay, in their order."""
         changed = np.zeros(len(home), bool)
         changed[changed_nodes] = True
-        moved = home[self.edges]
-        stale = changed[moved].any(axis=1)
-        fresh = _unique(moved[stale])
-        self.edges = np.concatenate([moved[~stale], fresh])
-        self.cosine = np.concatenate([self.cosine[~stale], self._cosines(fresh)])
+        stale = np.empty_like(self.edges)
+        kept = part_stale(self.edges, self.cosine, self.strength, changed, stale)
+        fresh = _unique(home[stale[: len(stale) - kept]])
+        end = kept + len(fresh)
+        cosine = self._cosines(fresh)
+        self.edges, self.cosine = self.edges[:end], self.cosine[:end]
+        self.strength = self.strength[:end]
+        self.edges[kept:], self.cosine[kept:] = fresh, cosine
+        self.strength[kept:] = self._strengths(fresh, cosine)
 
     def labels(self) -> Ints:
         return self.parent

@@ -8,9 +8,10 @@ import torch
 
 from pipeline.arrays import Floats32, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
+from pipeline.clustering.algorithms.kernels import keep_best, keep_best_of
 
-# Scores of one block: 64 MB of float32, whatever the number of members.
-BLOCK_QUERIES, BLOCK_MEMBERS = 1024, 16_384
+# Scores of one block: 8 MB of float32, which a cache may hold, whatever the number of members.
+BLOCK_QUERIES, BLOCK_MEMBERS = 1024, 2048
 
 
 @dataclass(frozen=True)
@@ -94,18 +95,22 @@ def search(
     for start in range(0, len(queries), BLOCK_QUERIES):
         rows = slice(start, start + BLOCK_QUERIES)
         query_block = torch.from_numpy(queries[rows].astype(np.float32)).to(device)
-        blocks: list[Neighbours] = []
+        value = np.full((len(query_block), k), -np.inf, np.float32)
+        column = np.zeros(value.shape, np.int64)
         for first in range(0, len(names), BLOCK_MEMBERS):
             block = slice(first, first + BLOCK_MEMBERS)
             vectors = members.vectors[order[block]].astype(np.float32)
             scores = query_block @ torch.from_numpy(vectors).to(device).T
             if query_names is not None:
                 _exclude_self(scores, query_names[rows], names[block])
-            value, column = _top(scores, min(k, len(names[block])), lowest)
-            query, place = np.nonzero(value >= lowest)
-            at = first + column[query, place]
-            blocks.append(Neighbours(query + start, names[at], value[query, place], ranks[at]))
-        parts.append(blocks[0] if len(blocks) == 1 else Neighbours.best(blocks, k))
+            if device == "cpu":
+                keep_best(scores.numpy(), first, lowest, value, column)
+            else:
+                more, at = _top(scores, min(k, len(vectors)), lowest)
+                keep_best_of(more, at + first, lowest, value, column)
+        query, place = np.nonzero(value >= lowest)
+        found = column[query, place]
+        parts.append(Neighbours(query + start, names[found], value[query, place], ranks[found]))
     return Neighbours.best(parts, k)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Ints
-from pipeline.models.mtcnn.compiled import compiled
+from pipeline.models.compiled import compiled
 
 Words = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int32]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.arrays import Ints
-from pipeline.models.mtcnn.compiled import compiled
+from pipeline.models.compiled import compiled
 from pipeline.models.mtcnn.kernels import PATCH
 
 # Pooled cells, 2 pixels of a level each. The answers of an atlas fit a CPU's second-level cache

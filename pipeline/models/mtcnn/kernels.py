@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Floats32, Ints
-from pipeline.models.mtcnn.compiled import compiled, compiled_contracting
+from pipeline.models.compiled import compiled, compiled_contracting
 
 Sums = npt.NDArray[np.int32]
 
