@@ -42,7 +42,7 @@ READ = ("image_id", "uri", "shard", "error")
 DEVIATIONS = 3.0
 # Below it, sign hashes of what is alike and of what is not overlap: all pictures are compared.
 LEAST_HASHED = 0.88
-BLOCK, NEAREST = 1024, 32
+BLOCK_BYTES, NEAREST = 2**28, 32
 # Strangers that a picture is expected to be compared with, by the normal distribution.
 STRANGERS = 1.0
 # Pairs of the lake as which the card's threshold counts, and the one of a card without.
@@ -219,8 +219,9 @@ def find_similar(
 def nearest(vectors: Floats32, threshold: float) -> Ints:
     """Return pairs from a cosine on, of each picture at most the `NEAREST`, int64 [P, 2]."""
     chunks = [np.zeros((0, 2), np.int64)]
-    for start in range(0, len(vectors), BLOCK):
-        cosines = vectors[start : start + BLOCK] @ vectors.T
+    rows = max(1, BLOCK_BYTES // (4 * max(1, len(vectors))))
+    for start in range(0, len(vectors), rows):
+        cosines = vectors[start : start + rows] @ vectors.T
         own = np.arange(len(cosines))
         cosines[own, start + own] = -1
         best = np.argpartition(cosines, -min(NEAREST, len(vectors)), axis=1)[:, -NEAREST:]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Ints
-from pipeline.storage.scratch import scratch
+from pipeline.storage.scratch import scratch, scratch_errors
 
 Array = npt.NDArray[Any]
 # More rows than this go into files: some ten megabytes, which nobody minds.
@@ -51,7 +51,8 @@ class Shelf:
         """Return the path of a file, whose folder is there."""
         if self.folder is None:
             stack = ExitStack()
-            self.folder = stack.enter_context(scratch())
+            with scratch_errors():
+                self.folder = stack.enter_context(scratch())
             weakref.finalize(self, stack.close)
         return os.path.join(self.folder, name)
 
@@ -59,11 +60,19 @@ class Shelf:
         """Return a new array [count] to be filled, in a file where the other rows are."""
         if self.folder is None or not count:
             return np.zeros(count, kind)
-        return self._kept(np.memmap(self.path(name), kind, "w+", shape=(count,)))
+        path = self.path(name)
+        with scratch_errors(), open(path, "wb") as file:
+            # Room is taken now: a mapped file on a full disk would end the process.
+            size = count * np.dtype(kind).itemsize
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
+        return self._kept(np.memmap(path, kind, "r+"))
 
     def keep(self, name: str, array: Array) -> Array:
         """Return an array as it lies in a new file."""
-        array.tofile(self.path(name))
+        with scratch_errors():
+            array.tofile(self.path(name))
         return self.there(name, array.dtype)
 
     def there(self, name: str, kind: npt.DTypeLike) -> Array:
@@ -84,7 +93,7 @@ class Shelf:
 
     def note(self, value: object) -> None:
         """Keep a value beside the arrays, for who opens the folder."""
-        with open(self.path(ABOUT), "wb") as file:
+        with scratch_errors(), open(self.path(ABOUT), "wb") as file:
             pickle.dump(value, file)
 
     def noted(self) -> Any:
@@ -141,7 +150,7 @@ class Sorter:
             rows = self._in_order(self._taken())
             return {field: np.ascontiguousarray(rows[field]) for field in files}
         self._spill()
-        with ExitStack() as stack:
+        with scratch_errors(), ExitStack() as stack:
             outputs = {
                 field: stack.enter_context(open(self.shelf.path(name), "wb"))
                 for field, name in files.items()
@@ -172,7 +181,7 @@ class Sorter:
         ends = np.cumsum(np.bincount(buckets, minlength=BUCKETS)).tolist()
         for bucket, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
             if end > start:
-                with open(self._file(bucket), "ab") as file:
+                with scratch_errors(), open(self._file(bucket), "ab") as file:
                     file.write(rows[order[start:end]].data)
 
     def _bucket(self, bucket: int) -> Array:

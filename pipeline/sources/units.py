@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.arrays import Bools
 from pipeline.lake.ledger import Places
 from pipeline.lake.moves import Place
+from pipeline.storage.scratch import scratch_errors
 
 UnitKind = Literal["files", "tar", "zip", "parquet"]
 
@@ -149,8 +150,9 @@ class Units:
         self.bytes += known
         self.shard_bytes += 0 if loose else known
         (self._loose if loose else self._shards).append(self._end)
-        self._file.seek(self._end)
-        self._end += self._file.write(pickle.dumps(replace(unit, options={}), -1))
+        with scratch_errors():
+            self._file.seek(self._end)
+            self._end += self._file.write(pickle.dumps(replace(unit, options={}), -1))
 
     @property
     def shards(self) -> int:

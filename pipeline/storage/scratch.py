@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pipeline.errors import StorageError
+
 logger = logging.getLogger(__name__)
 
 PREFIX = "facelake-"
@@ -43,6 +45,18 @@ def scratch(parent: str | None = None) -> Iterator[str]:
         _remove(folder)
         if lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Turn what goes wrong with files of a run into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The temporary folder {tempfile.gettempdir()} cannot be written to "
+            f"({error.strerror}); set TMPDIR to a folder with more room"
+        ) from error
 
 
 def _locked(folder: str) -> int | None:

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import hypothesis.strategies as st
@@ -6,6 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
+from pipeline.errors import StorageError
 from pipeline.lake.ledger import Ledger, content_key, halves
 
 
@@ -121,3 +123,15 @@ def test_files_of_a_ledger_are_removed_with_it():
     assert Ledger.open(folder).find([f"{8:032x}"]).tolist() == [8]
     del ledger
     assert not os.path.exists(folder)
+
+
+def test_a_temporary_folder_that_is_full_is_told(monkeypatch):
+    ledger = Ledger.from_tables([table([(f"{i:032x}", "/a", None, i) for i in range(9)])],
+                                held_rows=4)  # fmt: skip
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match=r"\(No space left on device\); set TMPDIR"):
+        ledger.mask("x")
