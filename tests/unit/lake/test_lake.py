@@ -113,7 +113,7 @@ def test_images_with_errors_that_are_tried_again(lake):
     at = images.column_names.index("error")
     images = images.set_column(at, images.schema.field("error"), errors)
     lake.publish_part(images, faces)
-    assert lake.ledger(frozenset({"unreadable", "corrupt"})).again.sum() == 2
+    assert lake.ledger(frozenset({"unreadable", "corrupt"})).is_again(slice(None)).sum() == 2
     ledger = lake.ledger(frozenset({"unreadable"}))
     assert len(ledger) == 3
     found = ledger.find(images["image_id"].to_pylist())

@@ -1,7 +1,6 @@
 """Forgetting: nothing is left in any file, nothing comes back, whatever stops it in between."""
 
 import base64
-import dataclasses
 import io
 import json
 import shutil
@@ -682,7 +681,7 @@ def test_reading_passes_over_forgotten_photos_wherever_they_lie(tmp_path):
         "address": tombstones.salted(salt, one["uri"]), "pixels": None, "vector": None,
         "content": tombstones.salted(salt, one["sha256"]), "thumbnail": None, "hashes": None,
     }  # fmt: skip
-    ledger = dataclasses.replace(Ledger.empty(), forgotten=tombstones.from_rows(salt, [tombstone]))
+    ledger = Ledger.from_tables([], forgotten=tombstones.from_rows(salt, [tombstone]))
     put(root, {"b/copy.jpg": jpeg(1)})
     other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
     to_read = planned(root, other, ledger=ledger)
@@ -706,7 +705,7 @@ def test_another_photo_in_a_forgotten_ones_place_is_not_lost(tmp_path):
         "content": tombstones.salted(salt, one["sha256"]),
     }  # fmt: skip
     forgotten_rows = tombstones.from_rows(salt, [tombstone])
-    ledger = dataclasses.replace(Ledger.empty(), forgotten=forgotten_rows)
+    ledger = Ledger.from_tables([], forgotten=forgotten_rows)
     put(root, {"a/one.jpg": jpeg(2)})
     other = put(tmp_path / "other", {"a/one.jpg": jpeg(3)})
     rows = [read_all(planned(place, ledger=ledger), ledger)[0] for place in (root, other)]
@@ -731,7 +730,7 @@ def test_a_forgotten_photo_that_cannot_be_read_leaves_no_row(tmp_path):
         "address": tombstones.salted(salt, one["uri"]),
         "content": tombstones.salted(salt, one["sha256"]),
     }])  # fmt: skip
-    ledger = dataclasses.replace(Ledger.empty(), forgotten=forgotten_rows)
+    ledger = Ledger.from_tables([], forgotten=forgotten_rows)
     to_read = planned(root, ledger=ledger)
     (root / "one.jpg").unlink()
     assert len(read_all(to_read, ledger)[0]) == 0
