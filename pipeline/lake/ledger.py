@@ -164,18 +164,19 @@ class Ledger:
     def open(cls, folder: str) -> "Ledger":
         """Return the ledger that another process of this machine has `shared` in a folder."""
         shelf = Shelf(folder=folder)
-        shards, forgotten = shelf.noted()
+        shards, forgotten, ends = shelf.noted()
         columns = {name: shelf.there(name, ROW[name]) for name in ROW.names or ()}
         ledger = cls(columns, shards, forgotten, shelf)
         order = shelf.there("place-keys", np.uint64), shelf.there("place-rows", np.int64)
         ledger.__dict__["by_place"] = order
+        ledger.__dict__["by_shard"] = ends, shelf.there("shard-rows", np.int64)
         return ledger
 
     def shared(self) -> str | None:
         """Return the folder for `open`, None where the arrays are in memory."""
         if self.shelf.folder is not None:
             assert len(self.by_place[0]) == len(self)
-            self.shelf.note((self.shards, self.forgotten))
+            self.shelf.note((self.shards, self.forgotten, self.by_shard[0]))
         return self.shelf.folder
 
     def mask(self, name: str) -> Bools:

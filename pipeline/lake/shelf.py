@@ -9,7 +9,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ class Shelf:
         if self.folder is None or not count:
             return np.zeros(count, kind)
         path = self.path(name)
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # an array that is still in use keeps its own
         with scratch_errors(), open(path, "wb") as file:
             # Room is taken now: a mapped file on a full disk would end the process.
             size = count * np.dtype(kind).itemsize

@@ -13,7 +13,6 @@ import numpy as np
 
 from pipeline.arrays import Bools, Floats64, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
-from pipeline.clustering.algorithms.kernels import part_stale
 from pipeline.clustering.algorithms.threshold import Threshold
 
 # Thresholds from "surely one person" down to the calibrated one.
@@ -252,6 +251,9 @@ class _State:
 
     def _move_edges(self, home: Ints, changed_nodes: Ints) -> None:
         """Replace the edges of groups that changed; those of others stay, in their order."""
+        # Numba is slow to import: not for who needs a constant of this module.
+        from pipeline.clustering.algorithms.kernels import part_stale
+
         changed = np.zeros(len(home), bool)
         changed[changed_nodes] = True
         stale = np.empty_like(self.edges)

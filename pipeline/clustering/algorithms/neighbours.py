@@ -10,8 +10,9 @@ from pipeline.arrays import Floats32, Ints
 from pipeline.clustering.algorithms.grid import UNIT, Grid
 from pipeline.clustering.algorithms.kernels import keep_best, keep_best_of
 
-# Scores of one block: 8 MB of float32, which a cache may hold, whatever the number of members.
-BLOCK_QUERIES, BLOCK_MEMBERS = 1024, 2048
+# Scores of one block, whatever the number of members: 8 MB of float32, which a CPU's cache may
+# hold, or 64 MB on a GPU.
+BLOCK_QUERIES, BLOCK_MEMBERS, GPU_BLOCK_MEMBERS = 1024, 2048, 16_384
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,15 @@ def search(
     order = np.argsort(members.ranks, kind="stable")
     names, ranks = members.names[order], members.ranks[order]
     lowest = float(np.floor(floor * UNIT))
+    most = BLOCK_MEMBERS if device == "cpu" else GPU_BLOCK_MEMBERS
     parts: list[Neighbours] = []
     for start in range(0, len(queries), BLOCK_QUERIES):
         rows = slice(start, start + BLOCK_QUERIES)
         query_block = torch.from_numpy(queries[rows].astype(np.float32)).to(device)
         value = np.full((len(query_block), k), -np.inf, np.float32)
         column = np.zeros(value.shape, np.int64)
-        for first in range(0, len(names), BLOCK_MEMBERS):
-            block = slice(first, first + BLOCK_MEMBERS)
+        for first in range(0, len(names), most):
+            block = slice(first, first + most)
             vectors = members.vectors[order[block]].astype(np.float32)
             scores = query_block @ torch.from_numpy(vectors).to(device).T
             if query_names is not None:

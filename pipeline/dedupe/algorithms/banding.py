@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pipeline.errors import ConfigError
 
 Words = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int32]
 
 BITS, WORD = 256, 64
 # Above it a key's own bits are enough to tell buckets apart at any size that fits in memory.

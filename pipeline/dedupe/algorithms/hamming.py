@@ -6,13 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.arrays import Bools, Ints
-from pipeline.dedupe.algorithms.banding import Band, Words, distances
-from pipeline.dedupe.algorithms.kernels import (
-    Rows,
-    close_in_buckets,
-    count_entries,
-    file_entries,
-)
+from pipeline.dedupe.algorithms.banding import Band, Rows, Words, distances
 from pipeline.errors import ConfigError
 
 # Entries handled at once: their buckets stay in the second cache level.
@@ -199,6 +193,9 @@ def _buckets(filed: list[_Side], piece: int, low_bits: int) -> tuple[Rows, Ints]
 
     Of two sides, only entries that meet one of the other are there.
     """
+    # Numba is slow to import: a small archive does without.
+    from pipeline.dedupe.algorithms.kernels import count_entries, file_entries
+
     keys = 1 << low_bits
     counts = [np.zeros(keys, np.int32) for _ in filed]
     for side, count in zip(filed, counts, strict=True):
@@ -219,6 +216,8 @@ def _buckets(filed: list[_Side], piece: int, low_bits: int) -> tuple[Rows, Ints]
 
 def _close(entries: Rows, bounds: Ints, words: Words, radius: int) -> Iterator[Rows]:
     """Yield key and both places of entries of one bucket that are close in half of their bits."""
+    from pipeline.dedupe.algorithms.kernels import close_in_buckets
+
     largest = int((bounds[:, 2] - bounds[:, 0]).max(initial=0))
     found = np.empty((max(BLOCK_PAIRS, largest), 3), np.int32)
     at = np.zeros(2, np.int64)

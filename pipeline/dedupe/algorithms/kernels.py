@@ -5,13 +5,10 @@ this one file, see `models.mtcnn.kernels`.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.arrays import Ints
+from pipeline.dedupe.algorithms.banding import Rows, Words
 from pipeline.models.compiled import compiled
-
-Words = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int32]
 
 
 @compiled

@@ -135,3 +135,18 @@ def test_a_temporary_folder_that_is_full_is_told(monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(StorageError, match=r"\(No space left on device\); set TMPDIR"):
         ledger.mask("x")
+
+
+def test_who_opens_a_ledger_makes_no_file_of_its_own():
+    ledger = Ledger.from_tables([table([(f"{i:032x}", f"/{i % 2}", None, i) for i in range(9)])],
+                                held_rows=4)  # fmt: skip
+    folder = ledger.shared()
+    before = sorted(os.listdir(folder))
+    opened = Ledger.open(folder)
+    assert opened.rows_of([1]).tolist() == ledger.rows_of([1]).tolist() == [1, 3, 5, 7]
+    assert opened.at(ledger.place).tolist() == list(range(9))
+    assert sorted(os.listdir(folder)) == before
+    first = ledger.mask("x")
+    first[:] = True
+    assert not ledger.mask("x").any()
+    assert first.all()
