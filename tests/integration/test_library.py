@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -16,8 +17,13 @@ ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "examples" / "photos"
 NEEDS = {"lance": "pylance", "onnx": None}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# What the documents suppose: labels and scores to measure, a lake of Lance, FaceNet's weights.
+# What the documents suppose: labels and scores to measure, a lake of Lance, weights of FaceNet and
+# SSCD, for which a small network stands in.
 BEFORE = {
+    "duplicates.md": "import torch\n"
+    "network = torch.nn.Sequential(torch.nn.AvgPool2d(80), torch.nn.Flatten())\n"
+    "traced = torch.jit.trace(network, torch.zeros(1, 3, 320, 320))\n"
+    "traced.save('sscd_disc_mixup.torchscript.pt')\n",
     "facenet.md": "from pathlib import Path\nfrom tests.support.facenet import stand_in\n"
     "stand_in(Path())\n",
     "evaluation.md": "open('truth.csv', 'w').write('image,label\\nobama-blue-room,Obama\\n"
@@ -32,7 +38,8 @@ BEFORE = {
 
 
 def snippets(document: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    found = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    return [dedent(code) for code in found]  # some stand in lists
 
 
 def run(code: str, folder: Path, cluster) -> subprocess.CompletedProcess[str]:
