@@ -18,7 +18,7 @@ from pipeline.maintenance.check import check
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 
-COPIES = 9  # enough for a run to be killed in its middle
+COPIES = 30  # enough for a run to be killed in its middle
 NAMES = ["obama-2012-closeup.jpg", "collins-nasa-portrait.png", "cat-no-face.png"]
 
 
@@ -86,7 +86,7 @@ def test_a_killed_driver_loses_and_doubles_nothing(photos, tmp_path) -> None:
     command = [
         sys.executable, "-m", "pipeline.commands.main", "index", str(photos), "--output",
         str(lake), "--embedder", "sface", "--plain", "--part-images", "8",
-        "--detect-actors", "1", "--embed-actors", "1", "--detect-batch", "4",
+        "--detect-actors", "1", "--embed-actors", "1", "--detect-batch", "4", "--embed-batch", "4",
     ]  # fmt: skip
     env = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
     first = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, text=True)
