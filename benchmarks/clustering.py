@@ -223,7 +223,7 @@ def scale(options: argparse.Namespace) -> None:
 
 
 def incremental(options: argparse.Namespace) -> None:
-    """Cluster 95 % of a lake, add the rest, and compare with clustering all at once."""
+    """Cluster a lake but for a share of it, add that, and compare with clustering all at once."""
     if options.lake.isdecimal():
         archive = Archive()
         vectors = archive.faces(archive.long_tail(int(options.lake)))
@@ -232,7 +232,7 @@ def incremental(options: argparse.Namespace) -> None:
         faces = LakeStore(options.lake).read("faces", ["face_id", "embedding"])
         vectors, names = matrix(faces["embedding"]), faces["face_id"].to_pylist()
     order = np.random.default_rng(0).permutation(len(names))
-    cut = int(len(names) * 0.95)
+    cut = round(len(names) * (1 - options.share))
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as whole:
         write_lake(Path(folder), vectors[order[:cut]], [names[i] for i in order[:cut]])
         cluster(folder)
@@ -271,6 +271,7 @@ def main() -> None:
     one.set_defaults(func=scale)
     one = commands.add_parser("incremental")
     one.add_argument("lake")
+    one.add_argument("--share", type=float, default=0.05)
     one.set_defaults(func=incremental)
     options = parser.parse_args()
     options.func(options)

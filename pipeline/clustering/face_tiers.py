@@ -30,16 +30,14 @@ def assign_tiers(faces: Faces, corrections: Corrections, config: TierConfig) -> 
         for measure in (faces.score, faces.size_px, faces.sharpness, faces.yaw)
     )
     tiers = tiers_by_measures(score, size_px, sharpness, yaw, config)
-    confirmed = {face for one in corrections.sets for face in one.faces}
-    ids = [face.decode() for face in faces.face_id]
-    for row, face in enumerate(ids):
-        if face in corrections.rejected:
-            tiers.put(row, REJECTED, NOT_A_FACE)
-        elif face in confirmed:  # somebody looked at it
-            tiers.put(row, CORE, None)
-        elif tiers.tier[row] == REJECTED and is_marked(face):
+    for row in np.flatnonzero(tiers.tier == REJECTED).tolist():
+        if is_marked(faces.face_id[row].decode()):
             tiers.put(row, ATTACH, MARKED.format(tiers.reasons[row]))
-    for row in copied_faces(faces, tiers).tolist():
-        if ids[row] not in confirmed:
-            tiers.put(row, ATTACH, COUNTED)
+    confirmed = faces.rows_of(corrections.faces)
+    for row in confirmed.values():  # somebody looked at it
+        tiers.put(row, CORE, None)
+    for row in faces.rows_of(corrections.rejected).values():
+        tiers.put(row, REJECTED, NOT_A_FACE)
+    for row in np.setdiff1d(copied_faces(faces, tiers), list(confirmed.values())).tolist():
+        tiers.put(row, ATTACH, COUNTED)
     return tiers

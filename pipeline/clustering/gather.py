@@ -1,6 +1,6 @@
 """Reads the faces of a lake for clustering, verifies them, and leaves them as arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -65,6 +65,13 @@ class Faces(GatheredFaces):
         rank[np.argsort(self.face_id, kind="stable")] = np.arange(len(rank))
         return rank
 
+    def rows_of(self, faces: Collection[str]) -> dict[str, int]:
+        """Return the row of each of some faces that are here."""
+        some = pa.array(sorted(faces), pa.string())
+        rows = pc.index_in(some, strings(self.face_id)) if len(some) else some
+        some, rows = some.filter(rows.is_valid()), rows.drop_null()
+        return dict(zip(some.to_pylist(), rows.to_pylist(), strict=True))
+
     @property
     def shards(self) -> int:
         """Number of shards."""
@@ -124,6 +131,11 @@ def gather(
 def texts(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column of ASCII ids as fixed-width bytes."""
     return np.array(column.to_pylist() or [""], dtype="S")[: len(column)]
+
+
+def strings(ids: np.ndarray) -> pa.Array:
+    """Return fixed-width ASCII ids as a column."""
+    return pa.array(ids, pa.binary()).cast(pa.string())
 
 
 def verify(lake: LakeStore, parts: list[str], faces: pa.Table, photos: pa.Table | None) -> None:

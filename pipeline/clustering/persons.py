@@ -1,19 +1,20 @@
 """The table of people: ids that survive, names, covers, and what is known of each."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.arrays import Ints
+from pipeline.arrays import Bools, Ints
 from pipeline.clustering.algorithms.grid import from_grid
 from pipeline.clustering.algorithms.identity import CONFIRMED_WEIGHT, new_id, transfer
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.confidence import Certainty
+from pipeline.clustering.gather import strings
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
 from pipeline.people.constraints import ConfirmedSet
@@ -47,7 +48,6 @@ def confirmed_sets(outcome: Outcome, past: Past) -> dict[int, list[ConfirmedSet]
 
 def person_ids(outcome: Outcome, past: Past) -> list[str]:
     """Return the id of each person: pinned, inherited, or new."""
-    face_ids = [face.decode() for face in outcome.faces.face_id]
     pinned: dict[int, str] = {}
     for person, sets in confirmed_sets(outcome, past).items():
         for confirmed in sets:
@@ -55,16 +55,14 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
                 pinned.setdefault(person, confirmed.person_id)
     weights = np.where(outcome.tiers.tier == CORE, 1.0, 0.5)
     weights[outcome.confirmed.faces] = CONFIRMED_WEIGHT
-    before: dict[str, str] = {}
-    if past.clusters is not None:
-        columns = past.clusters.select(["face_id", "person_id"]).to_pydict()
-        before = dict(zip(columns["face_id"], columns["person_id"], strict=True))
     rows = np.flatnonzero(outcome.person != NOBODY)
+    faces = strings(outcome.faces.face_id[rows])
     left = outcome.confirmed.corrections.left
-    inherited = [before.get(face_ids[row]) for row in rows]
     inherited = [
-        None if (face_ids[row], person_id) in left else person_id
-        for row, person_id in zip(rows, inherited, strict=True)
+        None if (face, person_id) in left else person_id
+        for face, person_id in zip(
+            faces.to_pylist() if left else faces, person_before(past, faces), strict=True
+        )
     ]
     ids = transfer(
         np.concatenate([outcome.person[rows], outcome.past_person]),
@@ -72,13 +70,26 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
         np.concatenate([weights[rows], past.counts]),
         pinned,
     )
-    taken = set(ids.values()) | {person_id for person_id in before.values() if person_id}
-    for row in sorted(rows.tolist(), key=lambda row: face_ids[row]):
-        person = int(outcome.person[row])
+    taken = set(ids.values())
+    if past.clusters is not None:
+        taken |= set(pc.unique(past.clusters["person_id"]).drop_null().to_pylist())
+    fresh = np.flatnonzero(~np.isin(outcome.person[rows], list(ids)))
+    for face, place in sorted((faces[i].as_py(), i) for i in fresh.tolist()):
+        person = int(outcome.person[rows[place]])
         if person not in ids:
-            ids[person] = new_id(face_ids[row], taken)
+            ids[person] = new_id(face, taken)
             taken.add(ids[person])
     return [ids.get(person, "") for person in range(len(outcome.sizes))]
+
+
+def person_before(past: Past, faces: pa.Array) -> list[str | None]:
+    """Return the person that each face was of in the generation before, None for nobody."""
+    if past.clusters is None:
+        return [None] * len(faces)
+    known = past.clusters
+    place = pc.index_in(faces, known["face_id"].combine_chunks())
+    before: list[str | None] = known["person_id"].take(place).to_pylist()
+    return before
 
 
 def people_rows(
@@ -86,27 +97,45 @@ def people_rows(
 ) -> pa.Table:
     """Return a row of `people` for each person."""
     sets = confirmed_sets(outcome, past)
+    members = members_of(outcome)
+    kept = kept_people(past, outcome, {*members, *sets}, ids)
     former: dict[int, list[Person]] = defaultdict(list)
     if past.table is not None:
         columns = [name for name in schema.names if name != "mean"]
-        rows = past.table.select(columns).to_pylist()
-        for number, row in zip(outcome.past_person.tolist(), rows, strict=True):
+        changed = np.flatnonzero(~kept)
+        rows = past.table.select(columns).take(changed).to_pylist()
+        for number, row in zip(outcome.past_person[changed].tolist(), rows, strict=True):
             former[number].append(Person(**row))
-    members = members_of(outcome)
     persons: dict[int, Person] = {}
-    for number, person_id in enumerate(ids):
+    for number in sorted({*members, *former}):
         faces = members.get(number, np.zeros(0, np.int64))
-        if not len(faces) and not former[number]:
-            continue
         if len(faces) == 1 and not former[number] and not sets.get(number):
             person = described_alone(outcome, int(faces[0]), sure)
         else:
             person = described(outcome, faces, sure, former[number], sets.get(number, []))
         core_faces = int(outcome.sizes[number])
-        persons[number] = replace(person, person_id=person_id, core_faces=core_faces, run_id=run_id)
-    order = sorted(persons, key=lambda number: ids[number])
-    means = from_grid(outcome.means[order])
-    return people_table([persons[number] for number in order], means, schema)
+        persons[number] = replace(
+            person, person_id=ids[number], core_faces=core_faces, run_id=run_id
+        )
+    means = from_grid(outcome.means[list(persons)])
+    table = people_table(list(persons.values()), means, schema)
+    if past.table is not None:
+        rows = past.table.filter(pa.array(kept)).select(schema.names).cast(schema)
+        runs = pa.repeat(pa.scalar(run_id), len(rows))
+        at = schema.get_field_index("run_id")
+        table = pa.concat_tables([rows.set_column(at, schema.field(at), runs), table])
+    return table.sort_by("person_id")
+
+
+def kept_people(
+    past: Past, outcome: Outcome, touched: Collection[int], ids: Sequence[str]
+) -> Bools:
+    """Return which persons of the past are what they were: their rows stay, bool [P]."""
+    now = outcome.past_person
+    alone = np.bincount(now, minlength=len(ids))[now] == 1
+    same = [ids[number] == was for number, was in zip(now.tolist(), past.people, strict=True)]
+    kept: Bools = alone & ~np.isin(now, list(touched)) & np.array(same, bool)
+    return kept
 
 
 def members_of(outcome: Outcome) -> dict[int, Ints]:

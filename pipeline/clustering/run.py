@@ -113,7 +113,7 @@ class Run:
         config = self.config
         tiers = assign_tiers(faces, corrections, config.tiers)
         calibration = calibrate_lake(self.people.lake, faces, tiers.core, past, config)
-        confirmed = Confirmed(corrections, {f.decode(): i for i, f in enumerate(faces.face_id)})
+        confirmed = Confirmed(corrections, faces.rows_of(corrections.faces))
         face_groups = group_faces(
             tasks, faces, tiers.core, calibration.threshold, confirmed, config
         )

@@ -33,9 +33,6 @@ def suggest(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> pa.Tab
     A person in two halves is asked about as a join, whatever came of the steps that made it.
     """
     groups, person_of = outcome.groups, outcome.person_of_group
-    face_ids = [f.decode() for f in outcome.faces.face_id]
-    covers = past.table["cover_face_id"].to_pylist() if past.table is not None else []
-    faces = [*face_ids, *covers]  # a group of the past is shown by its cover
     rows: list[dict[str, Any]] = []
 
     def add(kind: str, persons: Ints, of_faces: Ints, cosine: float, needed: float) -> None:
@@ -44,7 +41,8 @@ def suggest(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> pa.Tab
         if doubt > 0:
             rows.append({
                 "person_a": ids[persons[0]], "person_b": ids[persons[1]], "kind": kind,
-                "face_a": faces[of_faces[0]], "face_b": faces[of_faces[1]],
+                "face_a": shown(outcome, past, of_faces[0]),
+                "face_b": shown(outcome, past, of_faces[1]),
                 "similarity": cosine, "threshold": needed, "doubt": doubt, "run_id": run_id,
             })  # fmt: skip
 
@@ -75,6 +73,15 @@ def suggest(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> pa.Tab
     rows += list(carried(rows, past, now))
     rows.sort(key=lambda row: (-row["doubt"], row["person_a"], row["person_b"], row["face_a"]))
     return pa.Table.from_pylist(rows[:MOST_SUGGESTIONS], schema.SUGGESTIONS)
+
+
+def shown(outcome: Outcome, past: Past, face: int) -> str:
+    """Return the id of a face; behind them are the people of the past, shown by their covers."""
+    face_ids = outcome.faces.face_id
+    if face < len(face_ids):
+        return str(face_ids[face].decode())
+    assert past.table is not None
+    return str(past.table["cover_face_id"][face - len(face_ids)].as_py())
 
 
 def pairs_apart(outcome: Outcome, persons: int) -> Iterator[Decision]:

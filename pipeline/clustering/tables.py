@@ -11,6 +11,7 @@ from pipeline.arrays import Floats64
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.tiers import NAMES
 from pipeline.clustering.confidence import Certainty, certainty
+from pipeline.clustering.gather import strings
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
 from pipeline.clustering.persons import people_rows, person_ids
@@ -54,9 +55,8 @@ def unanswered(
 ) -> pa.Table:
     """Return the suggestions that no correction has answered."""
     corrections = outcome.confirmed.corrections
-    corrected = {face for one in corrections.sets for face in one.faces}
     shown = {face for name in ("face_a", "face_b") for face in suggestions[name].to_pylist()}
-    wanted = pa.array(sorted(corrected | shown), pa.string())
+    wanted = pa.array(sorted(corrections.faces | shown), pa.string())
     rows = clusters.filter(pc.is_in(clusters["face_id"], wanted))
     person_of = dict(zip(rows["face_id"].to_pylist(), rows["person_id"].to_pylist(), strict=True))
     visible = persons.filter(pc.invert(persons["hidden"]))
@@ -116,17 +116,17 @@ def cluster_rows(outcome: Outcome, ids: list[str], sure: Certainty, run_id: str)
         confirmed[rows] = len(one.faces) > 1 or one.person_id is not None
     return pa.table(
         {
-            "face_id": pa.array([f.decode() for f in faces.face_id], pa.string()),
-            "image_id": pa.array([f.decode() for f in faces.image_id], pa.string()),
-            "person_id": pa.array(
-                [None if p == NOBODY else ids[p] for p in outcome.person], pa.string()
+            "face_id": strings(faces.face_id),
+            "image_id": strings(faces.image_id),
+            "person_id": pa.array(ids, pa.string()).take(
+                pa.array(outcome.person, mask=outcome.person == NOBODY)
             ),
-            "tier": pa.array([NAMES[t] for t in outcome.tiers.tier], pa.string()),
+            "tier": pa.array(NAMES).take(pa.array(outcome.tiers.tier)),
             "reason": pa.array(outcome.tiers.reasons, pa.string()),
             "similarity": nullable(sure.similarity, pa.float32()),
             "confidence": nullable(sure.confidence, pa.float32()),
             "confirmed": pa.array(confirmed),
-            "run_id": pa.array([run_id] * len(confirmed), pa.string()),
+            "run_id": pa.repeat(pa.scalar(run_id), len(confirmed)),
         },
         schema=schema.CLUSTERS,
     )
@@ -136,7 +136,7 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
     """Return the rows of earlier runs that stay, under the ids that their persons now have."""
     if past.clusters is None or not past.people:
         return schema.CLUSTERS.empty_table()
-    clustered = pa.array([f.decode() for f in outcome.faces.face_id], pa.string())
+    clustered = strings(outcome.faces.face_id)
     kept = past.clusters.filter(pc.invert(pc.is_in(past.clusters["face_id"], clustered)))
     now = {
         was: ids[person]
@@ -156,14 +156,10 @@ def changed(kept: pa.Table, rows: pa.Table, past: Past) -> int:
     """Return how many faces that had a person before have another one now."""
     if past.clusters is None:
         return 0
-    before = dict(
-        zip(*past.clusters.select(["face_id", "person_id"]).to_pydict().values(), strict=True)
-    )
     count = 0
     for table in (kept, rows):
-        for face, person in zip(
-            table["face_id"].to_pylist(), table["person_id"].to_pylist(), strict=True
-        ):
-            was = before.get(face)
-            count += was is not None and person is not None and was != person
+        faces = table["face_id"].combine_chunks()
+        before = pc.index_in(faces, past.clusters["face_id"].combine_chunks())
+        was = past.clusters["person_id"].combine_chunks().take(before)
+        count += pc.sum(pc.not_equal(was, table["person_id"])).as_py() or 0
     return count

@@ -113,7 +113,7 @@ def open_suggestions(people: People, now: View) -> list[dict[str, Any]]:
     corrections = people.corrections()
     shown = now.people.filter(pc.invert(now.people["hidden"])).select(["person_id", "name"])
     sides = [row[side] for row in rows for side in ("face_a", "face_b")]
-    persons = now.persons_of([*sides, *(face for one in corrections.sets for face in one.faces)])
+    persons = now.persons_of([*sides, *corrections.faces])
     names = dict(zip(*shown.to_pydict().values(), strict=True))
     answers = Answers.of(corrections, persons, names)
     unanswered = []

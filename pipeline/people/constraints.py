@@ -84,6 +84,11 @@ class Corrections:
     marked: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
 
+    @property
+    def faces(self) -> frozenset[str]:
+        """Face ids of all sets."""
+        return frozenset(face for one in self.sets for face in one.faces)
+
     def must_differ(self, i: int, j: int) -> bool:
         """Return whether two sets must be two people: told apart, or named differently."""
         a, b = self.sets[i].name, self.sets[j].name

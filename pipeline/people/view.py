@@ -156,7 +156,7 @@ def view(store: People) -> View:
 def _made(store: People) -> View:
     corrections = store.corrections()
     corrected = [
-        *(face for one in corrections.sets for face in one.faces),
+        *corrections.faces,
         *corrections.rejected,
         *corrections.marked,
     ]
