@@ -120,16 +120,26 @@ def number_people(
     weights = np.concatenate([np.ones(len(core)), past.counts])
     sizes = np.bincount(place, weights=weights, minlength=len(names)).astype(np.float64)
     person, past_person = place[: len(core)], place[len(core) :]
-    sums = np.zeros((len(names), past.means.shape[1]))
+    # Who has no new face, and was one person before, keeps his mean; the others' are made again.
+    grown = np.bincount(past_person, minlength=len(names)) != 1
+    grown[person] = True
+    slot = np.cumsum(grown) - 1
+    sums = np.zeros((int(grown.sum()), past.means.shape[1]))
     for start in range(0, len(core), MEANS_CHUNK):
         rows = slice(start, start + MEANS_CHUNK)
         order = np.argsort(person[rows], kind="stable")
         of_rows = person[rows][order]
         starts = np.flatnonzero(np.diff(of_rows, prepend=-1))
         vectors = faces.vectors(core[rows])[order].astype(np.float64)
-        sums[of_rows[starts]] += np.add.reduceat(vectors, starts, axis=0)
-    np.add.at(sums, past_person, past.means * past.counts[:, None])
-    means: Grid = np.rint(sums / np.maximum(sizes, 1)[:, None]).astype(np.int16)
+        sums[slot[of_rows[starts]]] += np.add.reduceat(vectors, starts, axis=0)
+    of_grown = grown[past_person]
+    added = past.means[of_grown] * past.counts[of_grown, None]
+    np.add.at(sums, slot[past_person[of_grown]], added)
+    means: Grid = np.empty((len(names), sums.shape[1]), np.int16)
+    means[grown] = np.rint(sums / np.maximum(sizes[grown], 1)[:, None])
+    means[past_person[~of_grown]] = np.where(
+        past.counts[~of_grown, None] > 0, past.means[~of_grown], 0
+    )
     return NumberedPeople(names, Assignment(faces, core, person, sizes, means), past_person)
 
 

@@ -133,7 +133,8 @@ def find_centroids(workspace: Workspace, name: str, node_set: NodeSet) -> None:
         NodeColumns(**workspace.load(f"{prefix}-nodes-{i:05}")) for i in range(node_set.shards)
     ]
     members = sum(int(columns.member.sum()) for columns in shards)
-    count = number_of_cells(members, node_set.probes) if node_set.probes else 1
+    queries = sum(int(columns.query.sum()) for columns in shards)
+    count = number_of_cells(members, queries, node_set.probes) if node_set.probes else 1
     share = min(1.0, count * SAMPLE_PER_CELL / max(1, members))
     sample_keys: list[npt.NDArray[np.uint64]] = []
     sample_vectors: list[Grid] = []

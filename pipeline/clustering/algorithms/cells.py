@@ -14,13 +14,18 @@ from pipeline.arrays import Ints
 from pipeline.clustering.algorithms.grid import SCALE, Grid
 
 ROUNDS = 4
+# Members of a cell, about: a task holds those of one cell at a time.
+MOST_MEMBERS = 65_536
 BLOCK = 8192
 Cells = npt.NDArray[np.int32]
 
 
-def number_of_cells(vectors: int, probes: int) -> int:
-    """Return sqrt(N p): then assigning and searching cost the same, 2 d N^1.5 sqrt(p) each."""
-    return max(1, round(math.sqrt(vectors * probes)))
+def number_of_cells(members: int, queries: int, probes: int) -> int:
+    """Return sqrt(Q p): then assigning N vectors and searching cost the same, 2 d N sqrt(Q p) each.
+
+    So a few queries among many members look into few, large cells, which finds more.
+    """
+    return max(1, round(math.sqrt(queries * probes)), members // MOST_MEMBERS)
 
 
 def centroids(sample: Grid, count: int) -> Grid:
