@@ -10,6 +10,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,6 @@ from pipeline.errors import FacelakeError, ImageError, ResourceError
 from pipeline.executor.resources import (
     EPOCH_BLOCKS,
     EPOCH_FILES,
-    READ_CPUS,
-    WRITE_CPUS,
     Sizing,
     size,
 )
@@ -66,7 +65,8 @@ def run(
 ) -> Iterator[Mapping[str, Any]]:
     """Process the plan, yielding one row of `stages.write.RESULT` a published part.
 
-    On a `private` cluster nobody else takes what actors need: all start at once.
+    On a `private` cluster nobody else takes what actors need: all start at once. On others nodes
+    come and go: pools grow, and are chosen again for each dataset.
 
     Raises:
         FacelakeError: what a stage raised, without Ray's wrapping.
@@ -82,12 +82,18 @@ def run(
     context.wait_for_min_actors_s = -1 if private else START_TIMEOUT_S
     # Otherwise the cause, whose message says what to do, stays in the worker.
     context.raise_original_map_exception = True
+    # Actors that wait for photos are kept: each that starts loads a model.
+    context.autoscaling_config.actor_pool_util_downscaling_threshold = 0
     # Every wait for storage has its own limit; a shard may take longer than Ray's half an hour.
     context.execution_no_progress_timeout_s = -1
     # Ray warns when a small run does not fill its pools, which nobody can know beforehand.
     warnings.filterwarnings("ignore", "The (maximum|minimum) number of concurrent", UserWarning)
     shared = share(ledger)
-    for units in epochs(plan, sizing.block_bytes):
+    if private:
+        sizing = replace(sizing, detect_most=0, embed_most=0)
+    for number, units in enumerate(epochs(plan, sizing.block_bytes)):
+        if number and not private:
+            sizing = cluster_sizing(job.config, plan)
         dataset = build(job, units, shared, ledger.forgotten, sizing)
         try:
             for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -148,14 +154,14 @@ def build(
         partial(read_units, job=job, ledger=ledger),
         batch_size=1,
         batch_format="pyarrow",
-        num_cpus=READ_CPUS,
+        num_cpus=0,
         compute=TaskPoolStrategy(size=min(sizing.read_tasks, len(units))),
     )
     return _embedded(_detected(dataset, job, sizing), job, sizing).map_batches(
         Write(job.lake, job.models, job.run_id, forgotten).__call__,
         batch_size=sizing.part_images,
         batch_format="pyarrow",
-        num_cpus=WRITE_CPUS,
+        num_cpus=0,
         compute=TaskPoolStrategy(size=sizing.write_tasks),
     )
 
@@ -181,7 +187,7 @@ def _detected(dataset: Any, job: Job, sizing: Sizing) -> Any:
         else {"decode": config.decode, "detect": detect},
         batch_size=config.pools.detect_batch,
         batch_format="pyarrow",
-        compute=pool(sizing.detect_actors),
+        compute=pool(sizing.detect_actors, sizing.detect_most),
         num_cpus=sizing.detect_cpus,
         num_gpus=sizing.detect_gpus,
     )
@@ -196,15 +202,20 @@ def _embedded(dataset: Any, job: Job, sizing: Sizing) -> Any:
         fn_constructor_kwargs=embed_options(job, "cuda" if sizing.embed_gpus else "cpu"),
         batch_size=config.pools.embed_batch,
         batch_format="pyarrow",
-        compute=pool(sizing.embed_actors),
+        compute=pool(sizing.embed_actors, sizing.embed_most),
         num_cpus=sizing.embed_cpus,
         num_gpus=sizing.embed_gpus,
     )
 
 
-def pool(actors: int) -> ActorPoolStrategy:
-    """Return a pool of that many actors, handed little ahead so that the last ones end together."""
-    return ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2)
+def pool(actors: int, most: int = 0) -> ActorPoolStrategy:
+    """Return a pool of that many actors, or up to `most` where nodes join.
+
+    They are handed little ahead, so that the last ones end together.
+    """
+    return ActorPoolStrategy(
+        min_size=actors, max_size=max(actors, most), max_tasks_in_flight_per_actor=2
+    )
 
 
 def read_units(batch: pa.Table, *, job: Job, ledger: SharedLedger) -> Iterator[pa.Table]:

@@ -6,8 +6,10 @@ from pipeline.config import MAX_PART_IMAGES, MIN_PART_IMAGES, PoolConfig
 from pipeline.errors import ResourceError
 
 # One core runs one detector and one embedder, single-threaded, that take turns as the photos
-# demand; logical shares leave room for reading and writing, which mostly wait.
-DETECT_CPUS, EMBED_CPUS, READ_CPUS, WRITE_CPUS = 0.6, 0.2, 0.05, 0.05
+# demand. So a node gets as many detectors as cores, also one that joins later, and embedders have
+# what is left. Reading and writing mostly wait, and take none: actors of a node that is lost start
+# again elsewhere, and would leave them nothing.
+DETECT_CPUS, EMBED_CPUS = 0.9, 0.05
 DECODE_CPUS = 1.0  # of a decoding task where decoding is apart
 # Two detectors and two embedders share a GPU, so that one computes while the other prepares.
 DETECT_GPUS, EMBED_GPUS = 0.3, 0.2
@@ -32,14 +34,17 @@ class Sizing:
     """What each stage gets.
 
     Attributes:
+        detect_actors, detect_most: to start with, and at most where nodes join; embed likewise.
         detect_cpus, detect_gpus: of one actor; the others likewise.
         decode_apart: decode in tasks of its own, because detectors hold a GPU.
     """
 
     detect_actors: int
+    detect_most: int
     detect_cpus: float
     detect_gpus: float
     embed_actors: int
+    embed_most: int
     embed_cpus: float
     embed_gpus: float
     read_tasks: int
@@ -50,9 +55,9 @@ class Sizing:
     cpus: float
 
     def workers(self) -> dict[str, int]:
-        """Return how many processes work for each stage at most."""
+        """Return how many processes work for each stage at most, unless nodes join."""
         actors = self.detect_actors * self.detect_cpus + self.embed_actors * self.embed_cpus
-        free = (self.cpus - actors - READ_CPUS - WRITE_CPUS + 1e-6) // DECODE_CPUS
+        free = (self.cpus - actors + 1e-6) // DECODE_CPUS
         return {
             "read": self.read_tasks,
             "decode": max(1, int(free)) if self.decode_apart else self.detect_actors,
@@ -91,13 +96,14 @@ def size(
     embed_gpus = pools.embed_gpus if pools.embed_gpus is not None else EMBED_GPUS * on_gpu
     default = max(1, round(2 * gpus)) if on_gpu else max(1, int(cpus))
     # A node with many GPUs and few CPUs gets fewer, not an error about what nobody asked for.
-    default = min(default, int((cpus * 0.9 + 1e-6) / (DETECT_CPUS + EMBED_CPUS)))
-    default = max(1, min(default, -(-images // IMAGES_PER_ACTOR)))
+    default = min(default, int((cpus + 1e-6) / (DETECT_CPUS + EMBED_CPUS)))
+    worth = -(-images // IMAGES_PER_ACTOR)
+    default = max(1, min(default, worth))
     detect_actors = pools.detect_actors or default
     embed_actors = pools.embed_actors or default
     wanted_gpus = detect_actors * detect_gpus + embed_actors * embed_gpus
     wanted_cpus = detect_actors * DETECT_CPUS + embed_actors * EMBED_CPUS
-    if wanted_gpus > gpus + 1e-6 or wanted_cpus > cpus * 0.9 + 1e-6:
+    if wanted_gpus > gpus + 1e-6 or wanted_cpus > cpus + 1e-6:
         raise ResourceError(
             f"{detect_actors} detect and {embed_actors} embed actors need {wanted_cpus:.1f} CPUs "
             f"and {wanted_gpus:.1f} GPUs, the cluster has {cpus:.0f} and {gpus:.0f}; lower "
@@ -105,16 +111,19 @@ def size(
         )
     return Sizing(
         detect_actors=detect_actors,
+        detect_most=pools.detect_actors or max(default, worth),
         detect_cpus=DETECT_CPUS,
         detect_gpus=detect_gpus,
         embed_actors=embed_actors,
+        # Ray Data sets the resources of growth aside for the later stage first: with more, it
+        # would keep from detectors what a small node brings.
+        embed_most=pools.embed_actors or 2 * default,
         embed_cpus=EMBED_CPUS,
         embed_gpus=embed_gpus,
         read_tasks=max(1, int(cpus) // 2),
         write_tasks=max(1, int(cpus) // 4),
         # Its tasks take a whole CPU each; where none is left, detectors decode.
-        decode_apart=detect_gpus > 0
-        and wanted_cpus + DECODE_CPUS + READ_CPUS + WRITE_CPUS <= cpus + 1e-6,
+        decode_apart=detect_gpus > 0 and wanted_cpus + DECODE_CPUS <= cpus + 1e-6,
         part_images=part_images(pools, images),
         block_bytes=min(MAX_BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_images(images) * image_bytes)),
         cpus=cpus,

@@ -112,10 +112,10 @@ def test_gpus_and_what_feeds_them():
     assert feed.images_per_s == pytest.approx(100)
     assert feed.core_images_per_s == pytest.approx(USABLE / 0.02)
     assert feed.decode_cores == pytest.approx(100 * 0.02 / USABLE)
-    assert feed.cores == pytest.approx(100 * 0.022 / USABLE + 1.6)
+    assert feed.cores == pytest.approx(100 * 0.022 / USABLE + 1.9)
     narrow = predict(ONE, Hardware(1, 4, 64 * 10**9, 1, GpuRate(5000, 5000)), 10**7, NONE, 0)
     assert narrow.bottleneck == "decoding"
-    assert narrow.images_per_s == pytest.approx(USABLE * (4 - 1.6) / 0.022)
+    assert narrow.images_per_s == pytest.approx(USABLE * (4 - 1.9) / 0.022)
 
 
 def test_an_unknown_gpu_is_not_guessed():
