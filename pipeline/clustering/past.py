@@ -66,6 +66,13 @@ class Past:
         """Core faces of the people that are kept."""
         return int(self.counts.sum())
 
+    def persons_of(self, faces: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+        """Return the person that each face was of, null for nobody."""
+        if self.clusters is None:
+            return pa.nulls(len(faces), pa.string())
+        rows = pc.index_in(faces, self.clusters["face_id"].combine_chunks())
+        return self.clusters["person_id"].take(rows)
+
 
 def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint]) -> Past:
     """Return what of the current generation this run may build on.

@@ -58,12 +58,12 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
     rows = np.flatnonzero(outcome.person != NOBODY)
     faces = strings(outcome.faces.face_id[rows])
     left = outcome.confirmed.corrections.left
-    inherited = [
-        None if (face, person_id) in left else person_id
-        for face, person_id in zip(
-            faces.to_pylist() if left else faces, person_before(past, faces), strict=True
-        )
-    ]
+    inherited = past.persons_of(faces).to_pylist()
+    if left:
+        inherited = [
+            None if (face, person_id) in left else person_id
+            for face, person_id in zip(faces.to_pylist(), inherited, strict=True)
+        ]
     ids = transfer(
         np.concatenate([outcome.person[rows], outcome.past_person]),
         [*inherited, *past.people],
@@ -74,22 +74,12 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
     if past.clusters is not None:
         taken |= set(pc.unique(past.clusters["person_id"]).drop_null().to_pylist())
     fresh = np.flatnonzero(~np.isin(outcome.person[rows], list(ids)))
-    for face, place in sorted((faces[i].as_py(), i) for i in fresh.tolist()):
-        person = int(outcome.person[rows[place]])
+    persons = outcome.person[rows[fresh]].tolist()
+    for face, person in sorted(zip(faces.take(fresh).to_pylist(), persons, strict=True)):
         if person not in ids:
             ids[person] = new_id(face, taken)
             taken.add(ids[person])
     return [ids.get(person, "") for person in range(len(outcome.sizes))]
-
-
-def person_before(past: Past, faces: pa.Array) -> list[str | None]:
-    """Return the person that each face was of in the generation before, None for nobody."""
-    if past.clusters is None:
-        return [None] * len(faces)
-    known = past.clusters
-    place = pc.index_in(faces, known["face_id"].combine_chunks())
-    before: list[str | None] = known["person_id"].take(place).to_pylist()
-    return before
 
 
 def people_rows(

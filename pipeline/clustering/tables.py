@@ -154,12 +154,8 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
 
 def changed(kept: pa.Table, rows: pa.Table, past: Past) -> int:
     """Return how many faces that had a person before have another one now."""
-    if past.clusters is None:
-        return 0
     count = 0
     for table in (kept, rows):
-        faces = table["face_id"].combine_chunks()
-        before = pc.index_in(faces, past.clusters["face_id"].combine_chunks())
-        was = past.clusters["person_id"].combine_chunks().take(before)
+        was = past.persons_of(table["face_id"])
         count += pc.sum(pc.not_equal(was, table["person_id"])).as_py() or 0
     return count
