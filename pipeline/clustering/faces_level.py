@@ -48,12 +48,11 @@ def group_faces(
     config: ClusterConfig,
 ) -> FaceGroups:  # fmt: skip
     """Group the core faces, as corrections allow."""
-    shard_of_face = np.searchsorted(faces.starts, core, side="right") - 1
-    shards = [core[shard_of_face == shard] for shard in range(faces.shards)]
-    units = [(shard, rows - faces.starts[shard], rows, faces.rank[rows])
-             for shard, rows in enumerate(shards)]  # fmt: skip
-    tasks.run("faces-nodes", put_faces, units)
-    starts = np.cumsum([0, *map(len, shards)])
+    starts = np.searchsorted(core, faces.starts)
+    tasks.run("faces-nodes", put_faces, [
+        (shard, rows - faces.starts[shard], rows, faces.rank[rows])
+        for shard, rows in enumerate(np.split(core, starts[1:-1]))
+    ])  # fmt: skip
     graph = search_level(tasks, NodeSet.of("faces", starts, config), threshold)
     face, weight = graph.nodes.item, copy_weights(graph)
     total = len(faces.face_id)

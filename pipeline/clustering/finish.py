@@ -1,6 +1,8 @@
 """The last steps of a clustering: corrections obeyed, weak faces joined, similarity measured."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,20 +13,18 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import Threshold
 from pipeline.clustering.algorithms.tiers import Tiers
 from pipeline.clustering.evidence import Confirmed
-from pipeline.clustering.gather import Faces
+from pipeline.clustering.gather import Faces, sums_of
 from pipeline.clustering.groups_level import Groups
-from pipeline.clustering.level import ALTERNATIVES, put_nodes, search_level
+from pipeline.clustering.level import ALTERNATIVES, SHARD_NODES, put_nodes, search_level
 from pipeline.clustering.modes import halves
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
-from pipeline.clustering.shards import NodeColumns, NodeSet
+from pipeline.clustering.shards import NodeColumns, NodeSet, gather_rows
 from pipeline.clustering.singles import Assignment, join_singles, measure_odds
 from pipeline.clustering.support import join_supported
 from pipeline.lake.checkpoints import TaskRunner, Workspace
 
 LIKE_NOBODY = "unlike every person that it could join"
-# Faces whose vectors are read at once.
-MEANS_CHUNK = 50_000
 
 
 @dataclass(frozen=True)
@@ -124,22 +124,25 @@ def number_people(
     grown = np.bincount(past_person, minlength=len(names)) != 1
     grown[person] = True
     slot = np.cumsum(grown) - 1
-    sums = np.zeros((int(grown.sum()), past.means.shape[1]))
-    for start in range(0, len(core), MEANS_CHUNK):
-        rows = slice(start, start + MEANS_CHUNK)
-        order = np.argsort(person[rows], kind="stable")
-        of_rows = person[rows][order]
-        starts = np.flatnonzero(np.diff(of_rows, prepend=-1))
-        vectors = faces.vectors(core[rows])[order].astype(np.float64)
-        sums[slot[of_rows[starts]]] += np.add.reduceat(vectors, starts, axis=0)
-    of_grown = grown[past_person]
-    added = past.means[of_grown] * past.counts[of_grown, None]
-    np.add.at(sums, slot[past_person[of_grown]], added)
-    means: Grid = np.empty((len(names), sums.shape[1]), np.int16)
-    means[grown] = np.rint(sums / np.maximum(sizes[grown], 1)[:, None])
-    means[past_person[~of_grown]] = np.where(
-        past.counts[~of_grown, None] > 0, past.means[~of_grown], 0
-    )
+    means: Grid = faces.shelf.zeros("means", len(names), np.int16, past.means.shape[1:])
+    of_grown = np.flatnonzero(grown[past_person])
+
+    def read(rows: Ints) -> Floats64:
+        """Return the vectors of core faces, and the sums of persons of the past behind them."""
+        sums = np.empty((len(rows), past.means.shape[1]))
+        is_face = rows < len(core)
+        sums[is_face] = faces.vectors(core[rows[is_face]])
+        before = of_grown[rows[~is_face] - len(core)]
+        sums[~is_face] = past.means[before] * past.counts[before, None]
+        return sums
+
+    owner = slot[np.concatenate([person, past_person[of_grown]])]
+    numbers = np.flatnonzero(grown)
+    for part, sums in sums_of(owner, len(numbers), read):
+        whose = numbers[part]
+        means[whose] = np.rint(sums / np.maximum(sizes[whose], 1)[:, None])
+    same = np.flatnonzero(~grown[past_person] & (past.counts > 0))
+    means[past_person[same]] = past.means[same]
     return NumberedPeople(names, Assignment(faces, core, person, sizes, means), past_person)
 
 
@@ -152,8 +155,8 @@ def attach(
         int64 [W] and int64 [W, ALTERNATIVES], `NOBODY` where there is none.
     """
     count = len(people.means)
-    vectors = np.concatenate([people.means, people.faces.vectors(weak)])
-    nodes = np.arange(len(vectors))
+    vectors = (people.means, people.faces.vectors(weak))
+    nodes = np.arange(count + len(weak))
     sizes = np.concatenate([people.sizes, np.ones(len(weak))])
     columns = NodeColumns(nodes, sizes, nodes < count, nodes >= count, nodes)
     starts = put_nodes(tasks.workspace, "weak", vectors, columns)
@@ -180,11 +183,14 @@ def attach(
 
 def score(tasks: TaskRunner, people: Assignment, person: Ints, alternatives: Ints) -> ScoredFaces:
     """Return the similarity of all faces to their own and to other people."""
-    tasks.workspace.save_large("people-means", people.means)
+    means_starts = [*range(0, max(1, len(people.means)), SHARD_NODES), len(people.means)]
+    for i, (first, last) in enumerate(pairwise(means_starts)):
+        tasks.workspace.save_large(f"people-means-{i:05}", people.means[first:last])
     starts, shards = people.faces.starts, range(people.faces.shards)
     rows = [slice(starts[shard], starts[shard + 1]) for shard in shards]
-    units = [(shard, person[rows[shard]], alternatives[rows[shard]]) for shard in shards]
-    tasks.run("scored", score_faces, units)
+    tasks.run("scored", score_faces, [
+        (shard, means_starts, person[rows[shard]], alternatives[rows[shard]]) for shard in shards
+    ])  # fmt: skip
     scores = [ScoredFaces(**tasks.workspace.load(f"scored-{shard:05}")) for shard in shards]
     return ScoredFaces(
         np.concatenate([one.own for one in scores]), np.concatenate([one.other for one in scores])
@@ -192,15 +198,19 @@ def score(tasks: TaskRunner, people: Assignment, person: Ints, alternatives: Int
 
 
 def score_faces(
-    workspace: Workspace, name: str, shard: int, person: Ints, alternatives: Ints
-) -> None:
+    workspace: Workspace, name: str, shard: int, means_starts: Sequence[int], person: Ints,
+    alternatives: Ints,
+) -> None:  # fmt: skip
     """Leave the similarity of the faces of a shard."""
     vectors = np.asarray(workspace.open_large(f"gather-{shard:05}-vectors"))
-    means = workspace.open_large("people-means")
+    files = range(len(means_starts) - 1)
+    means = [workspace.open_large(f"people-means-{i:05}") for i in files]
+    starts = np.array(means_starts)
     own, other = np.full(len(person), np.nan), np.full(len(person), np.nan)
     rows = np.flatnonzero(person != NOBODY)
-    own[rows] = similarity(vectors[rows], means[person[rows]])
+    own[rows] = similarity(vectors[rows], gather_rows(means, starts, person[rows]))
     for column in alternatives.T:
         rows = np.flatnonzero((column != NOBODY) & (column != person))
-        other[rows] = np.fmax(other[rows], similarity(vectors[rows], means[column[rows]]))
+        of_column = gather_rows(means, starts, column[rows])
+        other[rows] = np.fmax(other[rows], similarity(vectors[rows], of_column))
     workspace.save(name, vars(ScoredFaces(own, other)))

@@ -1,10 +1,12 @@
 """Reads the faces of a lake for clustering, verifies them, and leaves them as arrays."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,9 +16,12 @@ from pipeline.clustering.shards import gather_rows
 from pipeline.errors import StorageError
 from pipeline.lake.checkpoints import Workspace
 from pipeline.lake.columns import is_unit, matrix
+from pipeline.lake.shelf import Shelf
 from pipeline.lake.store import LakeStore
 
 SHARD_FACES = 131_072
+# Vectors that are added up at once.
+SUM_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -52,17 +57,26 @@ class Faces(GatheredFaces):
         photo: the image that is kept of the image's copies, itself where there are none.
         starts: number of each shard's first face, and the total, int64 [S + 1].
         workspace: holds the vectors.
+        shelf: holds what is as long as there are faces.
     """
 
     photo: np.ndarray
     starts: Ints
     workspace: Workspace
+    shelf: Shelf = field(default_factory=Shelf)
+
+    @cached_property
+    def order(self) -> Ints:
+        """Rows in the order of the ids, int64 [N]."""
+        order = self.shelf.zeros("order", len(self.face_id), np.int64)
+        order[:] = np.argsort(self.face_id, kind="stable")
+        return order
 
     @cached_property
     def rank(self) -> Ints:
         """Place of each face in the order of the ids, int64 [N]."""
-        rank = np.empty(len(self.face_id), np.int64)
-        rank[np.argsort(self.face_id, kind="stable")] = np.arange(len(rank))
+        rank = self.shelf.zeros("rank", len(self.face_id), np.int64)
+        rank[self.order] = np.arange(len(rank))
         return rank
 
     def rows_of(self, faces: Collection[str]) -> dict[str, int]:
@@ -162,10 +176,46 @@ def load_faces(
     workspace: Workspace, shards: int, kept: Callable[[np.ndarray], np.ndarray]
 ) -> Faces:
     """Return what `gather` left, without the vectors; `kept` returns `Faces.photo` of images."""
-    loaded = [GatheredFaces(**workspace.load(f"gather-{i:05}")) for i in range(shards)]
-    columns = {
-        field.name: np.concatenate([getattr(one, field.name) for one in loaded])
-        for field in fields(GatheredFaces)
-    }
-    starts = np.cumsum([0, *(len(one.face_id) for one in loaded)])
-    return Faces(**columns, photo=kept(columns["image_id"]), starts=starts, workspace=workspace)
+    shelf, names = Shelf(), [f"gather-{i:05}" for i in range(shards)]
+    # One shard at a time is in memory, so each is read twice: first to see how much there is.
+    empty = [{k: (len(v), v[:0]) for k, v in workspace.load(name).items()} for name in names]
+    starts = np.cumsum([0, *(shard["face_id"][0] for shard in empty)])
+    columns = {}
+    for column in fields(GatheredFaces):
+        like = np.concatenate([shard[column.name][1] for shard in empty])
+        columns[column.name] = shelf.zeros(
+            column.name, int(starts[-1]), like.dtype, like.shape[1:]
+        )  # fmt: skip
+    for name, first, last in zip(names, starts[:-1], starts[1:], strict=True):
+        for key, part in workspace.load(name).items():
+            columns[key][first:last] = part
+    photo = kept(columns["image_id"])
+    return Faces(**columns, photo=photo, starts=starts, workspace=workspace, shelf=shelf)
+
+
+def sums_of(
+    owner: Ints, owners: int, read: Callable[[Ints], npt.NDArray[Any]]
+) -> Iterator[tuple[slice, Floats64]]:
+    """Yield the sums of what owners have, some owners at a time: who, and float64 [O, D].
+
+    Args:
+        owner: of each row, int64 [N].
+        owners: how many there are.
+        read: returns the numbers [N, D] of some rows.
+    """
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(owners + 1))
+    first = 0
+    while first < owners:
+        # One owner at least, however many rows it has.
+        last = int(np.searchsorted(starts, starts[first] + SUM_ROWS, side="right")) - 1
+        last = min(owners, max(first + 1, last))
+        rows = order[starts[first] : starts[last]]
+        some = np.flatnonzero(np.diff(starts[first : last + 1]))
+        vectors = read(rows)
+        sums = np.zeros((last - first, vectors.shape[1]))
+        if len(some):
+            at = starts[first:last][some] - starts[first]
+            sums[some] = np.add.reduceat(vectors, at, axis=0, dtype=np.float64)
+        yield slice(first, last), sums
+        first = last

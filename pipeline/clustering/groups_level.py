@@ -11,13 +11,11 @@ from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import LEAST_GROUPS, Threshold, deviations
 from pipeline.clustering.evidence import Confirmed, Evidence
 from pipeline.clustering.faces_level import FaceGroups
-from pipeline.clustering.level import link_level, put_nodes, search_level
+from pipeline.clustering.gather import sums_of
+from pipeline.clustering.level import link_level, nearest_others, put_nodes, search_level
 from pipeline.clustering.past import Past
 from pipeline.clustering.shards import NodeColumns, NodeSet
 from pipeline.lake.checkpoints import TaskRunner
-
-# Groups whose vectors are read at once.
-MEANS_CHUNK = 20_000
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def merge_groups(
     size, faces = len(groups.names), len(label)
     counts = np.concatenate([groups.weights, past.counts])
     total = len(counts)
-    starts = put_nodes(tasks.workspace, "groups", np.concatenate([groups.means, past.means]),
+    starts = put_nodes(tasks.workspace, "groups", (groups.means, past.means),
         NodeColumns(
             rank=np.concatenate([groups.ranks, faces + np.arange(len(past.counts))]),
             count=counts,
@@ -94,8 +92,9 @@ def merge_groups(
     level = link_level(tasks, graph, reordered(evidence, group), config.penalty)
     merged = np.empty(total, np.int64)
     merged[group] = group[level.labels]
-    nearest = np.full(level.nearest.shape, NOBODY)
-    nearest[group] = np.where(level.nearest == NOBODY, NOBODY, group[level.nearest])
+    found = nearest_others(graph, level.labels)
+    nearest = np.full(found.shape, NOBODY)
+    nearest[group] = np.where(found == NOBODY, NOBODY, group[found])
     merges = level.merges.copy()
     merges[:, :2] = group[merges[:, :2].astype(np.int64)]
     return Groups(
@@ -139,21 +138,16 @@ def reordered(evidence: Evidence, order: Ints) -> Evidence:
 def group_means(groups: FaceGroups) -> GroupMeans:
     """Return the means of groups of faces.
 
-    Rounded to the grid, the mean is exact from there on. Memory: a chunk of nodes at a time.
+    Rounded to the grid, the mean is exact from there on.
     """
     nodes, weight = groups.graph.nodes, groups.weight
     names, group = np.unique(groups.label[groups.face], return_inverse=True)
     weights = np.bincount(group, weights=weight, minlength=len(names))
     ranks = np.full(len(names), np.iinfo(np.int64).max)
     np.minimum.at(ranks, group, nodes.rank)
-    means = np.empty((len(names), nodes.vectors[0].shape[1]), np.int16)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(len(names) + 1))
-    for first in range(0, len(names), MEANS_CHUNK):
-        last = min(first + MEANS_CHUNK, len(names))
-        rows = order[starts[first] : starts[last]]
-        sums = np.add.reduceat(
-            nodes.rows(rows) * weight[rows, None], starts[first:last] - starts[first], axis=0
-        )
-        means[first:last] = np.rint(sums / weights[first:last, None])
+    width = nodes.column("vectors")[0].shape[1:]
+    means = groups.faces.shelf.zeros("group-means", len(names), np.int16, width)
+    weighted = sums_of(group, len(names), lambda rows: nodes.rows(rows) * weight[rows, None])
+    for part, sums in weighted:
+        means[part] = np.rint(sums / weights[part, None])
     return GroupMeans(names, means, np.maximum(weights, 1), ranks)

@@ -3,7 +3,7 @@
 centroids -> sort -> search -> units (driver) -> route -> link -> labels (driver)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,6 +22,7 @@ from pipeline.clustering.shards import (
     NodeSet,
     SortedNodes,
     find_centroids,
+    gather_rows,
     mix,
     plan_search,
     put_shard,
@@ -111,24 +112,31 @@ class Level:
     Attributes:
         labels: lowest node of each node's group, int64 [N].
         merges: first, second, cosine, needed of joins near the threshold, float64 [M, 4].
-        nearest: for each node its best neighbours outside its group, `NOBODY` where there are
-            no more, int64 [N, ALTERNATIVES].
         recall: share of exact neighbours above the threshold that the search found, None: exact.
     """
 
     labels: Ints
     merges: Floats64
-    nearest: Ints
     recall: float | None
 
 
-def put_nodes(workspace: Workspace, prefix: str, vectors: Grid, columns: NodeColumns) -> Ints:
-    """Leave nodes that are in memory, in shards, at least one, and return the shards' starts."""
-    total = len(vectors)
+def put_nodes(
+    workspace: Workspace, prefix: str, vectors: Sequence[Grid], columns: NodeColumns
+) -> Ints:
+    """Leave nodes in shards, at least one, and return the shards' starts.
+
+    Args:
+        workspace: where.
+        prefix: of the files.
+        vectors: of the nodes, in any number of pieces.
+        columns: of all of them.
+    """
+    total, places = len(columns.item), np.cumsum([0, *map(len, vectors)])
     starts = np.array([*range(0, max(1, total), SHARD_NODES), total])
     for shard, (first, last) in enumerate(pairwise(starts.tolist())):
         part = {name: column[first:last] for name, column in vars(columns).items()}
-        put_shard(workspace, prefix, shard, vectors[first:last], NodeColumns(**part))
+        rows = gather_rows(vectors, places, np.arange(first, last))
+        put_shard(workspace, prefix, shard, rows, NodeColumns(**part))
     return starts
 
 
@@ -151,8 +159,9 @@ def link_level(
     unit = find_units(graph)
     batch = pack(unit)
     batches = int(batch.max()) + 1 if len(batch) else 0
-    routes = [(node_set, i, unit, batch) for i in range(graph.files)]
-    tasks.run(f"{prefix}-routed", route, routes)
+    tasks.workspace.save_large(f"{prefix}-unit", unit)
+    tasks.workspace.save_large(f"{prefix}-batch", batch)
+    tasks.run(f"{prefix}-routed", route, [(node_set, i, batches) for i in range(graph.files)])
     links = []
     for number in range(batches):
         nodes = np.flatnonzero(batch == number)
@@ -168,7 +177,7 @@ def link_level(
         labels[linked.nodes] = linked.labels
         merges.append(linked.merges)
     measured = recall(graph) if graph.nodes.cells > 1 else None
-    return Level(labels, np.concatenate(merges), nearest_others(graph, labels), measured)
+    return Level(labels, np.concatenate(merges), measured)
 
 
 def find_units(graph: NeighbourGraph) -> Ints:
@@ -199,16 +208,14 @@ def pack(unit: Ints) -> Ints:
     return packed
 
 
-def route(
-    workspace: Workspace, name: str, node_set: NodeSet, file: int, unit: Ints, batch: Ints
-) -> None:
+def route(workspace: Workspace, name: str, node_set: NodeSet, file: int, batches: int) -> None:
     """Leave the edges inside units of one search task, in the order of their batches."""
+    unit, batch = (workspace.open_large(f"{node_set.prefix}-{of}") for of in ("unit", "batch"))
     edges = Edges(**workspace.load(f"{node_set.prefix}-edges-{file:05}"))
     inside = np.flatnonzero(unit[edges.source] == unit[edges.target])
     inside = inside[np.argsort(batch[edges.source[inside]], kind="stable")]
     source = edges.source[inside]
-    count = int(batch.max()) + 1 if len(batch) else 0
-    offsets = np.searchsorted(batch[source], np.arange(count + 1))
+    offsets = np.searchsorted(batch[source], np.arange(batches + 1))
     routed = RoutedEdges(source, edges.target[inside], edges.cosine[inside], offsets)
     workspace.save(name, vars(routed))
 
@@ -223,8 +230,8 @@ def link_batch(workspace: Workspace, name: str, task: LinkTask) -> None:
         pairs.append(np.stack([routed.source[part], routed.target[part]], axis=1))
         cosines.append(routed.cosine[part].astype(np.float64))
     every = SortedNodes(workspace, task.node_set)
-    count = every.count[nodes] if evidence.weight is None else evidence.weight
-    order = np.argsort(every.rank[nodes])  # ties then do not depend on how nodes are stored
+    count = every.of("count", nodes) if evidence.weight is None else evidence.weight
+    order = np.argsort(every.of("rank", nodes))  # ties then do not depend on how nodes are stored
     place = np.empty(len(nodes), np.int64)
     place[order] = np.arange(len(nodes))
     local = Nodes(
@@ -246,7 +253,11 @@ def link_batch(workspace: Workspace, name: str, task: LinkTask) -> None:
 
 
 def nearest_others(graph: NeighbourGraph, labels: Ints) -> Ints:
-    """Return for each node the most similar ones of other groups, see `Level.nearest`."""
+    """Return for each node its best neighbours outside its group.
+
+    Returns:
+        int64 [N, ALTERNATIVES], `NOBODY` where there are no more.
+    """
     nearest = np.full((graph.node_set.total, ALTERNATIVES), NOBODY, np.int64)
     for edges in graph.edges():
         outside = labels[edges.source] != labels[edges.target]
@@ -264,14 +275,14 @@ def recall(graph: NeighbourGraph) -> float | None:
     """Return the share of true neighbours above the threshold that were found, on a sample."""
     nodes, node_set = graph.nodes, graph.node_set
     queries = nodes.queries
-    sample = np.sort(queries[np.argsort(mix(nodes.rank[queries]))[:RECALL_SAMPLE]])
+    ranks = nodes.of("rank", queries)
+    sample = np.sort(queries[np.argsort(mix(ranks))[:RECALL_SAMPLE]])
     vectors = nodes.rows(sample)
     parts: list[Neighbours] = []
-    for columns, data, start in zip(
-        nodes.columns, nodes.vectors, node_set.starts[:-1], strict=True
-    ):
-        rows = np.flatnonzero(columns.member)
-        members = Members(data[rows], rows + start, columns.rank[rows])
+    columns = map(nodes.column, ("vectors", "member", "rank"))
+    for start, data, member, rank in zip(node_set.starts[:-1], *columns, strict=True):
+        rows = np.flatnonzero(member)
+        members = Members(data[rows], rows + start, rank[rows])
         floor = float(graph.threshold.cosine())
         parts.append(search(vectors, members, node_set.k, floor, sample, node_set.device))
     best = Neighbours.best(parts, node_set.k)

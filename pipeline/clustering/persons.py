@@ -1,8 +1,8 @@
 """The table of people: ids that survive, names, covers, and what is known of each."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,12 @@ from pipeline.clustering.confidence import Certainty
 from pipeline.clustering.gather import strings
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
+from pipeline.lake import schema
 from pipeline.people.constraints import ConfirmedSet
 from pipeline.people.person import EXEMPLARS, Corrected, Person, people_table
+
+# Persons whose rows are made at once: with their means some kilobytes each.
+PIECE = 50_000
 
 
 def confirmed_sets(outcome: Outcome, past: Past) -> dict[int, list[ConfirmedSet]]:
@@ -82,60 +86,107 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
     return [ids.get(person, "") for person in range(len(outcome.sizes))]
 
 
-def people_rows(
-    outcome: Outcome, past: Past, ids: list[str], sure: Certainty, run_id: str, schema: pa.Schema
-) -> pa.Table:
-    """Return a row of `people` for each person."""
-    sets = confirmed_sets(outcome, past)
-    members = members_of(outcome)
-    kept = kept_people(past, outcome, {*members, *sets}, ids)
-    former: dict[int, list[Person]] = defaultdict(list)
-    if past.table is not None:
-        columns = [name for name in schema.names if name != "mean"]
-        changed = np.flatnonzero(~kept)
-        rows = past.table.select(columns).take(changed).to_pylist()
-        for number, row in zip(outcome.past_person[changed].tolist(), rows, strict=True):
-            former[number].append(Person(**row))
-    persons: dict[int, Person] = {}
-    for number in sorted({*members, *former}):
-        faces = members.get(number, np.zeros(0, np.int64))
-        if len(faces) == 1 and not former[number] and not sets.get(number):
-            person = described_alone(outcome, int(faces[0]), sure)
-        else:
-            person = described(outcome, faces, sure, former[number], sets.get(number, []))
-        core_faces = int(outcome.sizes[number])
-        persons[number] = replace(
-            person, person_id=ids[number], core_faces=core_faces, run_id=run_id
-        )
-    means = from_grid(outcome.means[list(persons)])
-    table = people_table(list(persons.values()), means, schema)
-    if past.table is not None:
-        rows = past.table.filter(pa.array(kept)).select(schema.names).cast(schema)
-        runs = pa.repeat(pa.scalar(run_id), len(rows))
-        at = schema.get_field_index("run_id")
-        table = pa.concat_tables([rows.set_column(at, schema.field(at), runs), table])
-    return table.sort_by("person_id")
+@dataclass(frozen=True)
+class PeopleRows:
+    """The rows of `people`: those that stay as they were, and those that this run makes.
+
+    Attributes:
+        outcome, past: of the run.
+        ids: of all persons.
+        sets: confirmed sets of each person who has any.
+        kept: rows of persons whom this run did not touch.
+        former: earlier rows of each other person who has any.
+        numbers: persons whose rows are made, in the order of their ids, int64 [R].
+        faces: rows of the faces that have a person, by person, int64 [M].
+        starts: first face of each person, and the total, int64 [P + 1].
+    """
+
+    outcome: Outcome
+    past: Past
+    ids: list[str]
+    sets: Mapping[int, list[ConfirmedSet]]
+    kept: pa.Table
+    former: Mapping[int, list[Person]]
+    numbers: Ints
+    faces: Ints
+    starts: Ints
+
+    @staticmethod
+    def of(outcome: Outcome, past: Past, ids: list[str], run_id: str) -> "PeopleRows":
+        """Return the rows, of which only those that are kept are there yet."""
+        sets = confirmed_sets(outcome, past)
+        with_person = np.flatnonzero(outcome.person != NOBODY)
+        order = np.argsort(outcome.person[with_person], kind="stable")
+        counts = np.bincount(outcome.person[with_person], minlength=len(ids))
+        touched = counts > 0
+        touched[list(sets)] = True
+        former: dict[int, list[Person]] = defaultdict(list)
+        kept = schema.people_schema(past.means.shape[1]).empty_table()
+        if past.table is not None:
+            stays = kept_people(past, outcome, touched, ids)
+            kept = past.table.filter(pa.array(stays)).drop_columns("run_id")
+            kept = kept.append_column("run_id", pa.repeat(pa.scalar(run_id), len(kept)))
+            changed = np.flatnonzero(~stays)
+            rows = past.table.drop_columns("mean").take(changed).to_pylist()
+            for number, row in zip(outcome.past_person[changed].tolist(), rows, strict=True):
+                former[number].append(Person(**row))
+        made = counts > 0
+        made[list(former)] = True
+        numbers = np.array(sorted(np.flatnonzero(made).tolist(), key=ids.__getitem__), np.int64)
+        return PeopleRows(
+            outcome, past, ids, sets, kept, former, numbers,
+            with_person[order], np.cumsum([0, *counts]),
+        )  # fmt: skip
+
+    @property
+    def alone(self) -> int:
+        """How many persons are seen once."""
+        faces = np.diff(self.starts)
+        for number, former in self.former.items():
+            faces[number] += sum(one.faces for one in former)
+        kept = (np.asarray(self.kept["faces"]) == 1).sum()
+        return int((faces[self.numbers] == 1).sum() + kept)
+
+    def visible_names(self, wanted: Collection[str]) -> dict[str, str | None]:
+        """Return the names of those of some persons who are not hidden."""
+        rows = self.kept.filter(pc.is_in(self.kept["person_id"], pa.array(wanted, pa.string())))
+        rows = rows.filter(pc.invert(rows["hidden"])).select(["person_id", "name"])
+        names = dict(zip(*rows.to_pydict().values(), strict=True))
+        for number in self.numbers.tolist():
+            if self.ids[number] in wanted:
+                corrected = Corrected.by(self.sets.get(number, ()))
+                if not corrected.hidden:
+                    names[self.ids[number]] = corrected.name
+        return names
+
+    def made(self, sure: Certainty, run_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Yield the rows that this run makes, in the order of their ids, in pieces."""
+        for start in range(0, len(self.numbers), PIECE):
+            numbers = self.numbers[start : start + PIECE]
+            persons = [
+                replace(
+                    self._described(number, sure), person_id=self.ids[number],
+                    core_faces=int(self.outcome.sizes[number]), run_id=run_id,
+                )
+                for number in numbers.tolist()
+            ]  # fmt: skip
+            yield people_table(persons, from_grid(self.outcome.means[numbers]), schema)
+
+    def _described(self, number: int, sure: Certainty) -> Person:
+        faces = self.faces[self.starts[number] : self.starts[number + 1]]
+        former, sets = self.former.get(number, ()), self.sets.get(number, ())
+        if len(faces) == 1 and not former and not sets:
+            return described_alone(self.outcome, int(faces[0]), sure)
+        return described(self.outcome, faces, sure, former, sets)
 
 
-def kept_people(
-    past: Past, outcome: Outcome, touched: Collection[int], ids: Sequence[str]
-) -> Bools:
+def kept_people(past: Past, outcome: Outcome, touched: Bools, ids: Sequence[str]) -> Bools:
     """Return which persons of the past are what they were: their rows stay, bool [P]."""
     now = outcome.past_person
     alone = np.bincount(now, minlength=len(ids))[now] == 1
     same = [ids[number] == was for number, was in zip(now.tolist(), past.people, strict=True)]
-    kept: Bools = alone & ~np.isin(now, list(touched)) & np.array(same, bool)
+    kept: Bools = alone & ~touched[now] & np.array(same, bool)
     return kept
-
-
-def members_of(outcome: Outcome) -> dict[int, Ints]:
-    """Return the rows of each person's faces."""
-    rows = np.flatnonzero(outcome.person != NOBODY)
-    rows = rows[np.argsort(outcome.person[rows], kind="stable")]
-    persons, starts = np.unique(outcome.person[rows], return_index=True)
-    if not len(persons):  # splitting nothing gives one piece
-        return {}
-    return dict(zip(persons.tolist(), np.split(rows, starts[1:]), strict=True))
 
 
 def described_alone(outcome: Outcome, face: int, sure: Certainty) -> Person:

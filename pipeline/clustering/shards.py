@@ -7,13 +7,13 @@ its queries probe.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Bools, Floats32, Floats64, Ints
-from pipeline.clustering.algorithms.cells import Cells, assign, centroids, number_of_cells
+from pipeline.clustering.algorithms.cells import assign, centroids, number_of_cells
 from pipeline.clustering.algorithms.components import spanning_forest
 from pipeline.clustering.algorithms.grid import Grid
 from pipeline.clustering.algorithms.neighbours import Members, Neighbours, search
@@ -81,19 +81,6 @@ class NodeColumns:
     member: Bools
     query: Bools
     item: Ints
-
-
-@dataclass(frozen=True)
-class SortedColumns(NodeColumns):
-    """Columns of a shard in the order of its cells.
-
-    Attributes:
-        cells: nearest cells of each node, its own first, int32 [N, probes].
-        offsets: first node of each cell, and the total, int64 [C + 1].
-    """
-
-    cells: Cells
-    offsets: Ints
 
 
 @dataclass(frozen=True)
@@ -172,72 +159,81 @@ def sort_shard(workspace: Workspace, name: str, node_set: NodeSet, shard: int) -
         cells = np.zeros((len(vectors), 1), np.int32)
     order = np.lexsort((columns["rank"], cells[:, 0]))
     offsets = np.searchsorted(cells[order, 0], np.arange(max(1, len(centres)) + 1))
-    workspace.save_large(f"{prefix}-vectors-{shard:05}", vectors[order])
-    in_order = {key: value[order] for key, value in columns.items()}
-    workspace.save(name, vars(SortedColumns(**in_order, cells=cells[order], offsets=offsets)))
+    for key, column in (columns | {"vectors": vectors, "cells": cells}).items():
+        workspace.save_large(f"{prefix}-{key}-{shard:05}", column[order])
+    workspace.save(name, {"offsets": offsets})
 
 
 class SortedNodes:
-    """All nodes of a set, in the order of the sorted shards."""
+    """All nodes of a set, in the order of the sorted shards, whose columns stay in their files.
+
+    Attributes:
+        offsets: of each shard, first node of each cell, and the total, int64 [C + 1].
+    """
 
     def __init__(self, workspace: Workspace, node_set: NodeSet) -> None:
         self.workspace, self.node_set = workspace, node_set
-        shards, prefix = range(node_set.shards), node_set.prefix
-        self.columns = [SortedColumns(**workspace.load(f"{prefix}-sorted-{i:05}")) for i in shards]
-        self.vectors = [workspace.open_large(f"{prefix}-vectors-{i:05}") for i in shards]
+        names = [f"{node_set.prefix}-sorted-{i:05}" for i in range(node_set.shards)]
+        self.offsets: list[Ints] = [workspace.load(name)["offsets"] for name in names]
+        self._opened: dict[str, list[npt.NDArray[Any]]] = {}
+
+    def column(self, name: str) -> list[npt.NDArray[Any]]:
+        """Return a column of each shard: one of `NodeColumns`, `vectors`, or `cells`.
+
+        `cells` are the nearest ones of each node, its own first, int32 [N, probes].
+        """
+        if name not in self._opened:
+            prefix, shards = self.node_set.prefix, range(self.node_set.shards)
+            files = [f"{prefix}-{name}-{i:05}" for i in shards]
+            self._opened[name] = [self.workspace.open_large(file) for file in files]
+        return self._opened[name]
 
     @property
     def cells(self) -> int:
         """Number of cells."""
-        return len(self.columns[0].offsets) - 1
+        return len(self.offsets[0]) - 1
 
     @property
     def rank(self) -> Ints:
         """Rank of each node, int64 [N]."""
-        return np.concatenate([columns.rank for columns in self.columns])
-
-    @property
-    def count(self) -> Floats64:
-        """Faces that each node stands for, float64 [N]."""
-        return np.concatenate([columns.count for columns in self.columns])
+        return np.concatenate(self.column("rank"))
 
     @property
     def item(self) -> Ints:
         """Face or group that each node stands for, int64 [N]."""
-        return np.concatenate([columns.item for columns in self.columns])
+        return np.concatenate(self.column("item"))
 
     @property
     def queries(self) -> Ints:
         """Nodes whose neighbours are searched, int64 [Q]."""
-        return np.flatnonzero(np.concatenate([columns.query for columns in self.columns]))
+        return np.flatnonzero(np.concatenate(self.column("query")))
 
     def rows(self, nodes: Ints) -> Grid:
         """Return the vectors of nodes."""
-        return gather_rows(self.vectors, self.node_set.starts, nodes)
+        return self.of("vectors", nodes)
 
-    def cells_of(self, nodes: Ints) -> Cells:
-        """Return the nearest cells of nodes, int32 [N, probes]."""
-        return gather_rows([one.cells for one in self.columns], self.node_set.starts, nodes)
+    def of(self, name: str, nodes: Ints) -> npt.NDArray[Any]:
+        """Return a column of nodes."""
+        return gather_rows(self.column(name), self.node_set.starts, nodes)
 
     def members(self, cell: int) -> Members:
         """Return the members of a cell."""
         vectors, nodes, ranks = [], [], []
-        starts = self.node_set.starts
-        for columns, data, start in zip(self.columns, self.vectors, starts[:-1], strict=True):
-            first, last = columns.offsets[cell : cell + 2]
-            member = columns.member[first:last]
-            vectors.append(data[first:last][member])
+        columns = map(self.column, ("vectors", "member", "rank"))
+        for offsets, start, vector, is_member, rank in zip(
+            self.offsets, self.node_set.starts[:-1], *columns, strict=True
+        ):
+            first, last = offsets[cell : cell + 2]
+            member = is_member[first:last]
+            vectors.append(vector[first:last][member])
             nodes.append(np.flatnonzero(member) + first + start)
-            ranks.append(columns.rank[first:last][member])
+            ranks.append(rank[first:last][member])
         return Members(np.concatenate(vectors), np.concatenate(nodes), np.concatenate(ranks))
 
 
-Row = TypeVar("Row", np.int16, np.int32)
-
-
-def gather_rows(shards: Sequence[npt.NDArray[Row]], starts: Ints, rows: Ints) -> npt.NDArray[Row]:
-    """Return rows of a matrix that is stored in shards; `starts` is the first row of each."""
-    out = np.empty((len(rows), shards[0].shape[1]), shards[0].dtype)
+def gather_rows(shards: Sequence[npt.NDArray[Any]], starts: Ints, rows: Ints) -> npt.NDArray[Any]:
+    """Return rows of an array that is stored in shards; `starts` is the first row of each."""
+    out = np.empty((len(rows), *shards[0].shape[1:]), shards[0].dtype)
     shard = np.searchsorted(starts, rows, side="right") - 1
     for i in np.unique(shard):
         inside = shard == i
@@ -248,7 +244,7 @@ def gather_rows(shards: Sequence[npt.NDArray[Row]], starts: Ints, rows: Ints) ->
 def plan_search(nodes: SortedNodes) -> list[Ints]:
     """Return the query nodes of each task: whole ranges of cells, in order."""
     queries = nodes.queries
-    own_cell = np.concatenate([columns.cells[:, 0] for columns in nodes.columns])
+    own_cell = np.concatenate([cells[:, 0] for cells in nodes.column("cells")])
     queries = queries[np.argsort(own_cell[queries], kind="stable")]
     pieces = max(1, -(-len(queries) // TASK_QUERIES))
     return [piece for piece in np.array_split(queries, pieces) if len(piece)]
@@ -259,7 +255,7 @@ def search_nodes(
 ) -> None:
     """Leave the edges from some query nodes."""
     nodes = SortedNodes(workspace, node_set)
-    vectors, cells = nodes.rows(queries), nodes.cells_of(queries)
+    vectors, cells = nodes.rows(queries), nodes.of("cells", queries)
     probed, rows = cells.reshape(-1), np.repeat(np.arange(len(queries)), cells.shape[1])
     order = np.argsort(probed, kind="stable")
     parts: list[Neighbours] = []
@@ -275,8 +271,8 @@ def search_nodes(
         parts.append(neighbours.of(of_part))
     best = Neighbours.best(parts, node_set.k)
     source, target, cosine = queries[best.query], best.member, best.cosine
-    counts = nodes.count
-    strength = threshold.standardise(cosine, counts[source], counts[target])
+    counts = nodes.of("count", source), nodes.of("count", target)
+    strength = threshold.standardise(cosine, *counts)
     # Only nodes that may link make units hang together.
     strong = strength >= threshold.z
     forest = spanning_forest(node_set.total, source[strong], target[strong], strength[strong])

@@ -1,6 +1,8 @@
 """Writes what a clustering found as a new generation of tables."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,10 @@ from pipeline.clustering.confidence import Certainty, certainty
 from pipeline.clustering.gather import strings
 from pipeline.clustering.outcome import Outcome
 from pipeline.clustering.past import Past
-from pipeline.clustering.persons import people_rows, person_ids
+from pipeline.clustering.persons import PeopleRows, person_ids
 from pipeline.clustering.suggestions import suggest
 from pipeline.lake import schema
-from pipeline.lake.generations import pieces
+from pipeline.lake.generations import PART_ROWS, pieces
 from pipeline.people.answers import Answers
 from pipeline.people.store import People
 
@@ -28,40 +30,66 @@ def publish(
     """Write the tables as a new generation, and return `about` with their figures."""
     ids = person_ids(outcome, past)
     sure = certainty(outcome)
-    rows = cluster_rows(outcome, ids, sure, run_id)
     models = people.lake.models()
     assert models is not None  # without them the run would have ended before
-    persons = people_rows(outcome, past, ids, sure, run_id, schema.people_schema(models.dimension))
+    persons = PeopleRows.of(outcome, past, ids, run_id)
     kept = kept_rows(outcome, past, ids)
-    clusters = pa.concat_tables([kept, rows]).sort_by("face_id")
-    suggestions = unanswered(suggest(outcome, past, ids, run_id), outcome, clusters, persons)
-    alone = int((np.asarray(persons["faces"]) == 1).sum())
+    suggestions = unanswered(suggest(outcome, past, ids, run_id), outcome, kept, persons)
+    tiers = Counter({k["values"]: k["counts"] for k in kept["tier"].value_counts().to_pylist()})
+    tiers.update(dict(zip(NAMES, np.bincount(outcome.tiers.tier).tolist(), strict=False)))
+    new_faces = len(outcome.faces.face_id)
     about = dict(about) | {
-        "faces": len(clusters),
-        "new_faces": len(rows),
-        "people": len(persons),
-        "people_of_one_face": alone,
-        "tiers": {k["values"]: k["counts"] for k in clusters["tier"].value_counts().to_pylist()},
+        "faces": len(kept) + new_faces,
+        "new_faces": new_faces,
+        "people": len(persons.kept) + len(persons.numbers),
+        "people_of_one_face": persons.alone,
+        "tiers": {name: count for name, count in tiers.items() if count},
         "suggestions": len(suggestions),
-        "ids_changed": changed(kept, rows, past),
+        "ids_changed": changed(outcome, past, ids, kept),
         "incremental": bool(past.people),
     }
-    people.publish(run_id, pieces(clusters), pieces(persons), suggestions, about)
+    clusters = merged(kept, cluster_rows(outcome, ids, sure, run_id), "face_id")
+    rows = persons.made(sure, run_id, schema.people_schema(models.dimension))
+    people.publish(run_id, clusters, merged(persons.kept, rows, "person_id"), suggestions, about)
     return about
 
 
+def merged(kept: pa.Table, made: Iterable[pa.Table], key: str) -> Iterator[pa.Table]:
+    """Yield pieces in the order of a key, with the rows that are kept where they belong.
+
+    Args:
+        kept: in order.
+        made: pieces in order, and in order among each other, of the same schema but for metadata.
+        key: column of text.
+    """
+    keys, start = kept[key], 0
+    following = iter(made)
+    piece = next(following, kept.slice(0, 0))
+    while piece is not None:
+        after, end = next(following, None), len(kept)
+        if after is not None:
+            last = piece[key][-1].as_py()
+            end = bisect_right(range(end), last, lo=start, key=lambda row: keys[row].as_py())
+        between = kept.slice(start, end - start)
+        rows = pa.concat_tables([between.select(piece.column_names).cast(piece.schema), piece])
+        yield from pieces(rows.sort_by(key) if len(between) and len(piece) else rows)
+        piece, start = after, end
+
+
 def unanswered(
-    suggestions: pa.Table, outcome: Outcome, clusters: pa.Table, persons: pa.Table
+    suggestions: pa.Table, outcome: Outcome, kept: pa.Table, persons: PeopleRows
 ) -> pa.Table:
     """Return the suggestions that no correction has answered."""
     corrections = outcome.confirmed.corrections
     shown = {face for name in ("face_a", "face_b") for face in suggestions[name].to_pylist()}
-    wanted = pa.array(sorted(corrections.faces | shown), pa.string())
-    rows = clusters.filter(pc.is_in(clusters["face_id"], wanted))
+    wanted = corrections.faces | shown
+    rows = kept.filter(pc.is_in(kept["face_id"], pa.array(sorted(wanted), pa.string())))
     person_of = dict(zip(rows["face_id"].to_pylist(), rows["person_id"].to_pylist(), strict=True))
-    visible = persons.filter(pc.invert(persons["hidden"]))
-    names = dict(zip(*visible.select(["person_id", "name"]).to_pydict().values(), strict=True))
-    answers = Answers.of(corrections, person_of, names)
+    for face, row in outcome.faces.rows_of(wanted).items():
+        person = int(outcome.person[row])
+        person_of[face] = None if person == NOBODY else persons.ids[person]
+    about = {p for name in ("person_a", "person_b") for p in suggestions[name].to_pylist()}
+    answers = Answers.of(corrections, person_of, persons.visible_names(about))
     keep = [
         not answers.has(row, row["person_a"], row["person_b"]) for row in suggestions.to_pylist()
     ]
@@ -108,28 +136,32 @@ def nullable(values: Floats64, kind: pa.DataType) -> pa.Array:
     return pa.array(values, mask=np.isnan(values)).cast(kind)
 
 
-def cluster_rows(outcome: Outcome, ids: list[str], sure: Certainty, run_id: str) -> pa.Table:
-    """Return a row of `clusters` for each face of the run."""
-    faces = outcome.faces
+def cluster_rows(
+    outcome: Outcome, ids: list[str], sure: Certainty, run_id: str
+) -> Iterator[pa.Table]:
+    """Yield a row of `clusters` for each face of the run, in their order, in pieces."""
+    faces, names, tier_names = outcome.faces, pa.array(ids, pa.string()), pa.array(NAMES)
     confirmed = np.zeros(len(faces.face_id), bool)
     for one, rows in zip(outcome.confirmed.corrections.sets, outcome.confirmed.rows, strict=True):
         confirmed[rows] = len(one.faces) > 1 or one.person_id is not None
-    return pa.table(
-        {
-            "face_id": strings(faces.face_id),
-            "image_id": strings(faces.image_id),
-            "person_id": pa.array(ids, pa.string()).take(
-                pa.array(outcome.person, mask=outcome.person == NOBODY)
-            ),
-            "tier": pa.array(NAMES).take(pa.array(outcome.tiers.tier)),
-            "reason": pa.array(outcome.tiers.reasons, pa.string()),
-            "similarity": nullable(sure.similarity, pa.float32()),
-            "confidence": nullable(sure.confidence, pa.float32()),
-            "confirmed": pa.array(confirmed),
-            "run_id": pa.repeat(pa.scalar(run_id), len(confirmed)),
-        },
-        schema=schema.CLUSTERS,
-    )
+    for start in range(0, len(faces.order), PART_ROWS):
+        some = np.asarray(faces.order[start : start + PART_ROWS])
+        person = outcome.person[some]
+        reasons = [outcome.tiers.reasons.get(row) for row in some.tolist()]
+        yield pa.table(
+            {
+                "face_id": strings(faces.face_id[some]),
+                "image_id": strings(faces.image_id[some]),
+                "person_id": names.take(pa.array(person, mask=person == NOBODY)),
+                "tier": tier_names.take(pa.array(outcome.tiers.tier[some])),
+                "reason": pa.array(reasons, pa.string()),
+                "similarity": nullable(sure.similarity[some], pa.float32()),
+                "confidence": nullable(sure.confidence[some], pa.float32()),
+                "confirmed": pa.array(confirmed[some]),
+                "run_id": pa.repeat(pa.scalar(run_id), len(some)),
+            },
+            schema=schema.CLUSTERS,
+        )
 
 
 def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
@@ -138,11 +170,7 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
         return schema.CLUSTERS.empty_table()
     clustered = strings(outcome.faces.face_id)
     kept = past.clusters.filter(pc.invert(pc.is_in(past.clusters["face_id"], clustered)))
-    now = {
-        was: ids[person]
-        for was, person in zip(past.people, outcome.past_person.tolist(), strict=True)
-        if ids[person] != was
-    }
+    now = renamed(outcome, past, ids)
     if now:
         person = [now.get(p, p) for p in kept["person_id"].to_pylist()]
         at = kept.schema.get_field_index("person_id")
@@ -152,10 +180,22 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
     return kept
 
 
-def changed(kept: pa.Table, rows: pa.Table, past: Past) -> int:
+def renamed(outcome: Outcome, past: Past, ids: list[str]) -> dict[str, str]:
+    """Return the ids that persons of the past have now, of those who have another one."""
+    return {
+        was: ids[person]
+        for was, person in zip(past.people, outcome.past_person.tolist(), strict=True)
+        if ids[person] != was
+    }
+
+
+def changed(outcome: Outcome, past: Past, ids: list[str], kept: pa.Table) -> int:
     """Return how many faces that had a person before have another one now."""
-    count = 0
-    for table in (kept, rows):
-        was = past.persons_of(table["face_id"])
-        count += pc.sum(pc.not_equal(was, table["person_id"])).as_py() or 0
-    return count
+    if past.clusters is None:
+        return 0
+    now = pa.array(sorted(renamed(outcome, past, ids).values()), pa.string())
+    count = pc.sum(pc.is_in(kept["person_id"], now)).as_py() or 0 if len(now) else 0
+    was = past.persons_of(strings(outcome.faces.face_id))
+    mask = outcome.person == NOBODY
+    person = pa.array(ids, pa.string()).take(pa.array(outcome.person, mask=mask))
+    return int(count + (pc.sum(pc.not_equal(was, person)).as_py() or 0))

@@ -4,6 +4,7 @@ So a process that works on them stays as small as it was, however many there are
 at lies in the system's file cache, which gives way to everything else.
 """
 
+import math
 import mmap
 import os
 import pickle
@@ -56,20 +57,22 @@ class Shelf:
             weakref.finalize(self, stack.close)
         return os.path.join(self.folder, name)
 
-    def zeros(self, name: str, count: int, kind: npt.DTypeLike) -> Array:
-        """Return a new array [count] to be filled, in a file where the other rows are."""
-        if self.folder is None or not count:
-            return np.zeros(count, kind)
+    def zeros(
+        self, name: str, count: int, kind: npt.DTypeLike, shape: tuple[int, ...] = ()
+    ) -> Array:
+        """Return a new array [count, *shape] to be filled, in a file where the other rows are."""
+        if not count or (self.folder is None and count <= self.held_rows):
+            return np.zeros((count, *shape), kind)
         path = self.path(name)
         with suppress(FileNotFoundError):
             os.unlink(path)  # an array that is still in use keeps its own
         with scratch_errors(), open(path, "wb") as file:
             # Room is taken now: a mapped file on a full disk would end the process.
-            size = count * np.dtype(kind).itemsize
+            size = math.prod(shape, start=count) * np.dtype(kind).itemsize
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             file.truncate(size)
-        return self._kept(np.memmap(path, kind, "r+"))
+        return self._kept(np.memmap(path, kind, "r+", shape=(count, *shape)))
 
     def keep(self, name: str, array: Array) -> Array:
         """Return an array as it lies in a new file."""

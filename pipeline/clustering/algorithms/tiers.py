@@ -45,11 +45,11 @@ class Tiers:
 
     Attributes:
         tier: `CORE`, `ATTACH` or `REJECTED`, int8 [N].
-        reasons: None for core faces.
+        reasons: of the faces that are not core.
     """
 
     tier: npt.NDArray[np.int8]
-    reasons: list[str | None]
+    reasons: dict[int, str]
 
     @property
     def core(self) -> Ints:
@@ -63,7 +63,10 @@ class Tiers:
 
     def put(self, row: int, tier: int, reason: str | None) -> None:
         """Change the tier of a face."""
-        self.tier[row], self.reasons[row] = tier, reason
+        self.tier[row] = tier
+        self.reasons.pop(row, None)
+        if reason is not None:
+            self.reasons[row] = reason
 
 
 def tiers_by_measures(
@@ -81,7 +84,7 @@ def tiers_by_measures(
         (ATTACH, sharpness, config.core_sharpness, "sharpness below {:g}"),
         (ATTACH, -np.abs(yaw), -config.core_yaw, "turned away by more than {:g} degrees"),
     ]
-    result = Tiers(np.full(len(score), CORE, np.int8), [None] * len(score))
+    result = Tiers(np.full(len(score), CORE, np.int8), {})
     for tier, values, least, text in tests:
         for row in np.flatnonzero((values < least) & (result.tier == CORE)):
             result.put(int(row), tier, text.format(abs(least)))
