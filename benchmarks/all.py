@@ -3,8 +3,8 @@
     FACELAKE_DATA=... python -m benchmarks.all [--wheel facenet_pytorch-2.6.0-py3-none-any.whl]
 
 Lakes are made in a temporary folder. Leaves speed.json and end_to_end.json in the current folder,
-and the tables of speed in docs/benchmarks.md; the rest is printed. Takes about an hour on two
-cores. Each can be run alone: python -m benchmarks.speed --only detect
+and the tables of speed in docs/benchmarks.md; the rest is printed. Takes about four hours on
+two cores. Each can be run alone: python -m benchmarks.speed --only detect
 """
 
 import argparse
@@ -55,6 +55,12 @@ def main() -> None:
     run("benchmarks.end_to_end", "--json", "end_to_end.json", *reference)
     run("benchmarks.startup")
     run("benchmarks.memory", "--images", "500", "5000", "20000")
+    run("benchmarks.driver", "--images", "1e5", "1e6")
+    run("benchmarks.clustering", "driver")
+    run("benchmarks.clustering", "scale")
+    run("benchmarks.clustering", "incremental", "1000000", "--share", ".01")
+    run("benchmarks.hashes", "--pictures", "1000000", "10000000")
+    run("benchmarks.reliability")
 
 
 if __name__ == "__main__":

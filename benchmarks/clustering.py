@@ -4,6 +4,7 @@
     python -m benchmarks.clustering distractors LAKE_OF_LFW [--factors 10 100]
     python -m benchmarks.clustering scale [--faces 100000 1000000]
     python -m benchmarks.clustering incremental LAKE_OF_LFW|NUMBER_OF_SYNTHETIC_FACES
+    python -m benchmarks.clustering driver [--faces 100000 1000000] [--dimension 512]
 
 The lakes are made with `facelake index ... --embedder sface`. Labels are used for the measures
 alone, and for the settings of the algorithms that are compared.
@@ -16,11 +17,15 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.driver import Peak, memory
 from benchmarks.memory import pss
 from benchmarks.reliability import children
 from pipeline.evaluation.measures.clustering import Contingency
@@ -254,6 +259,43 @@ def incremental(options: argparse.Namespace) -> None:
         )
 
 
+def driver(options: argparse.Namespace) -> None:
+    """Measure what the process holds that clusters; its tasks run in another one."""
+    if options.lake:
+        hold(options.lake)
+        return
+    print("| faces | people | seconds | private at first | private, peak | bytes a face |")
+    print("|---|---|---|---|---|---|")
+    for count in options.faces:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            archive = Archive(options.dimension)
+            vectors = archive.faces(archive.long_tail(count))
+            write_lake(Path(folder), vectors, [f"f{i}" for i in range(count)])
+            del vectors
+            command = [sys.executable, "-m", "benchmarks.clustering", "driver", "--lake", folder]
+            subprocess.run(command, check=True)
+
+
+def hold(lake: str) -> None:
+    from pipeline.clustering.algorithms.settings import ClusterConfig
+    from pipeline.clustering.run import Run
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+
+        def mapper(function: Any, arguments: Any) -> Iterator[Any]:
+            for each in arguments:
+                yield pool.submit(function, *each).result()
+
+        people, before = People(LakeStore(lake)), memory()["RssAnon"]
+        peak, began = Peak(), time.monotonic()
+        about = Run(people, ClusterConfig(full=True), mapper, "driver").cluster()
+        held = (peak.private - before) / about["faces"]
+        print(
+            f"| {about['faces']:,} | {about['people']:,} | {time.monotonic() - began:,.0f} "
+            f"| {before / 1e6:,.0f} MB | {peak.private / 1e6:,.0f} MB | {held:,.0f} |", flush=True,
+        )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -273,6 +315,12 @@ def main() -> None:
     one.add_argument("lake")
     one.add_argument("--share", type=float, default=0.05)
     one.set_defaults(func=incremental)
+    one = commands.add_parser("driver")
+    one.add_argument("--faces", type=int, nargs="+", default=[100_000, 1_000_000])
+    one.add_argument("--dimension", type=int, default=512)
+    one.add_argument("--folder")
+    one.add_argument("--lake", help=argparse.SUPPRESS)
+    one.set_defaults(func=driver)
     options = parser.parse_args()
     options.func(options)
 

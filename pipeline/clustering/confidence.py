@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.arrays import Floats64
+from pipeline.arrays import Bools, Floats64
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.threshold import LEAST_FACES
 from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.outcome import Outcome
+from pipeline.lake.shelf import chunks
 
 # At the similarity that is needed; for each deviation above it, at most `MOST_GAP`; and for each
 # factor e of strangers who could be taken for the person.
@@ -43,29 +44,62 @@ class Certainty:
     confidence: Floats64
 
 
+@dataclass(frozen=True)
+class Margins:
+    """By how much some faces have their person, in deviations of strangers, float64 [N] each.
+
+    Attributes:
+        similarity: as in `Certainty`.
+        gap: above what is needed, and above the best other person.
+        distance: of the best other person from what is needed.
+        edge: of core faces of people of several, whether each hardly has its person, bool [M].
+    """
+
+    similarity: Floats64
+    gap: Floats64
+    distance: Floats64
+    edge: Bools
+
+    @staticmethod
+    def of(outcome: Outcome, rows: slice) -> "Margins":
+        """Measure some faces."""
+        threshold, person, own = outcome.groups.threshold, outcome.person[rows], outcome.own[rows]
+        has_person = person != NOBODY
+        size = np.ones(len(person))
+        size[has_person] = outcome.sizes[person[has_person]]
+        core = outcome.tiers.tier[rows] == CORE
+        others = np.where(core, size - 1, size)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            without = np.where(core, (own * size - 1) / others, own)
+        similarity = np.where(has_person & (others > 0), np.clip(without, -1, 1), np.nan)
+        needed = threshold.cosine(1, np.maximum(others, 1))
+        above = (similarity - needed) / threshold.sd
+        best_other = np.nan_to_num(outcome.other[rows], nan=-1.0)
+        return Margins(
+            similarity,
+            gap=np.fmin(above, (similarity - best_other) / threshold.sd),
+            distance=(needed - best_other) / threshold.sd,
+            edge=above[core & (size > 2)] < EDGE,
+        )
+
+
 def certainty(outcome: Outcome) -> Certainty:
     """Return how sure each face's person is."""
-    threshold = outcome.groups.threshold
-    has_person = outcome.person != NOBODY
-    size = np.ones(len(has_person))
-    size[has_person] = outcome.sizes[outcome.person[has_person]]
-    core = outcome.tiers.tier == CORE
-    others = np.where(core, size - 1, size)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        without = np.where(core, (outcome.own * size - 1) / others, outcome.own)
-    similarity = np.where(has_person & (others > 0), np.clip(without, -1, 1), np.nan)
-    needed = threshold.cosine(1, np.maximum(others, 1))
-    above = (similarity - needed) / threshold.sd
-    best_other = np.nan_to_num(outcome.other, nan=-1.0)
-    gap = np.fmin(above, (similarity - best_other) / threshold.sd)
-    distance = (needed - best_other) / threshold.sd
-    edge = above[core & (size > 2)] < EDGE
-    confidence = np.where(
-        np.isnan(similarity), of_alone(distance, edge, outcome.sizes),
-        np.minimum(of_several(gap, outcome.sizes), of_halves(outcome)),
-    )  # fmt: skip
-    confidence[outcome.confirmed.faces] = 1.0
-    return Certainty(similarity, np.where(has_person, confidence, np.nan))
+    count, sizes = len(outcome.person), outcome.sizes
+    edges = [Margins.of(outcome, rows).edge for rows in chunks(count)]
+    edge = np.concatenate([np.zeros(0, bool), *edges])
+    sure = Certainty(np.empty(count), np.empty(count))
+    of_person = np.append(of_halves(outcome), 1.0)  # the last is of nobody
+    for rows in chunks(count):
+        margins, person = Margins.of(outcome, rows), outcome.person[rows]
+        sure.similarity[rows] = margins.similarity
+        sure.confidence[rows] = np.where(
+            np.isnan(margins.similarity), of_alone(margins.distance, edge, sizes),
+            np.minimum(of_several(margins.gap, sizes), of_person[person]),
+        )  # fmt: skip
+    sure.confidence[outcome.confirmed.faces] = 1.0
+    sure.confidence[outcome.person == NOBODY] = np.nan
+    return sure
 
 
 def of_several(gap: Floats64, sizes: Floats64) -> Floats64:
@@ -81,15 +115,15 @@ def of_several(gap: Floats64, sizes: Floats64) -> Floats64:
 
 
 def of_halves(outcome: Outcome) -> Floats64:
-    """Return how sure it is that both halves of each face's person are one person, float64 [N].
+    """Return how sure it is that both halves of each person are one person, float64 [P].
 
     Here the small lake is not surer: relatives, whom photos of few people show, look alike.
     """
     halves, threshold = outcome.halves, outcome.groups.threshold
-    sure = np.ones(len(outcome.sizes) + 1)  # the last is of nobody
+    sure = np.ones(len(outcome.sizes))
     gap = (halves.cosine - threshold.cosine(*halves.sizes.T)) / threshold.sd
     sure[halves.person] = _logistic(SEVERAL + SEVERAL_GAP * np.clip(gap, LEAST_GAP, MOST_GAP))
-    return sure[outcome.person]
+    return sure
 
 
 def of_alone(distance: Floats64, edge: np.ndarray, sizes: Floats64) -> Floats64:

@@ -11,7 +11,7 @@ from pipeline.clustering.algorithms.grid import Grid, similarity
 from pipeline.clustering.algorithms.linkage import NOBODY
 from pipeline.clustering.algorithms.settings import ClusterConfig
 from pipeline.clustering.algorithms.threshold import Threshold
-from pipeline.clustering.algorithms.tiers import Tiers
+from pipeline.clustering.algorithms.tiers import CORE, Tiers
 from pipeline.clustering.evidence import Confirmed
 from pipeline.clustering.gather import Faces, sums_of
 from pipeline.clustering.groups_level import Groups
@@ -23,6 +23,7 @@ from pipeline.clustering.shards import NodeColumns, NodeSet, gather_rows
 from pipeline.clustering.singles import Assignment, join_singles, measure_odds
 from pipeline.clustering.support import join_supported
 from pipeline.lake.checkpoints import TaskRunner, Workspace
+from pipeline.lake.shelf import chunks
 
 LIKE_NOBODY = "unlike every person that it could join"
 
@@ -73,21 +74,26 @@ def finish(
     label[core] = confirmed.together(label)[core]
     past_label = name_of_group[groups.size :]
     people = number_people(faces, core, label[core], past_label, past)
-    near = groups.nearest[groups.of_face[core]]
+
+    def near(places: Ints | slice) -> Ints:
+        """Return the people who are candidates for places in `core`."""
+        return people.near(name_of_group, groups.nearest[groups.of_face[core[places]]])
+
     assignment, threshold = people.assignment, groups.threshold
     odds = past.odds if past.people else measure_odds(assignment, threshold)
     if odds is not None:
         joined = join_singles(
-            assignment, people.near(name_of_group, near), threshold, odds, confirmed.faces,
-            groups.face_groups.photo_pairs,
+            assignment, near, threshold, odds, confirmed.faces, groups.face_groups.photo_pairs
         )  # fmt: skip
         if (joined != assignment.person).any():
             people = number_people(faces, core, people.names[joined], past_label, past)
             assignment = people.assignment
     person = np.full(len(tiers.tier), NOBODY)
     person[core] = assignment.person
-    alternatives = np.full((len(tiers.tier), ALTERNATIVES), NOBODY)
-    alternatives[core] = people.near(name_of_group, near)
+    alternatives = faces.shelf.zeros("alternatives", len(person), np.int64, (ALTERNATIVES,))
+    alternatives[tiers.tier != CORE] = NOBODY
+    for part in chunks(len(core)):
+        alternatives[core[part]] = near(part)
     weak = tiers.weak
     if len(weak) and len(assignment.means):
         person[weak], alternatives[weak] = attach(tasks, assignment, weak, threshold, config)
@@ -191,10 +197,12 @@ def score(tasks: TaskRunner, people: Assignment, person: Ints, alternatives: Int
     tasks.run("scored", score_faces, [
         (shard, means_starts, person[rows[shard]], alternatives[rows[shard]]) for shard in shards
     ])  # fmt: skip
-    scores = [ScoredFaces(**tasks.workspace.load(f"scored-{shard:05}")) for shard in shards]
-    return ScoredFaces(
-        np.concatenate([one.own for one in scores]), np.concatenate([one.other for one in scores])
-    )
+    shelf, total = people.faces.shelf, len(person)
+    scores = ScoredFaces(*(shelf.zeros(name, total, np.float64) for name in ("own", "other")))
+    for shard in shards:
+        of_shard = ScoredFaces(**tasks.workspace.load(f"scored-{shard:05}"))
+        scores.own[rows[shard]], scores.other[rows[shard]] = of_shard.own, of_shard.other
+    return scores
 
 
 def score_faces(

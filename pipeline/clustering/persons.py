@@ -57,6 +57,26 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
         for confirmed in sets:
             if confirmed.person_id and confirmed.person_id not in pinned.values():
                 pinned.setdefault(person, confirmed.person_id)
+    ids = inherited_ids(outcome, past, pinned)
+    taken = set(ids.values())
+    if past.clusters is not None:
+        taken |= set(pc.unique(past.clusters["person_id"]).drop_null().to_pylist())
+    faces, rows = outcome.faces, np.flatnonzero(outcome.person != NOBODY)
+    first = np.full(len(outcome.sizes), len(outcome.person))
+    np.minimum.at(first, outcome.person[rows], faces.rank[rows])
+    by_face = np.argsort(first, kind="stable")
+    for person in by_face[first[by_face] < len(outcome.person)].tolist():
+        if person not in ids:
+            face = faces.face_id[faces.order[first[person]]].decode()
+            ids[person] = new_id(face, taken)
+            taken.add(ids[person])
+    return [ids.get(person, "") for person in range(len(outcome.sizes))]
+
+
+def inherited_ids(outcome: Outcome, past: Past, pinned: Mapping[int, str]) -> dict[int, str]:
+    """Return the ids that persons have from corrections, or from the people of the past."""
+    if past.clusters is None:
+        return dict(pinned)
     weights = np.where(outcome.tiers.tier == CORE, 1.0, 0.5)
     weights[outcome.confirmed.faces] = CONFIRMED_WEIGHT
     rows = np.flatnonzero(outcome.person != NOBODY)
@@ -68,22 +88,12 @@ def person_ids(outcome: Outcome, past: Past) -> list[str]:
             None if (face, person_id) in left else person_id
             for face, person_id in zip(faces.to_pylist(), inherited, strict=True)
         ]
-    ids = transfer(
+    return transfer(
         np.concatenate([outcome.person[rows], outcome.past_person]),
         [*inherited, *past.people],
         np.concatenate([weights[rows], past.counts]),
         pinned,
     )
-    taken = set(ids.values())
-    if past.clusters is not None:
-        taken |= set(pc.unique(past.clusters["person_id"]).drop_null().to_pylist())
-    fresh = np.flatnonzero(~np.isin(outcome.person[rows], list(ids)))
-    persons = outcome.person[rows[fresh]].tolist()
-    for face, person in sorted(zip(faces.take(fresh).to_pylist(), persons, strict=True)):
-        if person not in ids:
-            ids[person] = new_id(face, taken)
-            taken.add(ids[person])
-    return [ids.get(person, "") for person in range(len(outcome.sizes))]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ This comes late in a clustering, when people are known: only then can be measure
 with their own person, and how with others.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,15 +84,16 @@ def measure_odds(people: Assignment, threshold: Threshold) -> Odds | None:
 
 
 def join_singles(
-    people: Assignment, near: Ints, threshold: Threshold, odds: Odds, fixed: Ints, apart: Ints
-) -> Ints:
+    people: Assignment, near: Callable[[Ints], Ints], threshold: Threshold, odds: Odds,
+    fixed: Ints, apart: Ints,
+) -> Ints:  # fmt: skip
     """Return the person of each core face, int64 [N].
 
     Every face is judged by the people as they were before the step, so that order does not matter.
 
     Args:
         people: before the step.
-        near: people that are candidates for each core face, `NOBODY` for none, int64 [N, C].
+        near: returns who are candidates for places in `core`, `NOBODY` for none, int64 [N, C].
         threshold: of groups.
         odds: of this lake.
         fixed: faces that stay where they are.
@@ -108,12 +110,11 @@ def join_singles(
     for start in range(0, len(movable), CHUNK):
         places = movable[start : start + CHUNK]
         vectors = people.vectors(places)
-        average = similarity(vectors, everybody)
-        z = np.full((len(places), near.shape[1]), -np.inf)
+        average, candidates = similarity(vectors, everybody), near(places)
+        z = np.full(candidates.shape, -np.inf)
         pictures = np.zeros(z.shape)
-        for column in range(near.shape[1]):
-            to = near[places, column]
-            repeated = (near[places, :column] == to[:, None]).any(axis=1)
+        for column, to in enumerate(candidates.T):
+            repeated = (candidates[:, :column] == to[:, None]).any(axis=1)
             at = np.flatnonzero((to != NOBODY) & ~repeated & (people.sizes[to] >= 2))
             at = at[~np.isin(places[at] * len(people.sizes) + to[at], beside)]
             cosine = similarity(vectors[at], people.means[to[at]])
@@ -121,7 +122,7 @@ def join_singles(
             z[at, column] = above(cosine, average[at], several, pictures[at, column], threshold)
         chosen = choose(odds.of(z, pictures, people_alone))
         joins = np.flatnonzero(chosen != NOBODY)
-        person[places[joins]] = near[places[joins], chosen[joins]]
+        person[places[joins]] = candidates[joins, chosen[joins]]
     return person
 
 

@@ -33,7 +33,7 @@ def publish(
     models = people.lake.models()
     assert models is not None  # without them the run would have ended before
     persons = PeopleRows.of(outcome, past, ids, run_id)
-    kept = kept_rows(outcome, past, ids)
+    kept, moved = kept_rows(outcome, past, ids)
     suggestions = unanswered(suggest(outcome, past, ids, run_id), outcome, kept, persons)
     tiers = Counter({k["values"]: k["counts"] for k in kept["tier"].value_counts().to_pylist()})
     tiers.update(dict(zip(NAMES, np.bincount(outcome.tiers.tier).tolist(), strict=False)))
@@ -45,7 +45,7 @@ def publish(
         "people_of_one_face": persons.alone,
         "tiers": {name: count for name, count in tiers.items() if count},
         "suggestions": len(suggestions),
-        "ids_changed": changed(outcome, past, ids, kept),
+        "ids_changed": moved + changed(outcome, past, ids),
         "incremental": bool(past.people),
     }
     clusters = merged(kept, cluster_rows(outcome, ids, sure, run_id), "face_id")
@@ -164,38 +164,31 @@ def cluster_rows(
         )
 
 
-def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> pa.Table:
-    """Return the rows of earlier runs that stay, under the ids that their persons now have."""
+def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> tuple[pa.Table, int]:
+    """Return the rows of earlier runs that stay, and how many have another person now."""
     if past.clusters is None or not past.people:
-        return schema.CLUSTERS.empty_table()
+        return schema.CLUSTERS.empty_table(), 0
     clustered = strings(outcome.faces.face_id)
     kept = past.clusters.filter(pc.invert(pc.is_in(past.clusters["face_id"], clustered)))
-    now = renamed(outcome, past, ids)
-    if now:
-        person = [now.get(p, p) for p in kept["person_id"].to_pylist()]
-        at = kept.schema.get_field_index("person_id")
-        kept = kept.set_column(
-            at, schema.CLUSTERS.field("person_id"), pa.array(person, pa.string())
-        )
-    return kept
-
-
-def renamed(outcome: Outcome, past: Past, ids: list[str]) -> dict[str, str]:
-    """Return the ids that persons of the past have now, of those who have another one."""
-    return {
+    now = {
         was: ids[person]
         for was, person in zip(past.people, outcome.past_person.tolist(), strict=True)
         if ids[person] != was
     }
+    if not now:
+        return kept, 0
+    before = kept["person_id"].to_pylist()
+    person = pa.array([now.get(was, was) for was in before], pa.string())
+    at = kept.schema.get_field_index("person_id")
+    kept = kept.set_column(at, schema.CLUSTERS.field("person_id"), person)
+    return kept, sum(was in now for was in before)
 
 
-def changed(outcome: Outcome, past: Past, ids: list[str], kept: pa.Table) -> int:
-    """Return how many faces that had a person before have another one now."""
+def changed(outcome: Outcome, past: Past, ids: list[str]) -> int:
+    """Return how many faces of the run had another person before."""
     if past.clusters is None:
         return 0
-    now = pa.array(sorted(renamed(outcome, past, ids).values()), pa.string())
-    count = pc.sum(pc.is_in(kept["person_id"], now)).as_py() or 0 if len(now) else 0
     was = past.persons_of(strings(outcome.faces.face_id))
     mask = outcome.person == NOBODY
     person = pa.array(ids, pa.string()).take(pa.array(outcome.person, mask=mask))
-    return int(count + (pc.sum(pc.not_equal(was, person)).as_py() or 0))
+    return pc.sum(pc.not_equal(was, person)).as_py() or 0

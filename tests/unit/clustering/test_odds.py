@@ -95,7 +95,7 @@ def hard_picture(folder, strangers=5):
 def joined(people, near, fixed=(), apart=()):
     pairs = np.array(apart, np.int64).reshape(-1, 2)
     threshold = Threshold(mean=0.0, sd=0.1, z=4.0)
-    return join_singles(people, near, threshold, LAKE, np.array(fixed, np.int64), pairs)
+    return join_singles(people, near.__getitem__, threshold, LAKE, np.array(fixed, np.int64), pairs)
 
 
 def test_a_hard_picture_joins_somebody_with_many(tmp_path):
