@@ -178,7 +178,7 @@ def load_faces(
     """Return what `gather` left, without the vectors; `kept` returns `Faces.photo` of images."""
     shelf, names = Shelf(), [f"gather-{i:05}" for i in range(shards)]
     # One shard at a time is in memory, so each is read twice: first to see how much there is.
-    empty = [{k: (len(v), v[:0]) for k, v in workspace.load(name).items()} for name in names]
+    empty = [{k: (len(v), v[:0].copy()) for k, v in workspace.load(n).items()} for n in names]
     starts = np.cumsum([0, *(shard["face_id"][0] for shard in empty)])
     columns = {}
     for column in fields(GatheredFaces):

@@ -36,8 +36,8 @@ class Past:
         means, counts: of their core faces, grid vectors [P, D] and float64 [P].
         clustered_parts: parts of the lake whose faces they hold.
         again: ids of faces whose persons are made again from their faces.
-        clusters: the whole table of the generation before, for ids; None when there is none. Marks
-            of faces that were taken back are left out.
+        clusters: the table of the generation before, for ids and, where people are kept, for rows;
+            None when there is none. Marks of faces that were taken back are left out.
         withdrawn: how many these are.
         table: its persons who are kept.
         suggestions: its table of suggestions.
@@ -86,8 +86,6 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
     before = people.current_or_none()
     if before is None:
         return nothing
-    clusters = people.clusters()
-    from_scratch = Past(run_id=before["run_id"], clusters=clusters, means=nothing.means)
     parts = part_sizes(people.lake)
     clustered_parts: Mapping[str, int] = before.get("parts", {})
     new = sum(size for name, size in parts.items() if name not in clustered_parts)
@@ -97,8 +95,9 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         or any(parts.get(name) != size for name, size in clustered_parts.items())
         or new > MOST_NEW * sum(parts.values())
     ):
-        return from_scratch
-    corrections = resolve(rows)
+        ids = people.clusters(["face_id", "person_id"])
+        return Past(run_id=before["run_id"], clusters=ids, means=nothing.means)
+    corrections, clusters = resolve(rows), people.clusters()
     again = touched(rows, before, clusters)
     marked = corrections.marked - set(clusters["face_id"].to_pylist())
     withdrawn = pa.array(sorted(corrections.withdrawn), pa.string())

@@ -33,7 +33,7 @@ from pipeline.people.store import People
 
 WORKSPACE = "clusters/_work"
 # Of the files that tasks leave there: a run does not go on from those of another layout.
-LAYOUT = 2
+LAYOUT = 3
 
 
 @dataclass(frozen=True)
