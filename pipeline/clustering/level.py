@@ -34,7 +34,8 @@ from pipeline.lake.checkpoints import TaskRunner, Workspace
 # Nodes of one linkage task: bounds its memory at about 10 KB a node of 512 numbers.
 TASK_NODES = 50_000
 SHARD_NODES = 131_072
-RECALL_SAMPLE = 1000
+# Queries whose neighbours are found exactly as well: one in so many, at least and at most.
+RECALL_SHARE, RECALL_LEAST, RECALL_MOST = 100, 100, 1000
 # Similar groups that are kept in mind for each node.
 ALTERNATIVES = 3
 
@@ -276,7 +277,8 @@ def recall(graph: NeighbourGraph) -> float | None:
     nodes, node_set = graph.nodes, graph.node_set
     queries = nodes.queries
     ranks = nodes.of("rank", queries)
-    sample = np.sort(queries[np.argsort(mix(ranks))[:RECALL_SAMPLE]])
+    size = min(max(len(queries) // RECALL_SHARE, RECALL_LEAST), RECALL_MOST)
+    sample = np.sort(queries[np.argsort(mix(ranks))[:size]])
     vectors = nodes.rows(sample)
     parts: list[Neighbours] = []
     columns = map(nodes.column, ("vectors", "member", "rank"))

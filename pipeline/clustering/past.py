@@ -70,8 +70,10 @@ class Past:
         """Return the person that each face was of, null for nobody."""
         if self.clusters is None:
             return pa.nulls(len(faces), pa.string())
-        rows = pc.index_in(faces, self.clusters["face_id"].combine_chunks())
-        return self.clusters["person_id"].take(rows)
+        # Few of many, as a rule: the table of the few is soon made.
+        few = self.clusters.select(["face_id", "person_id"])
+        few = few.filter(pc.is_in(few["face_id"], faces))
+        return few["person_id"].take(pc.index_in(faces, few["face_id"].combine_chunks()))
 
 
 def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint]) -> Past:
@@ -99,13 +101,11 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         return Past(run_id=before["run_id"], clusters=ids, means=nothing.means)
     corrections, clusters = resolve(rows), people.clusters()
     again = touched(rows, before, clusters)
-    marked = corrections.marked - set(clusters["face_id"].to_pylist())
-    withdrawn = pa.array(sorted(corrections.withdrawn), pa.string())
+    marked = corrections.marked - set(among(clusters, corrections.marked)["face_id"].to_pylist())
     whole = len(clusters)
-    clusters = clusters.filter(pc.invert(pc.is_in(clusters["face_id"], withdrawn)))
-    table = people.people()
+    clusters = without(clusters, "face_id", corrections.withdrawn)
     # Someone without core faces has nothing to grow from: stays as made again.
-    table = table.filter(pc.invert(pc.is_in(table["person_id"], pa.array(again, pa.string()))))
+    table = without(people.people(), "person_id", again)
     of_persons = pc.is_in(clusters["person_id"], pa.array(again, pa.string()))
     corrected = {face for row in rows for face in (*row.faces, *row.others)}
     corrected_alone = pc.and_(
@@ -155,9 +155,20 @@ def touched(rows: Sequence[Constraint], before: Mapping[str, Any], clusters: pa.
     for pair in corrections.apart:
         for i in pair:
             faces |= corrections.sets[i].faces
-    where = pc.is_in(clusters["face_id"], pa.array(sorted(faces), pa.string()))
     named = {row.person_id for row in new if row.person_id}
-    return sorted(set(clusters.filter(where)["person_id"].drop_null().to_pylist()) | named)
+    return sorted(set(among(clusters, faces)["person_id"].drop_null().to_pylist()) | named)
+
+
+def among(clusters: pa.Table, faces: Collection[str]) -> pa.Table:
+    """Return the rows of some faces."""
+    return clusters.filter(pc.is_in(clusters["face_id"], pa.array(sorted(faces), pa.string())))
+
+
+def without(table: pa.Table, column: str, ids: Collection[str]) -> pa.Table:
+    """Return a table without the rows of some ids."""
+    if not ids:
+        return table
+    return table.filter(pc.invert(pc.is_in(table[column], pa.array(sorted(ids), pa.string()))))
 
 
 def settings_of(config: ClusterConfig) -> dict[str, Any]:

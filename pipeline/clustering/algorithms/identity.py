@@ -30,11 +30,13 @@ def transfer(
     had_id = np.array([person is not None for person in before], bool)
     if not had_id.any():
         return result
-    names, old = np.unique(np.array([p for p in before if p is not None]), return_inverse=True)
+    names = sorted({person for person in before if person is not None})
+    number = {name: i for i, name in enumerate(names)}
+    old = np.array([number[person] for person in before if person is not None])
     keys, inverse = np.unique(groups[had_id] * len(names) + old, return_inverse=True)
     shared = np.bincount(inverse, weights=weights[had_id])
     for at in np.lexsort((keys, -shared)):
-        group, name = int(keys[at] // len(names)), str(names[keys[at] % len(names)])
+        group, name = int(keys[at] // len(names)), names[keys[at] % len(names)]
         if group not in result and name not in taken:
             result[group] = name
             taken.add(name)
