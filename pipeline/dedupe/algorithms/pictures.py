@@ -121,3 +121,31 @@ def pixel_classes(pictures: Pictures) -> Ints:
         np.where(pixels_of >= 0, pixels_of, largest + by_bytes), return_inverse=True
     )
     return dense.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """The different hashes of an archive.
+
+    Attributes:
+        values: uint8 [U, 32].
+        picture, number: which picture has which hash, int64 [M] each.
+    """
+
+    values: Bytes
+    picture: Ints
+    number: Ints
+
+    @classmethod
+    def of(cls, rows: Bytes, picture: Ints) -> "Hashes":
+        """Return the hash of each of some pictures."""
+        number = numbered(rows)
+        values = np.empty((int(number.max()) + 1 if len(number) else 0, rows.shape[1]), np.uint8)
+        values[number] = rows
+        return cls(values, picture, number)
+
+    def new(self, first_new: int) -> Bools:
+        """Return which hashes none of the pictures before the first new one has."""
+        new = np.ones(len(self.values), bool)
+        new[self.number[self.picture < first_new]] = False
+        return new
