@@ -57,7 +57,7 @@ class _Band:
     def of(cls, words: Words, first: int, width: int) -> "_Band":
         masks = np.array([0, *(1 << bit for bit in range(width))], np.int32)
         keys = (_keys(words, first, width)[:, np.newaxis] ^ masks).ravel()
-        order = np.argsort(keys, kind="stable")
+        order = np.argsort(keys.astype(np.uint16), kind="stable")
         sizes = np.bincount(keys, minlength=1 << width)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         return cls(first, width, starts, (order // len(masks)).astype(np.int32))
