@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -19,7 +18,7 @@ from pipeline.lake import schema
 from pipeline.lake.checkpoints import Arrays, TaskRunner, Workspace
 from pipeline.lake.shelf import Shelf
 from pipeline.lake.store import LakeStore
-from pipeline.storage.folder import Folder
+from pipeline.storage.folder import Folder, is_local
 from pipeline.storage.scratch import scratch_errors
 
 COLUMNS = (
@@ -59,11 +58,15 @@ class Gathered:
     def file(self, part: str, size: int) -> str:
         """Return the name of a part's file."""
         text = json.dumps([VERSION, part, size, self.reference])
-        return blake2b(text.encode(), digest_size=16).hexdigest()
+        return f"gathered-{blake2b(text.encode(), digest_size=16).hexdigest()}"
 
     def run(self, tasks: TaskRunner, parts: Mapping[str, int]) -> None:
         """Make the files of parts, names to sizes, that are not there."""
-        missing = [part for part in parts if self.open(part, parts[part]) is None]
+        if is_local(self.lake.folder.fs):
+            missing = [part for part in parts if self.open(part, parts[part]) is None]
+        else:  # a damaged one shows when it is fetched
+            names = self.files.names()
+            missing = [part for part in parts if self.file(part, parts[part]) not in names]
         units = [(self, {part: parts[part] for part in unit})
                  for unit in plan_tasks(missing, parts)]  # fmt: skip
         tasks.progress("gather", 0, len(units))
@@ -81,34 +84,33 @@ class Gathered:
         """Return the pictures of a part.
 
         Raises:
-            StorageError: its file went while the run is under way.
+            StorageError: its file went or was damaged; it is removed, and the next run makes it.
         """
         pictures = self.open(part, size)
         if pictures is None:
+            self.files.folder.remove(f"{self.file(part, size)}.npy")
             raise StorageError(
                 f"What was gathered of {self.lake.folder.url}/images/{part} cannot be read; run "
                 "`facelake dedupe` again"
             )
         return pictures
 
-    def joined(self, shelf: Shelf, parts: Mapping[str, int]) -> Pictures:
-        """Return the pictures of some parts, in their order, as columns on a shelf."""
-        if sum(len(self.load(*one)) for one in parts.items()) <= shelf.held_rows:
-            return Pictures.join([EMPTY, *(self.load(*one) for one in parts.items())])
-        with ExitStack() as stack:
-            outputs = {
-                name: stack.enter_context(open(shelf.path(name), "wb")) for name in Pictures.names()
-            }
-            for one in parts.items():
-                pictures = self.load(*one)
-                for name, output in outputs.items():
-                    with scratch_errors():
-                        np.ascontiguousarray(getattr(pictures, name)).tofile(output)
+    def joined(
+        self, shelf: Shelf, parts: Mapping[str, int]
+    ) -> tuple[Pictures, dict[str, tuple[int, int]]]:
+        """Return the pictures of some parts as columns on a shelf, and size and rows of each."""
+        loaded = {part: self.load(part, size) for part, size in parts.items()}
+        counts = {part: (parts[part], len(one)) for part, one in loaded.items()}
+        if sum(map(len, loaded.values())) <= shelf.held_rows:
+            return Pictures.join([EMPTY, *loaded.values()]), counts
         columns = {}
         for name in Pictures.names():
+            with scratch_errors(), open(shelf.path(name), "wb") as output:
+                for one in loaded.values():
+                    np.ascontiguousarray(getattr(one, name)).tofile(output)
             like = getattr(EMPTY, name)
             columns[name] = shelf.there(name, like.dtype).reshape(-1, *like.shape[1:])
-        return Pictures(**columns)
+        return Pictures(**columns), counts
 
     def tidy(self, parts: Mapping[str, int]) -> None:
         """Remove the files of other parts."""

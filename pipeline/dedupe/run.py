@@ -1,8 +1,8 @@
 """Looks for duplicates in a lake: the order of the steps.
 
-gather -> classes of equal pixels -> pairs of close hashes (tasks) -> shared faces -> stars of what
-a second look confirms, bursts -> tables. The search is done by tasks; this process holds some
-hundred bytes a picture.
+gather (tasks) -> what is new and whom it concerns (tasks), or all: classes of equal pixels, pairs
+of close hashes (tasks), shared faces, families -> of these, stars of what a second look confirms,
+and bursts -> tables. The columns of pictures lie in files; this process holds what it works on.
 """
 
 import hashlib
@@ -170,18 +170,19 @@ class Run:
         new = {name: size for name, size in parts.items() if name not in old}
         if not parts:
             raise ConfigError(f"There are no images in {url}; index photos first")
-        pictures = gathered.joined(Shelf(), old | new)
+        shelf = Shelf()  # removed with its files when nobody has it any more
+        pictures, counts = gathered.joined(shelf, old | new)
         if reference and not pictures.reference.any():
             raise ConfigError(
                 f"No picture of {url} lies below {', '.join(reference)}; give "
                 "--reference as the paths stand in `uri`"
             )
-        rows = {n: len(gathered.load(n, size)) for n, size in (old | new).items()}
         plan = plan_tasks(old, old) + plan_tasks(new, new)
+        first_new = sum(counts[name][1] for name in old)
         search = EvidenceSearch(
-            self.duplicates, self.config, past, tasks, plan, pictures, sum(rows[n] for n in old)
+            self.duplicates, self.config, past, tasks, plan, pictures, first_new
         )
-        return whole(search, {n: (size, rows[n]) for n, size in (old | new).items()}, said)
+        return whole(search, counts, said)
 
 
 def settings_of(config: DedupeConfig) -> dict[str, Any]:

@@ -36,11 +36,13 @@ class Before:
     Attributes:
         parts: in the order of the pictures.
         families: rows of `schema.FAMILIES`.
+        rows: of `schema.DUPLICATES`.
         about: what is noted beside its tables.
     """
 
     parts: Parts
     families: pa.Table
+    rows: pa.Table
     about: Mapping[str, Any]
 
     @classmethod
@@ -57,11 +59,11 @@ class Before:
         if not same or not gathered or gathered["version"] != VERSION:
             return None
         try:
-            families = duplicates.families()
+            families, rows = duplicates.families(), duplicates.table()
         except StorageError:
             return None
-        parts = {name: (size, rows) for name, (size, rows) in gathered["parts"].items()}
-        return cls(parts, families, about)
+        parts = {name: (size, count) for name, (size, count) in gathered["parts"].items()}
+        return cls(parts, families, rows, about)
 
 
 def json_like(value: Any) -> Any:

@@ -26,8 +26,11 @@ from pipeline.people.constraints import Constraint
 # Where more of the pictures are new, or gone, all are grouped.
 MOST_NEW = 0.1
 ASKED = "asked"
-# Pictures that were asked for: their columns, beside ids that people spoke of.
-COLUMNS = ("sha", "pixels")
+NO_PAIRS = np.zeros(
+    0,
+    [("old", np.uint8, (HASH_BYTES,)), ("new", np.uint8, (HASH_BYTES,)), ("bits", np.int64),
+     ("probe", np.int64)],
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,6 @@ def touch(
     workspace.save(name, {"rows": np.concatenate(rows), "pairs": np.concatenate(found)})
 
 
-NO_PAIRS = np.zeros(
-    0,
-    [("old", np.uint8, (HASH_BYTES,)), ("new", np.uint8, (HASH_BYTES,)), ("bits", np.int64),
-     ("probe", np.int64)],
-)  # fmt: skip
-
-
 def hash_columns(pictures: Pictures, turnable: bool) -> Iterator[tuple[Ints, Bytes]]:
     """Yield rows and hashes of one kind, see `groups.plain_hashes`."""
     if turnable:
@@ -140,17 +136,17 @@ class Update:
         gone = {n: size for n, (size, _) in self.before.parts.items() if n not in old}
         fresh = {n: size for n, size in self.parts.items() if n not in old}
         went = [self.gathered.open(*one) for one in gone.items()]
-        sizes = {
-            n: len(self.gathered.load(*one)) for n, one in zip(fresh, fresh.items(), strict=True)
-        }
-        changed = sum(sizes.values()) + sum(self.before.parts[n][1] for n in gone)
+        loaded = {n: self.gathered.load(n, size) for n, size in fresh.items()}
+        changed = sum(map(len, loaded.values())) + sum(self.before.parts[n][1] for n in gone)
         total = sum(rows for _, rows in self.before.parts.values())
-        if changed > MOST_NEW * total or any(one is None for one in went):
+        # Of reference folders something must be there, which nobody counts here.
+        unsure = any(one is None for one in went) or (gone and self.config.reference)
+        if changed > MOST_NEW * total or unsure:
             return None
         left = Pictures.join([EMPTY, *(one for one in went if one is not None)])
-        new = Pictures.join([EMPTY, *(self.gathered.load(*one) for one in fresh.items())])
+        new = Pictures.join([EMPTY, *loaded.values()])
         now = {n: self.before.parts[n] for n in old}
-        now |= {n: (size, sizes[n]) for n, size in fresh.items()}
+        now |= {n: (size, len(loaded[n])) for n, size in fresh.items()}
         return self._scope(new, left, now, self._touched(new, old, asked), said)
 
     def _touched(
@@ -281,7 +277,7 @@ class Update:
         def among(known: Known, column: pa.ChunkedArray) -> Bools:
             return known.among(hexes(column))
 
-        rows, looks = self.duplicates.table(), self.duplicates.looks()
+        rows, looks = self.before.rows, self.duplicates.looks()
         stay = ~(among(again, rows["image_id"]) | among(went, rows["image_id"]))
         ends = looks["first"], looks["second"]
         said = ~(among(again, ends[0]) & among(again, ends[1]))

@@ -10,6 +10,8 @@ from pipeline.arrays import Bools, Bytes, Floats64, Ints
 
 # Of a SHA-256, enough to tell 10^9 files apart (chance of one collision: 10^-21).
 SHORT = 16
+# Rows compared at once.
+CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,12 @@ def numbered(rows: Bytes) -> Ints:
         return np.zeros(0, np.int64)
     words = np.ascontiguousarray(rows).view(np.uint64)
     order = np.lexsort(words.T)
-    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    changes = np.zeros(len(rows), bool)
+    for start in range(1, len(rows), CHUNK_ROWS):  # in pieces: they are copies
+        piece = words[order[start - 1 : start + CHUNK_ROWS]]
+        changes[start : start + CHUNK_ROWS] = (piece[1:] != piece[:-1]).any(axis=1)
     numbers = np.empty(len(rows), np.int64)
-    numbers[order] = np.concatenate([[0], np.cumsum(changes)])
+    numbers[order] = np.cumsum(changes)
     return numbers
 
 

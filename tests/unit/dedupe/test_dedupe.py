@@ -347,6 +347,9 @@ def test_what_was_gathered_is_no_truth(tmp_path, damage):
     assert about["new_images"] == 1
     assert search(lake, "three", full=True)[0] == groups
     assert set(groups) == {"0.jpg", "near.jpg", "new.jpg"}
+    for path in (tmp_path / "duplicates").glob("part-*"):
+        path.write_bytes(b"damaged")
+    assert search(lake, "anew")[0] == groups
     lake.folder.child("images").remove(lake.parts()[0])
     search(lake, "four")
     assert len(list(folder.iterdir())) == 4  # that of the part that went is removed
