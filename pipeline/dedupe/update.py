@@ -16,7 +16,6 @@ from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.gather import EMPTY, Gathered, binary, hexes, plan_tasks
 from pipeline.dedupe.groups import plain_hashes, turnable_hashes
 from pipeline.dedupe.scope import Before, Kept, Scope, evidence_among
-from pipeline.dedupe.search import HashSearch, find_pairs
 from pipeline.dedupe.tables import distinct_pairs, pairs_of
 from pipeline.imaging.phash import HASH_BYTES
 from pipeline.lake import schema
@@ -179,12 +178,11 @@ class Update:
             for probe, look in enumerate(looks):
                 own = found[found["probe"] == probe]
                 pairs.append(pairs_of(own["old"], own["new"], own["bits"], look.turn))
-        for name, values, ways in (
-            ("pictures", plain, (None,)), ("turnable", turnable, (None, *kinds)),
-        ):  # fmt: skip
-            search = HashSearch(name, values, np.ones(len(values), bool), self.config.radius, ways)
-            for turn, one in find_pairs(self.tasks, search).items():
-                pairs.append(pairs_of(values[one.first], values[one.second], one.bits, turn))
+        for look in looks:
+            among = KnownHashes(look.hashes, self.config.radius).close(look.values)
+            ends = look.values[among.first], look.values[among.second]
+            apart = (ends[0] != ends[1]).any(axis=1)
+            pairs.append(pairs_of(ends[0][apart], ends[1][apart], among.bits[apart], look.turn))
         return np.concatenate(rows), pa.concat_tables(pairs)
 
     def _scope(
