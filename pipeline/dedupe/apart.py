@@ -86,7 +86,11 @@ def keep(duplicates: Duplicates, people: People, photo: str, why: str = "") -> C
 
 def said_of_pictures(people: People) -> list[Constraint]:
     """Return what stands of what was said, in its order."""
-    rows = people.constraints()
+    return standing(people.constraints())
+
+
+def standing(rows: list[Constraint]) -> list[Constraint]:
+    """Return those of all corrections that are about pictures and stand."""
     gone = undone(rows)
     kinds = (NOT_A_COPY, KEEPER)
     return [row for row in rows if row.kind in kinds and row.constraint_id not in gone]

@@ -7,7 +7,6 @@ workspace of the run. What was said of a pair is kept.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -98,14 +97,16 @@ class Confirmation:
     Attributes:
         tasks: runs the reading.
         lake: of the pictures.
-        parts: of each task, in the order of the pictures.
-        pictures: all of them.
+        parts: of the lake.
+        part: number of the part of each picture.
+        pictures: all that are grouped.
         turns: what kinds of evidence from 1 on are.
     """
 
     tasks: TaskRunner
     lake: LakeStore
-    parts: Sequence[list[str]]
+    parts: Sequence[str]
+    part: Ints
     pictures: Pictures
     turns: tuple[Turn, ...]
     _said: dict[Pair, bool] = field(default_factory=dict)
@@ -194,7 +195,8 @@ class Confirmation:
         wanted = self.pictures.image_id[missing]
         step = f"looks-{self._rounds:02}"
         self._rounds += 1
-        units = [(self.lake, part, wanted) for of_task in self.parts for part in of_task]
+        parts = np.unique(self.part[missing]).tolist()
+        units = [(self.lake, self.parts[part], wanted) for part in parts]
         self.tasks.run(step, read_looks, units)
         self._looks |= {picture: [] for picture in missing.tolist()}
         for number in range(len(units)):
@@ -223,16 +225,22 @@ class Confirmation:
     def rows(self) -> pa.Table:
         """Return what was said of pairs, as rows of `schema.LOOKS`."""
         names = [None, *(turn.name for turn in self.turns), None, SIMILAR]
-        said = [
-            {"first": self._id(a), "second": self._id(b), "turn": names[kind], "copy": copy}
-            for (a, b, kind), copy in self._said.items()
-        ]
+        said = []
+        for (a, b, kind), copy in self._said.items():
+            first, second = sorted((self._id(a), self._id(b)))
+            said.append({"first": first, "second": second, "turn": names[kind], "copy": copy})
         return pa.Table.from_pylist(said, schema.LOOKS)
 
-    def counts(self) -> dict[str, Any]:
-        """Return how many pairs were refused, and how many pictures could not be read again."""
-        unread = sum(not looks for looks in self._looks.values())
-        return {"unconfirmed_pairs": len(self._refused), "unread_pictures": unread}
+    def refused(self) -> Ints:
+        """Return of each picture how many pairs with later ones were refused, int64 [N]."""
+        first = np.array([pair[0] for pair in self._refused], np.int64)
+        return np.bincount(first, minlength=len(self.pictures))
+
+    def unread(self) -> Bools:
+        """Return which pictures could not be read again, bool [N]."""
+        found = np.zeros(len(self.pictures), bool)
+        found[[picture for picture, looks in self._looks.items() if not looks]] = True
+        return found
 
     def _id(self, picture: int) -> str:
         return bytes(self.pictures.image_id[picture]).hex()

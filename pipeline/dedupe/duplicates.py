@@ -12,7 +12,7 @@ from pipeline.lake.generations import Generations, pieces
 from pipeline.lake.store import LakeStore
 
 TABLE, PAIRS, CROPS = "duplicates", "duplicates/_pairs", "duplicates/_crops"
-LOOKS = "duplicates/_looks"
+LOOKS, FAMILIES = "duplicates/_looks", "duplicates/_families"
 
 
 class Duplicates:
@@ -27,10 +27,10 @@ class Duplicates:
         self.generations = Generations(
             lake,
             CURRENT,
-            (TABLE, PAIRS, CROPS, LOOKS),
+            (TABLE, PAIRS, CROPS, LOOKS, FAMILIES),
             "Nobody has looked for duplicates in {lake} yet; run facelake dedupe {lake}",
             "run `facelake dedupe` again: it makes the table anew",
-            added_later=(LOOKS,),
+            added_later=(LOOKS, FAMILIES),
         )
 
     def current(self) -> dict[str, Any] | None:
@@ -58,6 +58,10 @@ class Duplicates:
     def looks(self) -> pa.Table:
         """Return what second looks at pairs of pictures said."""
         return self.generations.read(LOOKS, lambda: schema.LOOKS)
+
+    def families(self) -> pa.Table:
+        """Return the families of pictures, as the last search found them, by `row`."""
+        return self.generations.read(FAMILIES, lambda: schema.FAMILIES)
 
     def publish(
         self, run_id: str, tables: Mapping[str, pa.Table], about: Mapping[str, Any]

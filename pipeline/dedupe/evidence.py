@@ -1,19 +1,20 @@
 """Finds what makes the pictures of a lake copies of each other, on top of an earlier search."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.arrays import Bools, Ints
 from pipeline.dedupe.algorithms.dihedral import Turn, turns
 from pipeline.dedupe.algorithms.hamming import Pairs
-from pipeline.dedupe.algorithms.pictures import Pictures, places_of
+from pipeline.dedupe.algorithms.pictures import Hashes, Pictures, places_of
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.crops import find_crops
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.gather import binary, hexes
-from pipeline.dedupe.groups import Evidence, Hashes, HashPairs, plain_hashes, turnable_hashes
+from pipeline.dedupe.groups import Evidence, HashPairs, plain_hashes, turnable_hashes
 from pipeline.dedupe.search import HashSearch, distinct, find_pairs
 from pipeline.dedupe.similar import Similarity, find_similar
 from pipeline.imaging.phash import HASH_BYTES
@@ -75,28 +76,9 @@ class EvidenceSearch:
         )
         pairs: Mapping[Turn | None, Pairs] = find_pairs(self.tasks, search)
         if self.past is not None:
-            old = self._old_pairs(hashes, turns)
+            old = pairs_among(self.duplicates.pairs(), hashes, turns)
             pairs = {turn: distinct(Pairs.join([old[turn], pairs[turn]])) for turn in turns}
         return HashPairs(hashes, pairs)
-
-    def _old_pairs(
-        self, hashes: Hashes, turns: tuple[Turn | None, ...]
-    ) -> dict[Turn | None, Pairs]:
-        """Return the pairs of the search before as numbers of hashes; those gone are left out."""
-        table = self.duplicates.pairs()
-        first, second = (
-            places_of(binary(table[name], HASH_BYTES)[0], hashes.values)
-            for name in ("first", "second")
-        )
-        bits = table["bits"].to_numpy().astype(np.int64)
-        names = np.array(table["turn"].to_pylist(), object)
-        present = (first >= 0) & (second >= 0)
-        pairs = {}
-        for turn in turns:
-            rows = present & (names == (turn.name if turn else None))
-            low, high = np.minimum(first, second)[rows], np.maximum(first, second)[rows]
-            pairs[turn] = Pairs(low, high, bits[rows])
-        return pairs
 
     def _crops(self, chosen: Bools) -> Ints:
         """Return pairs of pictures, the second inside the first: those of before, and new ones.
@@ -129,3 +111,21 @@ class EvidenceSearch:
         parts = [part for of_task in self.parts for part in of_task]
         lake = self.duplicates.lake
         return find_similar(self.tasks, lake, parts, self.pictures, chosen, similarity)
+
+
+def pairs_among(
+    table: pa.Table, hashes: Hashes, turns: Sequence[Turn | None]
+) -> dict[Turn | None, Pairs]:
+    """Return rows of `schema.HASH_PAIRS` as numbers of hashes; those of others are left out."""
+    first, second = (
+        places_of(binary(table[name], HASH_BYTES)[0], hashes.values) for name in ("first", "second")
+    )
+    bits = table["bits"].to_numpy().astype(np.int64)
+    names = np.array(table["turn"].to_pylist(), object)
+    present = (first >= 0) & (second >= 0)
+    pairs = {}
+    for turn in turns:
+        rows = present & (names == (turn.name if turn else None))
+        low, high = np.minimum(first, second)[rows], np.maximum(first, second)[rows]
+        pairs[turn] = Pairs(low, high, bits[rows])
+    return pairs

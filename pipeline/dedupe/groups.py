@@ -5,45 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.arrays import Bools, Bytes, Ints
+from pipeline.arrays import Bools, Ints
 from pipeline.dedupe.algorithms.bursts import are_shots, bursts
 from pipeline.dedupe.algorithms.dihedral import Turn
 from pipeline.dedupe.algorithms.hamming import Pairs
 from pipeline.dedupe.algorithms.keeper import Preference
-from pipeline.dedupe.algorithms.pictures import Pictures, numbered
+from pipeline.dedupe.algorithms.pictures import Hashes, Pictures
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.algorithms.stars import Graph, Lists, Near, Stars, stars
 
 # A copy that is kept has at least half the pixels of those that may go.
 MOST_PIXELS = 2
-
-
-@dataclass(frozen=True)
-class Hashes:
-    """The different hashes of an archive.
-
-    Attributes:
-        values: uint8 [U, 32].
-        picture, number: which picture has which hash, int64 [M] each.
-    """
-
-    values: Bytes
-    picture: Ints
-    number: Ints
-
-    @classmethod
-    def of(cls, rows: Bytes, picture: Ints) -> "Hashes":
-        """Return the hash of each of some pictures."""
-        number = numbered(rows)
-        values = np.empty((int(number.max()) + 1 if len(number) else 0, rows.shape[1]), np.uint8)
-        values[number] = rows
-        return cls(values, picture, number)
-
-    def new(self, first_new: int) -> Bools:
-        """Return which hashes none of the pictures before the first new one has."""
-        new = np.ones(len(self.values), bool)
-        new[self.number[self.picture < first_new]] = False
-        return new
 
 
 def plain_hashes(pictures: Pictures) -> Hashes:

@@ -1,32 +1,38 @@
 """Looks for duplicates in a lake: the order of the steps.
 
-gather -> classes of equal pixels -> pairs of close hashes (tasks) -> shared faces -> stars of what
-a second look confirms, bursts -> tables. The search is done by tasks; this process holds some
-hundred bytes a picture.
+gather (tasks) -> what is new and whom it concerns (tasks), or all: classes of equal pixels, pairs
+of close hashes (tasks), shared faces, families -> of these, stars of what a second look confirms,
+and bursts -> tables. The columns of pictures lie in files; this process holds what it works on.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.dedupe import tables
 from pipeline.dedupe.algorithms import looks
 from pipeline.dedupe.algorithms.pictures import pixel_classes
 from pipeline.dedupe.algorithms.settings import DedupeConfig
-from pipeline.dedupe.apart import chosen, pairs_apart, parted, said_of_pictures
+from pipeline.dedupe.apart import parted, standing
 from pipeline.dedupe.confirm import Confirmation
-from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
+from pipeline.dedupe.duplicates import CROPS, FAMILIES, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.evidence import EvidenceSearch, Past
-from pipeline.dedupe.gather import gather, load, plan_tasks
-from pipeline.dedupe.groups import Evidence, group
+from pipeline.dedupe.gather import VERSION, Gathered, plan_tasks
+from pipeline.dedupe.groups import group
+from pipeline.dedupe.scope import Before, Scope, whole
+from pipeline.dedupe.update import Update, asked_since
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
+from pipeline.lake.shelf import Shelf
+from pipeline.people.constraints import Constraint
 from pipeline.people.store import People
 
 WORKSPACE = "duplicates/_work"
@@ -61,61 +67,76 @@ class Run:
         lake.existing_models()
         sizes = lake.folder.child("images").files()
         parts = {name: sizes[name] for name in lake.parts()}
-        past = self._past(parts)
-        said = said_of_pictures(People(lake))
+        past, statements = self._past(parts), People(lake).constraints()
+        said = standing(statements)
         said_ids = [row.constraint_id for row in said]
         workspace = self._workspace(parts, past, said_ids)
         resumed_steps = len(workspace.names())
-        search = self._gather(TaskRunner(workspace, self.mapper, self.progress), parts, past)
-        pictures = search.pictures
-        apart = pairs_apart(said, pictures)
-        classes = parted(pixel_classes(pictures), apart)
-        evidence = replace(search.evidence(classes, apart), chosen=chosen(said, pictures))
-        confirmation = self._confirmation(search, evidence, past)
-        groups = group(pictures, classes, evidence, self.config, confirmation)
-        while confirmation is not None and confirmation.read_missing():
-            groups = group(pictures, classes, evidence, self.config, confirmation)
-        rows = tables.rows(groups, self.run_id)
-        hash_pairs = [evidence.plain, evidence.turned]
-        plain = evidence.plain.hashes
+        gathered = Gathered(lake, self.config.reference)
+        tasks = TaskRunner(workspace, self.mapper, self.progress)
+        gathered.run(tasks, parts)
+        before = Before.of(self.duplicates, self.config)
+        scope = None
+        if before is not None:
+            asked = asked_since(statements, said, before.about.get("told_apart", []))
+            update = Update(self.duplicates, self.config, tasks, gathered, before, parts)
+            scope = None if asked is None else update.scope(said, asked)
+        if scope is None:
+            scope = self._whole(tasks, gathered, parts, past, said)
+        grouped = self._grouped(tasks, scope, past is not None)
         about = {
             "resumed_steps": resumed_steps,
             "settings": settings_of(self.config),
             "config": asdict(self.config) | {"full": False},
             "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "parts": parts,
+            "gathered": {"version": VERSION, "parts": scope.parts},
             "told_apart": said_ids,
-            "images": len(pictures),
-            "new_images": len(pictures) - search.first_new,
-            "hashes": len(plain.values),
-            "new_hashes": int(plain.new(search.first_new).sum()),
-            "pairs": sum(len(p.bits) for one in hash_pairs for p in one.pairs.values()),
-            "kinds": tables.counts(rows),
-            "bytes_of_copies": int(pictures.bytes[groups.kept != np.arange(len(pictures))].sum()),
+            **scope.counts,
+            "pairs": len(scope.pairs),
+            "kinds": tables.counts(grouped[TABLE]),
+            "bytes_of_copies": pc.sum(grouped[FAMILIES]["spare"]).as_py() or 0,
             "incremental": past is not None,
         }
-        about |= confirmation.counts() if confirmation else {}
-        pair_rows = tables.pair_rows(hash_pairs)
-        crop_rows = tables.crop_rows(pictures, evidence.crops)
-        verdicts = confirmation.rows() if confirmation else schema.LOOKS.empty_table()
-        published = {TABLE: rows, PAIRS: pair_rows, CROPS: crop_rows, LOOKS: verdicts}
-        self.duplicates.publish(self.run_id, published, about)
+        if self.config.confirm:
+            about["unconfirmed_pairs"] = pc.sum(grouped[FAMILIES]["refused"]).as_py() or 0
+            about["unread_pictures"] = pc.sum(grouped[FAMILIES]["unread"]).as_py() or 0
+        self.duplicates.publish(self.run_id, grouped, about)
+        gathered.tidy(parts)
         workspace.remove()
         lake.folder.child(WORKSPACE).remove_if_empty()
         return about
 
-    def _confirmation(
-        self, search: EvidenceSearch, evidence: Evidence, past: Past | None
-    ) -> Confirmation | None:
-        """Return what looks at near copies again, with what it said before."""
-        if not self.config.confirm:
-            return None
-        turns = tuple(turn for turn in evidence.turned.pairs if turn is not None)
-        lake = self.duplicates.lake
-        confirmation = Confirmation(search.tasks, lake, search.parts, search.pictures, turns)
-        if past is not None:
+    def _grouped(self, tasks: TaskRunner, scope: Scope, remembers: bool) -> dict[str, pa.Table]:
+        """Group what is in scope, and return the tables of the lake."""
+        pictures, evidence = scope.pictures, scope.evidence
+        confirmation = self._confirmation(tasks, scope) if self.config.confirm else None
+        if confirmation is not None and remembers:
             confirmation.remember(self.duplicates.looks())
-        return confirmation
+        classes = parted(pixel_classes(pictures), evidence.apart)
+        groups = group(pictures, classes, evidence, self.config, confirmation)
+        while confirmation is not None and confirmation.read_missing():
+            groups = group(pictures, classes, evidence, self.config, confirmation)
+        rows = pa.concat_tables([scope.kept.rows, tables.rows(groups, self.run_id)])
+        run_id = pa.array([self.run_id]).take(pa.array(np.zeros(len(rows), np.int64)))
+        rows = rows.set_column(rows.column_names.index("run_id"), schema.DUPLICATES.field("run_id"),
+                               run_id)  # fmt: skip
+        said = confirmation.rows() if confirmation else schema.LOOKS.empty_table()
+        refused = confirmation.refused() if confirmation else np.zeros(len(pictures), np.int64)
+        unread = confirmation.unread() if confirmation else np.zeros(len(pictures), bool)
+        return {
+            TABLE: tables.by_group(rows),
+            PAIRS: scope.pairs,
+            CROPS: tables.crop_rows(pictures, evidence.crops),
+            LOOKS: pa.concat_tables([scope.kept.looks, said]),
+            FAMILIES: scope.families(groups.kept, refused, unread),
+        }
+
+    def _confirmation(self, tasks: TaskRunner, scope: Scope) -> Confirmation:
+        """Return what looks at near copies again."""
+        turns = tuple(turn for turn in scope.evidence.turned.pairs if turn is not None)
+        lake, parts = self.duplicates.lake, list(scope.parts)
+        return Confirmation(tasks, lake, parts, scope.part, scope.pictures, turns)
 
     def _past(self, parts: Mapping[str, int]) -> Past | None:
         """Return the last search, if this one may build on it."""
@@ -135,27 +156,33 @@ class Run:
         key = hashlib.blake2b(json.dumps(same).encode(), digest_size=8).hexdigest()
         return Workspace.only(self.duplicates.lake.folder.child(WORKSPACE), key)
 
-    def _gather(
-        self, tasks: TaskRunner, parts: Mapping[str, int], past: Past | None
-    ) -> EvidenceSearch:
-        """Read the pictures, those that were compared before first."""
-        lake, reference = self.duplicates.lake, self.config.reference
-        old = [name for name in parts if past and name in past.parts]
-        old_tasks = plan_tasks(lake, old)
-        plan = old_tasks + plan_tasks(lake, [name for name in parts if name not in set(old)])
-        tasks.run("gather", gather, [(lake, of_task, reference) for of_task in plan])
-        if not plan:
-            raise ConfigError(f"There are no images in {lake.folder.url}; index photos first")
-        pictures = load(tasks.workspace, len(plan))
+    def _whole(
+        self,
+        tasks: TaskRunner,
+        gathered: Gathered,
+        parts: Mapping[str, int],
+        past: Past | None,
+        said: Sequence[Constraint],
+    ) -> Scope:
+        """Return what is grouped when all pictures are looked at, those compared before first."""
+        url, reference = self.duplicates.lake.folder.url, self.config.reference
+        old = {name: size for name, size in parts.items() if past and name in past.parts}
+        new = {name: size for name, size in parts.items() if name not in old}
+        if not parts:
+            raise ConfigError(f"There are no images in {url}; index photos first")
+        shelf = Shelf()  # removed with its files when nobody has it any more
+        pictures, counts = gathered.joined(shelf, old | new)
         if reference and not pictures.reference.any():
             raise ConfigError(
-                f"No picture of {lake.folder.url} lies below {', '.join(reference)}; give "
+                f"No picture of {url} lies below {', '.join(reference)}; give "
                 "--reference as the paths stand in `uri`"
             )
-        first_new = sum(
-            len(tasks.workspace.load(f"gather-{i:05}")["bytes"]) for i in range(len(old_tasks))
+        plan = plan_tasks(old, old) + plan_tasks(new, new)
+        first_new = sum(counts[name][1] for name in old)
+        search = EvidenceSearch(
+            self.duplicates, self.config, past, tasks, plan, pictures, first_new
         )
-        return EvidenceSearch(self.duplicates, self.config, past, tasks, plan, pictures, first_new)
+        return whole(search, counts, said)
 
 
 def settings_of(config: DedupeConfig) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """Finds all pairs of close hashes in tasks: as pictures are, and with one of them turned."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.arrays import Bools, Bytes, Ints
-from pipeline.dedupe.algorithms.banding import Band, best_bands, spread
+from pipeline.dedupe.algorithms.banding import BITS, WORD, Band, Words, best_bands, spread
 from pipeline.dedupe.algorithms.dihedral import Turn, turned
 from pipeline.dedupe.algorithms.hamming import Comparison, Pairs, Sides, close_pairs
+from pipeline.dedupe.algorithms.pictures import CHUNK_ROWS
 from pipeline.lake.checkpoints import TaskRunner, Workspace
 
 # Keys of one task: some seconds of work, some hundred megabytes.
@@ -79,11 +81,10 @@ def plan_passes(workspace: Workspace, search: HashSearch) -> list[Pass]:
         if not len(left) or ((turn is not None or far) and not len(right)):
             return
         name = f"{search.name}-{len(passes):02}"
-        rows = [search.hashes[left], search.hashes[right]]
-        if turn is not None:
-            rows[0 if turn_left else 1] = turned(rows[0 if turn_left else 1], turn)
         if f"hashes-{name}" not in workspace.names():
-            workspace.save_large(f"hashes-{name}", spread(np.concatenate(rows)))
+            ways = (turn if turn_left else None, None if turn_left else turn)
+            words = spread_pieces(search.hashes, tuple(zip((left, right), ways, strict=True)))
+            workspace.save_large(f"hashes-{name}", words)
         sides = Sides(len(left) if len(right) else 0, far)
         sizes = (len(left), len(right)) if far else (len(left) + len(right),)
         comparison = Comparison(search.radius, best_bands(search.radius, *sizes), sides)
@@ -97,6 +98,18 @@ def plan_passes(workspace: Workspace, search: HashSearch) -> list[Pass]:
         if turn is not None and not turn.mutual:  # the other way round is another picture
             add(turn, old, new, True, True)
     return passes
+
+
+def spread_pieces(hashes: Bytes, sides: Sequence[tuple[Ints, Turn | None]]) -> Words:
+    """Return some rows of hashes, turned, one side after the other, as `spread` does."""
+    words = np.empty((sum(len(rows) for rows, _ in sides), BITS // WORD), np.uint64)
+    first = 0
+    for rows, turn in sides:
+        for start in range(0, len(rows), CHUNK_ROWS):  # in pieces: they are copies
+            piece = hashes[rows[start : start + CHUNK_ROWS]]
+            words[first : first + len(piece)] = spread(turned(piece, turn) if turn else piece)
+            first += len(piece)
+    return words
 
 
 def shares(band: Band, sides: Sides, rows: int) -> list[tuple[int, int]]:

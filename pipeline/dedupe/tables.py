@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.arrays import Bytes, Ints
 from pipeline.dedupe.algorithms.banding import distances, spread
+from pipeline.dedupe.algorithms.dihedral import Turn
 from pipeline.dedupe.algorithms.pictures import Pictures
+from pipeline.dedupe.gather import binary
 from pipeline.dedupe.groups import Groups, HashPairs
 from pipeline.imaging.phash import HASH_BYTES
 from pipeline.lake import schema
@@ -32,7 +35,13 @@ WORDS = {
 def rows(groups: Groups, run_id: str) -> pa.Table:
     """Return the rows of `duplicates`, group by group, the kept picture first."""
     every = [*copies(groups, run_id), *shots(groups, run_id)]
-    return pa.Table.from_pylist(every, schema.DUPLICATES)
+    return by_group(pa.Table.from_pylist(every, schema.DUPLICATES))
+
+
+def by_group(table: pa.Table) -> pa.Table:
+    """Return rows of `duplicates` in the order of their groups, each group's as they stand."""
+    order = np.argsort(np.array(table["group_id"].to_pylist(), "S16"), kind="stable")
+    return table.take(pa.array(order))
 
 
 def copies(groups: Groups, run_id: str) -> list[dict[str, Any]]:
@@ -162,11 +171,37 @@ def pair_rows(hash_pairs: Sequence[HashPairs]) -> pa.Table:
     parts = [schema.HASH_PAIRS.empty_table()]
     for of_kind in hash_pairs:
         for turn, pairs in of_kind.pairs.items():
-            ends = [hash_column(of_kind.hashes.values[end]) for end in (pairs.first, pairs.second)]
-            name = pa.array([turn.name if turn else None] * len(pairs.bits), pa.string())
-            bits = pa.array(pairs.bits.astype(np.int16))
-            parts.append(pa.table([*ends, bits, name], schema=schema.HASH_PAIRS))
-    return pa.concat_tables(parts)
+            values = of_kind.hashes.values
+            parts.append(pairs_of(values[pairs.first], values[pairs.second], pairs.bits, turn))
+    return distinct_pairs(pa.concat_tables(parts))
+
+
+def pairs_of(first: Bytes, second: Bytes, bits: Ints, turn: Turn | None) -> pa.Table:
+    """Return pairs of hashes uint8 [P, 32] as rows of `schema.HASH_PAIRS`."""
+    name = pa.array([turn.name if turn else None] * len(bits), pa.string())
+    columns = [hash_column(first), hash_column(second), pa.array(bits.astype(np.int16)), name]
+    return pa.table(columns, schema=schema.HASH_PAIRS)
+
+
+def distinct_pairs(table: pa.Table) -> pa.Table:
+    """Return each pair and turn once, at its smaller distance, the lower hash first, in order."""
+    ends = [binary(table[name], HASH_BYTES)[0].view("S32").ravel() for name in ("first", "second")]
+    number = np.unique(np.concatenate(ends), return_inverse=True)[1].reshape(2, -1)
+    low, high = number.min(axis=0), number.max(axis=0)
+    bits = table["bits"].to_numpy().astype(np.int64)
+    turns = np.array([name or "" for name in table["turn"].to_pylist()], "U32")
+    order = np.lexsort((bits, high, low, turns))
+    keys = np.stack([np.unique(turns, return_inverse=True)[1], low, high], axis=1)[order]
+    keep = np.ones(len(order), bool)
+    keep[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    rows = order[keep]
+    swapped = pa.array(number[0][rows] > number[1][rows])
+    table = table.take(pa.array(rows))
+    first = pc.if_else(swapped, table["second"], table["first"])
+    second = pc.if_else(swapped, table["first"], table["second"])
+    return table.set_column(0, schema.HASH_PAIRS.field("first"), first).set_column(
+        1, schema.HASH_PAIRS.field("second"), second
+    )
 
 
 def hash_column(hashes: Bytes) -> pa.Array:

@@ -65,9 +65,12 @@ class Workspace:
 
     def save_large(self, name: str, array: npt.NDArray[Any]) -> None:
         """Write one array that others read parts of."""
-        buffer = io.BytesIO()
-        np.save(buffer, array)
-        self.folder.publish(f"{name}.npy", buffer.getvalue())
+
+        def write(path: str) -> None:
+            with open(path, "wb") as file:
+                np.save(file, array)
+
+        self.folder.publish_by(f"{name}.npy", write)
 
     def open_large(self, name: str) -> npt.NDArray[Any]:
         """Return an array, mapped into memory where the folder is local."""

@@ -400,6 +400,17 @@ LOOKS = pa.schema(
 )
 
 
+FAMILIES = pa.schema(
+    [
+        field("row", pa.int64(), "a picture's place among all; one alone has none", "", True),
+        field("family", pa.int64(), "pictures that hang together", "", True),
+        field("spare", pa.int64(), "of a copy, what its file takes", "bytes", True),
+        field("refused", pa.int64(), "pairs with later ones that a second look refused", "", True),
+        field("unread", pa.bool_(), "whether it could not be read for one", "", True),
+    ]
+)
+
+
 CROP_PAIRS = pa.schema(
     [
         field("first", pa.string(), "image_id of a picture", "32 hex digits", True),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, Duplicates
+from pipeline.dedupe.duplicates import CROPS, FAMILIES, LOOKS, PAIRS, Duplicates
 from pipeline.errors import StorageError
 from pipeline.lake import schema
 from pipeline.lake.columns import digest
@@ -26,7 +26,10 @@ def findings_in_derived(lake: LakeStore, models: Models) -> Iterator[Finding]:
     """Yield what is wrong with tables that were made from others."""
     schemas = schema.tables(models.dimension)
     yield from of_generations(People(lake).generations, schemas)
-    extra = {PAIRS: schema.HASH_PAIRS, CROPS: schema.CROP_PAIRS, LOOKS: schema.LOOKS}
+    extra = {
+        PAIRS: schema.HASH_PAIRS, CROPS: schema.CROP_PAIRS, LOOKS: schema.LOOKS,
+        FAMILIES: schema.FAMILIES,
+    }  # fmt: skip
     yield from of_generations(Duplicates(lake).generations, schemas | extra)
     yield from of_generations(predictions_of(lake), schemas)
     folder = lake.folder.child("constraints")

@@ -99,7 +99,8 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path) -> None:
     Run(Duplicates(reference), DedupeConfig(confirm=False), in_process, "reference").dedupe()
     arguments = ["dedupe", str(tmp_path / "lake"), "--no-confirm"]
     work = tmp_path / "lake" / "duplicates" / "_work"
-    for step in ("gather", "hashes", "pairs"):
+    kill_in("gathered", arguments, work.parent)
+    for step in ("hashes", "pairs"):
         kill_in(step, arguments, work)
     assert main(arguments) == 0
     assert rows_found(lake) == rows_found(reference)

@@ -11,6 +11,7 @@ takes 3,047.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, pairwise
 from math import comb
 
@@ -31,6 +32,8 @@ ENTRY_COST, SLOT_COST = 20.0, 1.0
 # Neighbouring bits of a hash are neighbouring frequencies, which pictures of one kind share. An odd
 # step through all bits gives each band some of everything.
 STEP = 73
+# From so many hashes on, compiled code spreads them.
+COMPILED_ROWS = 1 << 11
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,24 @@ def cost(choice: tuple[Band, ...], left: int, right: int = 0) -> float:
 
 def spread(hashes: npt.NDArray[np.uint8]) -> Words:
     """Return hashes uint8 [N, 32] as words [N, 4], their bits in a fixed other order."""
-    order = np.arange(BITS) * STEP % BITS
-    out = np.empty((len(hashes), BITS // WORD), np.uint64)
-    for start in range(0, len(hashes), 1 << 17):  # eight bytes a bit and hash meanwhile
-        bits = np.unpackbits(hashes[start : start + (1 << 17)], axis=1)[:, order]
-        out[start : start + (1 << 17)] = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8")
-    return out
+    if len(hashes) >= COMPILED_ROWS:
+        # Numba is slow to import: a small archive does without.
+        from pipeline.dedupe.algorithms.kernels import look_up_bytes
+
+        out = np.empty((len(hashes), BITS // WORD), np.uint64)
+        look_up_bytes(hashes, _spread_bytes(), out)
+        return out
+    bits = np.unpackbits(hashes, axis=1)[:, np.arange(BITS) * STEP % BITS]
+    return np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8").astype(np.uint64)
+
+
+@cache
+def _spread_bytes() -> Words:
+    """Return what each byte at each place of a hash adds to its words, uint64 [32, 256, 4]."""
+    places = BITS // 8
+    hashes = np.zeros((places, 256, places), np.uint8)
+    hashes[np.arange(places), :, np.arange(places)] = np.arange(256)
+    return np.stack([spread(at_place) for at_place in hashes])
 
 
 def distances(first: Words, second: Words) -> npt.NDArray[np.int64]:

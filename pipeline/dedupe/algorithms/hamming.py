@@ -110,13 +110,21 @@ def close_pairs(
     for meetings in meet(hashes, comparison, number, share):
         parts.append(verified(hashes, comparison, number, meetings))
         total += len(parts[-1].bits)
-        if total > MOST_PAIRS:
-            raise ConfigError(
-                f"More than {MOST_PAIRS:,} pairs of hashes within {comparison.radius} bits in one "
-                "task: too many pictures of this archive resemble each other; search with a "
-                "smaller --radius"
-            )
+        refuse_too_many(total, comparison.radius)
     return Pairs.join(parts)
+
+
+def refuse_too_many(total: int, radius: int) -> None:
+    """Refuse to hold more pairs of hashes than memory is for.
+
+    Raises:
+        ConfigError: there are.
+    """
+    if total > MOST_PAIRS:
+        raise ConfigError(
+            f"More than {MOST_PAIRS:,} pairs of hashes within {radius} bits in one task: too many "
+            "pictures of this archive resemble each other; search with a smaller --radius"
+        )
 
 
 def meet(

@@ -6,7 +6,7 @@ this one file, see `models.mtcnn.kernels`.
 
 import numpy as np
 
-from pipeline.arrays import Ints
+from pipeline.arrays import Bytes, Ints
 from pipeline.dedupe.algorithms.banding import Rows, Words
 from pipeline.models.compiled import compiled
 
@@ -103,4 +103,57 @@ def close_in_buckets(
                     count += 1
         at[1] = 0
     at[0] = len(bounds)
+    return count
+
+
+@compiled
+def look_up_bytes(rows: Bytes, table: Words, out: Words) -> None:
+    """Write for each row of bytes the sum of what a table has for each place and byte.
+
+    Args:
+        rows: uint8 [N, B].
+        table: uint64 [B, 256, W].
+        out: uint64 [N, W].
+    """
+    for i in range(len(rows)):
+        for word in range(out.shape[1]):
+            total = np.uint64(0)
+            for place in range(rows.shape[1]):
+                total |= table[place, rows[i, place], word]
+            out[i, word] = total
+
+
+@compiled
+def near_in_buckets(
+    known: tuple[Ints, Rows, Words], keys: Rows, words: Words, radius: int, at: Ints, found: Rows
+) -> int:
+    """Compare each row with those in the bucket of its key; return how many pairs were found.
+
+    Args:
+        known: where each bucket begins, int64 [buckets + 1]; rows in all buckets; and their
+            hashes, uint64 [M, 4].
+        keys: of the rows that are compared, int32 [N].
+        words: their hashes, uint64 [N, 4].
+        radius: bits by which a pair differs at most.
+        at: row to go on from, int64 [1]; moved, to N at the end.
+        found: row, known row and bits of each pair, int32 [P, 3], P at least the largest bucket.
+    """
+    starts, filed, theirs = known
+    limit = np.uint64(radius)
+    count = 0
+    for i in range(at[0], len(keys)):
+        begin, end = starts[keys[i]], starts[keys[i] + 1]
+        if count + end - begin > len(found):
+            at[0] = i
+            return count
+        for place in range(begin, end):
+            other = filed[place]
+            bits = _bits(words[i, 0] ^ theirs[other, 0]) + _bits(words[i, 1] ^ theirs[other, 1])
+            if bits > limit:
+                continue
+            bits += _bits(words[i, 2] ^ theirs[other, 2]) + _bits(words[i, 3] ^ theirs[other, 3])
+            if bits <= limit:
+                found[count, 0], found[count, 1], found[count, 2] = i, other, bits
+                count += 1
+    at[0] = len(keys)
     return count

@@ -10,6 +10,8 @@ from pipeline.arrays import Bools, Bytes, Floats64, Ints
 
 # Of a SHA-256, enough to tell 10^9 files apart (chance of one collision: 10^-21).
 SHORT = 16
+# Rows compared at once.
+CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,12 @@ def numbered(rows: Bytes) -> Ints:
         return np.zeros(0, np.int64)
     words = np.ascontiguousarray(rows).view(np.uint64)
     order = np.lexsort(words.T)
-    changes = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    changes = np.zeros(len(rows), bool)
+    for start in range(1, len(rows), CHUNK_ROWS):  # in pieces: they are copies
+        piece = words[order[start - 1 : start + CHUNK_ROWS]]
+        changes[start : start + CHUNK_ROWS] = (piece[1:] != piece[:-1]).any(axis=1)
     numbers = np.empty(len(rows), np.int64)
-    numbers[order] = np.concatenate([[0], np.cumsum(changes)])
+    numbers[order] = np.cumsum(changes)
     return numbers
 
 
@@ -121,3 +126,31 @@ def pixel_classes(pictures: Pictures) -> Ints:
         np.where(pixels_of >= 0, pixels_of, largest + by_bytes), return_inverse=True
     )
     return dense.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """The different hashes of an archive.
+
+    Attributes:
+        values: uint8 [U, 32].
+        picture, number: which picture has which hash, int64 [M] each.
+    """
+
+    values: Bytes
+    picture: Ints
+    number: Ints
+
+    @classmethod
+    def of(cls, rows: Bytes, picture: Ints) -> "Hashes":
+        """Return the hash of each of some pictures."""
+        number = numbered(rows)
+        values = np.empty((int(number.max()) + 1 if len(number) else 0, rows.shape[1]), np.uint8)
+        values[number] = rows
+        return cls(values, picture, number)
+
+    def new(self, first_new: int) -> Bools:
+        """Return which hashes none of the pictures before the first new one has."""
+        new = np.ones(len(self.values), bool)
+        new[self.number[self.picture < first_new]] = False
+        return new

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clustering.run import WORKSPACE as CLUSTER_WORKSPACE
-from pipeline.dedupe.duplicates import CROPS, LOOKS, PAIRS, TABLE, Duplicates
+from pipeline.dedupe.duplicates import CROPS, FAMILIES, LOOKS, PAIRS, TABLE, Duplicates
+from pipeline.dedupe.gather import FOLDER as GATHERED
 from pipeline.dedupe.run import WORKSPACE as DEDUPE_WORKSPACE
 from pipeline.errors import StorageError
 from pipeline.lake import schema
@@ -52,6 +53,7 @@ def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
             raise StorageError("there is no generation, or its pointer is damaged")
         rows, pairs = duplicates.table(), duplicates.pairs()
         crops, looks = duplicates.crops(), duplicates.looks()
+        families = duplicates.families()
     except StorageError:  # nobody can tell what it holds; `dedupe` makes it again
         duplicates.generations.discard()
         return 0
@@ -73,6 +75,7 @@ def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
         PAIRS: pairs.filter(pa.array(~dead)),
         CROPS: crops.filter(pa.array(~crops_gone)),
         LOOKS: looks.filter(pa.array(~looks_gone)),
+        FAMILIES: families,
     }
     duplicates.publish(run_id, tables, about)
     return int(broken.sum())
@@ -203,8 +206,11 @@ def _tainted_shards(store: IndexStore, manifest: Manifest, forgotten: Forgotten)
 
 
 def remove_checkpoints(lake: LakeStore) -> None:
-    """Remove what stopped runs left to go on from; it holds vectors, and costs time alone."""
-    for name in (CLUSTER_WORKSPACE, DEDUPE_WORKSPACE):
+    """Remove what stopped runs left to go on from, and what `dedupe` gathered: it costs time alone.
+
+    Both hold what photos are recognised by.
+    """
+    for name in (CLUSTER_WORKSPACE, DEDUPE_WORKSPACE, GATHERED):
         Workspace(lake.folder.child(name)).remove()
         lake.folder.child(name).remove_if_empty()
 

@@ -223,7 +223,7 @@ def test_after_many_refusals_no_more_are_asked(monkeypatch):
             asked.append(pair)
             return False
 
-    confirmation = Asked(None, None, [], None, ())
+    confirmation = Asked(None, None, [], None, None, ())
     others = np.arange(1, 10)
     assert not confirmation(0, others, others[::-1], np.zeros(9, np.int64)).any()
     assert asked == [(0, 9, 0), (0, 8, 0), (0, 7, 0)]  # the nearest by hash first
@@ -232,7 +232,7 @@ def test_after_many_refusals_no_more_are_asked(monkeypatch):
 
 
 def test_people_that_differ_are_no_copies():
-    confirmation = Confirmation(None, None, [], None, ())
+    confirmation = Confirmation(None, None, [], None, None, ())
     look = looks.look(pixels_of(photo()))
     confirmation._looks |= {0: [look], 1: [look], 2: [look]}
     confirmation._there |= dict.fromkeys(range(3), WHOLE)

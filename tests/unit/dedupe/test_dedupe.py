@@ -329,6 +329,32 @@ def test_new_photos_are_searched_alone_and_the_result_is_that_of_all(tmp_path):
     assert search(grown, "four", full=True)[0] == whole
 
 
+@pytest.mark.parametrize("damage", ["gone", "short", "other"])
+def test_what_was_gathered_is_no_truth(tmp_path, damage):
+    rows = [row(f"/p/{i}.jpg") for i in range(60)]
+    rows.append(row("/p/near.jpg", phash=flipped(rows[0]["phash"], 9)))
+    lake = lake_of(tmp_path, rows, part=20)
+    search(lake, "one")
+    folder = tmp_path / "duplicates" / "_pictures"
+    assert len(list(folder.iterdir())) == 4
+    for path in folder.iterdir():
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:500] if damage == "short" else b"else")
+    lake_of(tmp_path, [row("/q/new.jpg", phash=flipped(rows[0]["phash"], 5))])
+    groups, about = search(lake, "two")
+    assert about["new_images"] == 1
+    assert search(lake, "three", full=True)[0] == groups
+    assert set(groups) == {"0.jpg", "near.jpg", "new.jpg"}
+    for path in (tmp_path / "duplicates").glob("part-*"):
+        path.write_bytes(b"damaged")
+    assert search(lake, "anew")[0] == groups
+    lake.folder.child("images").remove(lake.parts()[0])
+    search(lake, "four")
+    assert len(list(folder.iterdir())) == 4  # that of the part that went is removed
+
+
 def test_a_changed_setting_or_part_searches_again(tmp_path):
     rows = [row("/p/a.jpg"), row("/p/b.jpg")]
     rows.append(row("/p/c.jpg", phash=flipped(rows[0]["phash"], 40)))
@@ -351,11 +377,16 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
                 raise KeyboardInterrupt
             yield function(*each)
 
+    def noting(function, arguments):
+        calls.extend([function.__name__] * len(arguments))
+        return in_process(function, arguments)
+
     with pytest.raises(KeyboardInterrupt):
         search(lake, "dies", dying)
     assert calls == ["gather", "search_band"]
-    _, about = search(lake, "goes on")
-    assert about["resumed_steps"] >= 2
+    _, about = search(lake, "goes on", noting)
+    assert "gather" not in calls[2:]
+    assert about["resumed_steps"] >= 1
     assert about["kinds"] == {"kept": 1, "near": 1}
     assert not (tmp_path / "duplicates" / "_work").exists()
 

@@ -169,6 +169,7 @@ def furnish(lake, tmp_path):
     Workspace(lake.folder.child("duplicates/_vectors/m")).save(
         "part", {"image_id": ids, "vectors": np.eye(3, 8, dtype=np.float16)}
     )
+    Workspace(lake.folder.child("duplicates/_pictures")).save_large("gathered", ids)
     face = lake.read("faces", ["face_id", "thumbnail"]).to_pylist()[0]
     page = f'<img src="data:image/jpeg;base64,{base64.b64encode(face["thumbnail"]).decode()}">'
     lake.folder.publish("report/people/a.html", page.encode())
