@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ TASK_IMAGES = 500_000
 COPY_MARK = r"(?i)(?:[ _-]*(?:\(\d{1,3}\)|copy|kopie|copie|copia|edited|bearbeitet)|~\d{1,3})+$"
 # The columns of each part; a file of another version is passed by.
 FOLDER, VERSION = "duplicates/_pictures", 1
+CHECK = "crc"
 # What NumPy and the storage raise for a file of arrays that is missing or damaged.
 UNREADABLE = (StorageError, OSError, ValueError, KeyError, TypeError, EOFError)
 
@@ -63,7 +65,7 @@ class Gathered:
     def run(self, tasks: TaskRunner, parts: Mapping[str, int]) -> None:
         """Make the files of parts, names to sizes, that are not there."""
         if is_local(self.lake.folder.fs):
-            missing = [part for part in parts if self.open(part, parts[part]) is None]
+            missing = [part for part in parts if not self.is_sound(part, parts[part])]
         else:  # a damaged one shows when it is fetched
             names = self.files.names()
             missing = [part for part in parts if self.file(part, parts[part]) not in names]
@@ -72,6 +74,14 @@ class Gathered:
         tasks.progress("gather", 0, len(units))
         for finished, _ in enumerate(tasks.mapper(gather, units), 1):
             tasks.progress("gather", finished, len(units))
+
+    def is_sound(self, part: str, size: int) -> bool:
+        """Return whether the file of a part is there, bit for bit as it was written."""
+        try:
+            whole = self.files.open_large(self.file(part, size))
+            return bool(whole[CHECK] == check(whole))
+        except UNREADABLE:
+            return False
 
     def open(self, part: str, size: int) -> Pictures | None:
         """Return the pictures of a part, mapped where the lake is local; None: not gathered."""
@@ -146,15 +156,21 @@ def packed(columns: Arrays) -> np.ndarray:
     # Rows of all others take a multiple of eight bytes: so all are aligned.
     order = sorted(columns, key=lambda name: columns[name].dtype == bool)
     kinds = [(name, columns[name].dtype, columns[name].shape) for name in order]
-    whole = np.zeros((), np.dtype(kinds))
+    whole = np.zeros((), np.dtype([*kinds, (CHECK, np.uint32, ())]))
     for name, column in columns.items():
         whole[name] = column
+    whole[CHECK] = check(whole)
     return whole
+
+
+def check(whole: np.ndarray) -> int:
+    """Return the CRC-32 of the columns that were `packed`; that of the file is the last field."""
+    return crc32(whole.reshape(1).view(np.uint8)[: -np.dtype(np.uint32).itemsize].data)
 
 
 def unpacked(whole: np.ndarray) -> Pictures:
     """Return what was `packed`."""
-    columns = {name: whole[name] for name in whole.dtype.names or ()}
+    columns = {name: whole[name] for name in whole.dtype.names or () if name != CHECK}
     return Pictures(**columns, least_bytes=columns["bytes"])
 
 

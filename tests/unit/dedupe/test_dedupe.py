@@ -329,7 +329,7 @@ def test_new_photos_are_searched_alone_and_the_result_is_that_of_all(tmp_path):
     assert search(grown, "four", full=True)[0] == whole
 
 
-@pytest.mark.parametrize("damage", ["gone", "short", "other"])
+@pytest.mark.parametrize("damage", ["gone", "bit", "short", "other"])
 def test_what_was_gathered_is_no_truth(tmp_path, damage):
     rows = [row(f"/p/{i}.jpg") for i in range(60)]
     rows.append(row("/p/near.jpg", phash=flipped(rows[0]["phash"], 9)))
@@ -341,7 +341,9 @@ def test_what_was_gathered_is_no_truth(tmp_path, damage):
         if damage == "gone":
             path.unlink()
         else:
-            path.write_bytes(path.read_bytes()[:500] if damage == "short" else b"else")
+            whole = path.read_bytes()
+            flipped_bit = whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:]
+            path.write_bytes({"short": whole[:500], "bit": flipped_bit}.get(damage, b"else"))
     lake_of(tmp_path, [row("/q/new.jpg", phash=flipped(rows[0]["phash"], 5))])
     groups, about = search(lake, "two")
     assert about["new_images"] == 1
