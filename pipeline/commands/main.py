@@ -14,6 +14,7 @@ from pipeline.commands import (
     classify,
     cluster,
     dedupe,
+    demo,
     evaluate,
     export_vectors,
     forget,
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
         export_vectors, verify, train, classify, serve, evaluate, check, prune, forget, weights,
-        schema,
+        schema, demo,
     ):  # fmt: skip
         command.add_parser(commands)
     return root
