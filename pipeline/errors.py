@@ -16,7 +16,7 @@ A broken environment is an exception; a bad image is data: a row with a code.
 
 A run that finished, but found a shard that is cut or damaged, or an archive that it cannot open,
 ends with exit code 8; one that was interrupted with 130; a lake in which `facelake check` finds
-something wrong with 10.
+something wrong with 10, as `facelake doctor` does where something necessary is missing.
 """
 
 from collections.abc import Iterator

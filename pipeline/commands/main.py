@@ -15,6 +15,7 @@ from pipeline.commands import (
     cluster,
     dedupe,
     demo,
+    doctor,
     evaluate,
     export_vectors,
     forget,
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
         export_vectors, verify, train, classify, serve, evaluate, check, prune, forget, weights,
-        schema, demo,
+        schema, doctor, demo,
     ):  # fmt: skip
         command.add_parser(commands)
     return root
