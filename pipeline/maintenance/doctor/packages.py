@@ -73,7 +73,7 @@ def missing(package: str, extra: str = "") -> list[str]:
             out.append(f"'{one.name}{one.specifier}'" if found else one.name)
         else:
             out += [name for more in one.extras for name in missing(one.name, more)]
-    return out
+    return list(dict.fromkeys(out))
 
 
 def version(package: str) -> str | None:

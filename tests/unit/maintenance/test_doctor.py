@@ -68,8 +68,8 @@ def test_a_missing_library_is_one(capsys, without):
 
 
 def test_extras_of_packages_are_followed(without):
-    without(pydantic=None)
-    assert packages.missing("facelake", "train") == ["pydantic"]
+    without(pydantic=None, tensorboardX=None)
+    assert sorted(packages.missing("facelake", "train")) == ["pydantic", "tensorboardX"]
 
 
 def test_run_from_a_folder(monkeypatch):
@@ -153,6 +153,28 @@ def test_a_gpu_and_a_torch_that_may_not_use_it(monkeypatch, built, advice):
     one = by_name(machine.machine())["CUDA"]
     assert advice in one.advice
     assert bool(one.advice) == bool(advice)
+
+
+class Driver:
+    """Stands for the library of the GPUs' driver."""
+
+    def cuInit(self, flags):
+        return 0
+
+    def cuDeviceGetCount(self, count):
+        count._obj.value = 2
+        return 0
+
+    def cuDeviceGetName(self, name, length, index):
+        assert length == 256
+        name.value = f"GPU {index}".encode()
+
+
+def test_gpus_are_those_of_the_driver(monkeypatch):
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Driver())
+    assert machine.gpus() == ["GPU 0", "GPU 1"]
+    monkeypatch.setattr(Driver, "cuInit", lambda self, flags: 100)  # there is none
+    assert machine.gpus() == []
 
 
 def test_a_machine_without_proc(monkeypatch, tmp_path):
