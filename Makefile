@@ -30,12 +30,8 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/facelake index examples/photos --output demo-lake --embedder sface
-	$(BIN)/facelake dedupe demo-lake --crops
-	$(BIN)/facelake cluster demo-lake
-	$(BIN)/facelake people demo-lake list
+	$(BIN)/facelake demo --output demo-lake
 	$(BIN)/python examples/read_faces.py demo-lake
-	$(BIN)/facelake report demo-lake
 
 test: setup
 	$(MAKE) --jobs 2 --output-sync=line tests-with-ray tests-without

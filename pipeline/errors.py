@@ -16,9 +16,11 @@ A broken environment is an exception; a bad image is data: a row with a code.
 
 A run that finished, but found a shard that is cut or damaged, or an archive that it cannot open,
 ends with exit code 8; one that was interrupted with 130; a lake in which `facelake check` finds
-something wrong with 10.
+something wrong with 10, as `facelake doctor` does where something necessary is missing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 EXIT_DAMAGED = 8
@@ -36,6 +38,27 @@ class ConfigError(FacelakeError):
     """An option, an input or a lake cannot be used as asked."""
 
     exit_code = 2
+
+
+@contextmanager
+def needs_extra(name: str, what_needs: str, without: str = "") -> Iterator[None]:
+    """Say what to install where an import fails of a package that an extra of Facelake brings.
+
+    Args:
+        name: of the extra.
+        what_needs: begins the message, which goes on with the name of the package.
+        without: what can be done without it.
+
+    Raises:
+        ConfigError: the package is not installed, or does not work.
+    """
+    try:
+        yield
+    except ImportError as error:
+        more = f"; {without}" if without else ""
+        raise ConfigError(
+            f"{what_needs} {error.name or 'more'} ({error}): pip install 'facelake[{name}]'{more}"
+        ) from error
 
 
 class NoImagesError(ConfigError):

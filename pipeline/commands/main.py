@@ -13,7 +13,10 @@ from pipeline.commands import (
     check,
     classify,
     cluster,
+    completion,
     dedupe,
+    demo,
+    doctor,
     evaluate,
     export_vectors,
     forget,
@@ -54,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
         export_vectors, verify, train, classify, serve, evaluate, check, prune, forget, weights,
-        schema,
+        schema, doctor, completion, demo,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

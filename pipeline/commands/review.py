@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.commands import options as opt
 from pipeline.commands.output import tell
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, needs_extra
 from pipeline.imaging.memory import share_heaps
 from pipeline.people import People
 from pipeline.storage.folder import visible
@@ -42,13 +42,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"There are no people yet in {lake.folder.url}; run facelake cluster {lake.folder.url}"
         )
-    try:
+    with needs_extra("review", "The review page needs"):
         from pipeline.web.http.server import listening
         from pipeline.web.review.server import serve
-    except ImportError as error:
-        raise ConfigError(
-            f"The review page needs {error.name}; pip install 'facelake[review]'"
-        ) from error
     from pipeline.web.review.state import Review
 
     asked = opt.config_of(ReviewConfig, options, token=secrets.token_urlsafe(32))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.commands import options as opt
 from pipeline.commands.output import tell
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, needs_extra
 from pipeline.storage.folder import Folder, visible
 from pipeline.web.serve.settings import ServeConfig
 
@@ -38,12 +38,10 @@ def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     token = _token(options.token_file)
     asked = opt.config_of(ServeConfig, options, token=token or secrets.token_urlsafe(32))
-    try:
+    with needs_extra("review", "Serving needs"):
         from pipeline.web.http.server import listening
         from pipeline.web.serve.server import serve
         from pipeline.web.serve.service import Service
-    except ImportError as error:
-        raise ConfigError(f"Serving needs {error.name}; pip install 'facelake[review]'") from error
     from pipeline.training.classify import Classifier
     from pipeline.training.model import load_model
 

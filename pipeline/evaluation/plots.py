@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.arrays import Floats64
-from pipeline.errors import ConfigError
+from pipeline.errors import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,13 +59,8 @@ Plot = Lines | Histogram | Bars
 
 def need_matplotlib() -> None:
     """Raise ConfigError unless matplotlib is there."""
-    try:
+    with needs_extra("plots", "Plots need", "or run without --plots"):
         import matplotlib  # noqa: F401  only whether it is there
-    except ImportError as error:
-        raise ConfigError(
-            "Plots need matplotlib, which is not installed: pip install 'facelake[plots]', or "
-            "run without --plots"
-        ) from error
 
 
 def render(plot: Plot) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, needs_extra
 from pipeline.lake import schema
 from pipeline.lake.store import LakeStore
 from pipeline.search.vectors import sizes_of, table_batches
@@ -20,12 +20,8 @@ def lance() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
+    with needs_extra("lance", "Export to Lance needs"):
         import lance as library
-    except ImportError as error:
-        raise ConfigError(
-            "Export to Lance needs its library: pip install 'facelake[lance]'"
-        ) from error
     return library
 
 

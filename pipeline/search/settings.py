@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pipeline.clustering.algorithms.tiers import TierConfig
 from pipeline.config import OneFace
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, needs_extra
 from pipeline.options import Option, check_bounds, require
 
 FLAT, IVF, IVF_PQ = "flat", "ivf", "ivf-pq"
@@ -123,13 +123,9 @@ def faiss() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
+    without = "without it `facelake search` compares with every face"
+    with needs_extra("search", "A vector index needs", without):
         import faiss as library
-    except ImportError as error:
-        raise ConfigError(
-            "A vector index needs FAISS: pip install 'facelake[search]'; without it `facelake "
-            "search` compares with every face"
-        ) from error
     return library
 
 

@@ -67,7 +67,7 @@ def exported(network: Network, card: ModelCard, run_id: str, probe: Pixels) -> d
         TrainingError: the vectors differ.
     """
     stem = f"network-{run_id}"
-    save = extra("safetensors.torch", "safetensors").save
+    save = extra("safetensors.torch").save
     state = {name: one.contiguous() for name, one in network.state_dict().items()}
     weights = save(state, {"network": card.name})
     toml = card_text(card, f"{stem}.{ONNX}")
@@ -85,7 +85,7 @@ def exported(network: Network, card: ModelCard, run_id: str, probe: Pixels) -> d
 def _onnx(network: Network, card: ModelCard) -> bytes:
     example = torch.zeros(2, 3, card.input_size, card.input_size)
     batch = torch.export.Dim("faces", min=1)
-    extra("onnxscript", "onnxscript")  # torch.onnx.export needs it
+    extra("onnxscript")  # torch.onnx.export needs it
     # what torch says of its own parts, and that torchvision is not there
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with scratch() as folder, warnings.catch_warnings():

@@ -45,7 +45,7 @@ def initial_weights(
 
 
 def _trained(folder: Folder, config: NetworkConfig) -> dict[str, torch.Tensor]:
-    safetensors = extra("safetensors.torch", "safetensors")
+    safetensors = extra("safetensors.torch")
     if not folder.exists(CARD):
         raise ConfigError(f"There is no trained model in {folder.url}; see --init")
     card, _ = read_card(folder)

@@ -21,6 +21,7 @@ from pipeline.training.algorithms.split import images_of
 from pipeline.training.data.batches import Faces, Order
 from pipeline.training.data.crops import CropShards, Cut, cut_crops
 from pipeline.training.export import card_text, exported, load_network, network_card, own_embedder
+from pipeline.training.extra import need_network_packages
 from pipeline.training.fit.checkpoint import Progressed
 from pipeline.training.fit.loop import Task
 from pipeline.training.fit.verification import Held, judged
@@ -107,6 +108,7 @@ def prepare(
             f"--objective {own.objective} needs labels; without them there is a --teacher with "
             "--objective none"
         )
+    need_network_packages(own.workers)
     order_of(config).check_numbers(own.workers)
     init = initial_weights(own, folder.options, means.weights)
     samples = unlabelled(lake) if labels == NONE else read_samples(lake, labels, config.face)

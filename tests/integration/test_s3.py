@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from pipeline.commands.main import main
-from pipeline.errors import StorageError
+from pipeline.errors import EXIT_UNSOUND, StorageError
 from tests.support.indexing import EXAMPLES, assert_same_tables, index, tables
 from tests.support.weed import free_port
 
@@ -58,6 +58,15 @@ def fsspec_uris(lake: str, options: dict) -> list[str]:
     from pipeline.lake.store import LakeStore
 
     return LakeStore(lake, options).read("images", ["uri"])["uri"].to_pylist()
+
+
+def test_doctor_tells_what_may_be_done(s3, capsys) -> None:
+    address = "s3://photos/nothing-yet"
+    assert main(["doctor", address, *s3.options]) == 0
+    assert main(["doctor", address, *s3.options[:-1], "secret=wrong"]) == EXIT_UNSOUND
+    assert "the credentials were refused" in " ".join(capsys.readouterr().out.split())
+    names = fsspec.filesystem("s3", **s3.settings).find("photos")
+    assert not [name for name in names if ".facelake-doctor" in name]
 
 
 @pytest.mark.parametrize("case", ["unreachable", "wrong key", "no bucket"])

@@ -186,4 +186,4 @@ def sklearn(module: str) -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    return extra(f"sklearn.{module}", "scikit-learn")
+    return extra(f"sklearn.{module}")

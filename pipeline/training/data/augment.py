@@ -65,7 +65,7 @@ def augmented(crops: Pixels, level: Level, random: Random) -> Pixels:
 
 
 def _kornia() -> Any:
-    return extra("kornia", "Kornia")
+    return extra("kornia")
 
 
 def _uniform(random: Random, low: float, high: float, count: int) -> Tensor:

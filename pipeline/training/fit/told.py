@@ -43,4 +43,4 @@ def _writer(folder: str | None) -> Any:
         return None
     if "://" in folder:
         raise ConfigError(f"--tensorboard {folder} must be a local folder; copy it afterwards")
-    return extra("tensorboardX", "tensorboardX").SummaryWriter(folder)
+    return extra("tensorboardX").SummaryWriter(folder)

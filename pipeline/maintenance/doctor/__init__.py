@@ -1,0 +1,1 @@
+"""What an installation and its machine have, and what to do about what is missing."""
