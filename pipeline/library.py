@@ -646,6 +646,28 @@ class Lake:
 
         return check_and_repair(self.store) if repair else check(self.store)
 
+    def stats(self) -> dict[str, Any]:
+        """Count photos, faces, people and copies, and the room they take."""
+        from pipeline.maintenance.stats import stats
+
+        return stats(self.store)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the manifests of all runs, the last first."""
+        from pipeline.maintenance.runs import runs
+
+        return runs(self.store)
+
+    def run(self, name: str = "last") -> dict[str, Any]:
+        """Return the manifest of a run: its id, the beginning of one, `last`, or `last-cluster`.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        from pipeline.maintenance.runs import find_run
+
+        return find_run(self.store, name)
+
     def prune(self, *, dry_run: bool = False, wait: bool = False) -> "pa.Table":
         """Remove the rows of photos that are gone for good, and return them (`gone` has them).
 

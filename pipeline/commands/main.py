@@ -27,10 +27,12 @@ from pipeline.commands import (
     prune,
     report,
     review,
+    runs,
     schema,
     search,
     search_index,
     serve,
+    stats,
     train,
     verify,
     weights,
@@ -57,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (
         index, plan, cluster, people, review, dedupe, report, search, search_index, identify,
         export_vectors, verify, train, classify, serve, evaluate, check, prune, forget, weights,
-        schema, doctor, completion, demo,
+        schema, runs, stats, doctor, completion, demo,
     ):  # fmt: skip
         command.add_parser(commands)
     return root

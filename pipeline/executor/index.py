@@ -23,7 +23,7 @@ from pipeline.executor.resources import Sizing
 from pipeline.executor.tasks import mapper
 from pipeline.lake.generations import Resized
 from pipeline.lake.ledger import Ledger
-from pipeline.lake.manifest import manifest
+from pipeline.lake.manifest import manifest, started
 from pipeline.lake.moves import bring_back, mend, park, relocate, resized
 from pipeline.lake.store import GONE, LakeStore, Models, Shards
 from pipeline.models.cards.card import find_card, known_cards, revision_of, views_of
@@ -338,7 +338,7 @@ class _Run:
 
     def record(self, facts: dict[str, Any]) -> None:
         """Write the manifest; at the end, a full disk here must not hide what stopped the run."""
-        about = manifest(self.config, self.models, self.run_id)
+        about = manifest(self.config, self.models, self.run_id) | {"started": started(self.began)}
         try:
             self.lake.publish_json(f"runs/{self.run_id}.json", about | facts)
         except StorageError as error:

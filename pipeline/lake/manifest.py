@@ -5,9 +5,10 @@ import logging
 import os
 import platform
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -33,12 +34,18 @@ def manifest(config: IndexConfig, models: Models, run_id: str) -> dict[str, Any]
         settings[name] = without_password(settings[name]) if settings[name] else None
     return {
         "run_id": run_id,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "index",
         "detector": models.detector,
         "embedder": models.embedder,
         "config": settings,
         "versions": versions(),
     }
+
+
+def started(began: float) -> str:
+    """Return when it was that `time.monotonic()` gave `began`, as ISO 8601 in UTC."""
+    ago = timedelta(seconds=time.monotonic() - began)
+    return (datetime.now(UTC) - ago).isoformat(timespec="seconds")
 
 
 def absolute(text: str) -> str:
@@ -72,16 +79,26 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def configs(lake: LakeStore) -> Iterator[dict[str, Any]]:
-    """Yield the settings of all runs of `index`, the last first; unreadable ones are left out."""
+def manifests(lake: LakeStore) -> Iterator[dict[str, Any]]:
+    """Yield the manifests of all runs, of each command the last first; unreadable ones are not."""
     runs = lake.folder.child("runs")
     for name in sorted((n for n in runs.files() if n.endswith(".json")), reverse=True):
         try:
-            config = json.loads(runs.read(name)).get("config", {})
-            if isinstance(config.get("inputs", None), list):
-                yield config
-        except (ValueError, AttributeError):
+            about = json.loads(runs.read(name))
+            if not isinstance(about["run_id"], str):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
             logger.warning("%s/%s cannot be read and was passed over", runs.url, name)
+            continue
+        yield about
+
+
+def configs(lake: LakeStore) -> Iterator[dict[str, Any]]:
+    """Yield the settings of all runs of `index`, the last first."""
+    for about in manifests(lake):
+        config = about.get("config")
+        if isinstance(config, dict) and isinstance(config.get("inputs"), list):
+            yield config
 
 
 def inputs(lake: LakeStore) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.executor.progress import shown
 from pipeline.executor.tasks import WhereRay, mapper, on_ray
 from pipeline.lake.checkpoints import Mapper, Progress
-from pipeline.lake.manifest import versions
+from pipeline.lake.manifest import started, versions
 from pipeline.lake.store import LakeStore
 from pipeline.maintenance.hold import held, new_run_id
 
@@ -52,7 +52,8 @@ class Job:
         about = {
             "run_id": self.run_id,
             "command": self.command,
-            "status": "done",
+            "started": started(self.began),
+            "status": "finished",
             "seconds": time.monotonic() - self.began,
             "versions": versions(),
         }

@@ -289,7 +289,7 @@ def test_index_by_command_and_stale_answers(lake, tmp_path, capsys):
     exact = json.loads(out)
     assert [m["face_id"] for m in exact["matches"]] == [m["face_id"] for m in answer["matches"]]
     runs = list((tmp_path / "other/runs").glob("search-index-*.json"))
-    assert json.loads(runs[0].read_text())["status"] == "done"
+    assert json.loads(runs[0].read_text())["status"] == "finished"
     assert not (tmp_path / "other/run.lock").exists()
     assert main(["check", other.folder.url]) == 0
 
