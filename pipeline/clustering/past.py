@@ -97,8 +97,7 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         or any(parts.get(name) != size for name, size in clustered_parts.items())
         or new > MOST_NEW * sum(parts.values())
     ):
-        ids = people.clusters(["face_id", "person_id"])
-        return Past(run_id=before["run_id"], clusters=ids, means=nothing.means)
+        return from_scratch(people, before["run_id"], nothing)
     corrections, clusters = resolve(rows), people.clusters()
     again = touched(rows, before, clusters)
     marked = corrections.marked - set(among(clusters, corrections.marked)["face_id"].to_pylist())
@@ -106,6 +105,8 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
     clusters = without(clusters, "face_id", corrections.withdrawn)
     # Someone without core faces has nothing to grow from: stays as made again.
     table = without(people.people(), "person_id", again)
+    if not len(table) and not again:  # nobody to build on: all faces are looked at again
+        return from_scratch(people, before["run_id"], nothing)
     of_persons = pc.is_in(clusters["person_id"], pa.array(again, pa.string()))
     corrected = {face for row in rows for face in (*row.faces, *row.others)}
     corrected_alone = pc.and_(
@@ -130,6 +131,12 @@ def look_back(people: People, config: ClusterConfig, rows: Sequence[Constraint])
         curve=before.get("curve", []),
         odds=Odds(**before["odds"]) if before.get("odds") else None,
     )
+
+
+def from_scratch(people: People, run_id: str, nothing: Past) -> Past:
+    """Return what a run that makes everything again takes from the generation before: ids."""
+    ids = people.clusters(["face_id", "person_id"])
+    return Past(run_id=run_id, clusters=ids, means=nothing.means)
 
 
 def _on_photos_of(

@@ -6,7 +6,7 @@ workspace of the run. What was said of a pair is kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 import numpy as np
 import pyarrow as pa
@@ -193,7 +193,9 @@ class Confirmation:
         missing = np.array(sorted(self._missing))
         self._missing.clear()
         wanted = self.pictures.image_id[missing]
-        step = f"looks-{self._rounds:02}"
+        # What was wanted stands in the name: a run that goes on may want others.
+        which = blake2b(wanted.tobytes(), digest_size=4).hexdigest()
+        step = f"looks-{self._rounds:02}-{which}"
         self._rounds += 1
         parts = np.unique(self.part[missing]).tolist()
         units = [(self.lake, self.parts[part], wanted) for part in parts]

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from zlib import crc32
@@ -19,6 +20,8 @@ from pipeline.lake import schema
 from pipeline.lake.checkpoints import Arrays, TaskRunner, Workspace
 from pipeline.lake.shelf import Shelf
 from pipeline.lake.store import LakeStore
+from pipeline.sources.walk import version_of
+from pipeline.storage.errors import storage_errors
 from pipeline.storage.folder import Folder, is_local
 from pipeline.storage.scratch import scratch_errors
 
@@ -31,18 +34,19 @@ COLUMNS = (
 TASK_IMAGES = 500_000
 # " (1)", "-2", "~3", "_copy", "-edited", " - Kopie": what programs add to the name of a copy.
 COPY_MARK = r"(?i)(?:[ _-]*(?:\(\d{1,3}\)|copy|kopie|copie|copia|edited|bearbeitet)|~\d{1,3})+$"
-# The columns of each part; a file of another version is passed by.
+# The columns of each part. A file of another version is passed by, and groups are not built on it:
+# count up when columns change, or how pictures are grouped.
 FOLDER, VERSION = "duplicates/_pictures", 1
 CHECK = "crc"
-# What NumPy and the storage raise for a file of arrays that is missing or damaged.
-UNREADABLE = (StorageError, OSError, ValueError, KeyError, TypeError, EOFError)
+# What NumPy raises for a file of arrays that is damaged.
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, IndexError)
 
 
 @dataclass(frozen=True)
 class Gathered:
     """The columns of each part of a lake, in files that later runs find again.
 
-    A file belongs to a part of one name and size; one that is missing or damaged is made again.
+    A file belongs to one version of a part; one that is missing or damaged is made again.
 
     Attributes:
         lake: whose parts they are.
@@ -57,15 +61,15 @@ class Gathered:
         """The folder of the files."""
         return Workspace(self.lake.folder.child(FOLDER))
 
-    def file(self, part: str, size: int) -> str:
+    def file(self, part: str, version: str) -> str:
         """Return the name of a part's file."""
-        text = json.dumps([VERSION, part, size, self.reference])
+        text = json.dumps([VERSION, part, version, self.reference])
         return f"gathered-{blake2b(text.encode(), digest_size=16).hexdigest()}"
 
-    def run(self, tasks: TaskRunner, parts: Mapping[str, int]) -> None:
-        """Make the files of parts, names to sizes, that are not there."""
+    def run(self, tasks: TaskRunner, parts: Mapping[str, str]) -> None:
+        """Make the files of parts, names to versions, that are not there."""
         if is_local(self.lake.folder.fs):
-            missing = [part for part in parts if not self.is_sound(part, parts[part])]
+            missing = [part for part in parts if self.sound(part, parts[part]) is None]
         else:  # a damaged one shows when it is fetched
             names = self.files.names()
             missing = [part for part in parts if self.file(part, parts[part]) not in names]
@@ -75,54 +79,70 @@ class Gathered:
         for finished, _ in enumerate(tasks.mapper(gather, units), 1):
             tasks.progress("gather", finished, len(units))
 
-    def is_sound(self, part: str, size: int) -> bool:
-        """Return whether the file of a part is there, bit for bit as it was written."""
-        try:
-            whole = self.files.open_large(self.file(part, size))
-            return bool(whole[CHECK] == check(whole))
-        except UNREADABLE:
-            return False
+    def sound(self, part: str, version: str, checked: bool = True) -> Pictures | None:
+        """Return the pictures of a part, mapped where the lake is local; None: not gathered.
 
-    def open(self, part: str, size: int) -> Pictures | None:
-        """Return the pictures of a part, mapped where the lake is local; None: not gathered."""
-        try:
-            return unpacked(self.files.open_large(self.file(part, size)))
-        except UNREADABLE:
-            return None
-
-    def load(self, part: str, size: int) -> Pictures:
-        """Return the pictures of a part.
+        Args:
+            part: its name.
+            version: which of its contents.
+            checked: whether each bit is looked at, as it always is when the file is fetched.
 
         Raises:
-            StorageError: its file went or was damaged; it is removed, and the next run makes it.
+            StorageError: the storage does not answer.
         """
-        pictures = self.open(part, size)
+        try:
+            whole = self.files.open_large(self.file(part, version))
+            if (checked or not is_local(self.lake.folder.fs)) and whole[CHECK] != check(whole):
+                return None
+            return unpacked(whole)
+        except StorageError as error:
+            if isinstance(error.__cause__, (FileNotFoundError, *DAMAGED)):
+                return None
+            raise
+        except DAMAGED:
+            return None
+
+    def load(self, part: str, version: str) -> Pictures:
+        """Return the pictures of a part; what went or was damaged since is gathered again.
+
+        Raises:
+            StorageError: the storage does not answer, or does not keep what it is given.
+        """
+        pictures = self.sound(part, version, checked=False)
         if pictures is None:
-            self.files.folder.remove(f"{self.file(part, size)}.npy")
+            gather(self, {part: version})
+            pictures = self.sound(part, version)
+        if pictures is None:
             raise StorageError(
-                f"What was gathered of {self.lake.folder.url}/images/{part} cannot be read; run "
-                "`facelake dedupe` again"
+                f"What was gathered of {self.lake.folder.url}/images/{part} cannot be read back; "
+                "look at the storage"
             )
         return pictures
 
     def joined(
-        self, shelf: Shelf, parts: Mapping[str, int]
-    ) -> tuple[Pictures, dict[str, tuple[int, int]]]:
-        """Return the pictures of some parts as columns on a shelf, and size and rows of each."""
-        loaded = {part: self.load(part, size) for part, size in parts.items()}
-        counts = {part: (parts[part], len(one)) for part, one in loaded.items()}
-        if sum(map(len, loaded.values())) <= shelf.held_rows:
-            return Pictures.join([EMPTY, *loaded.values()]), counts
+        self, shelf: Shelf, parts: Mapping[str, str]
+    ) -> tuple[Pictures, dict[str, tuple[str, int]]]:
+        """Return the pictures of some parts as columns on a shelf, and version and rows of each.
+
+        One part at a time is open: a process may open a thousand files, and there are more parts.
+        """
+        counts = {one: (parts[one], len(self.load(one, parts[one]))) for one in parts}
+        each = (self.load(part, version) for part, version in parts.items())
+        if sum(rows for _, rows in counts.values()) <= shelf.held_rows:
+            return Pictures.join([EMPTY, *(pictures.copy() for pictures in each)]), counts
+        with scratch_errors(), ExitStack() as stack:
+            files = {name: stack.enter_context(open(shelf.path(name), "wb"))
+                     for name in Pictures.names()}  # fmt: skip
+            for pictures in each:
+                for name, file in files.items():
+                    np.ascontiguousarray(getattr(pictures, name)).tofile(file)
         columns = {}
-        for name in Pictures.names():
-            with scratch_errors(), open(shelf.path(name), "wb") as output:
-                for one in loaded.values():
-                    np.ascontiguousarray(getattr(one, name)).tofile(output)
+        for name in files:
             like = getattr(EMPTY, name)
             columns[name] = shelf.there(name, like.dtype).reshape(-1, *like.shape[1:])
         return Pictures(**columns), counts
 
-    def tidy(self, parts: Mapping[str, int]) -> None:
+    def tidy(self, parts: Mapping[str, str]) -> None:
         """Remove the files of other parts."""
         kept = {f"{self.file(*one)}.npy" for one in parts.items()}
         folder = self.files.folder
@@ -130,7 +150,19 @@ class Gathered:
             folder.remove(name)
 
 
-def plan_tasks(parts: Iterable[str], sizes: Mapping[str, int]) -> list[list[str]]:
+def versions_of(lake: LakeStore) -> dict[str, str]:
+    """Return the version of each part of a lake: size, and mark or time of its `images` file."""
+    folder, parts = lake.folder.child("images"), lake.parts()
+    if not parts:
+        return {}
+    with storage_errors("list", folder.url):
+        entries = folder.attempt(lambda: folder.fs.ls(folder.path(), detail=True, refresh=True))
+    found = {one["name"].rsplit("/", 1)[-1]: version_of(one) or f"{one['size']}"
+             for one in entries}  # fmt: skip
+    return {name: found[name] for name in parts if name in found}
+
+
+def plan_tasks(parts: Iterable[str], versions: Mapping[str, str]) -> list[list[str]]:
     """Return the parts of each task: about `TASK_IMAGES` rows by the size of their files."""
     tasks: list[list[str]] = []
     room = 0
@@ -139,16 +171,21 @@ def plan_tasks(parts: Iterable[str], sizes: Mapping[str, int]) -> list[list[str]
             tasks.append([])
             room = TASK_IMAGES * 200  # bytes of a row in a file, about
         tasks[-1].append(name)
-        room -= sizes[name]
+        room -= size_of(versions[name])
     return tasks
 
 
-def gather(gathered: Gathered, parts: Mapping[str, int]) -> None:
+def size_of(version: str) -> int:
+    """Return the bytes of the file of a part of this version."""
+    return int(version.split()[0])
+
+
+def gather(gathered: Gathered, parts: Mapping[str, str]) -> None:
     """Leave the columns of `Pictures` of some parts; images without bytes are left out."""
-    for part, size in parts.items():
+    for part, version in parts.items():
         table = read_columns(gathered.lake, part)
         columns = columns_of(table.filter(pc.is_valid(table["sha256"])), gathered.reference)
-        gathered.files.save_large(gathered.file(part, size), packed(columns))
+        gathered.files.save_large(gathered.file(part, version), packed(columns))
 
 
 def packed(columns: Arrays) -> np.ndarray:

@@ -24,7 +24,7 @@ from pipeline.dedupe.apart import parted, standing
 from pipeline.dedupe.confirm import Confirmation
 from pipeline.dedupe.duplicates import CROPS, FAMILIES, LOOKS, PAIRS, TABLE, Duplicates
 from pipeline.dedupe.evidence import EvidenceSearch, Past
-from pipeline.dedupe.gather import VERSION, Gathered, plan_tasks
+from pipeline.dedupe.gather import VERSION, Gathered, plan_tasks, size_of, versions_of
 from pipeline.dedupe.groups import group
 from pipeline.dedupe.scope import Before, Scope, whole
 from pipeline.dedupe.update import Update, asked_since
@@ -36,6 +36,8 @@ from pipeline.people.constraints import Constraint
 from pipeline.people.store import People
 
 WORKSPACE = "duplicates/_work"
+# Of the files that tasks leave there: a run does not go on from those of another layout.
+LAYOUT = 2
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ class Run:
         """
         lake = self.duplicates.lake
         lake.existing_models()
-        sizes = lake.folder.child("images").files()
-        parts = {name: sizes[name] for name in lake.parts()}
+        parts = versions_of(lake)
         past, statements = self._past(parts), People(lake).constraints()
         said = standing(statements)
         said_ids = [row.constraint_id for row in said]
@@ -75,7 +76,7 @@ class Run:
         gathered = Gathered(lake, self.config.reference)
         tasks = TaskRunner(workspace, self.mapper, self.progress)
         gathered.run(tasks, parts)
-        before = Before.of(self.duplicates, self.config)
+        before = Before.of(self.duplicates, self.config) if past else None
         scope = None
         if before is not None:
             asked = asked_since(statements, said, before.about.get("told_apart", []))
@@ -89,7 +90,7 @@ class Run:
             "settings": settings_of(self.config),
             "config": asdict(self.config) | {"full": False},
             "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "parts": parts,
+            "parts": {name: size_of(version) for name, version in parts.items()},
             "gathered": {"version": VERSION, "parts": scope.parts},
             "told_apart": said_ids,
             **scope.counts,
@@ -138,21 +139,26 @@ class Run:
         lake, parts = self.duplicates.lake, list(scope.parts)
         return Confirmation(tasks, lake, parts, scope.part, scope.pictures, turns)
 
-    def _past(self, parts: Mapping[str, int]) -> Past | None:
+    def _past(self, parts: Mapping[str, str]) -> Past | None:
         """Return the last search, if this one may build on it."""
         before = self.duplicates.current()
         if self.config.full or before is None or before.get("settings") != settings_of(self.config):
             return None
         # A part that was replaced is new; what is gone from the lake does no harm.
         compared: Mapping[str, int] = before.get("parts", {})
-        same = frozenset(name for name, size in compared.items() if parts.get(name) == size)
+        versions = (before.get("gathered") or {}).get("parts", {})
+        same = frozenset(
+            name for name, size in compared.items()
+            if name in parts and size_of(parts[name]) == size
+            and versions.get(name, [parts[name]])[0] == parts[name]
+        )  # fmt: skip
         return Past(before["run_id"], same, len(same) == len(compared)) if same else None
 
     def _workspace(
-        self, parts: Mapping[str, int], past: Past | None, said_ids: Sequence[str]
+        self, parts: Mapping[str, str], past: Past | None, said_ids: Sequence[str]
     ) -> Workspace:
         """Return this run's work folder, that of a killed run with the same input included."""
-        same = [asdict(self.config), sorted(parts.items()), past and past.run_id, said_ids]
+        same = [LAYOUT, asdict(self.config), sorted(parts.items()), past and past.run_id, said_ids]
         key = hashlib.blake2b(json.dumps(same).encode(), digest_size=8).hexdigest()
         return Workspace.only(self.duplicates.lake.folder.child(WORKSPACE), key)
 
@@ -160,7 +166,7 @@ class Run:
         self,
         tasks: TaskRunner,
         gathered: Gathered,
-        parts: Mapping[str, int],
+        parts: Mapping[str, str],
         past: Past | None,
         said: Sequence[Constraint],
     ) -> Scope:

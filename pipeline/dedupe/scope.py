@@ -25,8 +25,8 @@ from pipeline.errors import StorageError
 from pipeline.lake import schema
 from pipeline.people.constraints import Constraint
 
-# Sizes and rows of the parts, as they were gathered.
-Parts = Mapping[str, tuple[int, int]]
+# Versions and rows of the parts, as they were gathered.
+Parts = Mapping[str, tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Before:
             families, rows = duplicates.families(), duplicates.table()
         except StorageError:
             return None
-        parts = {name: (size, count) for name, (size, count) in gathered["parts"].items()}
+        parts = {name: (version, count) for name, (version, count) in gathered["parts"].items()}
         return cls(parts, families, rows, about)
 
 

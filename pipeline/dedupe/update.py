@@ -64,7 +64,7 @@ def touch(
     workspace: Workspace,
     name: str,
     gathered: Gathered,
-    parts: Mapping[str, int],
+    parts: Mapping[str, str],
     config: DedupeConfig,
 ) -> None:
     """Leave which pictures of some parts a new one concerns, and the pairs of their hashes."""
@@ -73,8 +73,8 @@ def touch(
     known = [KnownHashes(one.hashes, config.radius) for one in looks]
     exact = {column: Known(asked[column]) for column in ("sha", "pixels", "image_id")}
     rows, found, first = [np.zeros(0, np.int64)], [NO_PAIRS], 0
-    for part, size in parts.items():
-        pictures = gathered.load(part, size)
+    for part, version in parts.items():
+        pictures = gathered.load(part, version)
         touched = beside(pictures, asked["camera"], asked["taken_ms"], config.burst_s)
         for column, rows_known in exact.items():
             touched |= rows_known.among(getattr(pictures, column))
@@ -114,7 +114,7 @@ class Update:
         tasks: runs them.
         gathered: the columns of all parts.
         before: what the search before found out.
-        parts: of the lake now, names to sizes.
+        parts: of the lake now, names to versions.
     """
 
     duplicates: Duplicates
@@ -122,7 +122,7 @@ class Update:
     tasks: TaskRunner
     gathered: Gathered
     before: Before
-    parts: Mapping[str, int]
+    parts: Mapping[str, str]
 
     def scope(self, said: Sequence[Constraint], asked: Sequence[str]) -> Scope | None:
         """Return what is grouped; None: too much is new, or it cannot be told what went.
@@ -131,11 +131,12 @@ class Update:
             said: what people say of pictures.
             asked: ids of the pictures of what they say since, or say no longer.
         """
-        old = {n: size for n, (size, _) in self.before.parts.items() if self.parts.get(n) == size}
-        gone = {n: size for n, (size, _) in self.before.parts.items() if n not in old}
-        fresh = {n: size for n, size in self.parts.items() if n not in old}
-        went = [self.gathered.open(*one) for one in gone.items()]
-        loaded = {n: self.gathered.load(n, size) for n, size in fresh.items()}
+        known = {n: version for n, (version, _) in self.before.parts.items()}
+        old = {n: version for n, version in known.items() if self.parts.get(n) == version}
+        gone = {n: version for n, version in known.items() if n not in old}
+        fresh = {n: version for n, version in self.parts.items() if n not in old}
+        went = [self.gathered.sound(*one) for one in gone.items()]
+        loaded = {n: self.gathered.load(n, version).copy() for n, version in fresh.items()}
         changed = sum(map(len, loaded.values())) + sum(self.before.parts[n][1] for n in gone)
         total = sum(rows for _, rows in self.before.parts.values())
         # Of reference folders something must be there, which nobody counts here.
@@ -145,11 +146,11 @@ class Update:
         left = Pictures.join([EMPTY, *(one for one in went if one is not None)])
         new = Pictures.join([EMPTY, *loaded.values()])
         now = {n: self.before.parts[n] for n in old}
-        now |= {n: (size, len(loaded[n])) for n, size in fresh.items()}
+        now |= {n: (version, len(loaded[n])) for n, version in fresh.items()}
         return self._scope(new, left, now, self._touched(new, old, asked), said)
 
     def _touched(
-        self, new: Pictures, old: Mapping[str, int], asked: Sequence[str]
+        self, new: Pictures, old: Mapping[str, str], asked: Sequence[str]
     ) -> tuple[Ints, pa.Table]:
         """Return which old pictures new ones concern, and pairs of hashes with a new one."""
         plain, turnable = plain_hashes(new).values, turnable_hashes(new).values
@@ -189,7 +190,7 @@ class Update:
         self,
         new: Pictures,
         gone: Pictures,
-        now: Mapping[str, tuple[int, int]],
+        now: Mapping[str, tuple[str, int]],
         touched: tuple[Ints, pa.Table],
         said: Sequence[Constraint],
     ) -> Scope:
@@ -198,7 +199,7 @@ class Update:
         Args:
             new: pictures that came.
             gone: pictures that went.
-            now: size and rows of the parts, the old ones first.
+            now: versions and rows of the parts, the old ones first.
             touched: see `_touched`.
             said: what people say of pictures.
         """
@@ -221,7 +222,7 @@ class Update:
         return Scope(pictures, row, now, evidence, pairs, kept, counts, self.config.burst_s)
 
     def _families_now(
-        self, now: Mapping[str, tuple[int, int]], touched: Ints
+        self, now: Mapping[str, tuple[str, int]], touched: Ints
     ) -> tuple[Ints, pa.Table]:
         """Return the old pictures that are grouped again, and the families of the others."""
         table = self.before.families
@@ -242,16 +243,16 @@ class Update:
         rest = rest.set_column(0, table.schema.field("row"), pa.array(moved[here & ~again]))
         return np.union1d(touched, moved[here & again]), rest
 
-    def _take(self, now: Mapping[str, tuple[int, int]], rows: Ints) -> Iterator[Pictures]:
+    def _take(self, now: Mapping[str, tuple[str, int]], rows: Ints) -> Iterator[Pictures]:
         """Yield the pictures of some rows, which ascend."""
         first = 0
-        for name, (size, count) in now.items():
+        for name, (version, count) in now.items():
             start, end = np.searchsorted(rows, [first, first + count]).tolist()
             if end > start:
-                yield self.gathered.load(name, size).take(rows[start:end] - first)
+                yield self.gathered.load(name, version).take(rows[start:end] - first)
             first += count
 
-    def _pairs_left(self, gone: Pictures, now: Mapping[str, tuple[int, int]]) -> pa.Table:
+    def _pairs_left(self, gone: Pictures, now: Mapping[str, tuple[str, int]]) -> pa.Table:
         """Return the pairs of hashes of before; those that no picture has any more are left out."""
         table = self.duplicates.pairs()
         values = np.concatenate([plain_hashes(gone).values, turnable_hashes(gone).values])
@@ -261,8 +262,8 @@ class Update:
         if not len(suspects):
             return table
         known, alive = Known(suspects), [np.zeros((0, HASH_BYTES), np.uint8)]
-        for name, (size, _) in now.items():
-            pictures = self.gathered.load(name, size)
+        for name, (version, _) in now.items():
+            pictures = self.gathered.load(name, version)
             for turnable in (False, True):
                 alive += [h[known.among(h)] for _, h in hash_columns(pictures, turnable)]
         dead = Known(suspects[~Known(np.concatenate(alive)).among(suspects)])

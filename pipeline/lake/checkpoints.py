@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +25,16 @@ class Mapper(Protocol):
         self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
     ) -> Iterator[Any]:
         """Yield `function(*each)` for each of `arguments`."""
+
+
+@cache
+def allow_many_files() -> None:
+    """Let this process open as many files as the system allows: a mapped file counts as open."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def in_process(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
@@ -77,6 +89,7 @@ class Workspace:
         if not is_local(self.folder.fs):
             loaded: npt.NDArray[Any] = np.load(io.BytesIO(self.folder.read(f"{name}.npy")))
             return loaded
+        allow_many_files()
         with storage_errors("read", f"{self.folder.url}/{name}.npy"):
             mapped: npt.NDArray[Any] = np.load(self.folder.path(f"{name}.npy"), mmap_mode="r")
             return mapped

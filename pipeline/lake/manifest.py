@@ -84,10 +84,8 @@ def manifests(lake: LakeStore) -> Iterator[dict[str, Any]]:
     runs = lake.folder.child("runs")
     for name in sorted((n for n in runs.files() if n.endswith(".json")), reverse=True):
         try:
-            about = json.loads(runs.read(name))
-            if not isinstance(about["run_id"], str):
-                raise TypeError
-        except (ValueError, KeyError, TypeError):
+            about = {"run_id": name.removesuffix(".json")} | json.loads(runs.read(name))
+        except (ValueError, TypeError):
             logger.warning("%s/%s cannot be read and was passed over", runs.url, name)
             continue
         yield about

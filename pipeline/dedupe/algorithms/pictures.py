@@ -82,6 +82,10 @@ class Pictures:
         """Return some rows."""
         return Pictures(**{n: getattr(self, n)[rows] for n in self.names()})
 
+    def copy(self) -> "Pictures":
+        """Return the same pictures in memory, whatever file they were mapped from."""
+        return self.take(np.arange(len(self)))
+
 
 def numbered(rows: Bytes) -> Ints:
     """Return for each row of bytes [N, B] a number, the same for equal rows, int64 [N].

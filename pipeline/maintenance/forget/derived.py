@@ -70,6 +70,11 @@ def clean_duplicates(lake: LakeStore, forgotten: Forgotten, run_id: str) -> int:
         duplicates.generations.tidy()
         return 0
     about = {k: v for k, v in current.items() if k not in ("run_id", "tables")}
+    # What is gone may come back as it was: then all is grouped again, and where pairs of hashes
+    # went, looked for again.
+    about["gathered"] = (about.get("gathered") or {}) | {"version": None}
+    if dead.any():
+        about["settings"] = None
     tables = {
         TABLE: rows.filter(pa.array(~broken)),
         PAIRS: pairs.filter(pa.array(~dead)),

@@ -1,18 +1,24 @@
 import io
+import os
+import resource
 from datetime import timedelta
+from functools import partialmethod
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageOps
 
+from pipeline.dedupe import gather
 from pipeline.dedupe.algorithms import hamming
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.lookup import look_up, read_probe
 from pipeline.dedupe.run import Run
 from pipeline.errors import ConfigError, StorageError
+from pipeline.lake import checkpoints
 from pipeline.lake.checkpoints import in_process
+from pipeline.lake.moves import Place, relocate
 from pipeline.lake.store import LakeStore, parquet_bytes
 from tests.support import pictures
 from tests.support.pictures import encoded, exif, flipped, lake_of, noon, photo, random_hash, row
@@ -355,6 +361,41 @@ def test_what_was_gathered_is_no_truth(tmp_path, damage):
     lake.folder.child("images").remove(lake.parts()[0])
     search(lake, "four")
     assert len(list(folder.iterdir())) == 4  # that of the part that went is removed
+
+
+def test_a_part_that_was_replaced_is_read_again_whatever_its_size(tmp_path):
+    same = {name: row("/w/a")[name] for name in ("sha256", "pixels_sha256", "phash")}
+    places = ["/w/junk/one.jpg", "/w/safe/two.jpg"]
+    lake = lake_of(tmp_path, [row(place, **same) for place in places], part=1)
+    safe = {"reference": ("/w/safe",)}
+    assert search(lake, "one", **safe)[0]["one.jpg"][1] == "two.jpg"
+    sizes = lake.folder.child("images").files()
+    ids = {r["uri"]: r["image_id"] for r in lake.read("images", ["uri", "image_id"]).to_pylist()}
+    now = ["/w/safe/one.jpg", "/w/junk/two.jpg"]
+    relocate(lake, {ids[was]: Place(to, to[:7], None)
+                    for was, to in zip(places, now, strict=True)})  # fmt: skip
+    assert lake.folder.child("images").files() == sizes
+    for run_id in ("two", "three"):
+        groups, _ = search(lake, run_id, full=run_id == "three", **safe)
+        assert groups["two.jpg"][1] == "one.jpg"
+
+
+def test_there_are_more_parts_than_a_process_may_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "allow_many_files", lambda: None)
+    monkeypatch.setattr(
+        gather.Shelf, "__init__", partialmethod(gather.Shelf.__init__, held_rows=50)
+    )
+    rows = [row(f"/p/{i}.jpg") for i in range(120)]
+    rows.append(row("/p/near.jpg", phash=flipped(rows[0]["phash"], 9)))
+    lake = lake_of(tmp_path, rows, part=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 60, hard))
+    try:
+        assert set(search(lake)[0]) == {"0.jpg", "near.jpg"}
+        lake_of(tmp_path, [row("/q/new.jpg", phash=flipped(rows[1]["phash"], 5))])
+        assert set(search(lake, "two")[0]) == {"0.jpg", "1.jpg", "near.jpg", "new.jpg"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_changed_setting_or_part_searches_again(tmp_path):
