@@ -12,7 +12,10 @@ from pipeline.clustering.groups_level import threshold_of_groups
 from pipeline.clustering.modes import two_halves
 from pipeline.clustering.run import Run
 from pipeline.lake.checkpoints import in_process
+from pipeline.lake.store import LakeStore
+from pipeline.people.store import People
 from tests.support import lakes
+from tests.support.synthetic import Archive, write_lake
 
 COSINES = np.random.default_rng(0).normal(0.1, 0.088, 50_000)
 
@@ -130,3 +133,17 @@ def test_where_pictures_are_hard_a_face_alone_is_probably_one_of_them():
     assert of_alone(at, hard, sizes) < 0.5 < 0.9 < of_alone(at, good, np.ones(20))
     assert of_alone(at, hard, sizes) < of_alone(at, good, sizes)
     assert of_alone(at, np.zeros(0, bool), np.ones(1)) > 0.95
+
+
+def test_faces_that_link_nobody_keep_their_rows(tmp_path):
+    archive = Archive(128)
+    vectors = archive.faces(np.repeat(np.arange(4), 3))
+    write_lake(tmp_path, vectors, [f"{i}.jpg" for i in range(12)], scores=np.full(12, 0.8))
+    people = People(LakeStore(str(tmp_path)))
+    tables = []
+    for run_id in ("one", "two"):
+        Run(people, ClusterConfig(), in_process, run_id).cluster()
+        tables.append(people.clusters(["face_id", "person_id", "tier"]).to_pylist())
+    assert tables[0] == tables[1]
+    assert {(one["person_id"], one["tier"]) for one in tables[1]} == {(None, "attach")}
+    assert len(tables[1]) == 12
