@@ -78,9 +78,9 @@ def tables(count: int, root: str) -> Iterator[pa.Table]:
         )
 
 
-def memory() -> dict[str, int]:
-    """Return bytes of this process: private, and those of mapped files."""
-    with open("/proc/self/status") as file:
+def memory(process: int | str = "self") -> dict[str, int]:
+    """Return bytes of a process: private, and those of mapped files."""
+    with open(f"/proc/{process}/status") as file:
         found = dict(re.findall(r"(RssAnon|RssFile):\s+(\d+) kB", file.read()))
     return {key: int(value) * 1024 for key, value in found.items()}
 

@@ -17,11 +17,11 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.driver import memory
 from benchmarks.memory import pss
 from benchmarks.reliability import children
 from pipeline.dedupe.duplicates import Duplicates
@@ -104,15 +104,6 @@ class Cost:
     private: int
 
 
-def private(pid: int) -> int:
-    """Return the bytes of a process that are no files."""
-    with suppress(OSError):  # it is gone
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
 def dedupe(lake: LakeStore, options: list[str]) -> Cost:
     """Run the command, and return what it took."""
     # the hashes are of no pictures: there is nothing to look at again
@@ -121,7 +112,8 @@ def dedupe(lake: LakeStore, options: list[str]) -> Cost:
     began, peak, own, number = time.monotonic(), 0, 0, 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        own = max(own, private(process.pid))
+        with suppress(OSError):  # it has just ended
+            own = max(own, memory(process.pid).get("RssAnon", 0))
         if number % EVERY_OTHER == 0:
             tree = [process.pid, *(pid for pid, _ in children(process.pid))]
             peak = max(peak, sum(pss(pid)[0] for pid in tree))

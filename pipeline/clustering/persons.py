@@ -16,8 +16,9 @@ from pipeline.clustering.algorithms.tiers import CORE
 from pipeline.clustering.confidence import Certainty
 from pipeline.clustering.gather import strings
 from pipeline.clustering.outcome import Outcome
-from pipeline.clustering.past import Past
+from pipeline.clustering.past import Past, among
 from pipeline.lake import schema
+from pipeline.lake.moves import replaced
 from pipeline.people.constraints import ConfirmedSet
 from pipeline.people.person import EXEMPLARS, Corrected, Person, people_table
 
@@ -39,8 +40,7 @@ def confirmed_sets(outcome: Outcome, past: Past) -> dict[int, list[ConfirmedSet]
         place = {
             person: int(now) for person, now in zip(past.people, outcome.past_person, strict=True)
         }
-        faces = pc.is_in(past.clusters["face_id"], pa.array(sorted(elsewhere), pa.string()))
-        rows = past.clusters.filter(faces).sort_by("face_id")
+        rows = among(past.clusters, elsewhere).sort_by("face_id")
         for face, was in zip(
             rows["face_id"].to_pylist(), rows["person_id"].to_pylist(), strict=True
         ):
@@ -134,8 +134,8 @@ class PeopleRows:
         kept = schema.people_schema(past.means.shape[1]).empty_table()
         if past.table is not None:
             stays = kept_people(past, outcome, touched, ids)
-            kept = past.table.filter(pa.array(stays)).drop_columns("run_id")
-            kept = kept.append_column("run_id", pa.repeat(pa.scalar(run_id), len(kept)))
+            kept = past.table.filter(pa.array(stays))
+            kept = replaced(kept, "run_id", [run_id] * len(kept))
             changed = np.flatnonzero(~stays)
             rows = past.table.drop_columns("mean").take(changed).to_pylist()
             for number, row in zip(outcome.past_person[changed].tolist(), rows, strict=True):

@@ -15,11 +15,12 @@ from pipeline.clustering.algorithms.tiers import NAMES
 from pipeline.clustering.confidence import Certainty, certainty
 from pipeline.clustering.gather import strings
 from pipeline.clustering.outcome import Outcome
-from pipeline.clustering.past import Past
+from pipeline.clustering.past import Past, among
 from pipeline.clustering.persons import PeopleRows, person_ids
 from pipeline.clustering.suggestions import suggest
 from pipeline.lake import schema
 from pipeline.lake.generations import PART_ROWS, pieces
+from pipeline.lake.moves import replaced
 from pipeline.people.answers import Answers
 from pipeline.people.store import People
 
@@ -83,7 +84,7 @@ def unanswered(
     corrections = outcome.confirmed.corrections
     shown = {face for name in ("face_a", "face_b") for face in suggestions[name].to_pylist()}
     wanted = corrections.faces | shown
-    rows = kept.filter(pc.is_in(kept["face_id"], pa.array(sorted(wanted), pa.string())))
+    rows = among(kept, wanted)
     person_of = dict(zip(rows["face_id"].to_pylist(), rows["person_id"].to_pylist(), strict=True))
     for face, row in outcome.faces.rows_of(wanted).items():
         person = int(outcome.person[row])
@@ -178,9 +179,7 @@ def kept_rows(outcome: Outcome, past: Past, ids: list[str]) -> tuple[pa.Table, i
     if not now:
         return kept, 0
     before = kept["person_id"].to_pylist()
-    person = pa.array([now.get(was, was) for was in before], pa.string())
-    at = kept.schema.get_field_index("person_id")
-    kept = kept.set_column(at, schema.CLUSTERS.field("person_id"), person)
+    kept = replaced(kept, "person_id", [now.get(was, was) for was in before])
     return kept, sum(was in now for was in before)
 
 

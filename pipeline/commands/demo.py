@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands import cluster, dedupe, index, people, report
 from pipeline.commands.output import tell
 
 PHOTOS = Path(__file__).with_name("photos")
@@ -29,11 +28,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the steps until one fails, and return its exit code, or 0."""
-    root = argparse.ArgumentParser(prog="facelake")
-    commands = root.add_subparsers()
-    for command in (index, dedupe, cluster, people, report):
-        command.add_parser(commands)
-    lake = str(options.output)
+    from pipeline.commands.main import parser  # which imports this module
+
+    root, lake = parser(), str(options.output)
     for words in (
         ["index", str(PHOTOS.resolve()), "--output", lake, "--embedder", "sface"],
         ["dedupe", lake, "--crops"],

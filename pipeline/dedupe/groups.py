@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.arrays import Bools, Ints
+from pipeline.arrays import Bools, Bytes, Ints
 from pipeline.dedupe.algorithms.bursts import are_shots, bursts
 from pipeline.dedupe.algorithms.dihedral import Turn
 from pipeline.dedupe.algorithms.hamming import Pairs
@@ -20,15 +20,26 @@ MOST_PIXELS = 2
 
 def plain_hashes(pictures: Pictures) -> Hashes:
     """Return the hashes of all pictures, those inside bars included."""
-    outer, inner = np.flatnonzero(pictures.has_phash), np.flatnonzero(pictures.has_inner)
-    rows = np.concatenate([pictures.phash[outer], pictures.inner[inner]])
-    return Hashes.of(rows, np.concatenate([outer, inner]))
+    pieces = zip(*hash_columns(pictures, turnable=False), strict=True)
+    rows, hashes = map(np.concatenate, pieces)
+    return Hashes.of(hashes, rows)
 
 
 def turnable_hashes(pictures: Pictures) -> Hashes:
     """Return the hashes of all pictures that can be mirrored and turned."""
-    rows = np.flatnonzero(pictures.has_phash & pictures.turnable.any(axis=1))
-    return Hashes.of(pictures.turnable[rows], rows)
+    ((rows, hashes),) = hash_columns(pictures, turnable=True)
+    return Hashes.of(hashes, rows)
+
+
+def hash_columns(pictures: Pictures, turnable: bool) -> Iterator[tuple[Ints, Bytes]]:
+    """Yield pictures and their hashes, uint8 [N, 32], of one kind, a column at a time."""
+    if turnable:
+        rows = np.flatnonzero(pictures.has_phash & pictures.turnable.any(axis=1))
+        yield rows, pictures.turnable[rows]
+        return
+    for has, column in ((pictures.has_phash, pictures.phash), (pictures.has_inner, pictures.inner)):
+        rows = np.flatnonzero(has)
+        yield rows, column[rows]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from pipeline.dedupe.update import Update, asked_since
 from pipeline.errors import ConfigError
 from pipeline.lake import schema
 from pipeline.lake.checkpoints import Mapper, Progress, TaskRunner, Workspace
+from pipeline.lake.moves import replaced
 from pipeline.lake.shelf import Shelf
 from pipeline.people.constraints import Constraint
 from pipeline.people.store import People
@@ -119,9 +120,7 @@ class Run:
         while confirmation is not None and confirmation.read_missing():
             groups = group(pictures, classes, evidence, self.config, confirmation)
         rows = pa.concat_tables([scope.kept.rows, tables.rows(groups, self.run_id)])
-        run_id = pa.array([self.run_id]).take(pa.array(np.zeros(len(rows), np.int64)))
-        rows = rows.set_column(rows.column_names.index("run_id"), schema.DUPLICATES.field("run_id"),
-                               run_id)  # fmt: skip
+        rows = replaced(rows, "run_id", [self.run_id] * len(rows))
         said = confirmation.rows() if confirmation else schema.LOOKS.empty_table()
         refused = confirmation.refused() if confirmation else np.zeros(len(pictures), np.int64)
         unread = confirmation.unread() if confirmation else np.zeros(len(pictures), bool)

@@ -14,12 +14,13 @@ from pipeline.dedupe.algorithms.pictures import Pictures
 from pipeline.dedupe.algorithms.settings import DedupeConfig
 from pipeline.dedupe.duplicates import Duplicates
 from pipeline.dedupe.gather import EMPTY, Gathered, binary, hexes, plan_tasks
-from pipeline.dedupe.groups import plain_hashes, turnable_hashes
+from pipeline.dedupe.groups import hash_columns, plain_hashes, turnable_hashes
 from pipeline.dedupe.scope import Before, Kept, Scope, evidence_among
 from pipeline.dedupe.tables import distinct_pairs, pairs_of
 from pipeline.imaging.phash import HASH_BYTES
 from pipeline.lake import schema
 from pipeline.lake.checkpoints import Arrays, TaskRunner, Workspace
+from pipeline.lake.moves import replaced
 from pipeline.people.constraints import Constraint
 
 # Where more of the pictures are new, or gone, all are grouped.
@@ -89,19 +90,6 @@ def touch(
         rows.append(np.flatnonzero(touched) + first)
         first += len(pictures)
     workspace.save(name, {"rows": np.concatenate(rows), "pairs": np.concatenate(found)})
-
-
-def hash_columns(pictures: Pictures, turnable: bool) -> Iterator[tuple[Ints, Bytes]]:
-    """Yield rows and hashes of one kind, see `groups.plain_hashes`."""
-    if turnable:
-        rows = np.flatnonzero(pictures.has_phash)
-        hashes = pictures.turnable[rows]
-        there = hashes.any(axis=1)
-        yield rows[there], hashes[there]
-        return
-    for has, column in ((pictures.has_phash, pictures.phash), (pictures.has_inner, pictures.inner)):
-        rows = np.flatnonzero(has)
-        yield rows, column[rows]
 
 
 @dataclass(frozen=True)
@@ -230,7 +218,8 @@ class Update:
         counts = np.array([rows for _, rows in self.before.parts.values()], np.int64)
         ends = np.cumsum(counts)
         stays = np.array([name in now and now[name] == self.before.parts[name] for name in names])
-        shift = np.cumsum(np.where(stays, 0, counts)) - np.where(stays, 0, counts)
+        lost = np.where(stays, 0, counts)
+        shift = np.cumsum(lost) - lost
         row, family = table["row"].to_numpy(), table["family"].to_numpy()
         part = np.searchsorted(ends, row, side="right")
         here = stays[part] if len(names) else np.zeros(0, bool)
@@ -240,7 +229,7 @@ class Update:
         concerned = np.unique(family[~here | unread | np.isin(moved, touched)])
         again = np.isin(family, concerned)
         rest = table.filter(pa.array(here & ~again))
-        rest = rest.set_column(0, table.schema.field("row"), pa.array(moved[here & ~again]))
+        rest = replaced(rest, "row", moved[here & ~again])
         return np.union1d(touched, moved[here & again]), rest
 
     def _take(self, now: Mapping[str, tuple[str, int]], rows: Ints) -> Iterator[Pictures]:

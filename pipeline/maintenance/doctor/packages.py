@@ -6,6 +6,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from pipeline import __version__
+from pipeline.lake.manifest import version_of
 from pipeline.maintenance.doctor.item import Item
 
 NAME, GROUP = "facelake", "packages"
@@ -28,7 +29,7 @@ def packages() -> list[Item]:
     except metadata.PackageNotFoundError:
         said = f"{__version__}, run from its folder: what it needs is not known"
         return [python, Item(GROUP, NAME, said, "pip install . in its folder")]
-    versions = (f"{one.name} {found}" for one in core if (found := version(one.name)))
+    versions = (f"{one.name} {found}" for one in core if (found := version_of(one.name)))
     return [
         python,
         Item(GROUP, NAME, __version__),
@@ -68,17 +69,9 @@ def missing(package: str, extra: str = "") -> list[str]:
     """
     out = []
     for one in requirements(package, extra):
-        found = version(one.name)
+        found = version_of(one.name)
         if found is None or not one.specifier.contains(found, prereleases=True):
             out.append(f"'{one.name}{one.specifier}'" if found else one.name)
         else:
             out += [name for more in one.extras for name in missing(one.name, more)]
     return list(dict.fromkeys(out))
-
-
-def version(package: str) -> str | None:
-    """Return the version of a package, None where it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.arrays import Bools
 from pipeline.errors import StorageError
 from pipeline.lake import schema
+from pipeline.lake.moves import replaced
 from pipeline.lake.store import LakeStore, parquet_bytes
 from pipeline.lake.tombstones import Forgotten, Keys
 
@@ -53,8 +54,7 @@ def _clean(lake: LakeStore, forgotten: Forgotten, name: str) -> bool:
         kept = faces.filter(pa.array(~faces_gone))
         lake.folder.publish(f"faces/{name}", parquet_bytes(kept))
     images = lake.read_part("images", name)
-    at = images.schema.get_field_index("faces")
-    images = images.set_column(at, images.schema.field(at), pa.array(counts, pa.int32()))
+    images = replaced(images, "faces", counts)
     lake.folder.publish(f"images/{name}", parquet_bytes(images.filter(pa.array(~gone))))
     return True
 

@@ -13,6 +13,7 @@ from pipeline.clustering.algorithms.grid import from_grid, to_grid
 from pipeline.errors import StorageError
 from pipeline.lake.generations import pieces
 from pipeline.lake.lookup import vectors_by_face
+from pipeline.lake.moves import replaced
 from pipeline.lake.store import LakeStore
 from pipeline.lake.tombstones import Forgotten
 from pipeline.maintenance.forget.parts import is_gone, strings
@@ -91,8 +92,7 @@ def _reassigned(people: People, clusters: pa.Table, dropped: set[str]) -> pa.Tab
             stranded.to_pylist(), strict=True,
         )
     ]  # fmt: skip
-    at = clusters.schema.get_field_index("person_id")
-    return clusters.set_column(at, clusters.schema.field(at), pa.array(persons, pa.string()))
+    return replaced(clusters, "person_id", persons)
 
 
 def _left_of(suggestions: pa.Table, people: pa.Table, clusters: pa.Table) -> pa.Table:

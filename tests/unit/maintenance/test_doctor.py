@@ -25,10 +25,10 @@ def without(monkeypatch):
     """Return what hides packages, or gives them another version."""
 
     def hide(**versions):
-        real = packages.version
+        real = packages.version_of
         monkeypatch.setattr(
             packages,
-            "version",
+            "version_of",
             lambda name: versions.get(name, None if name in versions else real(name)),
         )
 
